@@ -1,0 +1,1 @@
+"""The edge: one outside system to a room, its errors translated once."""

@@ -1,0 +1,1 @@
+"""The thinking: pure functions and records, without I/O, clocks or chance."""

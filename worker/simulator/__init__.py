@@ -1,0 +1,1 @@
+"""A stand-in for the AWS Marketplace metering endpoint, independent of the worker."""
