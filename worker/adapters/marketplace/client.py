@@ -1,0 +1,163 @@
+"""The Marketplace port on aiobotocore: one client a process, one call a try.
+
+aiobotocore's own retries are off: the pipeline decides about trying again, and every call is
+metered there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+)
+from botocore.httpsession import get_cert_path
+
+from worker import __version__
+from worker.adapters.marketplace.credentials import Credentials, WrongAccount
+from worker.adapters.marketplace.exchange import Exchange, UnusableReply
+from worker.adapters.marketplace.signing import Scope
+from worker.core import faults
+from worker.core.faults import ServiceError
+from worker.core.records import Answer, Fault, FaultKind, Token
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_SERVICE: Final = "meteringmarketplace"
+_EVENT: Final = "before-call.marketplace-metering.ResolveCustomer"
+_SIGNING_NAME: Final = "aws-marketplace"
+
+# No buyer's token: AWS says InvalidTokenException to it as soon as it accepts our identity.
+_PROBE: Final = Token.of("resolution-worker-probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to call, as whom, and for how long.
+
+    Attributes:
+        region: Region of the metering endpoint.
+        url: Another endpoint than AWS's own, or None.
+        role_arn: A role to assume, or None.
+        expected_account: The account that the identity must have, or None.
+        timeout_seconds: Bound of one whole call.
+        concurrency: Most calls at once.
+    """
+
+    region: str
+    url: str | None
+    role_arn: str | None
+    expected_account: str | None
+    timeout_seconds: float
+    concurrency: int
+
+
+class AwsMarketplace:
+    """ResolveCustomer; see `worker.ports.Marketplace`. Made by `open_marketplace`."""
+
+    def __init__(self, client: Any, credentials: Credentials, timeout_seconds: float) -> None:
+        self._client = client
+        self._credentials = credentials
+        self._timeout_seconds = timeout_seconds
+
+    async def resolve(self, token: Token) -> Answer | Fault:
+        """Spend one call on a token."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                reply = await self._client.resolve_customer(RegistrationToken=token.value)
+        except TimeoutError:
+            return faults.timeout(self._timeout_seconds)
+        except ClientError as error:
+            return _service_fault(error)
+        except UnusableReply as error:
+            return faults.unusable(str(error))
+        except (BotoCoreError, WrongAccount, aiohttp.ClientError, OSError) as error:
+            return _local_fault(error)
+        return faults.read_answer(reply)
+
+    async def probe(self) -> Fault | None:
+        """Ask whether AWS accepts us again, with credentials looked up anew."""
+        self._credentials.forget()
+        result = await self.resolve(_PROBE)
+        if isinstance(result, Fault) and result.kind is FaultKind.SYSTEMIC:
+            return result
+        return None
+
+
+def _service_fault(error: ClientError) -> Fault:
+    described = error.response["Error"]
+    http_status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if error.operation_name != "ResolveCustomer":
+        return faults.systemic(
+            described["Code"], f"{error.operation_name} was refused: {described['Message']}"
+        )
+    return faults.classify(ServiceError(http_status, described["Code"], described["Message"]))
+
+
+def _local_fault(error: Exception) -> Fault:
+    """A call that never reached AWS, or not whole: the network's fault, or our set-up's."""
+    if isinstance(error, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
+        return faults.systemic("CertificateNotTrusted", _words(error))
+    if isinstance(error, (HTTPClientError, aiohttp.ClientError, OSError)):
+        return faults.connection_fault(_words(error))
+    return faults.systemic(type(error).__name__, _words(error))
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+@asynccontextmanager
+async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
+    """A client for as long as the block lasts; making one costs about 0.1 s of CPU."""
+    session = AioSession()
+    credentials = Credentials(endpoint.region, endpoint.role_arn, endpoint.expected_account)
+    config = AioConfig(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        user_agent=f"resolution-worker/{__version__}",
+        parameter_validation=False,
+    )
+    async with (
+        _http_session(session, endpoint) as http,
+        session.create_client(
+            _SERVICE,
+            region_name=endpoint.region,
+            endpoint_url=endpoint.url,
+            config=config,
+            # The exchange signs. These keep the client from searching the chain a second time.
+            aws_access_key_id="unused",
+            aws_secret_access_key="unused",  # noqa: S106 - no secret
+        ) as client,
+    ):
+        exchange = Exchange(http, credentials, Scope(endpoint.region, _SIGNING_NAME))
+        client.meta.events.register(_EVENT, exchange)
+        yield AwsMarketplace(client, credentials, endpoint.timeout_seconds)
+
+
+def _http_session(session: AioSession, endpoint: Endpoint) -> aiohttp.ClientSession:
+    """Pooled connections with the trust store that botocore would use."""
+    bundle = session.get_config_variable("ca_bundle") or get_cert_path(verify=True)
+    connector = aiohttp.TCPConnector(
+        limit=endpoint.concurrency + _SPARE_CONNECTIONS,
+        ssl=ssl.create_default_context(cafile=bundle),
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+    )
+    # The whole call is bounded by its caller.
+    unbounded = aiohttp.ClientTimeout(total=None)
+    return aiohttp.ClientSession(
+        connector=connector, timeout=unbounded, trust_env=True, auto_decompress=True
+    )
+
+
+_SPARE_CONNECTIONS: Final = 2  # for probes
+_KEEPALIVE_SECONDS: Final = 30

@@ -1,0 +1,37 @@
+"""How long to wait before trying again. Chance is an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class FullJitter:
+    """Exponential backoff with full jitter: a draw from nothing up to a doubling bound.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015; full jitter had the
+    least work and nearly the least delay of the schemes compared there.
+    """
+
+    base_seconds: float
+    cap_seconds: float
+
+    def delay(self, failures: int, draw: float) -> float:
+        """Seconds to wait after so many failures (from 1); `draw` is uniform in [0, 1)."""
+        return draw * self.bound(failures)
+
+    def bound(self, failures: int) -> float:
+        """The most that `delay` can be, in seconds."""
+        return min(self.cap_seconds, self.base_seconds * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
+
+
+_MOST_DOUBLINGS: Final = 60  # more would overflow a float before the cap is applied
+
+CALLS: Final = FullJitter(base_seconds=0.1, cap_seconds=1.0)
+RECONNECT: Final = FullJitter(base_seconds=0.25, cap_seconds=5.0)
+
+
+def equal_jitter(seconds: float, draw: float) -> float:
+    """Half of a time for sure and up to the whole by chance: spreads, but never to nothing."""
+    return seconds * (0.5 + draw / 2)

@@ -1,0 +1,171 @@
+"""AWS's answers as a table: whose fault is a failed call?
+
+Sources: the API reference of ResolveCustomer (its declared errors), "Common Errors" of the AWS
+APIs, and the throttling codes that botocore's own retry handlers know.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from worker.core.records import Answer, Fault, FaultKind, Status
+
+_SECURITY_TOKEN: Final = re.compile(r"security token|session token|credential", re.IGNORECASE)
+
+_CODES: Final[dict[FaultKind, frozenset[str]]] = {
+    FaultKind.THROTTLED: frozenset(
+        {
+            "BandwidthLimitExceeded",
+            "LimitExceededException",
+            "PriorRequestNotComplete",
+            "RequestLimitExceeded",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "SlowDown",
+            "ThrottledException",
+            "Throttling",
+            "ThrottlingException",
+            "TooManyRequestsException",
+        }
+    ),
+    FaultKind.SYSTEMIC: frozenset(
+        {
+            "AccessDenied",
+            "AccessDeniedException",
+            "AuthFailure",
+            "DisabledApiException",
+            "ExpiredToken",
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "InvalidAccessKeyId",
+            "InvalidAction",
+            "InvalidClientTokenId",
+            "InvalidSignatureException",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "NotAuthorized",
+            "OptInRequired",
+            "RequestExpired",
+            "RequestTimeTooSkewed",
+            "SignatureDoesNotMatch",
+            "SubscriptionRequiredException",
+            "UnauthorizedException",
+            "UnknownOperationException",
+            "UnrecognizedClientException",
+        }
+    ),
+}
+_KIND_BY_CODE: Final = {code: kind for kind, codes in _CODES.items() for code in codes}
+
+_KIND_BY_STATUS: Final[dict[int, FaultKind]] = {
+    HTTPStatus.TOO_MANY_REQUESTS: FaultKind.THROTTLED,
+    HTTPStatus.UNAUTHORIZED: FaultKind.SYSTEMIC,
+    HTTPStatus.FORBIDDEN: FaultKind.SYSTEMIC,
+}
+
+TIMEOUT: Final = "Timeout"
+CONNECTION_FAULT: Final = "ConnectionFault"
+UNUSABLE_ANSWER: Final = "UnusableAnswer"
+LIFETIME_EXCEEDED: Final = "LifetimeExceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceError:
+    """An error that AWS answered with: HTTP status, code without namespace, words."""
+
+    http_status: int
+    code: str
+    message: str
+
+
+def classify(error: ServiceError) -> Fault:
+    """Whose fault an error is; an unknown one is taken for passing, so that attempts bound it."""
+    match error.code:
+        case "InvalidTokenException":
+            return _token_fault(error, Status.REJECTED)
+        case "ExpiredTokenException" if not _about_credentials(error):
+            return _token_fault(error, Status.EXPIRED)
+        case "ExpiredTokenException":
+            kind = FaultKind.SYSTEMIC
+        case code:
+            by_status = _KIND_BY_STATUS.get(error.http_status, FaultKind.TRANSIENT)
+            kind = _KIND_BY_CODE.get(code, by_status)
+    return Fault(kind, error.code, error.message)
+
+
+def _about_credentials(error: ServiceError) -> bool:
+    # AWS gives expired credentials the very code that this API gives an expired token.
+    return (
+        error.http_status == HTTPStatus.FORBIDDEN
+        or _SECURITY_TOKEN.search(error.message) is not None
+    )
+
+
+def _token_fault(error: ServiceError, status: Status) -> Fault:
+    return Fault(FaultKind.TOKEN, error.code, error.message, status)
+
+
+def timeout(seconds: float) -> Fault:
+    """A call that gave no answer in time."""
+    return Fault(FaultKind.TRANSIENT, TIMEOUT, f"no answer within {seconds:g} s")
+
+
+def connection_fault(message: str) -> Fault:
+    """A call that did not get through."""
+    return Fault(FaultKind.TRANSIENT, CONNECTION_FAULT, message)
+
+
+def unusable(message: str) -> Fault:
+    """An answer that says success and nothing that can be used."""
+    return Fault(FaultKind.TRANSIENT, UNUSABLE_ANSWER, message)
+
+
+def systemic(code: str, message: str) -> Fault:
+    """A fault of ours that no call was needed to find, such as absent credentials."""
+    return Fault(FaultKind.SYSTEMIC, code, message)
+
+
+_MEMBERS: Final = {
+    "product_code": "ProductCode",
+    "customer_aws_account_id": "CustomerAWSAccountId",
+    "customer_identifier": "CustomerIdentifier",
+    "license_arn": "LicenseArn",
+}
+
+
+def read_answer(reply: object) -> Answer | Fault:
+    """What a successful reply says, or why it can't be used.
+
+    Args:
+        reply: The decoded body. Of all its members, which the API declares optional, an account
+            or an identifier, and a product, are needed.
+    """
+    if not isinstance(reply, dict):
+        return unusable("the answer is no JSON object")
+    members = {name: _text(reply.get(member)) for name, member in _MEMBERS.items()}
+    metadata = reply.get("Metadata")
+    members["agreement_id"] = _text(
+        metadata.get("AgreementId") if isinstance(metadata, dict) else None
+    )
+    product_code = members.pop("product_code")
+    if product_code is None:
+        return unusable("the answer names no product")
+    if members["customer_aws_account_id"] is None and members["customer_identifier"] is None:
+        return unusable("the answer names neither an account nor a customer")
+    return Answer(product_code, **members)
+
+
+def _text(value: object) -> str | None:
+    """A member's text; an empty one, one of another type or one with a NUL says nothing."""
+    return value if isinstance(value, str) and value and "\x00" not in value else None
+
+
+def without(message: str, token: str) -> str:
+    """A message for the records, with the token taken out and its length bounded."""
+    return message.replace(token, "[token]")[:_MAX_MESSAGE_CHARS]
+
+
+_MAX_MESSAGE_CHARS: Final = 1_000

@@ -1,0 +1,431 @@
+"""Bytes in, bytes out: the one place that knows how a submission is written.
+
+`parse` turns a message into a `Submission` or a `Malformed`; it never raises for what a publisher
+wrote. A rule that a message can break is a row of a table or a function that raises `_Unfit`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import msgspec
+
+from worker.core.records import DEFAULT_SELLER, Malformed, Submission, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_TOKEN_CHARS: Final = 8_192
+MAX_METADATA_BYTES: Final = 4 * 1024
+MAX_OFFER_TYPE_CHARS: Final = 255
+MAX_ROUTING_KEY_BYTES: Final = 255
+VERSION: Final = 1
+REPLY_PREFIX: Final = "resolution.reply."
+
+# Our own headers. They count only on deliveries through `resolution.internal`, which publishers
+# can't write: else anybody could age a token or use up its attempts.
+ATTEMPTS_HEADER: Final = "x-resolution-attempts"
+RETURNS_HEADER: Final = "x-resolution-returns"
+RECEIVED_HEADER: Final = "x-resolution-received-at"
+KNOWN_SINCE_HEADER: Final = "x-resolution-known-since"
+REPLAY_HEADER: Final = "x-resolution-replay"
+
+_Raw = dict[str, msgspec.Raw]
+_OBJECT: Final = msgspec.json.Decoder(_Raw)
+_ANY: Final = msgspec.json.Decoder()
+
+_PERCENT_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_WHITE_SPACE: Final = re.compile(r"\s")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as the broker handed it over.
+
+    Attributes:
+        internal: It came through `resolution.internal`, so that our headers may be believed.
+        timestamp: The AMQP timestamp (resolution: one second), or None.
+    """
+
+    body: bytes = field(repr=False)
+    message_id: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    timestamp: datetime | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    internal: bool = False
+    redelivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Oddities:
+    """What was wrong with a message without making it malformed; each is counted."""
+
+    reply_to_ignored: bool = False
+    received_at_ignored: bool = False
+
+
+class _Unfit(Exception):  # noqa: N818 - a verdict on a message, not an error of ours
+    """A message breaks a rule: a code for programs, a reason for people."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason
+
+
+def parse(
+    incoming: Incoming, now: datetime, sellers: frozenset[str] = frozenset({DEFAULT_SELLER})
+) -> tuple[Submission | Malformed, Oddities]:
+    """Read one message.
+
+    Args:
+        incoming: The message as delivered.
+        now: The current time (UTC).
+        sellers: The seller accounts that are configured.
+
+    Returns:
+        The submission, or what is wrong with it; and the oddities that were passed over.
+    """
+    reply_to, reply_to_ignored = _reply_to(incoming.reply_to)
+    members: _Raw = {}
+    try:
+        members = _members(incoming.body)
+        submission, received_at_ignored = _submission(incoming, members, reply_to, now, sellers)
+    except _Unfit as unfit:
+        malformed = _malformed(incoming, members, unfit, reply_to, now)
+        return malformed, Oddities(reply_to_ignored)
+    return submission, Oddities(reply_to_ignored, received_at_ignored)
+
+
+def _members(body: bytes) -> _Raw:
+    if not body:
+        raise _Unfit("BodyEmpty", "the body is empty; send a JSON object")
+    if len(body) > MAX_BODY_BYTES:
+        raise _Unfit("BodyTooLarge", f"the body has {len(body)} bytes; at most {MAX_BODY_BYTES}")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise _Unfit("BodyNotUtf8", f"the body is not UTF-8 at byte {error.start}") from None
+    try:
+        return _OBJECT.decode(body)
+    except msgspec.ValidationError:
+        raise _Unfit("BodyNotObject", "the body is JSON, but no object") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise _Unfit("BodyNotJson", "the body is no JSON that can be read") from None
+
+
+def _submission(
+    incoming: Incoming, members: _Raw, reply_to: str | None, now: datetime, sellers: frozenset[str]
+) -> tuple[Submission, bool]:
+    _check_version(_value(members, "version"))
+    token = _token(members)
+    metadata = _metadata(members, token)
+    _check_echoes(incoming, token)
+    received_at, ignored = _received_at(incoming, members, now)
+    submission = Submission(
+        token=Token.of(token),
+        seller=_seller(_value(members, "seller"), sellers),
+        message_id=incoming.message_id or derived_id(incoming),
+        correlation_id=incoming.correlation_id,
+        reply_to=reply_to,
+        offer_type=_offer_type(_value(members, "offer_type")),
+        progress=_value(members, "progress") is True,
+        metadata=metadata,
+        received_at=received_at,
+        known_since=_known_since(incoming, received_at, now),
+        attempts=_count(incoming, ATTEMPTS_HEADER),
+        returns=_count(incoming, RETURNS_HEADER),
+        redelivered=incoming.redelivered,
+        replay=incoming.internal and REPLAY_HEADER in incoming.headers,
+    )
+    return submission, ignored
+
+
+def _value(members: _Raw, name: str) -> Any:
+    """One member decoded; None where it is absent, null or can't be read."""
+    raw = members.get(name)
+    if raw is None:
+        return None
+    try:
+        return _ANY.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise _Unfit("BodyNotJson", f"the member {name} is no JSON that can be read") from None
+
+
+def _check_version(version: Any) -> None:
+    if version is not None and (version is True or version != VERSION):
+        raise _Unfit("VersionUnsupported", f"the version is not {VERSION}")
+
+
+def _token(members: _Raw) -> str:
+    if "registration_token" not in members:
+        raise _Unfit("TokenMissing", "there is no registration_token")
+    token = _value(members, "registration_token")
+    if not isinstance(token, str):
+        raise _Unfit("TokenNotText", "the registration_token is no string")
+    for broken, code, reason in _TOKEN_RULES:
+        if broken(token):
+            raise _Unfit(code, reason)
+    return token
+
+
+_TOKEN_RULES: Final[tuple[tuple[Callable[[str], object], str, str], ...]] = (
+    (operator.not_, "TokenEmpty", "the registration_token is empty"),
+    (
+        lambda t: len(t) > MAX_TOKEN_CHARS,
+        "TokenTooLong",
+        f"the registration_token has more than {MAX_TOKEN_CHARS} characters",
+    ),
+    (
+        _WHITE_SPACE.search,
+        "TokenHasWhiteSpace",
+        "the registration_token has white space in it: the publisher must decode it exactly once",
+    ),
+    (
+        _CONTROL.search,
+        "TokenHasControlCharacter",
+        "the registration_token has a control character in it",
+    ),
+    (
+        _PERCENT_ESCAPE.search,
+        "TokenPercentEncoded",
+        "the registration_token has a %XX escape in it: the publisher must decode it exactly once",
+    ),
+)
+
+
+def _metadata(members: _Raw, token: str) -> bytes | None:
+    metadata = _value(members, "metadata")
+    if metadata is None:
+        return None
+    raw = bytes(members["metadata"])
+    if not isinstance(metadata, dict):
+        raise _Unfit("MetadataNotObject", "metadata is no object")
+    if len(raw) > MAX_METADATA_BYTES:
+        raise _Unfit(
+            "MetadataTooLarge", f"metadata has {len(raw)} bytes; at most {MAX_METADATA_BYTES}"
+        )
+    if any(contains(text, token) for text in _strings(metadata)):
+        raise _Unfit("MetadataContainsToken", "metadata contains the token, which is a secret")
+    return raw
+
+
+def _strings(metadata: dict[str, Any]) -> Iterator[str]:
+    """All texts and numbers within, names included; iterative, for metadata may nest deeply."""
+    left: list[Any] = [metadata]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left.extend(value)
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+        elif value is not None:
+            yield str(value)
+
+
+def contains(text: str, token: str) -> bool:
+    """Whether a text gives the token away, as it is or percent-encoded."""
+    return token in text or ("%" in text and token in unquote(text))
+
+
+def _check_echoes(incoming: Incoming, token: str) -> None:
+    """What is echoed in replies and written into logs must not give the token away."""
+    for name, value in (
+        ("MessageId", incoming.message_id),
+        ("CorrelationId", incoming.correlation_id),
+    ):
+        if value and contains(value, token):
+            raise _Unfit(f"{name}ContainsToken", f"the {name} contains the token, a secret")
+
+
+def _seller(seller: Any, sellers: frozenset[str]) -> str:
+    if seller is None:
+        return DEFAULT_SELLER
+    if not isinstance(seller, str) or seller not in sellers:
+        known = ", ".join(sorted(sellers))
+        raise _Unfit("SellerUnknown", f"the seller is none that is configured ({known})")
+    return seller
+
+
+def _offer_type(offer_type: Any) -> str | None:
+    if offer_type is None:
+        return None
+    if (
+        not isinstance(offer_type, str)
+        or len(offer_type) > MAX_OFFER_TYPE_CHARS
+        or _CONTROL.search(offer_type)
+    ):
+        raise _Unfit(
+            "OfferTypeUnfit",
+            f"offer_type is no string of at most {MAX_OFFER_TYPE_CHARS} printable characters",
+        )
+    return offer_type
+
+
+def _reply_to(reply_to: str | None) -> tuple[str | None, bool]:
+    """The routing key for replies, and whether one was named that is not acceptable."""
+    if not reply_to:
+        return None, False
+    fits = reply_to.startswith(REPLY_PREFIX) and len(reply_to.encode()) <= MAX_ROUTING_KEY_BYTES
+    return (reply_to, False) if fits else (None, True)
+
+
+def _received_at(incoming: Incoming, members: _Raw, now: datetime) -> tuple[datetime, bool]:
+    """When the browser delivered the token, and whether what the message says was passed over."""
+    if carried := _instant_header(incoming, RECEIVED_HEADER):
+        return min(carried, now), False
+    if members.get("received_at") not in (None, b"null"):
+        said = read_instant(_value(members, "received_at"))
+        return (now, True) if said is None or said > now else (said, False)
+    if incoming.timestamp is not None:
+        return min(incoming.timestamp, now), incoming.timestamp > now
+    return now, False
+
+
+def _known_since(incoming: Incoming, received_at: datetime, now: datetime) -> datetime:
+    known = (received_at, incoming.timestamp, _instant_header(incoming, KNOWN_SINCE_HEADER))
+    return min(instant for instant in known if instant is not None and instant <= now)
+
+
+def read_instant(value: Any) -> datetime | None:
+    """An RFC 3339 instant, or None for anything else; one without an offset says too little."""
+    if not isinstance(value, str):
+        return None
+    try:
+        instant = datetime.fromisoformat(value)
+        return None if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def write_instant(instant: datetime) -> str:
+    """An instant as RFC 3339 in UTC, to the millisecond."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _instant_header(incoming: Incoming, name: str) -> datetime | None:
+    """Milliseconds since the epoch, written by a worker."""
+    millis = _count(incoming, name)
+    return _EPOCH + timedelta(milliseconds=millis) if 0 < millis < _LATEST_MILLIS else None
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MILLIS: Final = int((datetime(9000, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds() * 1000)
+
+
+def _count(incoming: Incoming, name: str) -> int:
+    value = incoming.headers.get(name) if incoming.internal else None
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def derived_id(incoming: Incoming) -> str:
+    """The message id of a message that has none: the same for the same message each time."""
+    stamp = "" if incoming.timestamp is None else incoming.timestamp.isoformat()
+    return "derived-" + hashlib.sha256(incoming.body + stamp.encode()).hexdigest()[:32]
+
+
+def _malformed(
+    incoming: Incoming, members: _Raw, unfit: _Unfit, reply_to: str | None, now: datetime
+) -> Malformed:
+    """All that may be said of a message whose echoes may hold its token."""
+    token = _token_text(members)
+    secret = _Secret.of(token, incoming.body)
+    received_at, _ = _received_at(incoming, {}, now)
+    return Malformed(
+        code=unfit.code,
+        reason=unfit.reason,
+        body_sha256=hashlib.sha256(incoming.body).digest(),
+        token_sha256=Token.of(token).sha256 if token else None,
+        message_id=secret.withhold(incoming.message_id) or derived_id(incoming),
+        correlation_id=secret.withhold(incoming.correlation_id),
+        reply_to=secret.withhold(reply_to),
+        metadata=_harmless_metadata(members, secret),
+        received_at=received_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """What must not be echoed: the token in each of its spellings or, unread, the whole body."""
+
+    spellings: frozenset[str]
+    unread: str
+
+    @classmethod
+    def of(cls, token: str | None, body: bytes) -> _Secret:
+        unread = "" if token else body[:MAX_BODY_BYTES].decode(errors="replace").strip()
+        known = token or unread
+        return cls(frozenset({known, known.strip(), unquote(known)}) - {""}, unread)
+
+    def gives_away(self, value: str) -> bool:
+        if any(contains(value, spelling) for spelling in self.spellings):
+            return True
+        # The body may be the bare token, or hold it where nobody looks, and an id be a part of it.
+        return len(value) >= _TELLING_CHARS and value in self.unread
+
+    def withhold(self, value: str | None) -> str | None:
+        return None if not value or self.gives_away(value) else value
+
+
+_TELLING_CHARS: Final = 16
+
+
+def _token_text(members: _Raw) -> str | None:
+    try:
+        value = _value(members, "registration_token")
+    except _Unfit:
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _harmless_metadata(members: _Raw, secret: _Secret) -> bytes | None:
+    try:
+        metadata = _value(members, "metadata")
+    except _Unfit:
+        return None
+    raw = bytes(members.get("metadata", b""))
+    if not isinstance(metadata, dict) or len(raw) > MAX_METADATA_BYTES:
+        return None
+    leaks = any(secret.gives_away(text) for text in _strings(metadata))
+    # Where no token could be read, metadata is part of the very body that may hold it.
+    return None if leaks or secret.unread else raw
+
+
+def _millis(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(milliseconds=1)
+
+
+def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str, int]:
+    """Our headers for a message that goes back into a lane or a retry queue."""
+    carried = {
+        ATTEMPTS_HEADER: attempts,
+        RETURNS_HEADER: returns,
+        RECEIVED_HEADER: _millis(submission.received_at),
+        KNOWN_SINCE_HEADER: _millis(submission.known_since),
+    }
+    return carried | {REPLAY_HEADER: 1} if submission.replay else carried
+
+
+def envelope(incoming: Incoming) -> bytes:
+    """What is sealed of a message: a line of JSON with its properties, then its body.
+
+    At most 64 KiB of the body are kept. This is for whoever holds an opening key.
+    """
+    properties = {
+        "message_id": incoming.message_id,
+        "correlation_id": incoming.correlation_id,
+        "reply_to": incoming.reply_to,
+        "timestamp": None if incoming.timestamp is None else write_instant(incoming.timestamp),
+        "body_bytes": len(incoming.body),
+    }
+    return msgspec.json.encode(properties) + b"\n" + incoming.body[:MAX_BODY_BYTES]

@@ -1,0 +1,249 @@
+"""What becomes of a token: the decisions of the whole service, returned and not acted upon.
+
+`recall` decides before a call, from the ledger and the clock; `judge` after one, from its result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from worker.core import backoff, faults
+from worker.core.records import Answer, Fault, FaultKind, Outcome, Status, Submission
+
+AWS_LIFETIME: Final = timedelta(hours=4)
+FAILURE_MEMORY: Final = timedelta(seconds=30)
+QUICK_WINDOW_SECONDS: Final = 2.0
+STRIKES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an operator decides about trying again.
+
+    Attributes:
+        attempts: Calls that count before a token is dead.
+        delays: The retry queues by name (`5s`), in their order; the last repeats.
+        lifetime: Age past which no call is spent on a token.
+    """
+
+    attempts: int
+    delays: tuple[str, ...]
+    lifetime: timedelta = AWS_LIFETIME
+
+    @property
+    def quick_attempts(self) -> int:
+        """Attempts that may be spent in process; the rest is kept for the retry queues.
+
+        So a fault of AWS's that lasts for less than all the delays together kills no token.
+        """
+        return max(1, self.attempts - len(self.delays))
+
+    def delay(self, returns: int) -> str:
+        """The retry queue for a message that has come back from one so many times."""
+        return self.delays[min(returns, len(self.delays) - 1)]
+
+
+# --- before a call ---
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Nothing stands in the way of a call. `known_since` is the earliest the ledger allows."""
+
+    known_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Answer with what is known; nothing is written."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Settle the token with this outcome: commit it, answer, ack."""
+
+    outcome: Outcome
+
+
+def recall(
+    submission: Submission, known: Outcome | None, now: datetime, policy: Policy
+) -> Call | Repeat | Store:
+    """Decide before a call: is it answered already, is it too old, or shall AWS be asked?"""
+    known_since = submission.known_since
+    if known is not None:
+        known_since = min(known_since, known.received_at)
+        if _stands(known, submission, now):
+            return Repeat(known)
+        if known.status is Status.RESOLVED and not submission.replay:
+            # Resolved stays resolved in the ledger; this buyer is told what AWS would say.
+            return Repeat(lifetime_exceeded(submission, now))
+    if now - known_since >= policy.lifetime:
+        return Store(lifetime_exceeded(submission, now))
+    return Call(known_since)
+
+
+def _stands(known: Outcome, submission: Submission, now: datetime) -> bool:
+    """Whether what is known answers this submission too."""
+    if submission.replay:
+        return False
+    if submission.redelivered and known.message_id == submission.message_id:
+        return True  # its own outcome, committed before a crash: no new submission
+    if known.status is Status.RESOLVED:
+        return now - min(submission.known_since, known.received_at) <= AWS_LIFETIME
+    return now - known.settled_at < FAILURE_MEMORY
+
+
+def lifetime_exceeded(submission: Submission, now: datetime) -> Outcome:
+    """The outcome of a token on which no call is spent any more."""
+    return replace(
+        _outcome(submission, Status.EXPIRED, submission.attempts, now),
+        error_code=faults.LIFETIME_EXCEEDED,
+        error_message="the token was older than its lifetime when its turn came: no call was made",
+    )
+
+
+# --- after a call ---
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """What has been spent on a token so far, the latest call included where it counts.
+
+    Attributes:
+        attempts: Calls that count.
+        failures: Calls without an answer since it was delivered; spreads the waits.
+        seconds: Time since its first call after it was delivered.
+        strikes: Systemic answers to it with other calls succeeding in between.
+    """
+
+    attempts: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    strikes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Call again in this process, after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    """Into the retry queue of this delay; `counted` if the fault is one that counts."""
+
+    delay: str
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The fault is ours: stop calling. The token keeps its place and loses no attempt."""
+
+    fault: Fault
+
+
+Verdict = Store | TryAgain | RetryIn | Halt
+
+
+def judge(
+    submission: Submission,
+    result: Answer | Fault,
+    tries: Tries,
+    *,
+    now: datetime,
+    draw: float,
+    policy: Policy,
+) -> Verdict:
+    """Decide after a call.
+
+    Args:
+        submission: Whose token was called for.
+        result: What came of the call.
+        tries: What has been spent, this call included.
+        now: The current time (UTC).
+        draw: A uniform draw from [0, 1).
+        policy: The operator's.
+    """
+    if isinstance(result, Answer):
+        return Store(_resolved(submission, result, tries, now))
+    match result.kind:
+        case FaultKind.TOKEN:
+            status = result.status or Status.REJECTED
+            return Store(_failed(submission, status, result, tries, now))
+        case FaultKind.SYSTEMIC if tries.strikes < STRIKES:
+            return Halt(result)
+        case FaultKind.THROTTLED:
+            return _soon(tries, draw) or RetryIn(policy.delays[0], counted=False)
+        case FaultKind.TRANSIENT if tries.attempts < policy.attempts:
+            quick = _soon(tries, draw) if _has_quick_attempts(submission, tries, policy) else None
+            return quick or RetryIn(policy.delay(submission.returns), counted=True)
+        case _:
+            return Store(_failed(submission, Status.DEAD, result, tries, now))
+
+
+def counts(result: Answer | Fault) -> bool:
+    """Whether a call counts as an attempt: neither throttled nor a fault of ours."""
+    return isinstance(result, Answer) or result.kind in {FaultKind.TOKEN, FaultKind.TRANSIENT}
+
+
+def _has_quick_attempts(submission: Submission, tries: Tries, policy: Policy) -> bool:
+    # After a stay in a retry queue the buyer is no longer at the door: one call a stay.
+    return submission.returns == 0 and tries.attempts < policy.quick_attempts
+
+
+def _soon(tries: Tries, draw: float) -> TryAgain | None:
+    delay = backoff.CALLS.delay(max(1, tries.failures), draw)
+    return TryAgain(delay) if tries.seconds + delay < QUICK_WINDOW_SECONDS else None
+
+
+def _resolved(submission: Submission, answer: Answer, tries: Tries, now: datetime) -> Outcome:
+    return replace(
+        _outcome(submission, Status.RESOLVED, tries.attempts, now),
+        product_code=answer.product_code,
+        customer_aws_account_id=answer.customer_aws_account_id,
+        customer_identifier=answer.customer_identifier,
+        license_arn=answer.license_arn,
+        agreement_id=answer.agreement_id,
+    )
+
+
+def _failed(
+    submission: Submission, status: Status, fault: Fault, tries: Tries, now: datetime
+) -> Outcome:
+    return replace(
+        _outcome(submission, status, tries.attempts, now),
+        error_code=fault.code,
+        error_message=faults.without(fault.message, submission.token.value),
+    )
+
+
+def _outcome(submission: Submission, status: Status, attempts: int, now: datetime) -> Outcome:
+    return Outcome(
+        key=submission.key,
+        status=status,
+        message_id=submission.message_id,
+        attempts=attempts,
+        received_at=submission.received_at,
+        settled_at=now,
+        offer_type=submission.offer_type,
+    )
+
+
+def unstorable(outcome: Outcome, message: str) -> Outcome:
+    """What stands for a token whose true outcome the database refuses for its data."""
+    return Outcome(
+        key=outcome.key,
+        status=Status.DEAD,
+        message_id=outcome.message_id,
+        attempts=outcome.attempts,
+        received_at=outcome.received_at,
+        settled_at=outcome.settled_at,
+        error_code="Unstorable",
+        error_message=message,
+    )
