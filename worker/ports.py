@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.core.records import Answer, Batch, Fault, Outcome, Token, TokenKey
+    from worker.core.messages import Incoming
+    from worker.core.outgoing import Outgoing
+    from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
 
 
 class LedgerUnavailable(Exception):  # noqa: N818 - it is a state of the world, not a bug
@@ -51,4 +53,88 @@ class Marketplace(Protocol):
 
     async def probe(self) -> Fault | None:
         """Spend one call on no token at all: None when AWS accepts our identity again."""
+        ...
+
+
+class NotConfirmed(Exception):  # noqa: N818 - a state of a message, not a bug
+    """The broker did not take a message over; what to do about it is in the words."""
+
+
+class Courier(Protocol):
+    """Publishes with confirms."""
+
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
+        """Publish a batch, and say of each message in turn why it is not confirmed, or None.
+
+        Waits, within a bound, for a broker that is away.
+        """
+        ...
+
+
+class Delivery(Protocol):
+    """A message that the broker lent us; until it is acked, the broker keeps it."""
+
+    @property
+    def incoming(self) -> Incoming:
+        """What was delivered."""
+        ...
+
+    @property
+    def lane(self) -> Lane | None:
+        """The lane it came through; None for a message that the broker parked."""
+        ...
+
+    @property
+    def arrived(self) -> float:
+        """When it was delivered, on the event loop's clock, in seconds."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether an ack would still count; if not, the broker hands it out anew."""
+        ...
+
+    async def ack(self) -> None:
+        """Give up our claim. Does nothing if it is no longer alive."""
+        ...
+
+
+class Sealer(Protocol):
+    """Seals what is given up to a public key."""
+
+    @property
+    def key_id(self) -> str:
+        """Which key it is."""
+        ...
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """What only the holder of the private key can open."""
+        ...
+
+
+class Telemetry(Protocol):
+    """What the runtime tells the metrics."""
+
+    def submission(self, lane: Lane) -> None:
+        """A submission was settled or moved on."""
+        ...
+
+    def outcome(self, status: str, lane: Lane, *, repeated: bool, waited: float) -> None:
+        """A submission got its final answer, so many seconds after the buyer asked."""
+        ...
+
+    def call(self, result: str, seconds: float) -> None:
+        """A call to AWS ended."""
+        ...
+
+    def retry(self, reason: str) -> None:
+        """A call will be made again."""
+        ...
+
+    def written(self, rows: int, seconds: float) -> None:
+        """A batch was committed."""
+        ...
+
+    def odd(self, what: str) -> None:
+        """Something in a message was passed over, and the message handled all the same."""
         ...

@@ -35,3 +35,16 @@ RECONNECT: Final = FullJitter(base_seconds=0.25, cap_seconds=5.0)
 def equal_jitter(seconds: float, draw: float) -> float:
     """Half of a time for sure and up to the whole by chance: spreads, but never to nothing."""
     return seconds * (0.5 + draw / 2)
+
+
+def probe_wait(probes: int, draw: float) -> float:
+    """Seconds before the next probe for whether a fault of ours is over.
+
+    Short at first, for many are over at once, then about every three seconds and never more than
+    four, so that calls resume soon after the cause is mended.
+    """
+    return equal_jitter(min(_PROBE_CAP_SECONDS, _PROBE_BASE_SECONDS * 2.0 ** min(probes, 8)), draw)
+
+
+_PROBE_BASE_SECONDS: Final = 0.25
+_PROBE_CAP_SECONDS: Final = 4.0

@@ -128,6 +128,11 @@ def systemic(code: str, message: str) -> Fault:
     return Fault(FaultKind.SYSTEMIC, code, message)
 
 
+def unforeseen(error: str) -> Fault:
+    """A defect of ours that a call has met; `error` is the name of its class."""
+    return Fault(FaultKind.TRANSIENT, "UnforeseenError", f"the worker failed with {error}")
+
+
 _MEMBERS: Final = {
     "product_code": "ProductCode",
     "customer_aws_account_id": "CustomerAWSAccountId",

@@ -16,6 +16,7 @@ AWS_LIFETIME: Final = timedelta(hours=4)
 FAILURE_MEMORY: Final = timedelta(seconds=30)
 QUICK_WINDOW_SECONDS: Final = 2.0
 STRIKES: Final = 3
+UNSTORABLE: Final = "Unstorable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Answer with what is known; nothing is written."""
+    """Answer without writing; `repeated` if it is the ledger's own answer."""
 
     outcome: Outcome
+    repeated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def recall(
             return Repeat(known)
         if known.status is Status.RESOLVED and not submission.replay:
             # Resolved stays resolved in the ledger; this buyer is told what AWS would say.
-            return Repeat(lifetime_exceeded(submission, now))
+            return Repeat(lifetime_exceeded(submission, now), repeated=False)
     if now - known_since >= policy.lifetime:
         return Store(lifetime_exceeded(submission, now))
     return Call(known_since)
@@ -244,6 +246,6 @@ def unstorable(outcome: Outcome, message: str) -> Outcome:
         attempts=outcome.attempts,
         received_at=outcome.received_at,
         settled_at=outcome.settled_at,
-        error_code="Unstorable",
+        error_code=UNSTORABLE,
         error_message=message,
     )

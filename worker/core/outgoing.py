@@ -1,0 +1,110 @@
+"""Messages that the worker sends: answers to submissions, and messages moved elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.core import messages, replies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from worker.core.records import Lane, Malformed, Outcome, Submission
+
+INTERNAL: Final = "resolution.internal"
+REPLIES: Final = "resolution.replies"
+EVENTS: Final = "resolution.events"
+
+
+def retry_exchange(delay: str) -> str:
+    """The name of a retry queue and of the exchange before it."""
+    return f"resolution.retry.{delay}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One persistent message to publish with a confirm.
+
+    Attributes:
+        mandatory: An unroutable one is a failure. Replies and events may find no queue: whoever
+            wanted them is gone, or nobody listens.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes = field(repr=False)
+    message_id: str
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    timestamp: datetime | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    mandatory: bool = False
+
+
+def answers(outcome: Outcome, submission: Submission, *, repeated: bool) -> tuple[Outgoing, ...]:
+    """The event for one submission and, if it asked for one, the reply."""
+    body = replies.outcome_body(outcome, submission, repeated=repeated)
+    return _answers(body, f"token.{outcome.status}", submission)
+
+
+def malformed_answers(malformed: Malformed, now: datetime) -> tuple[Outgoing, ...]:
+    """The event and, where one was asked for and may be given, the reply."""
+    return _answers(replies.malformed_body(malformed, now), "token.malformed", malformed)
+
+
+def _answers(body: bytes, event: str, asker: Submission | Malformed) -> tuple[Outgoing, ...]:
+    message_id, correlation_id = asker.message_id, asker.correlation_id
+    told = Outgoing(EVENTS, event, body, message_id, correlation_id)
+    if asker.reply_to is None:
+        return (told,)
+    return (told, Outgoing(REPLIES, asker.reply_to, body, message_id, correlation_id))
+
+
+def retry(
+    submission: Submission,
+    incoming: messages.Incoming,
+    lane: Lane,
+    delay: str,
+    *,
+    attempts: int,
+    counted: bool,
+) -> Outgoing:
+    """A message on its way into a retry queue, out of which it comes back into its own lane."""
+    headers = messages.headers(submission, attempts=attempts, returns=submission.returns + counted)
+    return _moved(retry_exchange(delay), submission, incoming, lane, headers)
+
+
+def give_back(
+    submission: Submission, incoming: messages.Incoming, lane: Lane, *, attempts: int
+) -> Outgoing:
+    """A message on its way back into its lane, behind the others, nothing forgotten."""
+    headers = messages.headers(submission, attempts=attempts, returns=submission.returns)
+    return _moved(INTERNAL, submission, incoming, lane, headers)
+
+
+def _moved(
+    exchange: str,
+    submission: Submission,
+    incoming: messages.Incoming,
+    lane: Lane,
+    headers: Mapping[str, int],
+) -> Outgoing:
+    # Only our own headers travel on: a republished `x-death` can be taken for a dead-letter cycle.
+    return Outgoing(
+        exchange=exchange,
+        routing_key=lane.value,
+        body=incoming.body,
+        message_id=submission.message_id,
+        correlation_id=submission.correlation_id,
+        reply_to=incoming.reply_to,
+        timestamp=incoming.timestamp,
+        headers=headers,
+        mandatory=True,
+    )
+
+
+def park(incoming: messages.Incoming, message_id: str) -> Outgoing:
+    """A message on its way to the parked ones, as it came."""
+    return Outgoing(INTERNAL, "parked", incoming.body, message_id, mandatory=True)

@@ -1,0 +1,74 @@
+"""Stops calls for a fault that is ours, and probes until it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import backoff
+
+if TYPE_CHECKING:
+    from worker.core.records import Fault
+    from worker.ports import Marketplace
+    from worker.runtime.gate import Gate
+
+log: Final = structlog.get_logger()
+
+_WHO: Final = "aws"
+
+
+class Breaker:
+    """Open while AWS refuses us; one probe at a time, which costs no token, looks again.
+
+    Attributes:
+        fault: Why it is open, or None while it is closed.
+        successes: How many calls got past AWS's door so far; tells a fault that follows one
+            token alone from one that meets all.
+    """
+
+    def __init__(self, gate: Gate, marketplace: Marketplace) -> None:
+        self._gate = gate
+        self._marketplace = marketplace
+        self._opened = asyncio.Event()
+        self.fault: Fault | None = None
+        self.successes = 0
+
+    def passed(self) -> None:
+        """A call got past AWS's door, whatever it answered."""
+        self.successes += 1
+
+    def open(self, fault: Fault) -> None:
+        """Stop calls. Does nothing more if it is open already."""
+        if self.fault is None:
+            log.error("calls_stopped", code=fault.code, reason=fault.message)
+            self._gate.shut(_WHO, f"{fault.code}: {fault.message}")
+            self._opened.set()
+        self.fault = fault
+
+    async def run(self) -> None:
+        """Probe whenever it is open, until cancelled."""
+        while True:
+            await self._opened.wait()
+            self._opened.clear()
+            await self._probe_until_over()
+
+    async def _probe_until_over(self) -> None:
+        probes = 0
+        while self.fault is not None:
+            await asyncio.sleep(backoff.probe_wait(probes, random.random()))  # noqa: S311 - spread
+            probes += 1
+            fault = await self._marketplace.probe()
+            if fault is None:
+                self._close(probes)
+            else:
+                log.warning("calls_still_stopped", code=fault.code, reason=fault.message)
+                self.fault = fault
+
+    def _close(self, probes: int) -> None:
+        log.info("calls_resumed", probes=probes)
+        self.fault = None
+        self.passed()
+        self._gate.open(_WHO)

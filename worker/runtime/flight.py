@@ -1,0 +1,124 @@
+"""A token in this process, and all the deliveries that wait for what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from worker.core.verdict import Tries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from worker.core.records import Lane, Submission, TokenKey
+    from worker.ports import Delivery
+
+
+class Stage(Enum):
+    """How far a flight has come."""
+
+    LOOKUP = auto()
+    WAITING = auto()
+    CALLING = auto()
+    WRITING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One submission that wants to know, and the delivery that is acked once it does."""
+
+    submission: Submission
+    delivery: Delivery
+    lane: Lane
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One token on its way; concurrent copies of it join and share its one call.
+
+    Attributes:
+        parties: Who waits. Empty once all were given back to the broker.
+        stage: How far it has come.
+        attempts: Calls that count, those before this delivery included.
+        failures: Calls without an answer since it was delivered.
+        strikes: Systemic answers with other calls succeeding in between.
+        strike_mark: The count of succeeding calls at its last strike.
+        first_call: When it was first called for since delivery (loop time), or None.
+    """
+
+    key: TokenKey
+    parties: list[Party]
+    stage: Stage = Stage.LOOKUP
+    attempts: int = 0
+    failures: int = 0
+    strikes: int = 0
+    strike_mark: int = -1
+    first_call: float | None = None
+
+    @property
+    def leader(self) -> Party:
+        """Whose submission decides: a replay, which must call, or else the first."""
+        return next((party for party in self.parties if party.submission.replay), self.parties[0])
+
+    @property
+    def lane(self) -> Lane:
+        """The lane it waits in: that of its first delivery."""
+        return self.parties[0].lane
+
+    def older(self, known_since: datetime) -> None:
+        """Let its age run from an earlier instant, which the ledger knows of."""
+        self.parties = [
+            replace(party, submission=replace(party.submission, known_since=known_since))
+            if known_since < party.submission.known_since
+            else party
+            for party in self.parties
+        ]
+
+    def tries(self, now: float) -> Tries:
+        """What has been spent on it by a time on the loop's clock."""
+        seconds = 0.0 if self.first_call is None else now - self.first_call
+        return Tries(self.attempts, self.failures, seconds, self.strikes)
+
+
+@dataclass(slots=True)
+class Flights:
+    """All flights of this process, by token."""
+
+    _by_key: dict[TokenKey, Flight] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(tuple(self._by_key.values()))
+
+    def board(self, party: Party) -> Flight | None:
+        """Take a submission aboard: its new flight, or None if it joined one under way."""
+        key = party.submission.key
+        flight = self._by_key.get(key)
+        if flight is not None:
+            flight.parties.append(party)
+            flight.attempts = max(flight.attempts, party.submission.attempts)
+            return None
+        flight = Flight(key, [party], attempts=party.submission.attempts)
+        self._by_key[key] = flight
+        return flight
+
+    def drop_dead(self) -> None:
+        """Forget deliveries that the broker will hand out anew, and flights that have no other.
+
+        A flight whose answer is under way stays: its answer is written all the same.
+        """
+        for flight in self:
+            flight.parties = [party for party in flight.parties if party.delivery.alive]
+            if not flight.parties and flight.stage in {Stage.LOOKUP, Stage.WAITING}:
+                self.land(flight)
+
+    def land(self, flight: Flight) -> list[Party]:
+        """Take a flight off the board; a copy that comes from now on is a flight of its own."""
+        if self._by_key.get(flight.key) is flight:
+            del self._by_key[flight.key]
+        parties, flight.parties = flight.parties, []
+        return parties

@@ -1,0 +1,145 @@
+"""The way in: deliveries are read, joined with their copies, and looked up in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import backoff, letters, messages, verdict
+from worker.core.records import Malformed
+from worker.core.verdict import Call, Policy, Repeat, Store
+from worker.ports import LedgerUnavailable
+from worker.runtime.flight import Flight, Flights, Party
+from worker.runtime.writer import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.core.records import Lane, Outcome, TokenKey
+    from worker.ports import Delivery, Ledger, Telemetry
+    from worker.runtime.settlement import Settlement
+    from worker.runtime.waiting import WaitingRoom
+    from worker.runtime.writer import Writer
+
+log: Final = structlog.get_logger()
+
+_BATCH: Final = 200
+
+
+class Intake:
+    """Reads what is delivered, and hands on each token to be called for or answered."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        flights: Flights,
+        waiting: WaitingRoom,
+        writer: Writer,
+        settlement: Settlement,
+        policy: Policy,
+        telemetry: Telemetry,
+    ) -> None:
+        self._ledger = ledger
+        self._flights = flights
+        self._waiting = waiting
+        self._writer = writer
+        self._settlement = settlement
+        self._policy = policy
+        self._telemetry = telemetry
+        self._deliveries: deque[Delivery] = deque()
+        self._some = asyncio.Event()
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take a delivery from the broker; the broker's prefetch bounds how many wait here."""
+        self._deliveries.append(delivery)
+        self._some.set()
+
+    async def run(self) -> None:
+        """Take in until cancelled."""
+        while True:
+            while not self._deliveries:
+                self._some.clear()
+                await self._some.wait()
+            if fresh := self.board(_BATCH):
+                await self._look_up(fresh)
+
+    def board(self, most: int | None = None) -> list[Flight]:
+        """Read what was delivered, at most so many; the flights that are new."""
+        size = min(most or len(self._deliveries), len(self._deliveries))
+        batch = [self._deliveries.popleft() for _ in range(size)]
+        return [
+            flight
+            for delivery in batch
+            if delivery.alive and (flight := self._board(delivery)) is not None
+        ]
+
+    def _board(self, delivery: Delivery) -> Flight | None:
+        """The new flight of a delivery, unless it is unreadable, parked, or joined another."""
+        now = datetime.now(UTC)
+        if delivery.lane is None:
+            self._writer.put(self._parked(delivery, now))
+            return None
+        message, oddities = messages.parse(delivery.incoming, now)
+        if oddities.reply_to_ignored:
+            self._telemetry.odd("reply_to")
+        if oddities.received_at_ignored:
+            self._telemetry.odd("received_at")
+        if isinstance(message, Malformed):
+            self._writer.put(self._malformed(message, delivery, delivery.lane, now))
+            return None
+        return self._flights.board(Party(message, delivery, delivery.lane))
+
+    async def _look_up(self, flights: Sequence[Flight]) -> None:
+        known = await self._recall([flight.key for flight in flights])
+        now = datetime.now(UTC)
+        for flight in flights:
+            if flight.parties:
+                self._route(flight, known.get(flight.key), now)
+
+    def _route(self, flight: Flight, known: Outcome | None, now: datetime) -> None:
+        match verdict.recall(flight.leader.submission, known, now, self._policy):
+            case Repeat(outcome, repeated):
+                self._settlement.answer(flight, outcome, repeated=repeated)
+            case Store(outcome):
+                self._settlement.store(flight, outcome)
+            case Call(known_since):
+                flight.older(known_since)
+                self._waiting.join(flight)
+
+    async def _recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
+        """Ask the ledger, however long it is away; meanwhile nothing is called for."""
+        failures = 0
+        while True:
+            try:
+                return await self._ledger.recall(keys)
+            except LedgerUnavailable as error:
+                failures += 1
+                delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
+                log.error("ledger_unreadable", reason=str(error), again_in_seconds=round(delay, 2))
+                await asyncio.sleep(delay)
+
+    def _malformed(
+        self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime
+    ) -> Entry:
+        sealed = self._settlement.seal(delivery.incoming)
+        letter = letters.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
+        return Entry(
+            stands=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
+            refused=lambda words: self._settlement.park(delivery, malformed.message_id, words),
+            letter=letter,
+            malformed=malformed,
+        )
+
+    def _parked(self, delivery: Delivery, now: datetime) -> Entry:
+        letter = letters.of_parked(delivery.incoming, self._settlement.seal(delivery.incoming), now)
+        return Entry(
+            stands=lambda _: self._settlement.collected(delivery),
+            refused=lambda words: log.error("parked_message_refused", reason=words),
+            letter=letter,
+        )

@@ -1,0 +1,103 @@
+"""The only place that acks: what has to be said about a message is confirmed first."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import backoff
+from worker.runtime.waiting import Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.core.outgoing import Outgoing
+    from worker.ports import Courier, Delivery, NotConfirmed
+
+log: Final = structlog.get_logger()
+
+_BATCH: Final = 100
+_BATCHES_AT_ONCE: Final = 4
+_AGAIN: Final = backoff.FullJitter(base_seconds=0.5, cap_seconds=5.0)
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """Messages to be confirmed and, after all of them, a delivery to be acked."""
+
+    delivery: Delivery
+    messages: tuple[Outgoing, ...]
+    done: Callable[[], None]
+    failures: int = 0
+
+
+class Outbox:
+    """Publishes parcels in batches and acks what is confirmed.
+
+    A parcel that is not confirmed is tried again for as long as its delivery is alive; after that
+    the broker hands the message out anew, and its next handling says what has to be said.
+    """
+
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
+        self._parcels: deque[Parcel] = deque()
+        self._some = asyncio.Event()
+        self.pending = Pending()
+
+    def put(
+        self,
+        delivery: Delivery,
+        messages: tuple[Outgoing, ...],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Say this about a delivery, then ack it, then call `done`."""
+        self.pending.add(1)
+        self._push(Parcel(delivery, messages, done))
+
+    def _push(self, parcel: Parcel) -> None:
+        self._parcels.append(parcel)
+        self._some.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_BATCHES_AT_ONCE):
+                group.create_task(self._send_batches())
+
+    async def _send_batches(self) -> None:
+        while True:
+            while not self._parcels:
+                self._some.clear()
+                await self._some.wait()
+            size = min(_BATCH, len(self._parcels))
+            await self._send([self._parcels.popleft() for _ in range(size)])
+
+    async def _send(self, parcels: Sequence[Parcel]) -> None:
+        messages = [message for parcel in parcels for message in parcel.messages]
+        failures = iter(await self._courier.send(messages) if messages else ())
+        for parcel in parcels:
+            failed = [failure for _ in parcel.messages if (failure := next(failures))]
+            if failed:
+                self._again(parcel, failed[0])
+            else:
+                await self._ack(parcel)
+
+    async def _ack(self, parcel: Parcel) -> None:
+        if parcel.delivery.alive:
+            await parcel.delivery.ack()
+            parcel.done()
+        self.pending.add(-1)
+
+    def _again(self, parcel: Parcel, failure: NotConfirmed) -> None:
+        if not parcel.delivery.alive:
+            self.pending.add(-1)
+            return
+        parcel.failures += 1
+        delay = _AGAIN.delay(parcel.failures, random.random())  # noqa: S311 - spread, no secret
+        log.warning("publish_not_confirmed", reason=str(failure), again_in_seconds=round(delay, 2))
+        asyncio.get_running_loop().call_later(delay, self._push, parcel)

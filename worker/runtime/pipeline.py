@@ -1,0 +1,197 @@
+"""The way of a token, put together: intake, pool, writer, outbox, and what watches over them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.runtime.breaker import Breaker
+from worker.runtime.flight import Flights, Stage
+from worker.runtime.gate import Gate
+from worker.runtime.intake import Intake
+from worker.runtime.outbox import Outbox
+from worker.runtime.pacer import Pacer
+from worker.runtime.pool import Pool
+from worker.runtime.settlement import Settlement
+from worker.runtime.waiting import Pending, WaitingRoom
+from worker.runtime.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from worker.core.records import Lane
+    from worker.core.verdict import Policy
+    from worker.ports import Courier, Delivery, Ledger, Marketplace, Sealer, Telemetry
+
+log: Final = structlog.get_logger()
+
+HOLD_SECONDS: Final = 240.0  # RabbitMQ's ack timeout is 30 minutes at the least; stay far below
+_SWEEP_SECONDS: Final = 5.0
+_UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
+_GIVING_BACK_SHARE: Final = 0.2  # of the drain's time, kept for giving back what did not finish
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside, as the pipeline needs it."""
+
+    ledger: Ledger
+    marketplace: Marketplace
+    courier: Courier
+    sealer: Sealer
+    telemetry: Telemetry
+
+
+class Pipeline:
+    """Everything between a delivery and its ack.
+
+    Attributes:
+        gate: Why calls are held, if they are.
+        breaker: Whether AWS refuses us.
+        pacer: The pace of calls, changeable while running.
+        calling: How many calls are in flight.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        policy: Policy,
+        *,
+        concurrency: int,
+        ceiling: float | None,
+        calls_changed: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        telemetry = ports.telemetry
+        self.gate = Gate()
+        self.breaker = Breaker(self.gate, ports.marketplace)
+        self.pacer = Pacer(ceiling)
+        self.calling = Pending(calls_changed)
+        self._flights = Flights()
+        self._waiting = WaitingRoom()
+        self._writer = Writer(ports.ledger, self.gate, lambda: self.calling.count, telemetry)
+        self._outbox = Outbox(ports.courier)
+        self._settlement = Settlement(
+            flights=self._flights,
+            writer=self._writer,
+            outbox=self._outbox,
+            sealer=ports.sealer,
+            policy=policy,
+            telemetry=telemetry,
+        )
+        self._intake = Intake(
+            ledger=ports.ledger,
+            flights=self._flights,
+            waiting=self._waiting,
+            writer=self._writer,
+            settlement=self._settlement,
+            policy=policy,
+            telemetry=telemetry,
+        )
+        self._pool = Pool(
+            waiting=self._waiting,
+            marketplace=ports.marketplace,
+            breaker=self.breaker,
+            gate=self.gate,
+            pacer=self.pacer,
+            settlement=self._settlement,
+            policy=policy,
+            telemetry=telemetry,
+            concurrency=concurrency,
+            calling=self.calling,
+        )
+        self._calls: asyncio.Task[None] | None = None
+        self._drained = asyncio.Event()
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take a delivery from the broker."""
+        self._intake.deliver(delivery)
+
+    def drop_dead(self) -> None:
+        """Forget what the broker will hand out anew, for its channel is gone."""
+        self._flights.drop_dead()
+
+    def oldest_seconds(self, lane: Lane, now: datetime) -> float:
+        """Age of the oldest token of a lane in hand; 0 without any."""
+        received = [
+            party.submission.received_at
+            for flight in self._flights
+            for party in flight.parties
+            if party.lane is lane
+        ]
+        return (now - min(received)).total_seconds() if received else 0.0
+
+    async def run(self) -> None:
+        """Work until drained or cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._calls = group.create_task(self._pool.run(), name="pool")
+            tasks = [
+                self._calls,
+                group.create_task(self._intake.run(), name="intake"),
+                group.create_task(self._writer.run(), name="writer"),
+                group.create_task(self._outbox.run(), name="outbox"),
+                group.create_task(self.breaker.run(), name="breaker"),
+                group.create_task(self._sweep(), name="sweep"),
+            ]
+            await self._drained.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _sweep(self) -> None:
+        """Give back what was held too long, whatever it waits for."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            before = asyncio.get_running_loop().time() - HOLD_SECONDS
+            for flight in self._flights:
+                stale = [party for party in flight.parties if party.delivery.arrived < before]
+                if stale and flight.stage is not Stage.CALLING:
+                    log.info("given_back", reason="held too long", submissions=len(stale))
+                    self._settlement.give_back(flight, stale)
+
+    # --- drain ---
+
+    async def drain(self, seconds: float) -> None:
+        """Finish what is in flight, give the rest back, and end `run`; all within the bound.
+
+        To be called once nothing is delivered any more.
+
+        Args:
+            seconds: The bound. What could be neither finished nor given back by then stays
+                unacked, and the broker hands it out anew.
+        """
+        self.gate.shut("drain", "the worker is shutting down")
+        self._intake.board()
+        self._give_back(_UNCALLED)
+        if not await self._within(seconds * (1 - _GIVING_BACK_SHARE), self._finish()):
+            if self._calls is not None:
+                self._calls.cancel()
+                await asyncio.wait([self._calls])
+            self._give_back(frozenset(Stage))
+            await self._within(seconds * _GIVING_BACK_SHARE, self._outbox.pending.none())
+        self._drained.set()
+
+    async def _finish(self) -> None:
+        await self.calling.none()
+        self._give_back(_UNCALLED)  # what would have been called for once more
+        await self._writer.pending.none()
+        await self._outbox.pending.none()
+
+    def _give_back(self, stages: frozenset[Stage]) -> None:
+        chosen = [flight for flight in self._flights if flight.stage in stages]
+        submissions = sum(len(flight.parties) for flight in chosen)
+        if submissions:
+            log.info("given_back", reason="shutting down", submissions=submissions)
+        for flight in chosen:
+            self._settlement.give_back(flight, flight.parties)
+
+    @staticmethod
+    async def _within(seconds: float, finishing: Awaitable[None]) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await finishing
+                return True
+        return False

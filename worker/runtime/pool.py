@@ -1,0 +1,151 @@
+"""Calls: at most so many at once, each with a permit, and each judged when it returns."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import faults, verdict
+from worker.core.records import Answer, Fault, FaultKind
+from worker.core.verdict import Halt, Policy, RetryIn, Store, TryAgain
+from worker.runtime.flight import Flight, Stage
+
+if TYPE_CHECKING:
+    from worker.ports import Marketplace, Telemetry
+    from worker.runtime.breaker import Breaker
+    from worker.runtime.gate import Gate
+    from worker.runtime.pacer import Pacer
+    from worker.runtime.settlement import Settlement
+    from worker.runtime.waiting import Pending, WaitingRoom
+
+log: Final = structlog.get_logger()
+
+
+class Pool:
+    """Takes flights from the waiting room, calls AWS for them and acts on the verdict.
+
+    Attributes:
+        calling: How many calls are in flight.
+    """
+
+    def __init__(
+        self,
+        *,
+        waiting: WaitingRoom,
+        marketplace: Marketplace,
+        breaker: Breaker,
+        gate: Gate,
+        pacer: Pacer,
+        settlement: Settlement,
+        policy: Policy,
+        telemetry: Telemetry,
+        concurrency: int,
+        calling: Pending,
+    ) -> None:
+        self._waiting = waiting
+        self._marketplace = marketplace
+        self._breaker = breaker
+        self._gate = gate
+        self._pacer = pacer
+        self._settlement = settlement
+        self._policy = policy
+        self._telemetry = telemetry
+        self._slots = asyncio.Semaphore(concurrency)
+        self.calling = calling
+
+    async def run(self) -> None:
+        """Call until cancelled; calls in flight are cancelled with it."""
+        async with asyncio.TaskGroup() as calls:
+            while True:
+                await self._slots.acquire()
+                flight = await self._next()
+                flight.stage = Stage.CALLING
+                self.calling.add(1)
+                calls.create_task(self._call(flight))
+
+    async def _next(self) -> Flight:
+        """The next flight to call for, chosen at the last moment, with a permit in hand."""
+        while True:
+            await self._waiting.wait()
+            await self._gate.passed()
+            await self._pacer.permit()
+            await self._gate.passed()
+            while flight := self._waiting.next():
+                if not self._settled_by_age(flight):
+                    return flight
+
+    def _settled_by_age(self, flight: Flight) -> bool:
+        submission = flight.leader.submission
+        now = datetime.now(UTC)
+        if now - submission.known_since < self._policy.lifetime:
+            return False
+        self._settlement.store(flight, verdict.lifetime_exceeded(submission, now))
+        return True
+
+    async def _call(self, flight: Flight) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if flight.first_call is None:
+            flight.first_call = began
+        try:
+            result = await self._resolve(flight)
+        finally:
+            self.calling.add(-1)
+            self._slots.release()
+        self._telemetry.call(label(result), loop.time() - began)
+        self._learn(flight, result)
+        self._act(flight, result)
+
+    async def _resolve(self, flight: Flight) -> Answer | Fault:
+        try:
+            return await self._marketplace.resolve(flight.leader.submission.token)
+        except Exception as error:
+            # A defect of ours that one token meets must not end the process, and with it all the
+            # others: the attempts bound it, and the dead letter names it.
+            log.exception("call_failed_unforeseen", fingerprint=flight.key.sha256[:8].hex())
+            return faults.unforeseen(type(error).__name__)
+
+    def _learn(self, flight: Flight, result: Answer | Fault) -> None:
+        """Count what the call has told about its token."""
+        flight.attempts += verdict.counts(result)
+        if isinstance(result, Answer):
+            self._breaker.passed()
+            return
+        flight.failures += 1
+        if result.kind is not FaultKind.SYSTEMIC:
+            self._breaker.passed()
+        elif self._breaker.successes > flight.strike_mark:
+            flight.strikes += 1
+            flight.strike_mark = self._breaker.successes
+
+    def _act(self, flight: Flight, result: Answer | Fault) -> None:
+        loop = asyncio.get_running_loop()
+        match verdict.judge(
+            flight.leader.submission,
+            result,
+            flight.tries(loop.time()),
+            now=datetime.now(UTC),
+            draw=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+            policy=self._policy,
+        ):
+            case Store(outcome):
+                self._settlement.store(flight, outcome)
+            case TryAgain(seconds):
+                self._telemetry.retry(label(result))
+                self._waiting.join_later(flight, seconds)
+            case RetryIn() as retry:
+                self._telemetry.retry(label(result))
+                self._settlement.retry(flight, retry)
+            case Halt(fault):
+                self._breaker.open(fault)
+                # Last in line: if the fault is this token's own, the others must get past it.
+                self._waiting.join(flight)
+
+
+def label(result: Answer | Fault) -> str:
+    """A result as the metrics name it."""
+    return "ok" if isinstance(result, Answer) else result.kind.value

@@ -1,0 +1,172 @@
+"""Carries decisions out: what is written, what is said, and only then the ack.
+
+Every way on from here ends in the outbox, so that no message is left without an ack and none is
+acked before its time.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import letters, messages, outgoing, verdict
+from worker.core.letters import Sealed
+from worker.core.records import Lane, Outcome, Status
+from worker.runtime.flight import Flight, Flights, Party, Stage
+from worker.runtime.writer import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from worker.core.messages import Incoming
+    from worker.core.records import DeadLetter, Malformed
+    from worker.core.verdict import Policy, RetryIn
+    from worker.ports import Delivery, Sealer, Telemetry
+    from worker.runtime.outbox import Outbox
+    from worker.runtime.writer import Writer
+
+log: Final = structlog.get_logger()
+
+
+class Settlement:
+    """What becomes of flights and of single messages, once it is decided."""
+
+    def __init__(
+        self,
+        *,
+        flights: Flights,
+        writer: Writer,
+        outbox: Outbox,
+        sealer: Sealer,
+        policy: Policy,
+        telemetry: Telemetry,
+    ) -> None:
+        self._flights = flights
+        self._writer = writer
+        self._outbox = outbox
+        self._sealer = sealer
+        self._policy = policy
+        self._telemetry = telemetry
+
+    def seal(self, incoming: Incoming) -> Sealed:
+        """A message, sealed to the public key."""
+        return Sealed(self._sealer.key_id, self._sealer.seal(messages.envelope(incoming)))
+
+    # --- a token's outcome ---
+
+    def store(self, flight: Flight, outcome: Outcome) -> None:
+        """Commit an outcome, then answer everybody who waits for it."""
+        flight.stage = Stage.WRITING
+        entry = Entry(
+            stands=partial(self._stands, flight, outcome),
+            refused=partial(self._refused, flight, outcome),
+            outcome=outcome,
+            letter=self._letter(flight.leader, outcome),
+        )
+        self._writer.put(entry)
+
+    def answer(self, flight: Flight, outcome: Outcome, *, repeated: bool) -> None:
+        """Answer everybody who waits, without writing."""
+        for party in self._flights.land(flight):
+            self._answer(party, outcome, repeated=repeated)
+
+    def _stands(self, flight: Flight, meant: Outcome, standing: Outcome | None) -> None:
+        """Answer with what stands: ours for who asked first, a repeated answer for the rest."""
+        stood = standing or meant
+        ours = stood.status is meant.status and stood.settled_at == meant.settled_at
+        for place, party in enumerate(self._flights.land(flight)):
+            self._answer(party, stood, repeated=place > 0 or not ours)
+
+    def _answer(self, party: Party, outcome: Outcome, *, repeated: bool) -> None:
+        said = outgoing.answers(outcome, party.submission, repeated=repeated)
+        done = partial(self._answered, party, outcome, repeated)
+        self._outbox.put(party.delivery, said, done)
+
+    def _answered(self, party: Party, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
+        waited = (datetime.now(UTC) - party.submission.received_at).total_seconds()
+        self._telemetry.submission(party.lane)
+        self._telemetry.outcome(outcome.status, party.lane, repeated=repeated, waited=waited)
+        log.debug(
+            "token_settled",
+            message_id=party.submission.message_id,
+            fingerprint=party.submission.token.fingerprint,
+            status=outcome.status.value,
+            error_code=outcome.error_code,
+            repeated=repeated,
+            waited_seconds=round(waited, 3),
+        )
+
+    def _letter(self, party: Party, outcome: Outcome) -> DeadLetter | None:
+        if outcome.status is Status.RESOLVED:
+            return None
+        incoming = party.delivery.incoming
+        sealed = self.seal(incoming)
+        return letters.of_outcome(outcome, party.submission, incoming, party.lane.label, sealed)
+
+    # --- a row that the database refuses for its data ---
+
+    def _refused(self, flight: Flight, outcome: Outcome, words: str) -> None:
+        """Settle as dead with what surely fits; if that is refused too, wait and try again."""
+        if not flight.parties:
+            self._flights.land(flight)
+        elif outcome.error_code == verdict.UNSTORABLE:
+            self.retry(flight, verdict.RetryIn(self._policy.delays[-1], counted=False))
+        else:
+            self.store(flight, verdict.unstorable(outcome, words))
+
+    def park(self, delivery: Delivery, message_id: str, words: str) -> None:
+        """Leave a malformed message that can't be recorded to the collector of parked ones."""
+        log.error("malformed_message_refused", message_id=message_id, reason=words)
+        self._outbox.put(delivery, (outgoing.park(delivery.incoming, message_id),))
+
+    # --- messages that can't be read, and those that the broker gave up ---
+
+    def answer_malformed(
+        self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime
+    ) -> None:
+        """Say that a message can't be read; it is recorded by now."""
+
+        def done() -> None:
+            waited = (datetime.now(UTC) - malformed.received_at).total_seconds()
+            self._telemetry.submission(lane)
+            self._telemetry.outcome(Status.MALFORMED, lane, repeated=False, waited=waited)
+
+        log.warning("message_malformed", message_id=malformed.message_id, code=malformed.code)
+        self._outbox.put(delivery, outgoing.malformed_answers(malformed, now), done)
+
+    def collected(self, delivery: Delivery) -> None:
+        """A parked message is recorded; the broker may forget it."""
+        self._outbox.put(delivery, ())
+
+    # --- back to the broker ---
+
+    def retry(self, flight: Flight, retry: RetryIn) -> None:
+        """Into a retry queue, everybody who waits with the attempts that were spent."""
+        for party in self._flights.land(flight):
+            message = outgoing.retry(
+                party.submission,
+                party.delivery.incoming,
+                party.lane,
+                retry.delay,
+                attempts=flight.attempts,
+                counted=retry.counted,
+            )
+            self._move(party, message)
+
+    def give_back(self, flight: Flight, parties: Iterable[Party]) -> None:
+        """Back into their lanes; the flight ends with its last party, unless it has an answer."""
+        for party in tuple(parties):
+            flight.parties.remove(party)
+            message = outgoing.give_back(
+                party.submission, party.delivery.incoming, party.lane, attempts=flight.attempts
+            )
+            self._move(party, message)
+        if not flight.parties and flight.stage is not Stage.WRITING:
+            self._flights.land(flight)
+
+    def _move(self, party: Party, message: outgoing.Outgoing) -> None:
+        done = partial(self._telemetry.submission, party.lane)
+        self._outbox.put(party.delivery, (message,), done)

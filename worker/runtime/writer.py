@@ -1,0 +1,153 @@
+"""Outcomes into the ledger, in batches: one transaction, then each entry learns what stands."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import backoff, batching
+from worker.core.records import Batch, DeadLetter, Malformed, Outcome
+from worker.ports import LedgerUnavailable, RowsRefused
+from worker.runtime.waiting import Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from worker.core.records import TokenKey
+    from worker.ports import Ledger, Telemetry
+    from worker.runtime.gate import Gate
+
+log: Final = structlog.get_logger()
+
+_WHO: Final = "ledger"
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What is to be written of one message, and who wants to know that it stands.
+
+    Attributes:
+        stands: Called once it is committed, with what stands in the ledger for the token.
+        refused: Called if the database refuses this very entry for its data, with its words.
+    """
+
+    stands: Callable[[Outcome | None], None]
+    refused: Callable[[str], None]
+    outcome: Outcome | None = None
+    letter: DeadLetter | None = None
+    malformed: Malformed | None = None
+    since: float = 0.0
+
+
+class Writer:
+    """Collects entries and commits them.
+
+    A database that can't write keeps everything waiting here, and calls stop until it can.
+
+    Args:
+        ledger: Where to.
+        gate: Shut while the ledger is unavailable.
+        coming: How many calls are in flight, any of which may bring an entry.
+        telemetry: Told of each batch.
+    """
+
+    def __init__(
+        self, ledger: Ledger, gate: Gate, coming: Callable[[], int], telemetry: Telemetry
+    ) -> None:
+        self._ledger = ledger
+        self._gate = gate
+        self._coming = coming
+        self._telemetry = telemetry
+        self._entries: deque[Entry] = deque()
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
+        self.pending = Pending()
+
+    def put(self, entry: Entry) -> None:
+        """Write this with the next batch."""
+        entry.since = asyncio.get_running_loop().time()
+        self.pending.add(1)
+        self._entries.append(entry)
+        self._some.set()
+        if self._wait() == 0.0:
+            self._enough.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._write(await self._collect())
+
+    async def _collect(self) -> list[Entry]:
+        while not self._entries:
+            self._some.clear()
+            await self._some.wait()
+        if seconds := self._wait():
+            await self._linger(seconds)
+        size = min(len(self._entries), batching.OUTCOMES.rows)
+        return [self._entries.popleft() for _ in range(size)]
+
+    def _wait(self) -> float:
+        waited = asyncio.get_running_loop().time() - self._entries[0].since
+        return batching.OUTCOMES.wait(
+            waiting=len(self._entries), coming=self._coming(), oldest_seconds=waited
+        )
+
+    async def _linger(self, seconds: float) -> None:
+        """Wait until the batch is full or nothing more is coming, but no longer than so."""
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
+
+    async def _write(self, entries: Sequence[Entry]) -> None:
+        """Commit a batch whole or, if a row of it is poison, in halves."""
+        try:
+            standing = await self._commit(_batch(entries))
+        except RowsRefused as error:
+            if len(entries) == 1:
+                log.error("row_refused", reason=str(error))
+                self.pending.add(-1)
+                entries[0].refused(str(error))
+                return
+            for half in batching.halves(entries):
+                await self._write(half)
+            return
+        self.pending.add(-len(entries))
+        for entry in entries:
+            entry.stands(standing.get(entry.outcome.key) if entry.outcome else None)
+
+    async def _commit(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
+        """Commit, however long the database is away; the batch may be given twice."""
+        failures = 0
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                standing = await self._ledger.settle(batch)
+            except LedgerUnavailable as error:
+                failures += 1
+                await self._unavailable(error, failures)
+                continue
+            self._gate.open(_WHO)
+            rows = len(batch.outcomes) + len(batch.malformed)
+            self._telemetry.written(rows, asyncio.get_running_loop().time() - began)
+            return standing
+
+    async def _unavailable(self, error: LedgerUnavailable, failures: int) -> None:
+        self._gate.shut(_WHO, str(error))
+        delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
+        log.error("ledger_unavailable", reason=str(error), again_in_seconds=round(delay, 2))
+        await asyncio.sleep(delay)
+
+
+def _batch(entries: Sequence[Entry]) -> Batch:
+    return Batch(
+        outcomes=tuple(entry.outcome for entry in entries if entry.outcome),
+        letters=tuple(entry.letter for entry in entries if entry.letter),
+        malformed=tuple(entry.malformed for entry in entries if entry.malformed),
+    )
