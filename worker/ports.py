@@ -112,6 +112,14 @@ class Sealer(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """What must not be written anywhere."""
+
+    def add(self, token: str) -> None:
+        """Hide this token from every log."""
+        ...
+
+
 class Telemetry(Protocol):
     """What the runtime tells the metrics."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(slots=True)
@@ -41,3 +43,21 @@ class Gcra:
         if self.rate is not None and rate is not None and self.arrival > now:
             self.arrival = now + (self.arrival - now) * self.rate / rate
         self.rate = rate
+
+
+def prefetch(concurrency: int, ceiling: float | None) -> int:
+    """How many messages of a lane the broker may lend to one process.
+
+    Enough to keep all calls busy while earlier answers are being written; and under a ceiling no
+    more than can be called for within half a minute, so that what waits, waits where another
+    replica can take it.
+    """
+    most = 2 * concurrency + _WRITING
+    if ceiling is None:
+        return most
+    return min(most, max(_LEAST_LENT, math.ceil(ceiling * _HELD_SECONDS)))
+
+
+_WRITING: Final = 200
+_HELD_SECONDS: Final = 30.0
+_LEAST_LENT: Final = 10

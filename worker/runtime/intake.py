@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.core.records import Lane, Outcome, TokenKey
-    from worker.ports import Delivery, Ledger, Telemetry
+    from worker.ports import Delivery, Ledger, Secrets, Telemetry
     from worker.runtime.settlement import Settlement
     from worker.runtime.waiting import WaitingRoom
     from worker.runtime.writer import Writer
@@ -42,6 +42,7 @@ class Intake:
         waiting: WaitingRoom,
         writer: Writer,
         settlement: Settlement,
+        secrets: Secrets,
         policy: Policy,
         telemetry: Telemetry,
     ) -> None:
@@ -50,6 +51,7 @@ class Intake:
         self._waiting = waiting
         self._writer = writer
         self._settlement = settlement
+        self._secrets = secrets
         self._policy = policy
         self._telemetry = telemetry
         self._deliveries: deque[Delivery] = deque()
@@ -93,6 +95,7 @@ class Intake:
         if isinstance(message, Malformed):
             self._writer.put(self._malformed(message, delivery, delivery.lane, now))
             return None
+        self._secrets.add(message.token.value)
         return self._flights.board(Party(message, delivery, delivery.lane))
 
     async def _look_up(self, flights: Sequence[Flight]) -> None:

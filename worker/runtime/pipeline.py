@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from worker.core.records import Lane
     from worker.core.verdict import Policy
-    from worker.ports import Courier, Delivery, Ledger, Marketplace, Sealer, Telemetry
+    from worker.ports import Courier, Delivery, Ledger, Marketplace, Sealer, Secrets, Telemetry
 
 log: Final = structlog.get_logger()
 
@@ -44,6 +44,7 @@ class Ports:
     marketplace: Marketplace
     courier: Courier
     sealer: Sealer
+    secrets: Secrets
     telemetry: Telemetry
 
 
@@ -89,6 +90,7 @@ class Pipeline:
             waiting=self._waiting,
             writer=self._writer,
             settlement=self._settlement,
+            secrets=ports.secrets,
             policy=policy,
             telemetry=telemetry,
         )

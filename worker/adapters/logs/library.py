@@ -1,0 +1,51 @@
+"""The log records of other libraries, through the same output as our own."""
+
+import logging
+from contextlib import suppress
+
+from worker.adapters.logs.output import Output
+
+# Below INFO these print messages, request parameters and the tokens in them.
+_CLAMPED = ("botocore", "aiobotocore", "aiormq", "aio_pika", "asyncio", "aiohttp", "urllib3")
+# A line for each scrape and probe.
+_QUIET = ("aiohttp.access",)
+
+
+class Bridge(logging.Handler):
+    """Hands records to the output; whatever is wrong with one, it does not raise."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record, unless its library is clamped above it."""
+        if record.levelno < logging.INFO and record.name.partition(".")[0] in _CLAMPED:
+            return
+        event = {"event": _message(record), "logger": record.name}
+        self._output.foreign(record.levelname.lower(), event, record.exc_info)
+
+
+def attach(output: Output) -> None:
+    """Makes the output the only one of all libraries, warnings included."""
+    root = logging.getLogger()
+    root.handlers[:] = [Bridge(output)]
+    logging.captureWarnings(capture=True)
+
+
+def set_level(level: int) -> None:
+    """Sets what libraries write; clamped ones never write below INFO."""
+    logging.getLogger().setLevel(level)
+    for name in _CLAMPED:
+        logging.getLogger(name).setLevel(max(level, logging.INFO))
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _message(record: logging.LogRecord) -> str:
+    # Arguments that don't fit, or can't show themselves, are the library's mistake, not ours.
+    with suppress(Exception):
+        return record.getMessage()
+    return (
+        f"{record.msg!s} <arguments don't fit>" if isinstance(record.msg, str) else "<unprintable>"
+    )

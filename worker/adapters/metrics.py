@@ -1,0 +1,220 @@
+"""What Prometheus sees. Children are bound once: a bound counter costs a quarter of a lookup."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter as Tally
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+from worker import __version__
+from worker.core.records import FaultKind, Lane, LetterReason, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_WAIT_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 14400)
+_CALL_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_WRITE_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
+
+_CALL_RESULTS: Final = ("ok", *(kind.value for kind in FaultKind))
+_RETRY_REASONS: Final = (FaultKind.THROTTLED.value, FaultKind.TRANSIENT.value)
+_ODDITIES: Final = ("reply_to", "received_at")
+
+
+class Metrics:
+    """All metrics of a worker, in a registry of their own; see `worker.ports.Telemetry`.
+
+    Attributes:
+        registry: What `/metrics` serves.
+        settled: Final answers by status so far, for the summary in the log.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.settled: Tally[str] = Tally()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._pipeline()
+        self._calls()
+        self._ledger()
+        self._fleet()
+        info = Info("resolution_build", "Which build runs.", registry=self.registry)
+        info.info({"version": __version__, "python": platform.python_version()})
+
+    def _pipeline(self) -> None:
+        submissions = Counter(
+            "resolution_submissions_total",
+            "Messages settled or moved.",
+            ["lane"],
+            registry=self.registry,
+        )
+        outcomes = Counter(
+            "resolution_outcomes_total",
+            "Final answers to submissions.",
+            ["status", "lane", "repeated"],
+            registry=self.registry,
+        )
+        self._submissions = {lane: submissions.labels(lane.label) for lane in Lane}
+        self._outcomes = {
+            (status.value, lane, repeated): outcomes.labels(
+                status.value, lane.label, str(repeated).lower()
+            )
+            for status in Status
+            for lane in Lane
+            for repeated in (False, True)
+        }
+        self._wait = Histogram(
+            "resolution_wait_seconds",
+            "From the buyer's arrival to the final answer.",
+            buckets=_WAIT_SECONDS,
+            registry=self.registry,
+        )
+        odd = Counter(
+            "resolution_oddities_total",
+            "Members of messages that were passed over.",
+            ["member"],
+            registry=self.registry,
+        )
+        self._odd = {what: odd.labels(what) for what in _ODDITIES}
+        self._oldest = Gauge(
+            "resolution_oldest_unsettled_seconds",
+            "Age of the oldest submission in hand.",
+            ["lane"],
+            registry=self.registry,
+        )
+
+    def _calls(self) -> None:
+        calls = Counter(
+            "resolution_aws_calls_total",
+            "Calls to ResolveCustomer by result.",
+            ["result"],
+            registry=self.registry,
+        )
+        retries = Counter(
+            "resolution_retries_total",
+            "Calls to be made again, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._results = {result: calls.labels(result) for result in _CALL_RESULTS}
+        self._retries = {reason: retries.labels(reason) for reason in _RETRY_REASONS}
+        self._call_seconds = Histogram(
+            "resolution_aws_call_duration_seconds",
+            "Duration of calls to ResolveCustomer.",
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "resolution_in_flight", "Calls to AWS in flight.", registry=self.registry
+        )
+        self.rate = Gauge(
+            "resolution_rate_per_second",
+            "Calls a second that are allowed; +Inf without a limit.",
+            ["scope"],
+            registry=self.registry,
+        )
+        self._breaker = Gauge(
+            "resolution_breaker_open",
+            "1 while calls are stopped for a fault of ours.",
+            registry=self.registry,
+        )
+
+    def _ledger(self) -> None:
+        self._rows = Histogram(
+            "resolution_write_batch_rows",
+            "Rows committed at once.",
+            buckets=_BATCH_ROWS,
+            registry=self.registry,
+        )
+        self._write_seconds = Histogram(
+            "resolution_write_duration_seconds",
+            "Duration of a batch's transaction.",
+            buckets=_WRITE_SECONDS,
+            registry=self.registry,
+        )
+
+    def _fleet(self) -> None:
+        self._queues = Gauge(
+            "resolution_queue_messages",
+            "Messages waiting in a queue; the same on each replica.",
+            ["queue"],
+            registry=self.registry,
+        )
+        letters = Gauge(
+            "resolution_dead_letters",
+            "Open dead letters; the same on each replica.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._letters = {reason.value: letters.labels(reason.value) for reason in LetterReason}
+        self._redeemable = Gauge(
+            "resolution_dead_letters_redeemable",
+            "Open dead letters whose token may still be redeemed; the same on each replica.",
+            registry=self.registry,
+        )
+
+    # --- told by the runtime ---
+
+    def submission(self, lane: Lane) -> None:
+        """A submission was settled or moved on."""
+        self._submissions[lane].inc()
+
+    def outcome(self, status: str, lane: Lane, *, repeated: bool, waited: float) -> None:
+        """A submission got its final answer, so many seconds after the buyer asked."""
+        self._outcomes[status, lane, repeated].inc()
+        self.settled[status] += 1
+        self._wait.observe(max(0.0, waited))
+
+    def call(self, result: str, seconds: float) -> None:
+        """A call to AWS ended."""
+        self._results[result].inc()
+        self._call_seconds.observe(seconds)
+
+    def retry(self, reason: str) -> None:
+        """A call will be made again."""
+        self._retries[reason].inc()
+
+    def written(self, rows: int, seconds: float) -> None:
+        """A batch was committed."""
+        self._rows.observe(rows)
+        self._write_seconds.observe(seconds)
+
+    def odd(self, what: str) -> None:
+        """Something in a message was passed over."""
+        self._odd[what].inc()
+
+    # --- read when Prometheus asks, or set from time to time ---
+
+    def watch(self, *, oldest: Callable[[Lane], float], breaker_open: Callable[[], bool]) -> None:
+        """Read these whenever the metrics are asked for."""
+        for lane in Lane:
+            self._oldest.labels(lane.label).set_function(partial(oldest, lane))
+        self._breaker.set_function(lambda: float(breaker_open()))
+
+    def set_rate(self, ceiling: float | None) -> None:
+        """The pace of calls; one replica knows of no other yet, so both scopes are its own."""
+        for scope in ("shared", "local"):
+            self.rate.labels(scope).set(float("inf") if ceiling is None else ceiling)
+
+    def set_queues(self, ready: Mapping[str, int]) -> None:
+        """Messages waiting, by queue."""
+        for queue, messages in ready.items():
+            self._queues.labels(queue).set(messages)
+
+    def set_letters(self, counts: Mapping[str, int], redeemable: int) -> None:
+        """Open dead letters by reason, and how many may still be redeemed."""
+        for reason, letters in counts.items():
+            self._letters[reason].set(letters)
+        self._redeemable.set(redeemable)

@@ -1,0 +1,1 @@
+"""The database: the ledger, its schema and its migrations, on asyncpg."""

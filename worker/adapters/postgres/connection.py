@@ -1,0 +1,177 @@
+"""Connections that open on demand, serve one caller at a time, and are replaced after a fault."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import asyncpg
+
+from worker.adapters.postgres.errors import leaves_session_sound
+from worker.adapters.postgres.statements import BACKEND
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+
+_FAREWELL_SECONDS: Final = 2.0
+
+
+def connector(
+    dsn: Callable[[], str], *, connect_seconds: float = 5.0, command_seconds: float = 10.0
+) -> Connect:
+    """How to open one connection.
+
+    Args:
+        dsn: Asked anew at each connection, so that a rotated secret is taken up.
+        connect_seconds: Bound of opening one.
+        command_seconds: Bound of one statement, from the client's side.
+
+    The driver's own statement cache is off: `Session` prepares what it repeats, where it may.
+    """
+
+    async def connect() -> Connection:
+        return await asyncpg.connect(
+            dsn(),
+            timeout=connect_seconds,
+            command_timeout=command_seconds,
+            statement_cache_size=0,
+            server_settings={"application_name": "resolution-worker"},
+        )
+
+    return connect
+
+
+class Session:
+    """One open connection and the statements prepared on it."""
+
+    def __init__(self, connection: Connection, *, statement_cache: bool) -> None:
+        self._connection = connection
+        self._statement_cache = statement_cache
+        self._prepared: dict[str, Any] = {}
+
+    @classmethod
+    async def open(cls, connect: Connect, *, statement_cache: bool | None) -> Session:
+        """Connect; with `statement_cache` None, find out whether statements may be prepared.
+
+        A pooler in transaction mode gives each transaction whatever server process is free, and
+        a statement prepared on another is not there, or is someone else's of the same name. A
+        process that does not answer by the number the handshake named gives the pooler away.
+        """
+        connection = await connect()
+        try:
+            if statement_cache is None:
+                backend = await connection.fetchval(BACKEND)
+                statement_cache = backend == connection.get_server_pid()
+        except BaseException:
+            connection.terminate()
+            raise
+        return cls(connection, statement_cache=statement_cache)
+
+    @property
+    def statement_cache(self) -> bool:
+        """Whether statements are prepared once and kept."""
+        return self._statement_cache
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is known to be gone."""
+        return self._connection.is_closed()
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run one statement and return its rows."""
+        if not self._statement_cache:
+            return await self._connection.fetch(sql, *arguments)
+        statement = self._prepared.get(sql)
+        if statement is None:
+            statement = self._prepared[sql] = await self._connection.prepare(sql)
+        rows: list[asyncpg.Record] = await statement.fetch(*arguments)
+        return rows
+
+    async def script(self, sql: str) -> str:
+        """Run statements without parameters and return the last one's command tag."""
+        return await self._connection.execute(sql)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """One transaction, in which each statement sees what others have committed before it.
+
+        After a fault of the connection, or a cancellation, nothing is rolled back by word: the
+        connection is dropped, and a second wait on it would only delay the one who cancelled.
+        """
+        await self.script("BEGIN ISOLATION LEVEL READ COMMITTED")
+        try:
+            yield
+        except asyncpg.PostgresError as error:
+            if leaves_session_sound(error):
+                await self.script("ROLLBACK")
+            raise
+        await self.script("COMMIT")
+
+    async def close(self) -> None:
+        """Take leave of the server, or drop the connection where that takes too long."""
+        try:
+            await self._connection.close(timeout=_FAREWELL_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self.drop()
+
+    def drop(self) -> None:
+        """Cut the connection at once; the server rolls back what was under way."""
+        self._connection.terminate()
+
+
+class _Slot:
+    """The place of one session, empty until it is wanted and again after a fault."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+
+    def drop(self) -> None:
+        if self.session is not None:
+            self.session.drop()
+            self.session = None
+
+
+class Sessions:
+    """A fixed number of sessions to one database.
+
+    No reset query runs between callers, for none of them leaves anything behind.
+    """
+
+    def __init__(self, connect: Connect, size: int, *, statement_cache: bool | None) -> None:
+        self._connect = connect
+        self._statement_cache = statement_cache
+        self._slots = tuple(_Slot() for _ in range(size))
+        # The one used last is given out first: a second opens only when two are needed.
+        self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
+        for slot in self._slots:
+            self._free.put_nowait(slot)
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Session]:
+        """A session of one's own for a while; it is dropped if it ends in doubt."""
+        slot = await self._free.get()
+        try:
+            yield await self._ready(slot)
+        except BaseException as error:
+            if not leaves_session_sound(error):
+                slot.drop()
+            raise
+        finally:
+            self._free.put_nowait(slot)
+
+    async def _ready(self, slot: _Slot) -> Session:
+        if slot.session is None or slot.session.is_closed:
+            slot.drop()
+            slot.session = await Session.open(self._connect, statement_cache=self._statement_cache)
+        return slot.session
+
+    async def close(self) -> None:
+        """Close every session; one wanted later opens anew."""
+        for slot in self._slots:
+            session, slot.session = slot.session, None
+            if session is not None:
+                await session.close()

@@ -1,0 +1,173 @@
+"""Brings the schema up to date: numbered SQL files, each applied once and never changed after."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.connection import Session, connector
+from worker.adapters.postgres.errors import translate, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+    from importlib.resources.abc import Traversable
+
+_FILE_NAME: Final = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
+
+# How long to wait for another `migrate`; then for each lock, with all traffic queueing behind.
+_TURN_SECONDS: Final = 120
+_LOCK_SECONDS: Final = 5
+_STATEMENT_SECONDS: Final = 900
+
+
+class MigrationRefused(Exception):  # noqa: N818 - named for what happened
+    """The schema must not be touched: it is not what these migrations have made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file.
+
+    Attributes:
+        checksum: SHA-256 of its text, hexadecimal.
+    """
+
+    version: int
+    name: str
+    sql: str
+    checksum: str
+
+    @classmethod
+    def of(cls, file_name: str, text: str) -> Migration:
+        """The migration in a file named `NNNN_name.sql`.
+
+        Raises:
+            ValueError: The name is not of that form.
+        """
+        match = _FILE_NAME.fullmatch(file_name)
+        if match is None:
+            raise ValueError(f"{file_name} is not named NNNN_name.sql")
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        return cls(int(match["version"]), match["name"], text, checksum)
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file."""
+        return f"{self.version:04}_{self.name}.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A migration as the database has recorded it."""
+
+    version: int
+    name: str
+    checksum: str
+    applied_at: datetime
+
+
+def bundled() -> tuple[Migration, ...]:
+    """The migrations that come with this program, oldest first."""
+    return _ordered((resources.files(__package__) / "migrations").iterdir())
+
+
+def _ordered(files: Iterable[Traversable]) -> tuple[Migration, ...]:
+    found = [
+        Migration.of(file.name, file.read_text(encoding="utf-8"))
+        for file in files
+        if file.name.endswith(".sql")
+    ]
+    return tuple(sorted(found, key=lambda migration: migration.version))
+
+
+LATEST: Final = bundled()[-1].version
+
+
+async def migrate(
+    dsn: Callable[[], str],
+    *,
+    migrations: Sequence[Migration] | None = None,
+    on_applied: Callable[[Applied], None] = lambda _: None,
+) -> list[Applied]:
+    """Apply what is missing, each file in a transaction of its own together with its record.
+
+    Safe to run twice or at once: one at a time holds the lock, and looks again once it has it.
+
+    Args:
+        dsn: Where to; a role that owns the schema, or may create one in this database.
+        migrations: The bundled ones by default.
+        on_applied: Told of each as soon as it is committed.
+
+    Returns:
+        All that the database has recorded, oldest first, versions unknown here included.
+
+    Raises:
+        MigrationRefused: A file that was applied has been changed since.
+        LedgerUnavailable: The database can't be reached, or refused.
+    """
+    wanted = bundled() if migrations is None else migrations
+    with translated():
+        connect = connector(dsn, command_seconds=_STATEMENT_SECONDS + _TURN_SECONDS)
+        session = await Session.open(connect, statement_cache=False)
+        try:
+            while (step := await _apply_next(session, wanted)) is not None:
+                on_applied(step)
+            return await _recorded(session)
+        finally:
+            await session.close()
+
+
+async def _apply_next(session: Session, wanted: Sequence[Migration]) -> Applied | None:
+    """Apply the first that is missing; None when none is."""
+    async with session.transaction():
+        await _take_turn(session)
+        await session.script(statements.MIGRATION_GROUND)
+        recorded = {applied.version: applied for applied in await _recorded(session)}
+        _refuse_changed(wanted, recorded)
+        missing = (each for each in wanted if each.version not in recorded)
+        migration = next(missing, None)
+        return None if migration is None else await _apply(session, migration)
+
+
+async def _take_turn(session: Session) -> None:
+    statement = f"{_STATEMENT_SECONDS}s"
+    await session.fetch(statements.MIGRATION_BOUNDS, f"{_TURN_SECONDS}s", statement)
+    await session.fetch(statements.MIGRATION_LOCK)
+    await session.fetch(statements.MIGRATION_BOUNDS, f"{_LOCK_SECONDS}s", statement)
+
+
+def _refuse_changed(wanted: Sequence[Migration], recorded: dict[int, Applied]) -> None:
+    changed = [
+        migration.file_name
+        for migration in wanted
+        if migration.version in recorded
+        and recorded[migration.version].checksum != migration.checksum
+    ]
+    if changed:
+        raise MigrationRefused(
+            f"{', '.join(changed)} was changed after it had been applied; restore the file as it "
+            "was, and put what is new into a migration of its own"
+        )
+
+
+async def _apply(session: Session, migration: Migration) -> Applied:
+    try:
+        await session.script(migration.sql)
+    except asyncpg.PostgresError as error:
+        fault = translate(error)
+        raise type(fault)(f"{migration.file_name}: {fault}") from error
+    (row,) = await session.fetch(
+        statements.MIGRATION_RECORD, migration.version, migration.name, migration.checksum
+    )
+    return Applied(*row)
+
+
+async def _recorded(session: Session) -> list[Applied]:
+    return [Applied(*row) for row in await session.fetch(statements.MIGRATION_LIST)]

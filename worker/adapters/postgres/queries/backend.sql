@@ -1,0 +1,2 @@
+-- Names the server process that runs this very statement.
+SELECT pg_backend_pid()

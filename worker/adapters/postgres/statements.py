@@ -1,0 +1,31 @@
+"""The package's SQL by name: one statement a file in `queries/`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Final
+
+_QUERIES: Final = resources.files(__package__) / "queries"
+
+
+def _read(name: str) -> str:
+    return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+
+
+SETTLE: Final = _read("settle")
+RECALL: Final = _read("recall")
+REMEMBER_CUSTOMERS: Final = _read("remember_customers")
+REMEMBER_AGREEMENTS: Final = _read("remember_agreements")
+RETELL_LETTERS: Final = _read("retell_letters")
+KEEP_LETTERS: Final = _read("keep_letters")
+CLOSE_LETTERS: Final = _read("close_letters")
+NOTE_MALFORMED: Final = _read("note_malformed")
+DEAD_LETTER_COUNTS: Final = _read("dead_letter_counts")
+REDEEMABLE: Final = _read("redeemable")
+READINESS: Final = _read("readiness")
+BACKEND: Final = _read("backend")
+MIGRATION_LOCK: Final = _read("migration_lock")
+MIGRATION_BOUNDS: Final = _read("migration_bounds")
+MIGRATION_GROUND: Final = _read("migration_ground")
+MIGRATION_LIST: Final = _read("migration_list")
+MIGRATION_RECORD: Final = _read("migration_record")

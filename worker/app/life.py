@@ -1,0 +1,206 @@
+"""The life of a replica: start, watch, reload, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker import __version__
+from worker import settings as configuration
+from worker.adapters import logs
+from worker.adapters.http import serving
+from worker.adapters.marketplace import open_marketplace
+from worker.adapters.metrics import Metrics
+from worker.app import parts as building
+from worker.core import backoff
+from worker.ports import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from worker.app.parts import Parts
+    from worker.settings import Settings
+
+log: Final = structlog.get_logger()
+
+_LOOK_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 2.0
+_FAREWELL_SECONDS: Final = 1.0
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then drain. A second signal ends the process at once.
+
+    Args:
+        settings: Checked, and with a seal key.
+
+    Raises:
+        PortTaken: The HTTP port can't be listened on.
+        BadKey: The seal key is unusable.
+    """
+    logs.install_hooks(asyncio.get_running_loop())
+    log.info("starting", version=__version__, pid=os.getpid())
+    async with AsyncExitStack() as stack:
+        marketplace = await stack.enter_async_context(open_marketplace(building.endpoint(settings)))
+        parts = building.assemble(settings, marketplace, Metrics())
+        stack.push_async_callback(parts.ledger.close)
+        await stack.enter_async_context(_listening(settings, parts))
+        await _Life(settings, parts).lead()
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def _listening(settings: Settings, parts: Parts) -> AsyncIterator[None]:
+    def alive() -> Mapping[str, str]:
+        if parts.consuming.stands_still:
+            return {"consuming": "messages wait and none is delivered, after several rebuilds"}
+        return {}
+
+    def ready() -> Mapping[str, str]:
+        fault = parts.pipeline.breaker.fault
+        refused = {} if fault is None else {"aws": f"{fault.code}: {fault.message}"}
+        return {**parts.health.faults, **refused}
+
+    host = settings.http.host
+    async with serving(
+        host, settings.http.port, registry=parts.metrics.registry, alive=alive, ready=ready
+    ) as port:
+        log.info("http_listening", host=host, port=port)
+        yield
+
+
+class _Life:
+    """What goes on between the first connection and the last ack."""
+
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._ledger_report = parts.health.reporter("ledger")
+        self._stop = asyncio.Event()
+
+    async def lead(self) -> None:
+        """Run all parts, and end them in their order once a signal asks for it."""
+        parts = self._parts
+        with self._signals():
+            async with asyncio.TaskGroup() as group:
+                pipeline = group.create_task(parts.pipeline.run(), name="pipeline")
+                tasks = [
+                    group.create_task(parts.publishing.run(), name="publishing"),
+                    group.create_task(self._consume(), name="consuming"),
+                    group.create_task(self._look(), name="looking"),
+                    group.create_task(self._summarise(), name="summary"),
+                ]
+                await self._stop.wait()
+                await self._drain()
+                await pipeline
+                for task in tasks:
+                    task.cancel()
+
+    async def _consume(self) -> None:
+        """Consume, but only once the ledger is fit to take what is consumed."""
+        failures = 0
+        while True:
+            try:
+                await self._parts.ledger.check()
+            except LedgerUnavailable as error:
+                failures += 1
+                self._ledger_report(str(error))
+                delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
+                log.warning("waiting_for_ledger", reason=str(error))
+                await asyncio.sleep(delay)
+            else:
+                self._ledger_report(None)
+                await self._parts.consuming.run()
+                return
+
+    async def _look(self) -> None:
+        """Look at the ledger from time to time, for readiness and for what the fleet shares."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._parts.metrics.set_queues(self._parts.consuming.ready)
+            try:
+                await self._parts.ledger.check()
+                counts = await self._parts.ledger.dead_letter_counts()
+                redeemable = await self._parts.ledger.redeemable()
+            except LedgerUnavailable as error:
+                self._ledger_report(str(error))
+            else:
+                self._ledger_report(None)
+                self._parts.metrics.set_letters(counts, redeemable)
+
+    async def _summarise(self) -> None:
+        """A line at info about what was settled since the last, if anything was."""
+        before: Counter[str] = Counter()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            settled = Counter(self._parts.metrics.settled)
+            if new := settled - before:
+                log.info("settled", seconds=_LOOK_SECONDS, **new)
+            before = settled
+
+    # --- signals ---
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handlers = {
+            signal.SIGTERM: self._asked_to_stop,
+            signal.SIGINT: self._asked_to_stop,
+            signal.SIGHUP: self._reload,
+        }
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler, number)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            log.warning("stopped_at_once", signal=number.name)
+            os._exit(128 + number)
+        log.info("draining", signal=number.name, seconds=self._settings.pool.drain)
+        self._stop.set()
+
+    def _reload(self, _: signal.Signals) -> None:
+        """Take up a new ceiling, patience and log level; the rest needs a restart."""
+        try:
+            settings = configuration.reload(self._settings)
+        except configuration.SettingsError as error:
+            log.error("reload_refused", faults=error.faults)
+            return
+        self._parts.pipeline.pacer.change(settings.rate.ceiling)
+        self._parts.metrics.set_rate(settings.rate.ceiling)
+        logs.set_level(settings.log.level)
+        log.info(
+            "reloaded",
+            ceiling=settings.rate.ceiling,
+            patience_seconds=settings.token.patience,
+            level=settings.log.level,
+        )
+
+    # --- drain ---
+
+    async def _drain(self) -> None:
+        """Be handed nothing more, finish or give back what is in hand, and see the acks through.
+
+        Each step has its share of the bound, so that all of them together keep it.
+        """
+        bound = self._settings.pool.drain
+        stopping = min(_STOP_SECONDS, bound / 5)
+        farewell = min(_FAREWELL_SECONDS, bound / 5)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(stopping):
+                await self._parts.consuming.stop()
+        await self._parts.pipeline.drain(bound - stopping - 2 * farewell)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(farewell):
+                await self._parts.consuming.settle()

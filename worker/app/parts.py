@@ -1,0 +1,122 @@
+"""The parts of one replica, made from its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from yarl import URL
+
+from worker.adapters import logs
+from worker.adapters.marketplace import AwsMarketplace, Endpoint
+from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.rabbitmq.consumer import Source
+from worker.adapters.rabbitmq.link import ConsumingLink, PublishingLink
+from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
+from worker.adapters.sealing import Sealer
+from worker.app.health import Health
+from worker.core.outgoing import retry_exchange
+from worker.core.pacing import prefetch
+from worker.core.verdict import Policy
+from worker.runtime.pipeline import Pipeline, Ports
+
+if TYPE_CHECKING:
+    from worker.adapters.metrics import Metrics
+    from worker.core.records import Lane
+    from worker.settings import Settings
+
+_PARKED_PREFETCH: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that lives as long as the process works."""
+
+    health: Health
+    metrics: Metrics
+    ledger: PostgresLedger
+    publishing: PublishingLink
+    consuming: ConsumingLink
+    pipeline: Pipeline
+
+
+def endpoint(settings: Settings) -> Endpoint:
+    """Where and as whom AWS is called."""
+    aws = settings.aws
+    return Endpoint(
+        region=aws.region,
+        url=aws.endpoint_url,
+        role_arn=aws.role_arn,
+        expected_account=aws.expected_account,
+        timeout_seconds=aws.timeout,
+        concurrency=settings.pool.concurrency,
+    )
+
+
+def policy(settings: Settings) -> Policy:
+    """The operator's rules for trying again."""
+    return Policy(
+        attempts=settings.retry.attempts,
+        delays=tuple(delay.text for delay in settings.retry.delays),
+        lifetime=timedelta(seconds=settings.token.lifetime),
+    )
+
+
+def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Parts:
+    """Make the parts and tie them together; nothing runs or connects yet."""
+    assert settings.dead_letters.seal_key is not None  # `run` has refused to start without
+    _hide_passwords(settings)
+    health = Health()
+    ledger = PostgresLedger(connector(settings.current_postgres_dsn))
+    publishing = PublishingLink(settings.current_amqp_url, health.reporter("publishing"))
+    ports = Ports(
+        ledger=ledger,
+        marketplace=marketplace,
+        courier=publishing,
+        sealer=Sealer(settings.dead_letters.seal_key),
+        secrets=logs.secrets,
+        telemetry=metrics,
+    )
+    pipeline = Pipeline(
+        ports,
+        policy(settings),
+        concurrency=settings.pool.concurrency,
+        ceiling=settings.rate.ceiling,
+        calls_changed=metrics.in_flight.set,
+    )
+    _watch(metrics, pipeline, settings)
+    return Parts(
+        health, metrics, ledger, publishing, _consuming(settings, pipeline, health), pipeline
+    )
+
+
+def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> ConsumingLink:
+    lent = prefetch(settings.pool.concurrency, settings.rate.ceiling)
+    lanes = [Source(queue, lane, lent) for lane, queue in LANE_QUEUES.items()]
+    delays = {delay.text: delay.seconds for delay in settings.retry.delays}
+    return ConsumingLink(
+        settings.current_amqp_url,
+        topology(delays),
+        [*lanes, Source(PARKED, None, _PARKED_PREFETCH)],
+        watched=[retry_exchange(delay) for delay in delays],
+        deliver=pipeline.deliver,
+        lost=pipeline.drop_dead,
+        report=health.reporter("consuming"),
+    )
+
+
+def _watch(metrics: Metrics, pipeline: Pipeline, settings: Settings) -> None:
+    def oldest(lane: Lane) -> float:
+        return pipeline.oldest_seconds(lane, datetime.now(UTC))
+
+    metrics.watch(oldest=oldest, breaker_open=lambda: pipeline.breaker.fault is not None)
+    metrics.set_rate(settings.rate.ceiling)
+
+
+def _hide_passwords(settings: Settings) -> None:
+    for address in (settings.current_amqp_url(), settings.current_postgres_dsn()):
+        password = URL(address).password
+        if password:
+            logs.secrets.keep(password)

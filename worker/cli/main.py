@@ -1,0 +1,47 @@
+"""All commands, in one place."""
+
+from typing import Annotated
+
+import typer
+
+from worker import __version__
+from worker.cli.keygen import keygen
+from worker.cli.migrate import migrate
+from worker.cli.run import run
+from worker.cli.simulator import simulator
+from worker.cli.topology import app as topology
+
+app = typer.Typer(
+    name="resolution-worker",
+    help="Resolves AWS Marketplace registration tokens from RabbitMQ into PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"resolution-worker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Resolves AWS Marketplace registration tokens from RabbitMQ into PostgreSQL."""
+
+
+app.command()(run)
+app.command()(migrate)
+app.command()(keygen)
+app.command()(simulator)
+app.add_typer(topology, name="topology")

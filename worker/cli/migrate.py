@@ -1,0 +1,76 @@
+"""`migrate`: brings the database schema up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.adapters.postgres.migrate import Applied
+
+_UNAVAILABLE = 69
+_BAD_CONFIGURATION = 78
+
+
+def migrate(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print the applied list as JSON.")] = False,
+) -> None:
+    """Brings the database schema up to date; safe to run twice or at once."""
+    applied = _apply(_address(config))
+    if json:
+        _print_json(applied)
+    _say_state(applied)
+
+
+def _address(config: Path | None) -> Callable[[], str]:
+    from worker.settings import SettingsError, load  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return load(config=config).current_postgres_admin_dsn
+    except SettingsError as error:
+        raise _failure(str(error), _BAD_CONFIGURATION) from error
+
+
+def _apply(dsn: Callable[[], str]) -> list[Applied]:
+    from worker.adapters.postgres import migrate as migrations  # noqa: PLC0415 - as above
+    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
+
+    try:
+        return asyncio.run(migrations.migrate(dsn, on_applied=_say_applied))
+    except LedgerUnavailable as error:
+        raise _failure(str(error), _UNAVAILABLE) from error
+    except (migrations.MigrationRefused, RowsRefused) as error:
+        raise _failure(str(error), 1) from error
+
+
+def _failure(message: str, code: int) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(code)
+
+
+def _say_applied(step: Applied) -> None:
+    typer.echo(f"applied {step.version:04}_{step.name}", err=True)
+
+
+def _say_state(applied: Sequence[Applied]) -> None:
+    from worker.adapters.postgres.migrate import LATEST  # noqa: PLC0415 - as above
+
+    newest = applied[-1].version
+    typer.echo(f"schema is up to date (version {newest})", err=True)
+    if newest > LATEST:
+        typer.echo(f"it is newer than this program, which knows versions to {LATEST}", err=True)
+
+
+def _print_json(applied: Sequence[Applied]) -> None:
+    import orjson  # noqa: PLC0415 - as above
+
+    typer.echo(orjson.dumps(applied).decode())

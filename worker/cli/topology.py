@@ -1,0 +1,138 @@
+"""`topology`: declares exchanges and queues, and shows how they stand on the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from worker.adapters.rabbitmq.declaration import Declared, Row
+    from worker.adapters.rabbitmq.topology import Topology
+
+_T = TypeVar("_T")
+
+_UNREACHABLE: Final = 69
+_BAD_CONFIGURATION: Final = 78
+
+_Config = Annotated[Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Declares the exchanges and queues on the broker; shows them and what differs.",
+)
+
+
+@app.command()
+def declare(config: _Config = None) -> None:
+    """Declares what is missing; leaves alone what is there, and deletes nothing.
+
+    Uses WORKER_AMQP__ADMIN_URL, and WORKER_RETRY__DELAYS for the retry queues. Safe to run twice.
+    """
+    from worker.adapters.rabbitmq import declaration  # noqa: PLC0415 - keeps --help fast
+
+    url, wanted = _wanted(config)
+    try:
+        done = _ask(declaration.declare(url, wanted))
+    except declaration.TopologyFault as fault:
+        _say_done(fault.done)
+        raise _failure(str(fault), 1) from None
+    _say_done(done)
+
+
+@app.command()
+def show(
+    config: _Config = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+) -> None:
+    """Shows each exchange and queue, and the first thing that differs; changes nothing.
+
+    Exits with 1 if anything is missing or differs. Bindings can't be read over AMQP: if messages
+    come back as unroutable, run `topology declare`, which makes them anew.
+    """
+    from worker.adapters.rabbitmq import declaration  # noqa: PLC0415 - keeps --help fast
+
+    rows = _ask(declaration.show(*_wanted(config)))
+    _print_json(rows) if json else _print_table(rows)
+    if any(row.state != "ok" for row in rows):
+        raise _failure("Not all is as it should be; `topology declare` adds what is missing.", 1)
+
+
+def _wanted(config: Path | None) -> tuple[str, Topology]:
+    from worker.adapters.rabbitmq.topology import topology  # noqa: PLC0415 - keeps --help fast
+    from worker.settings import SettingsError, load  # noqa: PLC0415 - as above
+
+    try:
+        settings = load(config=config)
+    except SettingsError as error:
+        raise _failure(str(error), _BAD_CONFIGURATION) from None
+    delays = {delay.text: delay.seconds for delay in settings.retry.delays}
+    return settings.current_amqp_admin_url(), topology(delays)
+
+
+def _ask(asking: Coroutine[object, object, _T]) -> _T:
+    from worker.adapters.rabbitmq import connection  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return asyncio.run(asking)
+    except (connection.BrokerUnavailable, connection.BrokerLost) as error:
+        raise _failure(str(error), _UNREACHABLE) from None
+
+
+def _failure(message: str, code: int) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(code)
+
+
+def _say_done(done: Iterable[Declared]) -> None:
+    for one in done:
+        typer.echo(f"{one.action:<9}  {one.kind:<8}  {one.name}", err=True)
+
+
+def _print_json(rows: Iterable[Row]) -> None:
+    import orjson  # noqa: PLC0415 - keeps --help fast
+
+    typer.echo(orjson.dumps([asdict(row) for row in rows]).decode())
+
+
+_HEADINGS: Final = ("kind", "name", "state", "messages", "consumers", "detail")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    counts = ("" if count is None else str(count) for count in (row.messages, row.consumers))
+    return (row.kind, row.name, row.state, *counts, row.detail)
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    printer = _print_rich if sys.stdout.isatty() else _print_plain
+    printer([_cells(row) for row in rows])
+
+
+def _print_plain(lines: Sequence[tuple[str, ...]]) -> None:
+    table = (_HEADINGS, *lines)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(padded).rstrip())
+
+
+_COLOURS: Final = {"ok": "green", "missing": "red", "differs": "red"}
+
+
+def _print_rich(lines: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(*_HEADINGS)
+    for line in lines:
+        style = _COLOURS.get(line[2], "yellow")
+        table.add_row(*(Text(cell, style if cell == line[2] else "") for cell in line))
+    Console().print(table)

@@ -1,0 +1,10 @@
+"""What can be set: read from all sources, refused or accepted once, then frozen.
+
+Precedence: option > environment `WORKER_…` > secrets directory > TOML file > default.
+"""
+
+from worker.settings.durations import Duration
+from worker.settings.loading import SettingsError, load, reload
+from worker.settings.model import Settings
+
+__all__ = ["Duration", "Settings", "SettingsError", "load", "reload"]

@@ -1,0 +1,163 @@
+"""Addresses of other services: what makes one valid, and where it leads."""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+MAX_PORT = 65_535
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_ENCODE = "; special characters in a user or password are percent-encoded"
+
+
+def check_amqp(url: str) -> str:
+    """Accepts an address of an AMQP broker.
+
+    Raises:
+        ValueError: It is none; the message does not repeat it.
+    """
+    parts = _split(url, {"amqp", "amqps"})
+    _check_host(parts)
+    _query(parts)
+    return url
+
+
+def check_postgres(dsn: str) -> str:
+    """Accepts an address of a PostgreSQL server, or of several.
+
+    Raises:
+        ValueError: It is none; the message does not repeat it.
+    """
+    parts = _split(dsn, {"postgresql", "postgres"})
+    if parts.netloc.count("@") > 1:
+        raise ValueError("has more than one @" + _ENCODE)
+    if not all(postgres_hosts(dsn)):
+        raise ValueError("names no host")
+    if (mode := sslmode(dsn)) is not None and mode not in SSL_MODES:
+        raise ValueError("has an sslmode that is none of " + ", ".join(SSL_MODES))
+    return dsn
+
+
+def check_http(url: str) -> str:
+    """Accepts an endpoint of a web service.
+
+    Raises:
+        ValueError: It is none; the message does not repeat it.
+    """
+    parts = _split(url, {"http", "https"})
+    _check_host(parts)
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or password, and an endpoint takes none")
+    if parts.query or parts.fragment:
+        raise ValueError("has a query or fragment, and an endpoint takes none")
+    return url
+
+
+def check_listen_host(host: str) -> str:
+    """Accepts a name or an IP address to listen on.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,252})", host, re.ASCII):
+            raise ValueError("is neither an IP address nor a host name") from None
+    return host
+
+
+def is_local(host: str) -> bool:
+    """Whether a host never leads off this machine: a Unix socket, or loopback."""
+    if host.startswith(("/", "@")) or host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(url: str) -> str:
+    """The host of an accepted URL that has one."""
+    return unquote(urlsplit(url).hostname or "")
+
+
+def amqp_verifies(url: str) -> bool:
+    """Whether the broker's certificate is asked for and verified."""
+    parts = urlsplit(url)
+    # aiormq takes any value but "0" for yes.
+    unverified = any(value != "0" for value in _query(parts).get("no_verify_ssl", []))
+    return parts.scheme == "amqps" and not unverified
+
+
+def postgres_hosts(dsn: str) -> list[str]:
+    """All hosts a DSN names, Unix sockets as their paths; empty names are the faulty ones.
+
+    As in asyncpg, hosts of the address itself win over those of `?host=`.
+
+    Raises:
+        ValueError: A port or the query can't be read.
+    """
+    parts = urlsplit(dsn)
+    query = _query(parts)
+    listed = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
+    for port in filter(None, query.get("port", [""])[-1].split(",")):
+        _check_port(port)
+    return [_host_of_spec(unquote(spec)) for spec in listed.split(",")]
+
+
+def sslmode(dsn: str) -> str | None:
+    """The `sslmode` a DSN asks for, `None` if it names none."""
+    return _query(urlsplit(dsn)).get("sslmode", [None])[-1]
+
+
+def _split(url: str, schemes: set[str]) -> SplitResult:
+    accepted = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
+    if re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise ValueError("has white space or control characters in it" + _ENCODE)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("is not a URL" + _ENCODE) from None
+    if parts.scheme not in schemes or not url.lower().startswith(f"{parts.scheme}://"):
+        raise ValueError(f"does not begin with {accepted}")
+    return parts
+
+
+def _check_host(parts: SplitResult) -> None:
+    if not parts.hostname:
+        raise ValueError("names no host" + _ENCODE)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + _ENCODE)
+
+
+def _check_port(port: str) -> None:
+    if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= MAX_PORT:
+        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + _ENCODE)
+
+
+def _host_of_spec(spec: str) -> str:
+    if spec.startswith(("/", "@")):
+        return spec
+    bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", spec)
+    host, port = bracketed.group(1, 2) if bracketed else _host_and_port(spec)
+    if port:
+        _check_port(port)
+    return host
+
+
+def _host_and_port(spec: str) -> tuple[str, str]:
+    host, _, port = spec.partition(":")
+    return host, port
+
+
+def _query(parts: SplitResult) -> dict[str, list[str]]:
+    if not parts.query:
+        return {}
+    try:
+        return parse_qs(parts.query, strict_parsing=True)
+    except ValueError:
+        raise ValueError("has a query that can't be read" + _ENCODE) from None

@@ -1,0 +1,56 @@
+"""Every setting there is, by its path, with the names it goes by in each source."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from worker.settings.kinds import Kind
+from worker.settings.model import Settings
+
+Location = tuple[str, ...]
+PREFIX = "WORKER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One setting.
+
+    Attributes:
+        path: Its section and name.
+        accepts: The accepted values, as a phrase.
+    """
+
+    path: Location
+    accepts: str
+
+    @property
+    def dotted(self) -> str:
+        """Its name in TOML: `pool.drain`."""
+        return ".".join(self.path)
+
+    @property
+    def env(self) -> str:
+        """Its name in the environment: `WORKER_POOL__DRAIN`."""
+        return PREFIX + "__".join(self.path).upper()
+
+
+def _walk(fields: dict[str, FieldInfo], above: Location = ()) -> Iterator[Leaf]:
+    for name, field in fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _walk(kind.model_fields, (*above, name))
+        else:
+            accepts = next(each.accepts for each in field.metadata if isinstance(each, Kind))
+            yield Leaf((*above, name), accepts)
+
+
+LEAVES: dict[Location, Leaf] = {leaf.path: leaf for leaf in _walk(Settings.model_fields)}
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is no setting."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return "no such setting" + (f"; did you mean {close[0]}?" if close else "")

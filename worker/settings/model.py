@@ -1,0 +1,194 @@
+"""All settings with their defaults, bounds and meanings."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticUseDefault
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.settings import addresses, identities, kinds
+from worker.settings.durations import Duration
+
+_AMQP = kinds.secret("amqps://user:password@host:port/vhost, or amqp://…", addresses.check_amqp)
+_POSTGRES = kinds.secret(
+    "postgresql://user:password@host:port/database?sslmode=verify-full", addresses.check_postgres
+)
+_ENDPOINT = kinds.text("https://host, or http://host:port", addresses.check_http)
+_ROLE = kinds.text("such as arn:aws:iam::123456789012:role/name", identities.check_role)
+_KEY = "32 bytes in base64; `resolution-worker keygen` prints a pair"
+
+
+def _read(default: str | float) -> Any:
+    """A default in the form a person writes it, read like any other value."""
+    return Field(default=default, validate_default=True)
+
+
+def _like(name: str) -> Any:
+    """The default is the value of another setting of the section."""
+
+    def other(data: dict[str, Any]) -> object:
+        return data[name]
+
+    return Field(default_factory=other)
+
+
+class Section(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: object, info: ValidationInfo) -> object:
+        """An empty text stands for "none": container tools can't unset, only empty."""
+        field = cls.model_fields[str(info.field_name)]
+        optional = field.default is None or field.default_factory is not None
+        if optional and isinstance(value, str) and not value.strip():
+            raise PydanticUseDefault
+        return value
+
+
+class Amqp(Section):
+    """The broker. `url` is used by the worker, `admin_url` by `topology`."""
+
+    url: Annotated[SecretStr, _AMQP] = _read("amqp://guest:guest@127.0.0.1:5672/")
+    admin_url: Annotated[SecretStr, _AMQP] = _like("url")
+
+
+class Postgres(Section):
+    """The database. `dsn` is used by the worker, `admin_dsn` by `migrate`."""
+
+    dsn: Annotated[SecretStr, _POSTGRES] = _read("postgresql://postgres@127.0.0.1:5432/postgres")
+    admin_dsn: Annotated[SecretStr, _POSTGRES] = _like("dsn")
+
+
+class Aws(Section):
+    """The metering service. `timeout` bounds one whole call, in seconds."""
+
+    region: Annotated[str, kinds.text("such as us-east-1", identities.check_region)] = "us-east-1"
+    endpoint_url: Annotated[str | None, _ENDPOINT] = None
+    role_arn: Annotated[str | None, _ROLE] = None
+    expected_account: Annotated[
+        str | None, kinds.text("12 digits, as text", identities.check_account)
+    ] = None
+    timeout: Annotated[float, kinds.span("10ms", "2m")] = _read("5s")
+
+
+class Pool(Section):
+    """Calls in flight in one process; `drain` bounds the drain, in seconds."""
+
+    concurrency: Annotated[int, kinds.whole(1, 10_000)] = 64
+    drain: Annotated[float, kinds.span("1ms", "10m")] = _read("25s")
+
+
+class Retry(Section):
+    """Calls that count before a token is dead, and the delays between them; the last repeats."""
+
+    attempts: Annotated[int, kinds.whole(1, 100)] = 6
+    delays: Annotated[tuple[Duration, ...], kinds.schedule("4h", 16)] = _read("5s,30s,2m")
+
+
+class Rate(Section):
+    """Calls a second, all replicas together: the most, and where the search starts."""
+
+    ceiling: Annotated[float | None, kinds.per_second(0.01, 100_000)] = None
+    initial: Annotated[float, kinds.per_second(0.01, 100_000)] = 10.0
+
+
+class Token(Section):
+    """How long a token lives, and how long its buyer is taken to wait, in seconds."""
+
+    lifetime: Annotated[float, kinds.span("1ms", "4h")] = _read("4h")
+    patience: Annotated[float, kinds.span("1ms", "4h")] = _read("30s")
+
+
+class DeadLetters(Section):
+    """The public key payloads are sealed to, and the private ones that open them, newest first."""
+
+    seal_key: Annotated[str | None, kinds.text(_KEY, identities.check_key)] = Field(
+        default=None, repr=False
+    )
+    open_keys: Annotated[
+        tuple[SecretStr, ...],
+        kinds.Kind(f"keys with commas between, each {_KEY}", identities.read_keys),
+    ] = Field(default_factory=tuple)
+
+
+class Http(Section):
+    """Where `/metrics`, `/healthz` and `/readyz` are served; port 0 takes a free one."""
+
+    host: Annotated[str, kinds.text("an IP address or host name", addresses.check_listen_host)] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, kinds.whole(0, addresses.MAX_PORT)] = 9108
+
+
+class Log(Section):
+    """How much is logged, and in which form."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        kinds.choice("debug", "info", "warning", "error"),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"], kinds.choice("auto", "json", "console")
+    ] = "auto"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, checked and frozen. Durations are seconds."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    amqp: Amqp = Field(default_factory=Amqp)
+    postgres: Postgres = Field(default_factory=Postgres)
+    allow_plaintext: Annotated[bool, kinds.switch()] = False
+    aws: Aws = Field(default_factory=Aws)
+    pool: Pool = Field(default_factory=Pool)
+    retry: Retry = Field(default_factory=Retry)
+    rate: Rate = Field(default_factory=Rate)
+    token: Token = Field(default_factory=Token)
+    dead_letters: DeadLetters = Field(default_factory=DeadLetters)
+    http: Http = Field(default_factory=Http)
+    log: Log = Field(default_factory=Log)
+
+    _latest: Callable[[], Self] | None = PrivateAttr(default=None)
+
+    def current(self) -> Self:
+        """These settings with the secrets as their directory has them now.
+
+        What became unreadable or invalid there is logged, and the last good value kept.
+        """
+        return self if self._latest is None else self._latest()
+
+    def current_amqp_url(self) -> str:
+        """The broker's address, to be asked for at each new connection."""
+        return self.current().amqp.url.get_secret_value()
+
+    def current_amqp_admin_url(self) -> str:
+        """The broker's address for `topology`."""
+        return self.current().amqp.admin_url.get_secret_value()
+
+    def current_postgres_dsn(self) -> str:
+        """The database's address, to be asked for at each new connection."""
+        return self.current().postgres.dsn.get_secret_value()
+
+    def current_postgres_admin_dsn(self) -> str:
+        """The database's address for `migrate`."""
+        return self.current().postgres.admin_dsn.get_secret_value()
+
+    def faults_for_run(self) -> list[str]:
+        """What `run` needs beyond what other commands do, and is missing."""
+        if self.dead_letters.seal_key is not None:
+            return []
+        remedy = "`resolution-worker keygen` prints a pair"
+        return [f"WORKER_DEAD_LETTERS__SEAL_KEY: is not set (accepted: a public key; {remedy})"]

@@ -1,0 +1,53 @@
+"""Connections that anyone on the way could read or pose as, refused beyond loopback."""
+
+from collections.abc import Iterator
+
+from worker.settings import addresses
+from worker.settings.leaves import Location
+from worker.settings.model import Settings
+
+_REMEDY = "; where the network itself is trusted, set WORKER_ALLOW_PLAINTEXT=true"
+
+
+def faults(settings: Settings) -> Iterator[tuple[Location, str]]:
+    """The settings that lead beyond loopback unencrypted or unverified, with what to do."""
+    if settings.allow_plaintext:
+        return
+    amqp, postgres, endpoint = settings.amqp, settings.postgres, settings.aws.endpoint_url
+    if not _amqp_is_safe(amqp.url.get_secret_value()):
+        yield ("amqp", "url"), _AMQP
+    if amqp.admin_url != amqp.url and not _amqp_is_safe(amqp.admin_url.get_secret_value()):
+        yield ("amqp", "admin_url"), _AMQP
+    if not _postgres_is_safe(postgres.dsn.get_secret_value()):
+        yield ("postgres", "dsn"), _POSTGRES
+    admin = postgres.admin_dsn
+    if admin != postgres.dsn and not _postgres_is_safe(admin.get_secret_value()):
+        yield ("postgres", "admin_dsn"), _POSTGRES
+    if endpoint is not None and not _endpoint_is_safe(endpoint):
+        yield ("aws", "endpoint_url"), _ENDPOINT
+
+
+_AMQP = (
+    "leads beyond loopback unencrypted or unverified (accepted: amqps:// without no_verify_ssl"
+    + _REMEDY
+    + ")"
+)
+_POSTGRES = (
+    "leads beyond loopback unencrypted or unverified (accepted: ?sslmode=verify-full or verify-ca"
+    + _REMEDY
+    + ")"
+)
+_ENDPOINT = "leads beyond loopback unencrypted (accepted: https://" + _REMEDY + ")"
+
+
+def _amqp_is_safe(url: str) -> bool:
+    return addresses.is_local(addresses.host_of(url)) or addresses.amqp_verifies(url)
+
+
+def _postgres_is_safe(dsn: str) -> bool:
+    local = all(addresses.is_local(host) for host in addresses.postgres_hosts(dsn))
+    return local or addresses.sslmode(dsn) in {"verify-full", "verify-ca"}
+
+
+def _endpoint_is_safe(url: str) -> bool:
+    return addresses.is_local(addresses.host_of(url)) or url.lower().startswith("https://")
