@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.adapters.postgres.migrate import Applied
-
-_UNAVAILABLE = 69
-_BAD_CONFIGURATION = 78
 
 
 def migrate(
@@ -25,19 +24,10 @@ def migrate(
     json: Annotated[bool, typer.Option("--json", help="Print the applied list as JSON.")] = False,
 ) -> None:
     """Brings the database schema up to date; safe to run twice or at once."""
-    applied = _apply(_address(config))
+    applied = _apply(settings_of(config).current_postgres_admin_dsn)
     if json:
         _print_json(applied)
     _say_state(applied)
-
-
-def _address(config: Path | None) -> Callable[[], str]:
-    from worker.settings import SettingsError, load  # noqa: PLC0415 - keeps --help fast
-
-    try:
-        return load(config=config).current_postgres_admin_dsn
-    except SettingsError as error:
-        raise _failure(str(error), _BAD_CONFIGURATION) from error
 
 
 def _apply(dsn: Callable[[], str]) -> list[Applied]:
@@ -47,14 +37,9 @@ def _apply(dsn: Callable[[], str]) -> list[Applied]:
     try:
         return asyncio.run(migrations.migrate(dsn, on_applied=_say_applied))
     except LedgerUnavailable as error:
-        raise _failure(str(error), _UNAVAILABLE) from error
+        raise failure(str(error), UNAVAILABLE) from error
     except (migrations.MigrationRefused, RowsRefused) as error:
-        raise _failure(str(error), 1) from error
-
-
-def _failure(message: str, code: int) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(code)
+        raise failure(str(error), PARTLY_FAILED) from error
 
 
 def _say_applied(step: Applied) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
@@ -22,10 +24,7 @@ if TYPE_CHECKING:
     from worker.cli.accounts import Accounts
     from worker.cli.lines import Lines
 
-_FAILURES: Final = 1
-_USAGE: Final = 2
-_UNREACHABLE: Final = 69
-_BAD_CONFIGURATION: Final = 78
+_WRONG_USAGE: Final = 2
 
 
 class _LaneName(StrEnum):
@@ -76,26 +75,17 @@ def publish(
     if json:
         _print_json(accounts)
     if not accounts.is_complete:
-        raise typer.Exit(_FAILURES)
+        raise typer.Exit(PARTLY_FAILED)
 
 
 def _plan(lane: _LaneName, patience: str, config: Path | None) -> _Plan:
-    from worker.settings import SettingsError, load  # noqa: PLC0415 - keeps --help fast
-    from worker.settings.durations import parse  # noqa: PLC0415 - as above
+    from worker.settings.durations import parse  # noqa: PLC0415 - keeps --help fast
 
     try:
         seconds = parse(patience).seconds
     except ValueError as error:
-        raise _failure(f"--patience {error}", _USAGE) from None
-    try:
-        return _Plan(load(config=config).current_amqp_url, lane, seconds)
-    except SettingsError as error:
-        raise _failure(str(error), _BAD_CONFIGURATION) from None
-
-
-def _failure(message: str, code: int) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(code)
+        raise failure(f"--patience {error}", _WRONG_USAGE) from None
+    return _Plan(settings_of(config).current_amqp_url, lane, seconds)
 
 
 @contextmanager
@@ -109,10 +99,10 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         opened = file.open("rb", buffering=0)
     except OSError as error:
         # Not the name: it may be a token that was given by mistake.
-        raise _failure(
+        raise failure(
             f"FILE can't be read: {error.strerror}. Tokens come from a file or from standard "
             "input, never as an argument: lists of processes would show them.",
-            _USAGE,
+            _WRONG_USAGE,
         ) from None
     with opened:
         yield opened
@@ -127,7 +117,7 @@ def _run(plan: _Plan, source: BinaryIO) -> Accounts:
     try:
         return asyncio.run(_publish(plan, source))
     except (BrokerUnavailable, BrokerLost) as error:
-        raise _failure(str(error), _UNREACHABLE) from None
+        raise failure(str(error), UNAVAILABLE) from None
 
 
 async def _publish(plan: _Plan, source: BinaryIO) -> Accounts:

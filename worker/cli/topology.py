@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     from worker.adapters.rabbitmq.topology import Topology
 
 _T = TypeVar("_T")
-
-_UNREACHABLE: Final = 69
-_BAD_CONFIGURATION: Final = 78
 
 _Config = Annotated[Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")]
 
@@ -42,7 +41,7 @@ def declare(config: _Config = None) -> None:
         done = _ask(declaration.declare(url, wanted))
     except declaration.TopologyFault as fault:
         _say_done(fault.done)
-        raise _failure(str(fault), 1) from None
+        raise failure(str(fault), PARTLY_FAILED) from None
     _say_done(done)
 
 
@@ -62,17 +61,15 @@ def show(
     rows = _ask(declaration.show(*_wanted(config)))
     _print_json(rows) if json else _print_table(rows)
     if any(row.state != "ok" for row in rows):
-        raise _failure("Not all is as it should be; `topology declare` adds what is missing.", 1)
+        raise failure(
+            "Not all is as it should be; `topology declare` adds what is missing.", PARTLY_FAILED
+        )
 
 
 def _wanted(config: Path | None) -> tuple[str, Topology]:
     from worker.adapters.rabbitmq.topology import topology  # noqa: PLC0415 - keeps --help fast
-    from worker.settings import SettingsError, load  # noqa: PLC0415 - as above
 
-    try:
-        settings = load(config=config)
-    except SettingsError as error:
-        raise _failure(str(error), _BAD_CONFIGURATION) from None
+    settings = settings_of(config)
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return settings.current_amqp_admin_url(), topology(delays)
 
@@ -83,12 +80,7 @@ def _ask(asking: Coroutine[object, object, _T]) -> _T:
     try:
         return asyncio.run(asking)
     except (connection.BrokerUnavailable, connection.BrokerLost) as error:
-        raise _failure(str(error), _UNREACHABLE) from None
-
-
-def _failure(message: str, code: int) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(code)
+        raise failure(str(error), UNAVAILABLE) from None
 
 
 def _say_done(done: Iterable[Declared]) -> None:

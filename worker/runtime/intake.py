@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import backoff, letters, messages, verdict
+from worker.core import backoff, batching, letters, messages, verdict
 from worker.core.records import Malformed
 from worker.core.verdict import Call, Policy, Repeat, Store
 from worker.ports import LedgerUnavailable
 from worker.runtime.flight import Flight, Flights, Party
+from worker.runtime.mailbox import Mailbox
 from worker.runtime.writer import Entry
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from worker.runtime.writer import Writer
 
 log: Final = structlog.get_logger()
-
-_BATCH: Final = 200
 
 
 class Intake:
@@ -54,27 +52,25 @@ class Intake:
         self._secrets = secrets
         self._policy = policy
         self._telemetry = telemetry
-        self._deliveries: deque[Delivery] = deque()
-        self._some = asyncio.Event()
+        self._deliveries: Mailbox[Delivery] = Mailbox(batching.RECALLS)
 
     def deliver(self, delivery: Delivery) -> None:
         """Take a delivery from the broker; the broker's prefetch bounds how many wait here."""
-        self._deliveries.append(delivery)
-        self._some.set()
+        self._deliveries.put(delivery)
 
     async def run(self) -> None:
         """Take in until cancelled."""
         while True:
-            while not self._deliveries:
-                self._some.clear()
-                await self._some.wait()
-            if fresh := self.board(_BATCH):
+            if fresh := self._boarded(await self._deliveries.batch()):
                 await self._look_up(fresh)
 
-    def board(self, most: int | None = None) -> list[Flight]:
-        """Read what was delivered, at most so many; the flights that are new."""
-        size = min(most or len(self._deliveries), len(self._deliveries))
-        batch = [self._deliveries.popleft() for _ in range(size)]
+    def board_rest(self) -> None:
+        """Read all that was delivered and not yet read, without looking anything up."""
+        while batch := self._deliveries.take():
+            self._boarded(batch)
+
+    def _boarded(self, batch: Sequence[Delivery]) -> list[Flight]:
+        """The flights that are new in a batch."""
         return [
             flight
             for delivery in batch

@@ -74,7 +74,7 @@ class Pipeline:
         self.calling = Pending(calls_changed)
         self._flights = Flights()
         self._waiting = WaitingRoom()
-        self._writer = Writer(ports.ledger, self.gate, lambda: self.calling.count, telemetry)
+        self._writer = Writer(ports.ledger, self.gate, telemetry)
         self._outbox = Outbox(ports.courier)
         self._settlement = Settlement(
             flights=self._flights,
@@ -166,7 +166,7 @@ class Pipeline:
                 unacked, and the broker hands it out anew.
         """
         self.gate.shut("drain", "the worker is shutting down")
-        self._intake.board()
+        self._intake.board_rest()
         self._give_back(_UNCALLED)
         if not await self._within(seconds * (1 - _GIVING_BACK_SHARE), self._finish()):
             if self._calls is not None:

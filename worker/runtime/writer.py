@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +12,7 @@ import structlog
 from worker.core import backoff, batching
 from worker.core.records import Batch, DeadLetter, Malformed, Outcome
 from worker.ports import LedgerUnavailable, RowsRefused
+from worker.runtime.mailbox import Mailbox
 from worker.runtime.waiting import Pending
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ class Entry:
     outcome: Outcome | None = None
     letter: DeadLetter | None = None
     malformed: Malformed | None = None
-    since: float = 0.0
 
 
 class Writer:
@@ -53,57 +51,25 @@ class Writer:
     Args:
         ledger: Where to.
         gate: Shut while the ledger is unavailable.
-        coming: How many calls are in flight, any of which may bring an entry.
         telemetry: Told of each batch.
     """
 
-    def __init__(
-        self, ledger: Ledger, gate: Gate, coming: Callable[[], int], telemetry: Telemetry
-    ) -> None:
+    def __init__(self, ledger: Ledger, gate: Gate, telemetry: Telemetry) -> None:
         self._ledger = ledger
         self._gate = gate
-        self._coming = coming
         self._telemetry = telemetry
-        self._entries: deque[Entry] = deque()
-        self._some = asyncio.Event()
-        self._enough = asyncio.Event()
+        self._entries: Mailbox[Entry] = Mailbox(batching.OUTCOMES)
         self.pending = Pending()
 
     def put(self, entry: Entry) -> None:
         """Write this with the next batch."""
-        entry.since = asyncio.get_running_loop().time()
         self.pending.add(1)
-        self._entries.append(entry)
-        self._some.set()
-        if self._wait() == 0.0:
-            self._enough.set()
+        self._entries.put(entry)
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._write(await self._collect())
-
-    async def _collect(self) -> list[Entry]:
-        while not self._entries:
-            self._some.clear()
-            await self._some.wait()
-        if seconds := self._wait():
-            await self._linger(seconds)
-        size = min(len(self._entries), batching.OUTCOMES.rows)
-        return [self._entries.popleft() for _ in range(size)]
-
-    def _wait(self) -> float:
-        waited = asyncio.get_running_loop().time() - self._entries[0].since
-        return batching.OUTCOMES.wait(
-            waiting=len(self._entries), coming=self._coming(), oldest_seconds=waited
-        )
-
-    async def _linger(self, seconds: float) -> None:
-        """Wait until the batch is full or nothing more is coming, but no longer than so."""
-        self._enough.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._enough.wait()
+            await self._write(await self._entries.batch())
 
     async def _write(self, entries: Sequence[Entry]) -> None:
         """Commit a batch whole or, if a row of it is poison, in halves."""

@@ -21,6 +21,7 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from worker import __version__
 from worker.adapters.marketplace.credentials import Credentials, WrongAccount
@@ -127,35 +128,40 @@ async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
         user_agent=f"resolution-worker/{__version__}",
         parameter_validation=False,
     )
-    async with (
-        _http_session(session, endpoint) as http,
-        session.create_client(
-            _SERVICE,
-            region_name=endpoint.region,
-            endpoint_url=endpoint.url,
-            config=config,
-            # The exchange signs. These keep the client from searching the chain a second time.
-            aws_access_key_id="unused",
-            aws_secret_access_key="unused",  # noqa: S106 - no secret
-        ) as client,
-    ):
-        exchange = Exchange(http, credentials, Scope(endpoint.region, _SIGNING_NAME))
-        client.meta.events.register(_EVENT, exchange)
-        yield AwsMarketplace(client, credentials, endpoint.timeout_seconds)
+    async with session.create_client(
+        _SERVICE,
+        region_name=endpoint.region,
+        endpoint_url=endpoint.url,
+        config=config,
+        # The exchange signs. These keep the client from searching the chain a second time.
+        aws_access_key_id="unused",
+        aws_secret_access_key="unused",  # noqa: S106 - no secret
+    ) as client:
+        url = client.meta.endpoint_url
+        async with _http_session(session, url, endpoint.concurrency) as http:
+            exchange = Exchange(http, credentials, Scope(endpoint.region, _SIGNING_NAME))
+            client.meta.events.register(_EVENT, exchange)
+            yield AwsMarketplace(client, credentials, endpoint.timeout_seconds)
 
 
-def _http_session(session: AioSession, endpoint: Endpoint) -> aiohttp.ClientSession:
-    """Pooled connections with the trust store that botocore would use."""
+def _http_session(session: AioSession, url: str, concurrency: int) -> aiohttp.ClientSession:
+    """Pooled connections with the trust store and the proxy that botocore would use.
+
+    The environment is asked once, here: aiohttp would ask it for each call, in a thread, and
+    could take credentials for AWS from a `.netrc`.
+    """
     bundle = session.get_config_variable("ca_bundle") or get_cert_path(verify=True)
     connector = aiohttp.TCPConnector(
-        limit=endpoint.concurrency + _SPARE_CONNECTIONS,
+        limit=concurrency + _SPARE_CONNECTIONS,
         ssl=ssl.create_default_context(cafile=bundle),
         keepalive_timeout=_KEEPALIVE_SECONDS,
     )
-    # The whole call is bounded by its caller.
-    unbounded = aiohttp.ClientTimeout(total=None)
     return aiohttp.ClientSession(
-        connector=connector, timeout=unbounded, trust_env=True, auto_decompress=True
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None),  # the whole call is bounded by its caller
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=get_environ_proxies(url).get(url.partition(":")[0]),
+        trust_env=False,
     )
 
 

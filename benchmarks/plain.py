@@ -1,0 +1,66 @@
+"""The worker that one writes in an afternoon: aio-pika, aiobotocore and asyncpg with their defaults.
+
+One task a message, one upsert and one ack a token. It keeps none of the product's promises (no
+pacing, no classification, no reply, no event, no dead letter); it is here to be measured beside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import aio_pika
+import asyncpg
+from aiobotocore.session import get_session
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractIncomingMessage
+
+_UPSERT = """
+INSERT INTO plain_customer (token, account, product, license, resolved_at)
+VALUES ($1, $2, $3, $4, now())
+ON CONFLICT (token) DO UPDATE SET account = excluded.account, product = excluded.product,
+    license = excluded.license, resolved_at = excluded.resolved_at
+"""
+
+
+async def main(queue_name: str, concurrency: int) -> None:
+    """Consume until killed."""
+    pool = await asyncpg.create_pool(os.environ["WORKER_POSTGRES__DSN"])
+    connection = await aio_pika.connect_robust(os.environ["WORKER_AMQP__URL"])
+    session = get_session()
+    async with session.create_client(
+        "meteringmarketplace",
+        region_name="us-east-1",
+        endpoint_url=os.environ["WORKER_AWS__ENDPOINT_URL"],
+    ) as client:
+
+        async def handle(message: AbstractIncomingMessage) -> None:
+            async with message.process():
+                token = json.loads(message.body)["registration_token"]
+                answer = await client.resolve_customer(RegistrationToken=token)
+                await pool.execute(
+                    _UPSERT,
+                    token,
+                    answer.get("CustomerAWSAccountId"),
+                    answer["ProductCode"],
+                    answer.get("LicenseArn"),
+                )
+
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=concurrency)
+        queue = await channel.get_queue(queue_name)
+        await queue.consume(handle)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    if "--uvloop" in sys.argv:
+        import uvloop
+
+        uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+    else:
+        asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,115 @@
+"""A private RabbitMQ, from the system's package, beside any other that runs here."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.services.errors import ServiceError, StartError
+from worker.services.management import Management
+from worker.services.node import Node, epmd_recipe, node_at, recipe
+from worker.services.ports import LOOPBACK
+from worker.services.program import output
+from worker.services.server import Server
+
+HOME = Path("/usr/lib/rabbitmq")
+_USER = "owner"
+_STARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitMQ:
+    """A RabbitMQ that runs.
+
+    Attributes:
+        port: Its AMQP port on the loopback interface.
+        management: Its HTTP interface.
+        log: What it says.
+        server: Its process, to stop, kill, freeze and start again; queues survive that.
+    """
+
+    port: int
+    management: Management
+    log: Path
+    server: Server
+    _password: str = field(repr=False)
+    _programs: Path = field(repr=False)
+    _environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def amqp_url(self) -> str:
+        """The owner's address of the virtual host `/`; it holds a password."""
+        return f"amqp://{_USER}:{self._password}@{LOOPBACK}:{self.port}/"
+
+    async def ctl(self, *words: str) -> str:
+        """Run `rabbitmqctl` on it, which takes about half a second.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            ServiceError: It failed; the text is what it said.
+        """
+        command = [str(self._programs / "rabbitmqctl"), "-q", *words]
+        return await output(f"rabbitmqctl {words[0]}", command, self._environment, self.log.parent)
+
+
+@asynccontextmanager
+async def rabbitmq(directory: Path, *, home: Path = HOME) -> AsyncIterator[RabbitMQ]:
+    """Run a RabbitMQ of one's own until the block ends.
+
+    Args:
+        directory: A place for its data and log; its content is for the caller to remove.
+        home: Where RabbitMQ is installed.
+
+    Raises:
+        ServiceError: It is not installed or does not start; the text says why.
+    """
+    programs = _programs(home)
+    node, epmd, server = await _start(directory, programs)
+    try:
+        yield RabbitMQ(
+            node.amqp,
+            _management(node),
+            node.log,
+            server,
+            node.password,
+            programs,
+            node.environment,
+        )
+    finally:
+        server.end()
+        epmd.end()
+
+
+def _programs(home: Path) -> Path:
+    """The folder of the programs that don't switch the user, as those in sbin do."""
+    if not (home / "bin" / "rabbitmq-server").exists():
+        raise ServiceError(
+            "RabbitMQ is not installed: run `make rabbitmq`, or as root"
+            " `apt-get install rabbitmq-server`, or name a broker in WORKER_AMQP__URL"
+        )
+    return home / "bin"
+
+
+def _management(node: Node) -> Management:
+    return Management(f"http://{LOOPBACK}:{node.http}", _USER, node.password)
+
+
+async def _start(directory: Path, programs: Path) -> tuple[Node, Server, Server]:
+    """Start the node, again elsewhere if another process took a port meanwhile."""
+    for attempt in range(1, _STARTS + 1):
+        node = node_at(directory / f"node-{attempt}", _USER, secrets.token_hex(16))
+        epmd = Server(epmd_recipe(node))
+        server = Server(recipe(node, programs, _management(node)))
+        try:
+            await epmd.start(within=10)
+            await server.start()
+        except BaseException as error:
+            epmd.end()
+            if attempt == _STARTS or not (isinstance(error, StartError) and error.port_taken):
+                raise
+        else:
+            return node, epmd, server
+    raise AssertionError
