@@ -109,16 +109,21 @@ class Flights:
     def drop_dead(self) -> None:
         """Forget deliveries that the broker will hand out anew, and flights that have no other.
 
-        A flight whose answer is under way stays: its answer is written all the same.
+        A flight that is being called for or written stays as it is, for its answer is worth
+        having; only nobody is told.
         """
         for flight in self:
-            flight.parties = [party for party in flight.parties if party.delivery.alive]
-            if not flight.parties and flight.stage in {Stage.LOOKUP, Stage.WAITING}:
-                self.land(flight)
+            if flight.stage in {Stage.LOOKUP, Stage.WAITING}:
+                flight.parties = [party for party in flight.parties if party.delivery.alive]
+                if not flight.parties:
+                    self.land(flight)
 
     def land(self, flight: Flight) -> list[Party]:
-        """Take a flight off the board; a copy that comes from now on is a flight of its own."""
+        """Take a flight off the board, and return who is left to be told.
+
+        A copy that comes from now on is a flight of its own.
+        """
         if self._by_key.get(flight.key) is flight:
             del self._by_key[flight.key]
         parties, flight.parties = flight.parties, []
-        return parties
+        return [party for party in parties if party.delivery.alive]

@@ -77,7 +77,9 @@ class Outbox:
             size = min(_BATCH, len(self._parcels))
             await self._send([self._parcels.popleft() for _ in range(size)])
 
-    async def _send(self, parcels: Sequence[Parcel]) -> None:
+    async def _send(self, waiting: Sequence[Parcel]) -> None:
+        parcels = [parcel for parcel in waiting if parcel.delivery.alive]
+        self.pending.add(len(parcels) - len(waiting))
         messages = [message for parcel in parcels for message in parcel.messages]
         failures = iter(await self._courier.send(messages) if messages else ())
         for parcel in parcels:
@@ -94,9 +96,6 @@ class Outbox:
         self.pending.add(-1)
 
     def _again(self, parcel: Parcel, failure: NotConfirmed) -> None:
-        if not parcel.delivery.alive:
-            self.pending.add(-1)
-            return
         parcel.failures += 1
         delay = _AGAIN.delay(parcel.failures, random.random())  # noqa: S311 - spread, no secret
         log.warning("publish_not_confirmed", reason=str(failure), again_in_seconds=round(delay, 2))

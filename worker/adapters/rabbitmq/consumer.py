@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pamqp.commands import Basic
 
+from worker.adapters.rabbitmq import tolerance
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded, loss
 from worker.core.messages import Incoming
 from worker.core.outgoing import INTERNAL
@@ -130,6 +131,7 @@ async def begin(
     Raises:
         BrokerLost: It could not be started; its kind `ChannelRefused` says why.
     """
+    tolerance.install()
     loop = asyncio.get_running_loop()
     channel = connection.channel(publisher_confirms=False)
     await bounded(channel.initialize(), _RPC_SECONDS)

@@ -1,0 +1,58 @@
+"""Properties that can't be read count as absent, instead of ending the connection.
+
+AMQP leaves a publisher free to send texts that are no UTF-8, times out of range and tables that
+are broken. The codec raises for them while it reads a frame, and aiormq then gives up the whole
+connection. The broker would deliver the message again, and again take every other unacked message
+with it, until all of them had reached the delivery limit. One hostile message must not do that.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from pamqp import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TIMESTAMP_BYTES: Final = 8
+_LENGTH: Final = struct.Struct(">I")
+
+# As they come with the library, whatever is done to its table afterwards.
+_TIMESTAMP: Final = decode.timestamp
+_TABLE: Final = decode.field_table
+
+
+def short_text(value: bytes) -> tuple[int, str]:
+    """A short string; what is no UTF-8 in it is replaced."""
+    end = 1 + value[0]
+    return end, value[1:end].decode(errors="replace")
+
+
+def timestamp(value: bytes) -> tuple[int, Any]:
+    """A timestamp, or None if it is out of range."""
+    try:
+        return _TIMESTAMP(value)
+    except (ValueError, OverflowError, OSError):
+        return _TIMESTAMP_BYTES, None
+
+
+def table(value: bytes) -> tuple[int, Any]:
+    """A table of headers, empty if anything in it can't be read."""
+    try:
+        return _TABLE(value)
+    except (ValueError, OverflowError, OSError, ArithmeticError, RecursionError):
+        return _LENGTH.size + _LENGTH.unpack_from(value)[0], {}
+
+
+_TOLERANT: Final[dict[str, Callable[[bytes], tuple[int, Any]]]] = {
+    "shortstr": short_text,
+    "timestamp": timestamp,
+    "table": table,
+}
+
+
+def install() -> None:
+    """Let the codec read properties so, in this whole process; may be called again."""
+    decode.METHODS.update(_TOLERANT)
