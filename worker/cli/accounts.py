@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,19 +65,17 @@ class Accounts:
             "resume_from_line": self.resume_from_line,
         }
 
-    def tell(self, stream: TextIO, file: str | None, lane: str) -> None:
-        """Say it to a person, and how to publish the rest.
+    def counts(self) -> str:
+        """How many lines are published and how many are not."""
+        return f"published: {self.published}  not published: {self.not_published}"
+
+    def faults(self, file: str | None, lane: str) -> Iterator[str]:
+        """What was not published and why, and how to publish it; nothing if all was.
 
         Args:
-            stream: Where to.
             file: What was read, or None for standard input.
             lane: The lane's name.
         """
-        for line in self._report(file, lane):
-            print(line, file=stream)
-
-    def _report(self, file: str | None, lane: str) -> Iterator[str]:
-        yield f"published: {self.published}  not published: {self.not_published}"
         for reason, numbers in self._numbers.items():
             yield f"{_numbered(numbers)}: {reason}"
         if self.not_published > _MOST_NUMBERS:

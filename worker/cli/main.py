@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from worker import __version__
+from worker.cli.demo import demo
 from worker.cli.keygen import keygen
 from worker.cli.migrate import migrate
+from worker.cli.publish import publish
 from worker.cli.run import run
 from worker.cli.simulator import simulator
 from worker.cli.topology import app as topology
@@ -41,6 +43,8 @@ def _main(
 
 
 app.command()(run)
+app.command()(demo)
+app.command()(publish)
 app.command()(migrate)
 app.command()(keygen)
 app.command()(simulator)

@@ -71,9 +71,9 @@ def publish(
     plan = _plan(lane, patience, config)
     with _opened(file) as source:
         accounts = _run(plan, source)
-    accounts.tell(sys.stderr, None if file == Path("-") else str(file), lane.value)
-    if json:
-        _print_json(accounts)
+    _print_json(accounts) if json else typer.echo(accounts.counts(), err=True)
+    for fault in accounts.faults(None if file == Path("-") else str(file), lane.value):
+        typer.echo(fault, err=True)
     if not accounts.is_complete:
         raise typer.Exit(PARTLY_FAILED)
 

@@ -122,10 +122,7 @@ class Bulk:
             publisher = await self._connected()
         except (BrokerUnavailable, BrokerLost) as error:
             return [error] * len(batch)
-        faults = await publisher.publish_all([item.message for item in batch])
-        if publisher is self._publisher and any(isinstance(fault, BrokerLost) for fault in faults):
-            self._publisher = None  # it may look alive after a time-out, and is not to be trusted
-        return faults
+        return await publisher.publish_all([item.message for item in batch])
 
     def _settle(
         self, batch: Sequence[Item], faults: Sequence[Exception | None]

@@ -108,7 +108,7 @@ async def open_connection(
             )
     except TimeoutError:
         fault = f"no answer within {timeout:g} s; is there a firewall or a broker under alarm?"
-    except _BROKER_ERRORS as error:
+    except (*_BROKER_ERRORS, ValueError) as error:
         fault = opening_fault(error)
     # Outside the handlers: the library's error, kept as context, could show the URL.
     raise BrokerUnavailable(f"broker at {address(url)}: {fault}")

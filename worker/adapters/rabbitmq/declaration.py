@@ -107,23 +107,24 @@ async def declare(url: str, topology: Topology) -> list[Declared]:
             The others are declared.
     """
     done: list[Declared] = []
-    faults: dict[str, str] = {}
+    faults: list[str] = []
+    refused: set[str] = set()
     async with connected(url, name="resolution-worker topology declare") as connection:
         asker = _Asker(connection)
         for item in topology.objects:
             try:
                 done.append(await _declare_one(asker, item))
             except ChannelRefused as refusal:
-                faults[item.name] = _fault(_kind(item), item.name, refusal)
+                refused.add(item.name)
+                faults.append(_fault(_kind(item), item.name, refusal))
         for binding in topology.bindings:
-            if binding.exchange in faults or binding.queue in faults:
-                continue
-            try:
-                done.append(await _bind(asker, binding))
-            except ChannelRefused as refusal:
-                faults[binding.name] = _fault("binding", binding.name, refusal)
+            if refused.isdisjoint((binding.exchange, binding.queue)):
+                try:
+                    done.append(await _bind(asker, binding))
+                except ChannelRefused as refusal:
+                    faults.append(_fault("binding", binding.name, refusal))
     if faults:
-        raise TopologyFault(list(faults.values()), done)
+        raise TopologyFault(faults, done)
     return done
 
 

@@ -54,6 +54,7 @@ _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
         lambda _: "login refused; check user and password (guest may log in from loopback only)",
     ),
     (amqp.AuthenticationError, lambda _: "the broker does not offer password login (PLAIN)"),
+    (ValueError, lambda _: "the URL is none; it is written amqp://user:password@host:port/vhost"),
     (amqp.ProtocolSyntaxError, _unexpected),
     (amqp.ConnectionClosed, lambda error: f"the broker closed the connection ({words(error)})"),
 )

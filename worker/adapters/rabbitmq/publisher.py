@@ -55,7 +55,11 @@ class _Sent:
 
 
 class Publisher:
-    """Publishes on a channel of its own, with confirms. It does not outlive that channel."""
+    """Publishes on a channel of its own, with confirms.
+
+    It does not outlive that channel, nor a confirmation that did not come in time: a channel that
+    fell silent is not trusted with anything more, though it may look alive.
+    """
 
     def __init__(self, channel: AbstractChannel, wire: Channel, in_flight: int) -> None:
         self._channel = channel
@@ -67,6 +71,7 @@ class Publisher:
         self._turn = asyncio.Lock()
         self._returnable: dict[str, asyncio.Future[Any]] = {}
         self._loss: BrokerLost | None = None
+        self._closing: asyncio.Future[None] = self._loop.create_future()
         wire.closing.add_done_callback(self._on_closing)
 
     @classmethod
@@ -88,18 +93,18 @@ class Publisher:
         return cls(channel, wire, in_flight)
 
     @property
-    def closing(self) -> asyncio.Future[Any]:
-        """Done once the channel is gone; not to be cancelled."""
-        return self._wire.closing
+    def closing(self) -> asyncio.Future[None]:
+        """Done once nothing can be published any more; not to be cancelled."""
+        return self._closing
 
     @property
     def loss(self) -> BrokerLost | None:
-        """Why the channel is gone, or None while it is there."""
+        """Why nothing can be published any more, or None while it can."""
         return self._loss
 
     @property
     def is_closed(self) -> bool:
-        """The channel is gone: open another publisher."""
+        """Nothing can be published any more: open another publisher, best on a new connection."""
         return self._loss is not None or self._wire.is_closed
 
     async def close(self) -> None:
@@ -108,7 +113,7 @@ class Publisher:
         Raises:
             BrokerLost: It did not close in order.
         """
-        if not self.is_closed:
+        if not self._wire.is_closed:
             await bounded(self._channel.close(), PUBLISH_SECONDS)
 
     async def publish(self, message: Outgoing, seconds: float = PUBLISH_SECONDS) -> None:
@@ -131,7 +136,7 @@ class Publisher:
 
         Args:
             messages: In the order in which they are to be sent.
-            seconds: For all of them together.
+            seconds: For all of them together; silence beyond it ends this publisher.
 
         Returns:
             Of each message None if it is confirmed, or else what `publish` would have raised.
@@ -145,7 +150,7 @@ class Publisher:
                     chunk = messages[start : start + size]
                     await self._exchange(self._encode(chunk, start, faults), faults)
         except TimeoutError:
-            pass  # what is left in `faults` says so
+            self._end(silence)
         return faults
 
     def _encode(
@@ -189,19 +194,26 @@ class Publisher:
         return now, later
 
     async def _send(self, batch: list[_Encoded]) -> list[_Sent]:
-        if batch and not self.is_closed:
-            while self._in_flight and self._in_flight + len(batch) > self._most_in_flight:
-                self._freed.clear()
-                await self._freed.wait()
-            payload = b"".join([one.frames for one in batch])
-            await self._wire.write_queue.put(ChannelFrame(payload, should_close=False))
+        written = bool(batch) and await self._write(batch)
         # From here to the caller's wait nothing may suspend: the numbers are counted by order.
-        return [self._register(one) for one in batch]
+        return [self._register(one, written=written) for one in batch]
 
-    def _register(self, one: _Encoded) -> _Sent:
+    async def _write(self, batch: list[_Encoded]) -> bool:
+        while self._in_flight and self._in_flight + len(batch) > self._most_in_flight:
+            if self.is_closed:
+                return False
+            self._freed.clear()
+            await self._freed.wait()
+        if self.is_closed:
+            return False
+        payload = b"".join([one.frames for one in batch])
+        await self._wire.write_queue.put(ChannelFrame(payload, should_close=False))
+        return not self._wire.is_closed
+
+    def _register(self, one: _Encoded, *, written: bool) -> _Sent:
         confirmation = self._loop.create_future()
         self._in_flight += 1
-        if self.is_closed:
+        if not written:
             confirmation.set_exception(self._loss or loss(None))
             return _Sent(one.place, one.message, 0, confirmation)
         self._wire.delivery_tag += 1
@@ -238,9 +250,15 @@ class Publisher:
         confirmation.exception()  # marks it as seen
         self._release(one)
 
+    def _end(self, why: BrokerLost) -> None:
+        self._loss = self._loss or why
+        self._freed.set()
+        if not self._closing.done():
+            self._closing.set_result(None)
+
     def _on_closing(self, closing: asyncio.Future[Any]) -> None:
         reason = None if closing.cancelled() else closing.exception()
-        self._loss = loss(reason)
+        self._end(loss(reason))
         for confirmation in self._wire.confirmations.values():
             if not (confirmation.done() or isinstance(confirmation, Returning)):
                 confirmation.set_exception(loss(reason))

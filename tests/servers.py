@@ -1,0 +1,216 @@
+"""Private servers for the tests: one of each a session, a database and a virtual host a test."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from worker.services import Management
+
+_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a broker user may do: regular expressions over names of queues and exchanges."""
+
+    configure: str = "^$"
+    write: str = "^$"
+    read: str = "^$"
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A virtual host that belongs to one test.
+
+    Attributes:
+        vhost: Its name.
+        url: The address of its owner, who may do anything in it.
+        management: The broker's HTTP interface.
+        log: The broker's log, which other tests share.
+    """
+
+    vhost: str
+    url: str
+    management: Management
+    log: Path
+
+    def user(self, permissions: Permissions) -> str:
+        """Add a user of this virtual host alone; returns the address to connect with."""
+        name = password = f"{self.vhost}-{uuid.uuid4().hex[:8]}"
+        self.management.call("PUT", "users", name, body={"password": password, "tags": ""})
+        body = {
+            "configure": permissions.configure,
+            "write": permissions.write,
+            "read": permissions.read,
+        }
+        self.management.call("PUT", "permissions", self.vhost, name, body=body)
+        where = urlsplit(self.url)
+        return f"amqp://{name}:{password}@{where.hostname}:{where.port}/{self.vhost}"
+
+    def drop_connections(self) -> int:
+        """Close all connections to this virtual host; returns how many there were."""
+        connections = self.management.call("GET", "vhosts", self.vhost, "connections") or []
+        for connection in connections:
+            with suppress(HTTPError):  # it closed by itself meanwhile
+                self.management.call("DELETE", "connections", connection["name"])
+        return len(connections)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database that belongs to one test.
+
+    Attributes:
+        name: Its name.
+        dsn: The superuser's address.
+        log: The server's log, which other tests share.
+    """
+
+    name: str
+    dsn: str
+    log: Path
+
+    def dsn_of(self, role: str) -> str:
+        """The address for another role, which needs no password; roles are the whole server's."""
+        where = urlsplit(self.dsn)
+        return f"postgresql://{role}@{where.hostname}:{where.port}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """The session's PostgreSQL."""
+
+    dsn: str
+    log: Path
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[Database]:
+        """A new database, a copy of the template, until the block ends."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield Database(name, self.dsn.rpartition("/")[0] + f"/{name}", self.log)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str) -> None:
+        """Run one statement as superuser, from a test that may have a loop of its own."""
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(asyncio.run, self._execute(statement)).result()
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.dsn, timeout=30)
+        try:
+            await connection.execute(statement, timeout=60)
+        finally:
+            await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerServer:
+    """The session's RabbitMQ."""
+
+    url: str
+    management: Management
+    log: Path
+
+    @contextmanager
+    def broker(self) -> Iterator[Broker]:
+        """A new virtual host until the block ends; its users go with it."""
+        vhost = f"test-{uuid.uuid4().hex[:12]}"
+        self.management.call("PUT", "vhosts", vhost)
+        try:
+            yield Broker(vhost, f"{self.url}{vhost}", self.management, self.log)
+        finally:
+            self.management.call("DELETE", "vhosts", vhost)
+            self._delete_users(f"{vhost}-")
+
+    def _delete_users(self, prefix: str) -> None:
+        for user in self.management.call("GET", "users"):
+            if user["name"].startswith(prefix):
+                self.management.call("DELETE", "users", user["name"])
+
+
+class Servers:
+    """The process that runs both servers and ends them with the test session.
+
+    A process of its own, so that the servers end in an orderly way even if the session is
+    killed: they are its children, and it is told when the session dies.
+    """
+
+    def __init__(self) -> None:
+        setpriv = shutil.which("setpriv")
+        dying = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+        self._process = subprocess.Popen(
+            [*dying, sys.executable, "-m", "worker.services", "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        self._facts: dict[str, dict[str, str]] = {}
+        self._changed = threading.Condition()
+        self._said: list[str] = []
+        self._readers = [
+            threading.Thread(target=self._read_facts, args=[self._process.stdout], daemon=True),
+            threading.Thread(target=self._read_errors, args=[self._process.stderr], daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def postgres(self) -> PostgresServer:
+        """The PostgreSQL, as soon as it is ready."""
+        facts = self._wait_for("WORKER_POSTGRES__DSN")
+        return PostgresServer(facts["WORKER_POSTGRES__DSN"], Path(facts["log"]))
+
+    def rabbitmq(self) -> BrokerServer:
+        """The RabbitMQ, as soon as it is ready."""
+        facts = self._wait_for("WORKER_AMQP__URL")
+        management = Management.at(facts["management"])
+        return BrokerServer(facts["WORKER_AMQP__URL"], management, Path(facts["log"]))
+
+    def end(self) -> None:
+        """End both and wait until nothing of them is left."""
+        self._process.terminate()
+        self._process.wait(_STOP_SECONDS)
+        for reader in self._readers:
+            reader.join(_STOP_SECONDS)
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def _wait_for(self, name: str) -> dict[str, str]:
+        with self._changed:
+            self._changed.wait_for(lambda: name in self._facts or self._process.poll() is not None)
+        if name not in self._facts:
+            self._readers[1].join(_STOP_SECONDS)
+            raise RuntimeError("the private servers are not to be had: " + "".join(self._said))
+        return self._facts[name]
+
+    def _read_facts(self, stream: IO[str]) -> None:
+        for line in stream:
+            facts = json.loads(line)
+            with self._changed:
+                self._facts.update(dict.fromkeys(facts, facts))
+                self._changed.notify_all()
+        self._process.wait()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _read_errors(self, stream: IO[str]) -> None:
+        self._said.extend(stream)

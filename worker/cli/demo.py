@@ -1,0 +1,131 @@
+"""`demo`: the main job on one machine, with an account at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.demo.story import Ending, Script
+
+_FEWEST_TOKENS: Final = 100
+_MOST_TOKENS: Final = 1_000_000
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OF_A_SIGNAL: Final = 128
+
+
+def demo(
+    *,
+    tokens: Annotated[
+        int, typer.Option(min=_FEWEST_TOKENS, max=_MOST_TOKENS, help="How many different tokens.")
+    ] = 5000,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Draws order, lanes, and who is killed.", show_default="by chance"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+) -> None:
+    """Shows the main job on this machine, and closes with an account of every token.
+
+    Starts a private PostgreSQL and RabbitMQ, the simulator and two workers, publishes tokens of
+    every kind of the simulator's grammar through both lanes, kills one worker with SIGKILL half
+    way, and compares what it finds with what each kind demands. Nothing of it is left at the end.
+
+    A server that WORKER_POSTGRES__DSN or WORKER_AMQP__URL names is used instead of a private one:
+    the database is brought up to date and keeps this run's rows; the broker must be idle, and loses
+    again whatever this run has added. Other settings of the worker and AWS's are not heeded.
+
+    Exits with 1 if the account does not balance.
+    """
+    from worker.demo.story import Script  # noqa: PLC0415 - keeps --help fast
+
+    began = time.monotonic()
+    chosen = secrets.randbelow(1 << 31) if seed is None else seed
+    ending = _played(Script(tokens, chosen, os.environ))
+    seconds = time.monotonic() - began
+    _print(ending, seconds, chosen, json=json)
+    if not ending.balances:
+        raise typer.Exit(PARTLY_FAILED)
+
+
+def _played(script: Script) -> Ending:
+    """Play it; a foreseen fault ends the command in words."""
+    from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
+        BrokerLost,
+        BrokerUnavailable,
+    )
+    from worker.demo.cast import Died  # noqa: PLC0415 - as above
+    from worker.demo.publishing import NotPublished  # noqa: PLC0415 - as above
+    from worker.services import ServiceError  # noqa: PLC0415 - as above
+    from worker.settings import SettingsError  # noqa: PLC0415 - as above
+
+    caught: list[signal.Signals] = []
+    try:
+        return asyncio.run(_perform(script, caught))
+    except (asyncio.CancelledError, Exception) as error:
+        if caught:  # whatever else went wrong then is of no interest any more
+            raise _interrupted(caught[0]) from error
+        match error:
+            case SettingsError():
+                raise failure(str(error), BAD_CONFIGURATION) from error
+            case ServiceError() | BrokerUnavailable() | BrokerLost():
+                raise failure(str(error), UNAVAILABLE) from error
+            case Died() | NotPublished():
+                raise failure(str(error), PARTLY_FAILED) from error
+        raise
+
+
+async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
+    from worker.demo.story import perform  # noqa: PLC0415 - keeps --help fast
+    from worker.demo.tell import telling  # noqa: PLC0415 - as above
+
+    with _cancelling(caught), telling() as tell:
+        return await perform(script, tell)
+
+
+@contextmanager
+def _cancelling(caught: list[signal.Signals]) -> Iterator[None]:
+    """Let a signal cancel this task, so that everything is taken down in order."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if not caught:  # a second one must not cut the taking down short
+            task.cancel()
+        caught.append(number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _interrupted(number: signal.Signals) -> typer.Exit:
+    words = f"Interrupted by {number.name}; nothing is left behind."
+    return failure(words, _OF_A_SIGNAL + number)
+
+
+def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
+    from worker.demo.show import as_json, show  # noqa: PLC0415 - keeps --help fast
+
+    if not json:
+        show(ending, seconds, seed)
+        return
+    import orjson  # noqa: PLC0415 - as above
+
+    typer.echo(orjson.dumps(as_json(ending, seconds, seed)).decode())
