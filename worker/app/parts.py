@@ -13,7 +13,8 @@ from worker.adapters.marketplace import AwsMarketplace, Endpoint
 from worker.adapters.postgres.connection import connector
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.adapters.rabbitmq.consumer import Source
-from worker.adapters.rabbitmq.link import ConsumingLink, PublishingLink
+from worker.adapters.rabbitmq.consuming import ConsumingLink
+from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
 from worker.app.health import Health

@@ -1,21 +1,17 @@
-"""One epoch of consuming: from a connection that is open to the loss of it.
-
-A delivery tag means something on its own channel only. So every delivery knows its epoch, and
-once that is over its ack is dropped: the broker hands the message out anew.
-"""
+"""One queue's consumer, from its channel's opening to the channel's end."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-
-from pamqp.commands import Basic
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq import tolerance
-from worker.adapters.rabbitmq.connection import BrokerLost, bounded, loss
-from worker.core.messages import Incoming
-from worker.core.outgoing import INTERNAL
+from worker.adapters.rabbitmq.connection import BrokerLost, bounded
+from worker.adapters.rabbitmq.delivery import BrokerDelivery
+from worker.adapters.rabbitmq.supervision import open_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,119 +35,167 @@ class Source:
     prefetch: int
 
 
-class Zombie(BrokerLost):
-    """Messages wait, we could take them, and the broker hands out none."""
-
-
 class ConsumerCancelled(BrokerLost):
     """The broker ended a consumer, mostly since its queue was deleted or its node went."""
 
 
-@dataclass(slots=True)
+class Mode(Enum):
+    """How much a consumer has lent to it.
+
+    A consumer begins CAUTIOUS, with one message at a time: after a crash, the one that caused it is
+    among the first, and is then handled with nothing else at stake. The first message without a
+    history makes it WIDE. If one with a history comes then, it is put aside, and once all others
+    are settled those put aside are handled ALONE, one after another.
+    """
+
+    CAUTIOUS = auto()
+    WIDE = auto()
+    ALONE = auto()
+
+
 class Consumer:
-    """One queue's consumer on a channel of its own.
+    """Consumes one queue on a channel of its own.
 
     Attributes:
+        source: What it consumes.
+        wire: Its channel.
+        mode: How much it has lent to it.
         unacked: Messages lent to us.
-        active: When something was last delivered (loop time), or the consumer began.
-        ready: Messages that wait in the queue, as last heard.
+        active: When something was last delivered (loop time), or it last began.
+        alive: Whether its deliveries may still be acked.
+        cancelled: Whether the broker has ended it.
+        seen: Whether anything was delivered yet.
     """
 
-    source: Source
-    wire: Wire
-    tag: str
-    active: float
-    unacked: int = 0
-    ready: int = 0
-    alive: bool = True
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(
+        self,
+        source: Source,
+        wire: Wire,
+        deliver: Callable[[BrokerDelivery], None],
+        attention: Callable[[], None],
+    ) -> None:
+        self.source = source
+        self.wire = wire
+        self.mode = Mode.CAUTIOUS
+        self.unacked = 0
+        self.active = asyncio.get_running_loop().time()
+        self.alive = True
+        self.cancelled = False
+        self.seen = False
+        self._deliver = deliver
+        self._attention = attention
+        self._tag: str | None = None
+        self._aside: deque[BrokerDelivery] = deque()
+        self._harmless = False
 
-    def starving(self, now: float, seconds: float) -> bool:
-        """Whether messages wait, there is room for them, and none has come for so long."""
-        room = self.unacked < self.source.prefetch
-        return self.ready > 0 and room and now - self.active > seconds
+    @classmethod
+    async def open(
+        cls,
+        connection: AbstractConnection,
+        source: Source,
+        deliver: Callable[[BrokerDelivery], None],
+        attention: Callable[[], None],
+    ) -> Consumer:
+        """Open a channel and begin to consume, cautiously.
 
+        Args:
+            connection: One on which nothing is published.
+            source: What to consume.
+            deliver: Called with each delivery.
+            attention: Called when `step` has something to do, or the consumer has ended.
 
-class BrokerDelivery:
-    """A message that the broker lent us; see `worker.ports.Delivery`."""
-
-    __slots__ = ("_consumer", "_tag", "arrived", "incoming", "lane")
-
-    def __init__(self, consumer: Consumer, message: DeliveredMessage, arrived: float) -> None:
-        delivered = message.delivery
-        assert isinstance(delivered, Basic.Deliver)
-        self._consumer = consumer
-        self._tag = delivered.delivery_tag
-        self.incoming = incoming(message, delivered)
-        self.lane = consumer.source.lane
-        self.arrived = arrived
+        Raises:
+            BrokerLost: It could not be started; its kind `ChannelRefused` says why.
+        """
+        tolerance.install()
+        consumer = cls(source, await open_wire(connection), deliver, attention)
+        consumer.wire.on_consumer_cancel_callbacks.add(consumer._on_cancelled)
+        consumer.wire.closing.add_done_callback(lambda _: attention())
+        await consumer._consume(1)
+        return consumer
 
     @property
-    def alive(self) -> bool:
-        """Whether its channel still is the one it came on."""
-        return self._consumer.alive
+    def careful(self) -> bool:
+        """Whether it still takes, or has just taken, what may end the process."""
+        return self.mode is not Mode.WIDE
 
-    async def ack(self) -> None:
-        """Ack it, within a bound; a loss on the way ends the epoch, not the caller."""
-        consumer = self._consumer
-        if not consumer.alive or self._tag is None:
+    def starving(self, ready: int, now: float, seconds: float) -> bool:
+        """Whether messages wait, there is room for them, and none has come for so long."""
+        lent_most = {Mode.CAUTIOUS: 1, Mode.WIDE: self.source.prefetch, Mode.ALONE: 0}[self.mode]
+        return ready > 0 and self.unacked < lent_most and now - self.active > seconds
+
+    async def step(self) -> None:
+        """Widen or narrow, if it is time to.
+
+        Raises:
+            BrokerLost: The channel is gone.
+        """
+        if self.mode is Mode.CAUTIOUS and self._harmless:
+            self.mode = Mode.WIDE
+            await self.end()
+            await self._consume(self.source.prefetch)
+        elif self.mode is Mode.WIDE and self._aside:
+            self.mode = Mode.ALONE
+            await self.end()
+        if self.mode is Mode.ALONE and self.unacked == len(self._aside):
+            await self._next_alone()
+
+    async def _next_alone(self) -> None:
+        if self._aside:
+            self._deliver(self._aside.popleft())
+        else:
+            self.mode, self._harmless = Mode.CAUTIOUS, False
+            await self._consume(1)
+
+    async def ack(self, delivery: BrokerDelivery) -> None:
+        """Ack a delivery, if that still means anything."""
+        if not self.alive:
             return
-        consumer.unacked -= 1
+        self.unacked -= 1
         try:
-            await bounded(consumer.wire.basic_ack(self._tag, wait=False), _ACK_SECONDS)
+            await bounded(self.wire.basic_ack(delivery.tag, wait=False), _ACK_SECONDS)
         except BrokerLost:
-            consumer.alive = False
-            consumer.cancelled.set()
+            self.alive = False
+            self._on_cancelled(None)
+        if self.mode is Mode.ALONE:
+            self._attention()
 
+    async def end(self) -> None:
+        """Be handed nothing more; what was handed out may still be acked.
 
-def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:
-    """A message as core reads it. Properties of an unexpected type count as absent."""
-    properties = message.header.properties
-    return Incoming(
-        body=message.body,
-        message_id=_text(properties.message_id),
-        correlation_id=_text(properties.correlation_id),
-        reply_to=_text(properties.reply_to),
-        timestamp=properties.timestamp,
-        headers=properties.headers or {},
-        internal=delivered.exchange == INTERNAL,
-        redelivered=bool(delivered.redelivered),
-    )
+        Raises:
+            BrokerLost: The channel is gone.
+        """
+        tag, self._tag = self._tag, None
+        if tag is not None:
+            await bounded(self.wire.basic_cancel(tag), _RPC_SECONDS)
 
+    async def _consume(self, prefetch: int) -> None:
+        self.active = asyncio.get_running_loop().time()
+        await bounded(self.wire.basic_qos(prefetch_count=prefetch), _RPC_SECONDS)
+        began = await bounded(
+            self.wire.basic_consume(self.source.queue, self._receive), _RPC_SECONDS
+        )
+        self._tag = began.consumer_tag
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    async def _receive(self, message: DeliveredMessage) -> None:
+        self.active = asyncio.get_running_loop().time()
+        self.unacked += 1
+        delivery = BrokerDelivery(self, message, self.active)
+        if not delivery.suspect:
+            self._deliver(delivery)
+            self._harmless = True
+        elif self.mode is Mode.CAUTIOUS and self.unacked == 1:
+            self._deliver(delivery)
+        else:
+            self._aside.append(delivery)
+        if not self.seen or self.mode is not Mode.WIDE or self._aside:
+            self.seen = True
+            self._attention()
 
-
-async def begin(
-    connection: AbstractConnection, source: Source, deliver: Callable[[BrokerDelivery], None]
-) -> Consumer:
-    """Start to consume one queue.
-
-    Raises:
-        BrokerLost: It could not be started; its kind `ChannelRefused` says why.
-    """
-    tolerance.install()
-    loop = asyncio.get_running_loop()
-    channel = connection.channel(publisher_confirms=False)
-    await bounded(channel.initialize(), _RPC_SECONDS)
-    wire = await channel.get_underlay_channel()
-    consumer = Consumer(source, wire, tag=f"resolution-worker.{source.queue}", active=loop.time())
-
-    async def receive(message: DeliveredMessage) -> None:
-        consumer.unacked += 1
-        consumer.active = loop.time()
-        deliver(BrokerDelivery(consumer, message, consumer.active))
-
-    def cancelled(_: object) -> None:
-        consumer.cancelled.set()
-
-    wire.on_consumer_cancel_callbacks.add(cancelled)
-    await bounded(wire.basic_qos(prefetch_count=source.prefetch), _RPC_SECONDS)
-    await bounded(
-        wire.basic_consume(source.queue, receive, consumer_tag=consumer.tag), _RPC_SECONDS
-    )
-    return consumer
+    def _on_cancelled(self, _: object) -> None:
+        self.cancelled = True
+        self._attention()
 
 
 async def measure(wire: Wire, queue: str) -> int:
@@ -162,19 +206,3 @@ async def measure(wire: Wire, queue: str) -> int:
     """
     found = await bounded(wire.queue_declare(queue, passive=True), _RPC_SECONDS)
     return found.message_count or 0
-
-
-async def end(consumer: Consumer) -> None:
-    """Stop being handed messages; what was handed out may still be acked.
-
-    Raises:
-        BrokerLost: The connection is gone.
-    """
-    await bounded(consumer.wire.basic_cancel(consumer.tag), _RPC_SECONDS)
-
-
-def why_closed(wire: Wire) -> BrokerLost:
-    """Why a channel went."""
-    closing = wire.closing
-    done = closing.done() and not closing.cancelled()
-    return loss(closing.exception() if done else None)

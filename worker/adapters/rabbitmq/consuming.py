@@ -1,0 +1,207 @@
+"""The consuming link: a supervised connection whose consumption is proved, not assumed.
+
+Consuming and publishing have connections of their own: a broker under alarm stops reading from
+connections that publish, and acks must still get through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
+from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
+from worker.adapters.rabbitmq.declaration import missing
+from worker.adapters.rabbitmq.supervision import TopologyMissing, open_wire, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aio_pika.abc import AbstractConnection
+    from aiormq.abc import AbstractChannel as Wire
+
+    from worker.adapters.rabbitmq.consumer import Source
+    from worker.adapters.rabbitmq.delivery import BrokerDelivery
+    from worker.adapters.rabbitmq.topology import Topology
+
+log: Final = structlog.get_logger()
+
+_LOOK_SECONDS: Final = 5.0
+_STARVING_SECONDS: Final = 15.0
+_ZOMBIES_BEFORE_FAILING: Final = 3
+_QUIET_SECONDS: Final = 0.25
+
+
+class Zombie(BrokerLost):
+    """Messages wait, we could take them, and the broker hands out none."""
+
+
+class ConsumingLink:
+    """Consumes its sources, and goes on doing so, whatever becomes of the connection.
+
+    Args:
+        url: Asked for at each new connection.
+        topology: What must be there before anything is consumed.
+        sources: What to consume. One begins after another, so that a message which may have ended
+            the process before is handled before the next source has anything at stake.
+        watched: Further queues whose length is measured.
+        deliver: Called with each delivery.
+        lost: Called when an epoch is over: none of its deliveries is alive any more.
+        report: Called with why nothing is consumed, or None once it is.
+
+    Attributes:
+        ready: Messages waiting, by queue, as last measured.
+        zombies: How often in a row a queue's consumer was found to stand still.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        topology: Topology,
+        sources: Sequence[Source],
+        *,
+        watched: Sequence[str],
+        deliver: Callable[[BrokerDelivery], None],
+        lost: Callable[[], None],
+        report: Callable[[str | None], None],
+    ) -> None:
+        self._url = url
+        self._topology = topology
+        self._sources = sources
+        self._watched = watched
+        self._deliver = deliver
+        self._lost = lost
+        self._report = report
+        self._consumers: list[Consumer] = []
+        self._attention = asyncio.Event()
+        self._stopping = False
+        self.ready: dict[str, int] = {}
+        self.zombies: Counter[str] = Counter()
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether consuming was rebuilt several times, and still hands out nothing."""
+        return any(times >= _ZOMBIES_BEFORE_FAILING for times in self.zombies.values())
+
+    async def run(self) -> None:
+        """Consume until `stop`, then until cancelled keep the channels for the last acks."""
+        await supervise("consume", self._epoch, self._report)
+
+    async def stop(self) -> None:
+        """Be handed nothing more. What was handed out may still be acked."""
+        self._stopping = True
+        with suppress(BrokerLost):
+            for consumer in self._consumers:
+                await consumer.end()
+
+    async def settle(self) -> None:
+        """Make sure that the broker has read the last acks: one answered call behind them."""
+        with suppress(BrokerLost):
+            for consumer in self._consumers:
+                await measure(consumer.wire, consumer.source.queue)
+
+    async def _epoch(self) -> None:
+        if self._stopping:
+            return
+        async with connected(self._url(), name="resolution-worker consume") as connection:
+            await self._check_topology(connection)
+            watching = await open_wire(connection)
+            watching.closing.add_done_callback(lambda _: self._attention.set())
+            try:
+                await self._begin_all(connection, watching)
+                self._report(None)
+                log.info("consuming", queues=[source.queue for source in self._sources])
+                await self._watch(watching)
+            finally:
+                self._end_epoch()
+
+    async def _check_topology(self, connection: AbstractConnection) -> None:
+        absent = await missing(connection, self._topology)
+        if absent:
+            raise TopologyMissing(
+                f"missing on the broker: {', '.join(absent)}; "
+                "run `resolution-worker topology declare`"
+            )
+
+    def _end_epoch(self) -> None:
+        for consumer in self._consumers:
+            consumer.alive = False
+        self._consumers = []
+        self._lost()
+
+    async def _begin_all(self, connection: AbstractConnection, watching: Wire) -> None:
+        """Begin one source after another, each once the one before has shown itself harmless."""
+        for source in self._sources:
+            if self._stopping:
+                return
+            consumer = await Consumer.open(connection, source, self._deliver, self._attention.set)
+            self._consumers.append(consumer)
+            await self._until_cleared(consumer, watching)
+
+    async def _until_cleared(self, consumer: Consumer, watching: Wire) -> None:
+        """Until a harmless message came, or none at all for a moment."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            await self._until_attention(_QUIET_SECONDS, watching)
+            quiet = loop.time() - consumer.active >= _QUIET_SECONDS and not consumer.unacked
+            if quiet or not consumer.careful:
+                return
+
+    async def _watch(self, watching: Wire) -> None:
+        """Look after the consumers until one of them is of no use any more."""
+        loop = asyncio.get_running_loop()
+        look_at = loop.time()
+        while True:
+            if loop.time() >= look_at:
+                look_at = loop.time() + _LOOK_SECONDS
+                await self._look(watching)
+            await self._until_attention(look_at - loop.time(), watching)
+
+    async def _until_attention(self, seconds: float, watching: Wire) -> None:
+        """Wait a while for a consumer that wants attention, and give it to all of them.
+
+        Raises:
+            BrokerLost: A channel or a consumer has ended.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._attention.wait()
+        self._attention.clear()
+        for wire in (watching, *(consumer.wire for consumer in self._consumers)):
+            if wire.closing.done():
+                raise _why_closed(wire)
+        for consumer in self._consumers:
+            if consumer.cancelled:
+                raise ConsumerCancelled(f"the consumer of {consumer.source.queue} was ended")
+            if not self._stopping:
+                await consumer.step()
+
+    async def _look(self, watching: Wire) -> None:
+        for queue in (*self._watched, *(source.queue for source in self._sources)):
+            self.ready[queue] = await measure(watching, queue)
+        if not self._stopping:
+            self._prove()
+
+    def _prove(self) -> None:
+        """Consumption is proved by deliveries, not by the absence of errors."""
+        now = asyncio.get_running_loop().time()
+        for consumer in self._consumers:
+            queue = consumer.source.queue
+            if consumer.starving(self.ready[queue], now, _STARVING_SECONDS):
+                self.zombies[queue] += 1
+                raise Zombie(
+                    f"{self.ready[queue]} messages wait in {queue}, and none was "
+                    f"delivered for {_STARVING_SECONDS:g} s: the consumer is rebuilt"
+                )
+            if consumer.seen:
+                self.zombies[queue] = 0
+
+
+def _why_closed(wire: Wire) -> BrokerLost:
+    closing = wire.closing
+    done = closing.done() and not closing.cancelled()
+    return loss(closing.exception() if done else None)

@@ -1,0 +1,183 @@
+"""Looking at a broker without changing anything on it: who it is, how full, what one may do.
+
+Rights can't be asked for over AMQP, only tried. Each is tried with a request that RabbitMQ refuses
+for its contents after it has looked at the rights: 406 says that the right is there, 403 that it
+is not. So nothing is ever consumed or published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pamqp.commands import Basic
+from yarl import URL
+
+from worker.adapters.rabbitmq.connection import (
+    ACCESS_REFUSED,
+    BrokerLost,
+    ChannelRefused,
+    bounded,
+    close_quietly,
+    open_connection,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from aio_pika.abc import AbstractConnection
+    from aiormq.abc import AbstractChannel as Wire
+    from pamqp.common import Arguments
+
+    from worker.adapters.rabbitmq.topology import Exchange
+
+_RPC_SECONDS: Final = 4.0
+_CLOSE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who answers: `RabbitMQ` and its version, as it says itself."""
+
+    product: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How full a queue is.
+
+    Attributes:
+        ready: Messages that wait, or None where the broker does not tell.
+        consumers: Who takes from it, or None likewise.
+        fault: Why the broker does not tell.
+    """
+
+    queue: str
+    ready: int | None
+    consumers: int | None
+    fault: str = ""
+
+
+@asynccontextmanager
+async def looking(url: str, *, name: str, seconds: float) -> AsyncIterator[AbstractConnection]:
+    """A connection for a look, opened within `seconds` and closed without much ado.
+
+    Raises:
+        BrokerUnavailable: It could not be opened.
+    """
+    connection = await open_connection(url, name=name, timeout=seconds)
+    try:
+        yield connection
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await close_quietly(connection)
+
+
+def server(connection: AbstractConnection) -> Server:
+    """Who answers there."""
+    said = getattr(getattr(connection.transport, "connection", None), "server_properties", {})
+    return Server(*(_word(said.get(key)) for key in ("product", "version")))
+
+
+def _word(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "unknown")
+
+
+def who_and_where(url: str) -> tuple[str, str]:
+    """User and virtual host of a broker's URL."""
+    parsed = URL(url)
+    return parsed.user or "guest", parsed.path[1:] or "/"
+
+
+async def depths(connection: AbstractConnection, queues: Iterable[str]) -> list[Depth]:
+    """How full queues are.
+
+    Raises:
+        BrokerLost: The connection was lost on the way.
+    """
+    return [await _depth(connection, queue) for queue in queues]
+
+
+async def _depth(connection: AbstractConnection, queue: str) -> Depth:
+    try:
+        async with _wire(connection) as wire:
+            found = await bounded(wire.queue_declare(queue, passive=True), _RPC_SECONDS)
+    except ChannelRefused as refusal:
+        return Depth(queue, None, None, refusal.words)
+    return Depth(queue, found.message_count, found.consumer_count)
+
+
+async def may_read(connection: AbstractConnection, queue: str) -> bool:
+    """Whether the user of a connection may consume a queue. Consumes nothing.
+
+    Raises:
+        BrokerLost: The connection was lost on the way, or the broker fell silent.
+    """
+
+    async def consume(wire: Wire) -> object:
+        # A priority that is no number: refused once the right to read is seen to be there.
+        arguments: Arguments = {"x-priority": "none"}
+        return await wire.basic_consume(queue, _ignore, arguments=arguments)
+
+    return await _may(connection, consume)
+
+
+async def may_write(connection: AbstractConnection, exchange: str) -> bool:
+    """Whether the user may publish to an exchange; "" is the default one. Publishes nothing.
+
+    Raises:
+        BrokerLost: As above; a broker under a memory or disk alarm is silent to publishers.
+    """
+
+    async def publish(wire: Wire) -> object:
+        # An expiration that is no number: refused once the right to write is seen to be there.
+        properties = Basic.Properties(expiration="none")
+        return await wire.basic_publish(
+            b"", exchange=exchange, routing_key="resolution-worker.check", properties=properties
+        )
+
+    return await _may(connection, publish)
+
+
+async def may_declare(connection: AbstractConnection, exchange: Exchange) -> bool:
+    """Whether the user may declare an exchange, which must be there already.
+
+    Raises:
+        BrokerLost: As above.
+    """
+    return await _may(
+        connection,
+        lambda wire: wire.exchange_declare(
+            exchange.name, exchange_type=exchange.kind, durable=True
+        ),
+    )
+
+
+async def _may(connection: AbstractConnection, request: Callable[[Wire], Awaitable[object]]) -> bool:
+    try:
+        async with _wire(connection) as wire:
+            await bounded(request(wire), _RPC_SECONDS)
+    except ChannelRefused as refusal:
+        return refusal.code != ACCESS_REFUSED
+    return True
+
+
+@asynccontextmanager
+async def _wire(connection: AbstractConnection) -> AsyncIterator[Wire]:
+    """A channel of one's own: a refusal closes it."""
+    channel = connection.channel(publisher_confirms=True)
+    await bounded(channel.initialize(), _RPC_SECONDS)
+    try:
+        yield await channel.get_underlay_channel()
+    finally:
+        if not channel.is_closed:
+            with suppress(BrokerLost):
+                await bounded(channel.close(), _CLOSE_SECONDS)
+
+
+async def _ignore(_: object) -> None:
+    """Is never given anything."""
