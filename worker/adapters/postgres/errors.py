@@ -23,7 +23,7 @@ class Diagnosis(NamedTuple):
 
 
 _WAIT: Final = "the worker keeps what it holds and tries again by itself"
-_DSN: Final = "correct WORKER_POSTGRES__DSN"
+_DSN: Final = "correct WORKER_POSTGRES__DSN (for `migrate`, WORKER_POSTGRES__ADMIN_DSN)"
 _MIGRATE: Final = "run `resolution-worker migrate`"
 
 # By SQLSTATE, or by its class where no more is known. Sources: the table of error codes in the
@@ -35,20 +35,21 @@ BY_SQLSTATE: Final[dict[str, Diagnosis]] = {
     ),
     "25006": Diagnosis(
         "the database is read-only",
-        f"{_DSN} so that it names the primary, or end the read-only state",
+        f"if it is a standby, {_DSN}; else end the read-only state",
     ),
     "25P03": Diagnosis("the server ended a transaction that stood idle", _WAIT),
     "26000": Diagnosis("a prepared statement is gone: a pooler stands between", _WAIT),
     "28000": Diagnosis(
         "the server lets this role or host not in",
-        f"{_DSN}, or allow it in the server's pg_hba.conf",
+        f"allow it in the server's pg_hba.conf, or {_DSN}",
     ),
-    "28P01": Diagnosis("the server refused the password", f"{_DSN} or the role's password"),
+    "28P01": Diagnosis("the server refused the password", f"set the role's password, or {_DSN}"),
     "3D000": Diagnosis("the database does not exist", f"create it, or {_DSN}"),
     "3F000": Diagnosis("the schema is missing", _MIGRATE),
     "42501": Diagnosis(
         "the role lacks a right",
-        "run deploy/postgres/grants.sql as the schema's owner",
+        "run deploy/postgres/grants.sql as the schema's owner"
+        " (before the first `migrate`, deploy/postgres/roles.sql as superuser)",
     ),
     "42703": Diagnosis("the schema lacks a column", _MIGRATE),
     "42P01": Diagnosis("the schema lacks a table", _MIGRATE),
@@ -83,9 +84,9 @@ BY_TYPE: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
     (asyncpg.exceptions.ClientConfigurationError, Diagnosis("the address can't be used", _DSN)),
     (
         ssl.SSLCertVerificationError,
-        Diagnosis("the server's certificate can't be verified", f"{_DSN} (sslrootcert, host)"),
+        Diagnosis("the server's certificate can't be verified", f"{_DSN}: host, sslrootcert"),
     ),
-    (ssl.SSLError, Diagnosis("no encrypted connection came about", f"{_DSN} (sslmode)")),
+    (ssl.SSLError, Diagnosis("no encrypted connection came about", f"{_DSN}: sslmode")),
     (socket.gaierror, Diagnosis("the server's name can't be resolved", _DSN)),
     (
         ConnectionRefusedError,

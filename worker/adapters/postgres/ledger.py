@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 from worker.adapters.postgres import statements
 from worker.adapters.postgres.connection import Sessions
-from worker.adapters.postgres.errors import is_collision, translated
+from worker.adapters.postgres.errors import BY_SQLSTATE, is_collision, translated
 from worker.adapters.postgres.migrate import LATEST
-from worker.adapters.postgres.rows import (
-    document,
-    key_row,
-    letter_row,
-    malformed_row,
-    outcome_row,
-    standing,
-)
-from worker.core.records import LetterReason, Outcome, Status, TokenKey
+from worker.adapters.postgres.rows import keys_document, standing
+from worker.adapters.postgres.settlement import write
+from worker.core.records import LetterReason
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from worker.adapters.postgres.connection import Connect, Session
-    from worker.core.records import Batch
+    from worker.adapters.postgres.connection import Connect
+    from worker.core.records import Batch, Outcome, TokenKey
 
 _TRIES: Final = 5
 
@@ -65,7 +58,7 @@ class PostgresLedger:
         """
         if not keys:
             return {}
-        return standing(await self._read(statements.RECALL, _keys_document(keys)))
+        return standing(await self._read(statements.RECALL, keys_document(keys)))
 
     async def settle(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
         """Commit a batch and return what stands for each of its tokens afterwards.
@@ -96,10 +89,7 @@ class PostgresLedger:
                 "run `resolution-worker migrate`"
             )
         if read_only:
-            raise LedgerUnavailable(
-                "the database is read-only; correct WORKER_POSTGRES__DSN so that it names the "
-                "primary, or end the read-only state"
-            )
+            raise LedgerUnavailable("; ".join(BY_SQLSTATE["25006"]))
         if forbidden:
             raise LedgerUnavailable(
                 f"the role may not write {', '.join(forbidden)}; run deploy/postgres/grants.sql "
@@ -156,62 +146,4 @@ class PostgresLedger:
 
     async def _transact(self, batch: Batch) -> dict[TokenKey, Outcome]:
         async with self._writer.borrow() as session, session.transaction():
-            stands = await _settle_outcomes(session, batch.outcomes)
-            if batch.letters:
-                letters = document([letter_row(letter) for letter in batch.letters])
-                await session.fetch(statements.RETELL_LETTERS, letters)
-                await session.fetch(statements.KEEP_LETTERS, letters)
-            if batch.malformed:
-                messages = document([malformed_row(message) for message in batch.malformed])
-                await session.fetch(statements.NOTE_MALFORMED, messages)
-            return stands
-
-
-async def _settle_outcomes(
-    session: Session, outcomes: Sequence[Outcome]
-) -> dict[TokenKey, Outcome]:
-    if not outcomes:
-        return {}
-    distinct = _distinct(outcomes)
-    given = document([outcome_row(outcome) for outcome in distinct.values()])
-    stands = standing(await session.fetch(statements.SETTLE, given))
-    refused = distinct.keys() - stands.keys()
-    if refused:
-        stands |= standing(await session.fetch(statements.RECALL, _keys_document(refused)))
-    if len(distinct) < len(outcomes):
-        given = document([outcome_row(outcome) for outcome in outcomes])
-    await _follow_up(session, given, stands)
-    return stands
-
-
-async def _follow_up(session: Session, given: str, stands: Mapping[TokenKey, Outcome]) -> None:
-    resolved = [key for key, outcome in stands.items() if outcome.status is Status.RESOLVED]
-    if resolved:
-        await session.fetch(statements.REMEMBER_CUSTOMERS, given)
-        await session.fetch(statements.REMEMBER_AGREEMENTS, given)
-        # Apart from the upsert, which locked these tokens: so it sees the letters of a
-        # transaction that the upsert had to wait for.
-        await session.fetch(statements.CLOSE_LETTERS, _keys_document(resolved))
-
-
-def _keys_document(keys: Iterable[TokenKey]) -> str:
-    return document([key_row(key) for key in keys])
-
-
-def _distinct(outcomes: Iterable[Outcome]) -> dict[TokenKey, Outcome]:
-    """One outcome for each token, as if they had been settled one after another."""
-    chosen: dict[TokenKey, Outcome] = {}
-    for outcome in outcomes:
-        stood = chosen.get(outcome.key)
-        chosen[outcome.key] = outcome if stood is None else _merged(stood, outcome)
-    return chosen
-
-
-def _merged(stood: Outcome, given: Outcome) -> Outcome:
-    if stood.status is Status.RESOLVED:
-        return stood
-    if given.status is not Status.RESOLVED and given.settled_at < stood.settled_at:
-        return stood
-    if given.received_at < stood.received_at:
-        return given
-    return replace(given, message_id=stood.message_id, received_at=stood.received_at)
+            return await write(session, batch)

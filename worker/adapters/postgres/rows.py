@@ -66,6 +66,11 @@ def key_row(key: TokenKey) -> Row:
     return {"seller": key.seller, "token_sha256": _hex(key.sha256)}
 
 
+def keys_document(keys: Iterable[TokenKey]) -> str:
+    """What names several tokens."""
+    return document([key_row(key) for key in keys])
+
+
 def outcome_row(outcome: Outcome) -> Row:
     """An outcome as the ledger, customers and agreements take it."""
     key = outcome.key

@@ -1,0 +1,53 @@
+-- The two roles that log in, and one that others are granted, for the current database.
+--
+-- Run once by a superuser, connected to the worker's database; running it again changes nothing:
+--
+--     psql --dbname=marketplace --file=deploy/postgres/roles.sql
+--
+-- Then give the two roles their passwords, typed unseen:
+--
+--     psql --dbname=marketplace --command='\password resolution_migrator'
+--     psql --dbname=marketplace --command='\password resolution_worker'
+--
+-- Then run `resolution-worker migrate` as resolution_migrator, and grants.sql after it.
+
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('resolution_migrator', 'LOGIN'),   -- owns the schema
+            ('resolution_worker', 'LOGIN'),     -- what `resolution-worker run` connects as
+            ('resolution_reader', 'NOLOGIN')    -- grant it to whoever reads the views
+        ) AS roles (name, login)
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
+            BEGIN
+                EXECUTE format(
+                    'CREATE ROLE %I %s NOSUPERUSER NOCREATEDB NOCREATEROLE',
+                    wanted.name, wanted.login
+                );
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- another session was quicker
+            END;
+        END IF;
+    END LOOP;
+    EXECUTE format(
+        'GRANT CONNECT ON DATABASE %I TO resolution_migrator, resolution_worker, resolution_reader',
+        current_database()
+    );
+    -- To create the schema, which it then owns.
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO resolution_migrator', current_database());
+END
+$$;
+
+-- Bounds stand on the roles: a pooler in transaction mode refuses them as start-up parameters.
+-- The worker gives up a call after 15 s itself; the server is to be quicker, and to say why.
+ALTER ROLE resolution_worker SET statement_timeout = '5s';
+ALTER ROLE resolution_worker SET lock_timeout = '3s';
+ALTER ROLE resolution_worker SET idle_in_transaction_session_timeout = '10s';
+
+-- `migrate` sets its own bounds for each migration; these hold for what is typed by hand.
+ALTER ROLE resolution_migrator SET lock_timeout = '5s';
+ALTER ROLE resolution_migrator SET idle_in_transaction_session_timeout = '1min';

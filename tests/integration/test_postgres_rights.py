@@ -1,0 +1,105 @@
+"""What the roles of `deploy/postgres` may do, and what they may not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from tests.fakes.ledger_suite import failed, letter, resolved, unreadable
+from tests.schema import connected, prepare
+from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.ledger import PostgresLedger
+from worker.core.records import Batch
+
+if TYPE_CHECKING:
+    from tests.schema import Schema
+    from tests.servers import Database
+
+# As the gauges and reprocessing ask them.
+_OPEN = "FROM resolution.dead_letter WHERE state = 'open'"
+_PAGE = "AND (failed_at, id) > (now() - interval '1 h', 5) ORDER BY failed_at, id LIMIT 50"
+LETTER_QUERIES = (
+    f"SELECT reason, count(*) {_OPEN} GROUP BY reason",
+    f"SELECT count(*) {_OPEN} AND redeemable_until > now()",
+    f"SELECT reason, error_code, count(*), max(failed_at) {_OPEN} GROUP BY reason, error_code",
+    f"SELECT id {_OPEN} AND reason = 'dead' {_PAGE}",
+    f"SELECT id {_OPEN} {_PAGE}",
+)
+FORBIDDEN = (
+    "DELETE FROM resolution.ledger",
+    "DELETE FROM resolution.agreement",
+    "DELETE FROM resolution.dead_letter",
+    "TRUNCATE resolution.ledger",
+    "DROP TABLE resolution.ledger",
+    "DROP SCHEMA resolution CASCADE",
+    "ALTER TABLE resolution.ledger ADD COLUMN x text",
+    "CREATE TABLE resolution.x (x text)",
+    "CREATE SCHEMA x",
+    "SELECT sealed FROM resolution.dead_letter",
+    "SELECT metadata FROM resolution.dead_letter",
+    "SELECT * FROM resolution.dead_letter",
+    "SELECT * FROM resolution.malformed_message",
+    "UPDATE resolution.malformed_message SET reason = ''",
+    "SELECT * FROM resolution.outcomes",
+    "UPDATE resolution.dead_letter SET body_sha256 = ''",
+    "INSERT INTO resolution.schema_migration VALUES (9999, '', '')",
+    "SELECT pg_read_file('PG_VERSION')",
+)
+VIEWS = ("outcomes", "agreements", "malformed")
+
+
+@pytest.fixture
+async def schema(database: Database) -> Schema:
+    """A prepared database with a row in every table."""
+    prepared = await prepare(database)
+    ledger = PostgresLedger(connector(lambda: prepared.worker))
+    batch = Batch((resolved("a"), failed("b")), (letter("b"),), (unreadable("m"),))
+    await ledger.settle(batch)
+    await ledger.close()
+    return prepared
+
+
+async def test_the_worker_may_not(schema: Schema) -> None:
+    """The worker's role can destroy, change and read nothing that it need not."""
+    async with connected(schema.worker) as worker:
+        for forbidden in FORBIDDEN:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await worker.execute(forbidden)
+
+
+async def test_a_reader_sees_the_views_alone(schema: Schema) -> None:
+    """Whoever is granted the reader's role reads the three views and nothing behind them."""
+    async with connected(schema.superuser) as reader:
+        await reader.execute("SET SESSION AUTHORIZATION resolution_reader")
+        for view in VIEWS:
+            assert len(await reader.fetch(f"SELECT * FROM resolution.{view}")) > 0
+            with pytest.raises(asyncpg.PostgresError):
+                await reader.execute(f"DELETE FROM resolution.{view}")
+        for table in ("ledger", "customer", "agreement", "dead_letter", "malformed_message"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.execute(f"SELECT FROM resolution.{table}")
+
+
+async def test_bounds_stand_on_the_workers_role(schema: Schema) -> None:
+    """Statements, locks and idle transactions of the worker are bounded by the server itself."""
+    async with connected(schema.worker) as worker:
+        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            assert await worker.fetchval("SELECT current_setting($1)", name) != "0"
+
+
+async def test_counting_and_paging_letters_uses_indexes(schema: Schema) -> None:
+    """A hundred thousand letters are counted, grouped and paged through without reading them."""
+    await schema.execute(
+        "INSERT INTO resolution.dead_letter (seller, reason, error_code, error_message,"
+        " body_sha256, message_id, lane, attempts, received_at, first_failed_at, failed_at,"
+        " sealed, seal_key_id, body_bytes) SELECT 'default', (ARRAY['dead', 'expired'])[1 + n % 2],"
+        " 'Timeout', '', sha256(n::text::bytea), n::text, 'live', 1, now(), now(), now(),"
+        " repeat('x', 400)::bytea, 'k', 400 FROM generate_series(1, 100000) AS n;"
+    )
+    await schema.execute("VACUUM ANALYZE resolution.dead_letter")
+    for query in LETTER_QUERIES:
+        rows = await schema.rows(f"EXPLAIN {query}")
+        plan = "\n".join(row[0] for row in rows)
+        assert "Index Only Scan" in plan, plan
