@@ -31,6 +31,10 @@ GRANT UPDATE (
 GRANT INSERT ON resolution.malformed_message TO resolution_worker;
 GRANT SELECT ON resolution.schema_migration TO resolution_worker;
 
+-- What people do by hand is added to the audit and stays there; when, and as which role, the
+-- server says.
+GRANT SELECT, INSERT (actor, reason, action, subject) ON resolution.audit TO resolution_worker;
+
 GRANT SELECT ON resolution.outcomes, resolution.agreements, resolution.malformed
 TO resolution_reader;
 

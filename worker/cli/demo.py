@@ -116,7 +116,7 @@ def _cancelling(caught: list[signal.Signals]) -> Iterator[None]:
 
 
 def _interrupted(number: signal.Signals) -> typer.Exit:
-    words = f"Interrupted by {number.name}; nothing is left behind."
+    words = f"Interrupted by {number.name}; everything was taken down."
     return failure(words, _OF_A_SIGNAL + number)
 
 

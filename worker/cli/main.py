@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 
 from worker import __version__
+from worker.cli.check import check
 from worker.cli.demo import demo
 from worker.cli.keygen import keygen
 from worker.cli.migrate import migrate
 from worker.cli.publish import publish
 from worker.cli.run import run
 from worker.cli.simulator import simulator
+from worker.cli.status import status
 from worker.cli.topology import app as topology
 
 app = typer.Typer(
@@ -46,6 +48,21 @@ app.command()(run)
 app.command()(demo)
 app.command()(publish)
 app.command()(migrate)
+app.command()(check)
+app.command()(status)
 app.command()(keygen)
 app.command()(simulator)
 app.add_typer(topology, name="topology")
+
+
+@app.command(
+    "resolve-customer",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def _resolve_customer(context: typer.Context) -> None:
+    """Resolves one token by hand, with the options and output of the AWS CLI's command."""
+    # `worker.__main__` comes before, so as not to import all this; here it is listed.
+    from worker.cli.resolve_customer import main  # noqa: PLC0415 - keeps --help fast
+
+    raise typer.Exit(main(context.args))

@@ -166,11 +166,3 @@ def read_answer(reply: object) -> Answer | Fault:
 def _text(value: object) -> str | None:
     """A member's text; an empty one, one of another type or one with a NUL says nothing."""
     return value if isinstance(value, str) and value and "\x00" not in value else None
-
-
-def without(message: str, token: str) -> str:
-    """A message for the records, with the token taken out and its length bounded."""
-    return message.replace(token, "[token]")[:_MAX_MESSAGE_CHARS]
-
-
-_MAX_MESSAGE_CHARS: Final = 1_000

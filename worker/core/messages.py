@@ -12,14 +12,15 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 import msgspec
 
+from worker.core import secrecy
 from worker.core.records import DEFAULT_SELLER, Malformed, Submission, Token
+from worker.core.secrecy import Secret, contains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_TOKEN_CHARS: Final = 8_192
@@ -48,7 +49,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message as the broker handed it over.
+    """A message as the broker handed it over. Nothing in it has been looked at: `repr` tells none.
 
     Attributes:
         internal: It came through `resolution.internal`, so that our headers may be believed.
@@ -56,11 +57,11 @@ class Incoming:
     """
 
     body: bytes = field(repr=False)
-    message_id: str | None = None
-    correlation_id: str | None = None
-    reply_to: str | None = None
+    message_id: str | None = field(default=None, repr=False)
+    correlation_id: str | None = field(default=None, repr=False)
+    reply_to: str | None = field(default=None, repr=False)
     timestamp: datetime | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     internal: bool = False
     redelivered: bool = False
 
@@ -101,9 +102,11 @@ def parse(
         members = _members(incoming.body)
         submission, received_at_ignored = _submission(incoming, members, reply_to, now, sellers)
     except _Unfit as unfit:
-        malformed = _malformed(incoming, members, unfit, reply_to, now)
-        return malformed, Oddities(reply_to_ignored)
-    return submission, Oddities(reply_to_ignored, received_at_ignored)
+        malformed, received_at_ignored = _malformed(incoming, members, unfit, reply_to, now)
+        withheld = malformed.reply_to != reply_to
+        return malformed, Oddities(reply_to_ignored or withheld, received_at_ignored)
+    withheld = submission.reply_to != reply_to
+    return submission, Oddities(reply_to_ignored or withheld, received_at_ignored)
 
 
 def _members(body: bytes) -> _Raw:
@@ -136,8 +139,8 @@ def _submission(
         seller=_seller(_value(members, "seller"), sellers),
         message_id=incoming.message_id or derived_id(incoming),
         correlation_id=incoming.correlation_id,
-        reply_to=reply_to,
-        offer_type=_offer_type(_value(members, "offer_type")),
+        reply_to=None if reply_to and contains(reply_to, token) else reply_to,
+        offer_type=_offer_type(_value(members, "offer_type"), token),
         progress=_value(members, "progress") is True,
         metadata=metadata,
         received_at=received_at,
@@ -214,28 +217,9 @@ def _metadata(members: _Raw, token: str) -> bytes | None:
         raise _Unfit(
             "MetadataTooLarge", f"metadata has {len(raw)} bytes; at most {MAX_METADATA_BYTES}"
         )
-    if any(contains(text, token) for text in _strings(metadata)):
+    if any(contains(text, token) for text in secrecy.texts(raw)):
         raise _Unfit("MetadataContainsToken", "metadata contains the token, which is a secret")
     return raw
-
-
-def _strings(metadata: dict[str, Any]) -> Iterator[str]:
-    """All texts and numbers within, names included; iterative, for metadata may nest deeply."""
-    left: list[Any] = [metadata]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            left.extend(value)
-            left.extend(value.values())
-        elif isinstance(value, list):
-            left.extend(value)
-        elif value is not None:
-            yield str(value)
-
-
-def contains(text: str, token: str) -> bool:
-    """Whether a text gives the token away, as it is or percent-encoded."""
-    return token in text or ("%" in text and token in unquote(text))
 
 
 def _check_echoes(incoming: Incoming, token: str) -> None:
@@ -257,7 +241,7 @@ def _seller(seller: Any, sellers: frozenset[str]) -> str:
     return seller
 
 
-def _offer_type(offer_type: Any) -> str | None:
+def _offer_type(offer_type: Any, token: str) -> str | None:
     if offer_type is None:
         return None
     if (
@@ -269,6 +253,8 @@ def _offer_type(offer_type: Any) -> str | None:
             "OfferTypeUnfit",
             f"offer_type is no string of at most {MAX_OFFER_TYPE_CHARS} printable characters",
         )
+    if contains(offer_type, token):
+        raise _Unfit("OfferTypeContainsToken", "offer_type contains the token, which is a secret")
     return offer_type
 
 
@@ -276,7 +262,11 @@ def _reply_to(reply_to: str | None) -> tuple[str | None, bool]:
     """The routing key for replies, and whether one was named that is not acceptable."""
     if not reply_to:
         return None, False
-    fits = reply_to.startswith(REPLY_PREFIX) and len(reply_to.encode()) <= MAX_ROUTING_KEY_BYTES
+    fits = (
+        reply_to.startswith(REPLY_PREFIX)
+        and reply_to.isprintable()  # so that it surely can be encoded
+        and len(reply_to.encode()) <= MAX_ROUTING_KEY_BYTES
+    )
     return (reply_to, False) if fits else (None, True)
 
 
@@ -284,12 +274,19 @@ def _received_at(incoming: Incoming, members: _Raw, now: datetime) -> tuple[date
     """When the browser delivered the token, and whether what the message says was passed over."""
     if carried := _instant_header(incoming, RECEIVED_HEADER):
         return min(carried, now), False
-    if members.get("received_at") not in (None, b"null"):
-        said = read_instant(_value(members, "received_at"))
+    if bytes(members.get("received_at", b"null")) != b"null":
+        said = _said_instant(members)
         return (now, True) if said is None or said > now else (said, False)
     if incoming.timestamp is not None:
         return min(incoming.timestamp, now), incoming.timestamp > now
     return now, False
+
+
+def _said_instant(members: _Raw) -> datetime | None:
+    try:
+        return read_instant(_value(members, "received_at"))
+    except _Unfit:
+        return None
 
 
 def _known_since(incoming: Incoming, received_at: datetime, now: datetime) -> datetime:
@@ -302,7 +299,7 @@ def read_instant(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        instant = datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(value.upper())  # RFC 3339 allows a small t and z
         return None if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -336,12 +333,13 @@ def derived_id(incoming: Incoming) -> str:
 
 def _malformed(
     incoming: Incoming, members: _Raw, unfit: _Unfit, reply_to: str | None, now: datetime
-) -> Malformed:
+) -> tuple[Malformed, bool]:
     """All that may be said of a message whose echoes may hold its token."""
+    members = members or _oversized(incoming.body)
     token = _token_text(members)
-    secret = _Secret.of(token, incoming.body)
-    received_at, _ = _received_at(incoming, {}, now)
-    return Malformed(
+    secret = Secret.of_token(token) if token else Secret.of_body(_opening(incoming.body))
+    received_at, received_at_ignored = _received_at(incoming, members, now)
+    malformed = Malformed(
         code=unfit.code,
         reason=unfit.reason,
         body_sha256=hashlib.sha256(incoming.body).digest(),
@@ -349,35 +347,25 @@ def _malformed(
         message_id=secret.withhold(incoming.message_id) or derived_id(incoming),
         correlation_id=secret.withhold(incoming.correlation_id),
         reply_to=secret.withhold(reply_to),
-        metadata=_harmless_metadata(members, secret),
+        # Where no token could be read, metadata is part of the very body that may hold it.
+        metadata=_harmless_metadata(members, secret) if token else None,
         received_at=received_at,
     )
+    return malformed, received_at_ignored
 
 
-@dataclass(frozen=True, slots=True)
-class _Secret:
-    """What must not be echoed: the token in each of its spellings or, unread, the whole body."""
-
-    spellings: frozenset[str]
-    unread: str
-
-    @classmethod
-    def of(cls, token: str | None, body: bytes) -> _Secret:
-        unread = "" if token else body[:MAX_BODY_BYTES].decode(errors="replace").strip()
-        known = token or unread
-        return cls(frozenset({known, known.strip(), unquote(known)}) - {""}, unread)
-
-    def gives_away(self, value: str) -> bool:
-        if any(contains(value, spelling) for spelling in self.spellings):
-            return True
-        # The body may be the bare token, or hold it where nobody looks, and an id be a part of it.
-        return len(value) >= _TELLING_CHARS and value in self.unread
-
-    def withhold(self, value: str | None) -> str | None:
-        return None if not value or self.gives_away(value) else value
+def _oversized(body: bytes) -> _Raw:
+    """The members of a body that is too large: read only to know what must not be echoed."""
+    if len(body) <= MAX_BODY_BYTES:
+        return {}
+    try:
+        return _OBJECT.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
 
 
-_TELLING_CHARS: Final = 16
+def _opening(body: bytes) -> str:
+    return body[:MAX_BODY_BYTES].decode(errors="replace")
 
 
 def _token_text(members: _Raw) -> str | None:
@@ -388,7 +376,7 @@ def _token_text(members: _Raw) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _harmless_metadata(members: _Raw, secret: _Secret) -> bytes | None:
+def _harmless_metadata(members: _Raw, secret: Secret) -> bytes | None:
     try:
         metadata = _value(members, "metadata")
     except _Unfit:
@@ -396,9 +384,8 @@ def _harmless_metadata(members: _Raw, secret: _Secret) -> bytes | None:
     raw = bytes(members.get("metadata", b""))
     if not isinstance(metadata, dict) or len(raw) > MAX_METADATA_BYTES:
         return None
-    leaks = any(secret.gives_away(text) for text in _strings(metadata))
-    # Where no token could be read, metadata is part of the very body that may hold it.
-    return None if leaks or secret.unread else raw
+    leaks = any(secret.gives_away(text) for text in secrecy.texts(raw))
+    return None if leaks else raw
 
 
 def _millis(instant: datetime) -> int:

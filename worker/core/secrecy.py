@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _TELLING_CHARS: Final = 16  # a part of a secret so long is told apart from chance
 _MAX_LAYERS: Final = 3
 _MAX_MESSAGE_CHARS: Final = 1_000
+_MAX_CODE_CHARS: Final = 128
+_UNSPEAKABLE: Final = "UnknownError"
 
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
@@ -24,7 +26,9 @@ _LITERAL: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"{}\[\],:]+')
 
 def contains(text: str, token: str) -> bool:
     """Whether a text gives the token away: as it is, percent-encoded or JSON-escaped."""
-    return any(token in spelling for spelling in _spellings(text))
+    if token in text:
+        return True
+    return ("%" in text or "\\" in text) and any(token in each for each in _spellings(text))
 
 
 def _spellings(text: str) -> Iterator[str]:
@@ -72,7 +76,7 @@ class Secret:
     def of_body(cls, body: str) -> Secret:
         """The secret of a message that may hold its token anywhere."""
         known = body.replace("\x00", "").strip()
-        return cls(frozenset({known}) - {""}, tuple(_spellings(known)))
+        return cls(frozenset({known}) - {""}, tuple(dict.fromkeys(_spellings(known))))
 
     def gives_away(self, value: str) -> bool:
         """Whether a value tells the secret or, of an unread body, a telling part."""
@@ -96,7 +100,12 @@ def _parts(text: str) -> Iterator[str]:
 
 def without(message: str, token: str) -> str:
     """A message for the records, with the token taken out and its length bounded."""
-    plain = message.replace(token, "[token]")
-    if contains(plain, token):
+    if contains(message.replace(token, ""), token):
         return "[left out: it contained the token]"
-    return plain[:_MAX_MESSAGE_CHARS]
+    return message.replace(token, "[token]")[:_MAX_MESSAGE_CHARS]
+
+
+def harmless_code(code: str, token: str) -> str:
+    """An error code for the records, unless it tells the token; its length bounded."""
+    tells = len(token) >= _TELLING_CHARS and contains(code, token)
+    return _UNSPEAKABLE if tells else code[:_MAX_CODE_CHARS]

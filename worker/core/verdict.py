@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from worker.core import backoff, faults
+from worker.core import backoff, faults, secrecy
 from worker.core.records import Answer, Fault, FaultKind, Outcome, Status, Submission
 
 AWS_LIFETIME: Final = timedelta(hours=4)
@@ -179,7 +179,7 @@ def judge(
             status = result.status or Status.REJECTED
             return Store(_failed(submission, status, result, tries, now))
         case FaultKind.SYSTEMIC if tries.strikes < STRIKES:
-            return Halt(result)
+            return Halt(_told(result, submission))
         case FaultKind.THROTTLED:
             return _soon(tries, draw) or RetryIn(policy.delays[0], counted=False)
         case FaultKind.TRANSIENT if tries.attempts < policy.attempts:
@@ -218,10 +218,21 @@ def _resolved(submission: Submission, answer: Answer, tries: Tries, now: datetim
 def _failed(
     submission: Submission, status: Status, fault: Fault, tries: Tries, now: datetime
 ) -> Outcome:
+    told = _told(fault, submission)
     return replace(
         _outcome(submission, status, tries.attempts, now),
-        error_code=fault.code,
-        error_message=faults.without(fault.message, submission.token.value),
+        error_code=told.code,
+        error_message=told.message,
+    )
+
+
+def _told(fault: Fault, submission: Submission) -> Fault:
+    """A fault as it may be told: whoever answers may repeat the token, and at any length."""
+    token = submission.token.value
+    return replace(
+        fault,
+        code=secrecy.harmless_code(fault.code, token),
+        message=secrecy.without(fault.message, token),
     )
 
 

@@ -64,10 +64,12 @@ class Intake:
             if fresh := self._boarded(await self._deliveries.batch()):
                 await self._look_up(fresh)
 
-    def board_rest(self) -> None:
+    def board_rest(self) -> list[Flight]:
         """Read all that was delivered and not yet read, without looking anything up."""
+        fresh: list[Flight] = []
         while batch := self._deliveries.take():
-            self._boarded(batch)
+            fresh += self._boarded(batch)
+        return fresh
 
     def _boarded(self, batch: Sequence[Delivery]) -> list[Flight]:
         """The flights that are new in a batch."""
@@ -94,8 +96,8 @@ class Intake:
         self._secrets.add(message.token.value)
         return self._flights.board(Party(message, delivery, delivery.lane))
 
-    async def _look_up(self, flights: Sequence[Flight]) -> None:
-        known = await self._recall([flight.key for flight in flights])
+    async def _look_up(self, fresh: list[Flight]) -> None:
+        flights, known = await self._recall(fresh)
         now = datetime.now(UTC)
         for flight in flights:
             if flight.parties:
@@ -111,17 +113,24 @@ class Intake:
                 flight.older(known_since)
                 self._waiting.join(flight)
 
-    async def _recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
-        """Ask the ledger, however long it is away; meanwhile nothing is called for."""
+    async def _recall(
+        self, flights: list[Flight]
+    ) -> tuple[list[Flight], Mapping[TokenKey, Outcome]]:
+        """Ask the ledger, however long it is away; meanwhile nothing is called for.
+
+        What is delivered meanwhile is taken aboard, so that it too is given back in time.
+        """
         failures = 0
         while True:
             try:
-                return await self._ledger.recall(keys)
+                return flights, await self._ledger.recall([flight.key for flight in flights])
             except LedgerUnavailable as error:
                 failures += 1
                 delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
                 log.error("ledger_unreadable", reason=str(error), again_in_seconds=round(delay, 2))
                 await asyncio.sleep(delay)
+                waiting = [flight for flight in flights if flight.parties]
+                flights = waiting + self.board_rest()
 
     def _malformed(
         self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime

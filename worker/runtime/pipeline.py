@@ -147,7 +147,7 @@ class Pipeline:
         """Give back what was held too long, whatever it waits for."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            before = asyncio.get_running_loop().time() - HOLD_SECONDS
+            before = asyncio.get_running_loop().time() - HOLD_SECONDS + _SWEEP_SECONDS
             for flight in self._flights:
                 stale = [party for party in flight.parties if party.delivery.arrived < before]
                 if stale and flight.stage is not Stage.CALLING:

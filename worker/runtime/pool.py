@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -83,7 +84,8 @@ class Pool:
         now = datetime.now(UTC)
         if now - submission.known_since < self._policy.lifetime:
             return False
-        self._settlement.store(flight, verdict.lifetime_exceeded(submission, now))
+        outcome = verdict.lifetime_exceeded(submission, now)
+        self._settlement.store(flight, replace(outcome, attempts=flight.attempts))
         return True
 
     async def _call(self, flight: Flight) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -79,8 +80,32 @@ def _lodgings(installation: Path) -> Iterator[Quarters]:
             " permitted here: run this as an ordinary user, or name a server in"
             " WORKER_POSTGRES__DSN"
         )
-    with tempfile.TemporaryDirectory(prefix="resolution-postgres-") as folder:
+    with tempfile.TemporaryDirectory(prefix="resolution-postgres-", dir=_public()) as folder:
         home = Path(folder)
-        shutil.copytree(installation, home / "installation", symlinks=True)
+        binaries = _copy(installation, home) / "bin"
         shutil.chown(home, _NOBODY, "nogroup")
-        yield Quarters(_nobody(), home, home / "installation" / "bin")
+        yield Quarters(_nobody(), home, binaries)
+
+
+def _public() -> Path:
+    """A folder for temporary ones that everybody can enter; TMPDIR may name a private one."""
+    folders = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - only made in
+    for folder in folders:
+        if all(step.stat().st_mode & stat.S_IXOTH for step in (folder, *folder.parents)):
+            return folder
+    raise ServiceError(
+        f"PostgreSQL does not run as root, and the user {_NOBODY} can enter none of"
+        f" {', '.join(map(str, folders))}: run this as an ordinary user, or name a server in"
+        " WORKER_POSTGRES__DSN"
+    )
+
+
+def _copy(installation: Path, home: Path) -> Path:
+    """Copy the programs, and the libraries that the wheel keeps beside their package."""
+    package = installation.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, home / libraries.name)
+    return Path(
+        shutil.copytree(installation, home / package.name / installation.name, symlinks=True)
+    )

@@ -23,7 +23,9 @@ class Bridge(logging.Handler):
         if record.levelno < logging.INFO and record.name.partition(".")[0] in _CLAMPED:
             return
         event = {"event": _message(record), "logger": record.name}
-        self._output.foreign(record.levelname.lower(), event, record.exc_info)
+        # What a library warns of is foreseen: aiormq would show a trace for each lost connection.
+        trace = record.exc_info if record.levelno >= logging.ERROR else None
+        self._output.foreign(record.levelname.lower(), event, trace)
 
 
 def attach(output: Output) -> None:

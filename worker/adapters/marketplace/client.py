@@ -41,6 +41,9 @@ _SIGNING_NAME: Final = "aws-marketplace"
 # No buyer's token: AWS says InvalidTokenException to it as soon as it accepts our identity.
 _PROBE: Final = Token.of("resolution-worker-probe")
 
+# After these nobody knows whether AWS accepts us.
+_UNPROVEN: Final = frozenset({FaultKind.SYSTEMIC, FaultKind.TRANSIENT})
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -73,8 +76,11 @@ class AwsMarketplace:
 
     async def resolve(self, token: Token) -> Answer | Fault:
         """Spend one call on a token."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        if fault := await self._identified(deadline):
+            return fault
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout_at(deadline):
                 reply = await self._client.resolve_customer(RegistrationToken=token.value)
         except TimeoutError:
             return faults.timeout(self._timeout_seconds)
@@ -90,19 +96,32 @@ class AwsMarketplace:
         """Ask whether AWS accepts us again, with credentials looked up anew."""
         self._credentials.forget()
         result = await self.resolve(_PROBE)
-        if isinstance(result, Fault) and result.kind is FaultKind.SYSTEMIC:
+        if isinstance(result, Fault) and result.kind in _UNPROVEN:
             return result
+        return None
+
+    async def _identified(self, deadline: float) -> Fault | None:
+        """Whatever keeps us from having credentials is our fault, never a token's."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._credentials.current()
+        except TimeoutError:
+            waited = f"no credentials within {self._timeout_seconds:g} s"
+            return faults.systemic("CredentialsTimeout", waited)
+        except ClientError as error:
+            return _service_fault(error)
+        except Exception as error:  # noqa: BLE001 - the chain runs files and programs of all kinds
+            return faults.systemic(type(error).__name__, _words(error))
         return None
 
 
 def _service_fault(error: ClientError) -> Fault:
-    described = error.response["Error"]
-    http_status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    described = error.response.get("Error", {})
+    code, message = described.get("Code", "Unknown"), described.get("Message", "no words")
     if error.operation_name != "ResolveCustomer":
-        return faults.systemic(
-            described["Code"], f"{error.operation_name} was refused: {described['Message']}"
-        )
-    return faults.classify(ServiceError(http_status, described["Code"], described["Message"]))
+        return faults.systemic(code, f"{error.operation_name} was refused: {message}")
+    http_status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return faults.classify(ServiceError(http_status, code, message))
 
 
 def _local_fault(error: Exception) -> Fault:

@@ -115,11 +115,10 @@ def _parsed(response: aiohttp.ClientResponse, reply: bytes) -> dict[str, Any]:
 
 def _error(response: aiohttp.ClientResponse, body: dict[str, Any]) -> dict[str, str]:
     """AWS's code and words; the code may carry a namespace before `#` and a URI after `:`."""
-    code = response.headers.get("x-amzn-ErrorType") or body.get("__type") or body.get("code")
-    if not isinstance(code, str) or not code:
-        code = f"Http{response.status}"
+    said = response.headers.get("x-amzn-ErrorType") or body.get("__type") or body.get("code")
+    code = said.split(":", 1)[0].rsplit("#", 1)[-1] if isinstance(said, str) else ""
     message = body.get("message") or body.get("Message")
     return {
-        "Code": code.rsplit("#", 1)[-1].split(":", 1)[0],
+        "Code": code or f"Http{response.status}",
         "Message": message if isinstance(message, str) else f"HTTP status {response.status}",
     }

@@ -108,7 +108,9 @@ async def open_connection(
             )
     except TimeoutError:
         fault = f"no answer within {timeout:g} s; is there a firewall or a broker under alarm?"
-    except (*_BROKER_ERRORS, ValueError) as error:
+    except Exception as error:
+        if not (_is_the_brokers(error) or isinstance(error, ValueError)):
+            raise
         fault = opening_fault(error)
     # Outside the handlers: the library's error, kept as context, could show the URL.
     raise BrokerUnavailable(f"broker at {address(url)}: {fault}")
@@ -159,11 +161,18 @@ async def bounded(awaitable: Awaitable[_T], seconds: float) -> _T:
         if task.cancelling() > cancelled_before:
             raise
         raise loss(error) from error
-    except _BROKER_ERRORS as error:
+    except Exception as error:
+        if not _is_the_brokers(error):
+            raise
         # Both at once: the library's error must not swallow somebody's cancellation.
         if task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
         raise loss(error) from error
+
+
+def _is_the_brokers(error: Exception) -> bool:
+    # aiormq gives whoever waits on a connection that it closes without a reason a bare Exception.
+    return isinstance(error, _BROKER_ERRORS) or type(error) is Exception
 
 
 def loss(error: BaseException | None) -> BrokerLost:

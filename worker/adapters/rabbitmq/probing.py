@@ -157,7 +157,9 @@ async def may_declare(connection: AbstractConnection, exchange: Exchange) -> boo
     )
 
 
-async def _may(connection: AbstractConnection, request: Callable[[Wire], Awaitable[object]]) -> bool:
+async def _may(
+    connection: AbstractConnection, request: Callable[[Wire], Awaitable[object]]
+) -> bool:
     try:
         async with _wire(connection) as wire:
             await bounded(request(wire), _RPC_SECONDS)

@@ -1,0 +1,54 @@
+# One command a job, the same locally and in CI.
+#   PYTHON=python3.12   another Python for the virtual environments
+#   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
+
+.DEFAULT_GOAL := help
+.PHONY: help setup rabbitmq awscli demo services test test-unit test-crash lint bench lock clean
+
+BIN := .venv/bin
+ARGS ?=
+
+help: ## lists the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
+
+setup: ## makes .venv with the locked dependencies, nothing else
+	@scripts/environment.sh .venv requirements/dev.txt project
+
+rabbitmq: ## installs RabbitMQ through apt where it is missing; starts nothing
+	@scripts/rabbitmq.sh
+
+awscli: ## makes .venv-awscli, with the AWS CLI that checks the simulator
+	@scripts/environment.sh .venv-awscli requirements/awscli.txt
+
+# A broker named in the environment is used instead of a private one.
+demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one machine
+	@$(BIN)/resolution-worker demo $(ARGS)
+
+services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
+	@$(BIN)/python -m worker.services $(ARGS)
+
+test: lint rabbitmq awscli ## checks everything that CI checks
+	$(BIN)/pytest $(ARGS)
+
+test-unit: setup ## runs the tests that need no server
+	$(BIN)/pytest tests/unit $(ARGS)
+
+test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
+	CRASH_SEEDS=10 $(BIN)/pytest -m crash $(ARGS)
+
+lint: setup ## checks style, types and the floors' imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup rabbitmq ## measures CPU a token beside a plain worker
+	@$(BIN)/python benchmarks/cost.py $(ARGS)
+
+lock: setup ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
+	@scripts/lock.sh
+
+clean: ## removes the environments and caches
+	rm -rf .venv .venv-awscli .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		.hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,143 @@
+"""The stage of the acceptance tests: of a test's own, or shared by all that only send messages."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.register_assert_rewrite("tests.acceptance.stage", "tests.acceptance.front")
+
+from tests.acceptance.front import Front, front  # noqa: E402 - its asserts are rewritten first
+from tests.acceptance.stage import (  # noqa: E402 - as above
+    COMMAND,
+    DELAYS,
+    Simulator,
+    Stage,
+    Worker,
+    bare_environment,
+    permissions,
+    simulating,
+)
+from tests.schema import prepare  # noqa: E402 - as above
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from pathlib import Path
+
+    from tests.schema import Schema
+    from tests.servers import Broker, BrokerServer, Database, PostgresServer
+
+
+def product(*arguments: str, environment: Mapping[str, str]) -> str:
+    """What a command of the product prints; it must succeed."""
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """A sealing pair, as `keygen` prints it."""
+    environment = bare_environment(tmp_path_factory.mktemp("keys"))
+    lines = product("keygen", environment=environment).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def _prepared(database: Database) -> Schema:
+    with ThreadPoolExecutor(1) as executor:  # the test may have a loop of its own
+        return executor.submit(asyncio.run, prepare(database)).result()
+
+
+def declare_topology(broker: Broker, home: Path, delays: str = DELAYS) -> None:
+    """Declare the topology as the user who may."""
+    settings = {
+        "WORKER_AMQP__ADMIN_URL": broker.user(permissions("resolution_admin")),
+        "WORKER_RETRY__DELAYS": delays,
+    }
+    product("topology", "declare", environment=bare_environment(home) | settings)
+
+
+@contextmanager
+def staged(
+    broker: Broker, schema: Schema, simulator: Simulator, keys: Mapping[str, str], home: Path
+) -> Iterator[Stage]:
+    """A stage on these servers until the block ends."""
+    web, worker = map(permissions, ("resolution_web", "resolution_worker"))
+    stage = Stage(broker, schema, simulator, keys, home, broker.user(web), broker.user(worker))
+    try:
+        yield stage
+    finally:
+        stage.clear()
+
+
+@pytest.fixture
+def simulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """A simulator of the test's own; its options may be given as the fixture's parameter."""
+    with simulating(tmp_path, *getattr(request, "param", ())) as running:
+        yield running
+
+
+@pytest.fixture
+def stage(
+    broker: Broker,
+    database: Database,
+    simulator: Simulator,
+    keys: Mapping[str, str],
+    tmp_path: Path,
+) -> Iterator[Stage]:
+    """A stage of the test's own, with topology and schema, and no worker yet."""
+    declare_topology(broker, tmp_path)
+    with staged(broker, _prepared(database), simulator, keys, tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def web(stage: Stage) -> AsyncIterator[Front]:
+    """A web tier on the test's own stage."""
+    async with front(stage) as told:
+        yield told
+
+
+@pytest.fixture(scope="session")
+def shared_stage(
+    broker_server: BrokerServer,
+    postgres_server: PostgresServer,
+    keys: Mapping[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stage]:
+    """A stage for tests that only send messages, each with ids and tokens of its own."""
+    home = tmp_path_factory.mktemp("shared")
+    with (
+        broker_server.broker() as broker,
+        postgres_server.database() as database,
+        simulating(home) as simulator,
+    ):
+        declare_topology(broker, home)
+        with staged(broker, _prepared(database), simulator, keys, home) as stage:
+            yield stage
+
+
+@pytest.fixture(scope="session")
+def shared_worker(shared_stage: Stage) -> Worker:
+    """The one worker of the shared stage; a test must leave it as it was."""
+    return shared_stage.start(WORKER_LOG__LEVEL="debug", WORKER_AWS__TIMEOUT="1500ms")
+
+
+@pytest.fixture
+async def shop(shared_stage: Stage, shared_worker: Worker) -> AsyncIterator[Front]:
+    """A web tier on the shared stage, whose worker is ready."""
+    await shared_worker.ready()
+    async with front(shared_stage) as told:
+        yield told

@@ -1,0 +1,504 @@
+"""What a running worker answers, and what stands in the database afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.acceptance.stage import ATTEMPTS, eventually
+from worker.simulator.agreement import members
+
+if TYPE_CHECKING:
+    from tests.acceptance.front import Front, Told
+    from tests.acceptance.stage import Stage, Worker
+
+OUTCOME = {
+    "version", "message_id", "status", "repeated", "token_sha256", "product_code",
+    "customer_aws_account_id", "customer_identifier", "license_arn", "agreement_id", "offer_type",
+    "error", "advice", "metadata", "received_at", "settled_at",
+}  # fmt: skip
+CALLED_FOR = ("product_code", "customer_aws_account_id", "customer_identifier", "license_arn")
+RESTART, CONTACT = "restart_from_marketplace", "contact_seller"
+
+
+def fresh(prefix: str) -> str:
+    """A token that no other test uses."""
+    return f"{prefix}-{uuid.uuid4().hex}"
+
+
+def sha256(text: str) -> bytes:
+    """The fingerprint under which a token stands in the ledger."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+async def row(stage: Stage, token: str) -> dict[str, Any]:
+    """What the view of outcomes says of a token; exactly one row."""
+    query = "SELECT * FROM resolution.outcomes WHERE token_sha256 = $1"
+    (found,) = await stage.schema.rows(query, sha256(token))
+    return dict(found)
+
+
+def instant(text: str) -> datetime:
+    """A point in time as outcomes write it: RFC 3339 with an offset."""
+    read = datetime.fromisoformat(text)
+    assert read.tzinfo is not None
+    return read
+
+
+async def asked(shop: Front, token: str, **members: Any) -> tuple[Told, Told]:
+    """Submit a token; its event and its reply."""
+    correlation_id = uuid.uuid4().hex
+    message_id = await shop.submit(
+        token, reply_to=shop.reply_to, correlation_id=correlation_id, **members
+    )
+    event, reply = await shop.event(message_id), await shop.reply(message_id)
+    assert (event.correlation_id, reply.correlation_id) == (correlation_id, correlation_id)
+    assert event.body["message_id"] == message_id
+    return event, reply
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code", "advice", "attempts"),
+    [
+        ("ok", "resolved", None, None, 1),
+        ("new", "resolved", None, None, 1),
+        ("old", "resolved", None, None, 1),
+        ("same-442211009988", "resolved", None, None, 1),
+        ("slow-200", "resolved", None, None, 1),
+        ("seller-simulator", "resolved", None, None, 1),
+        ("throttle-5", "resolved", None, None, 1),
+        (f"fail-{ATTEMPTS - 1}", "resolved", None, None, ATTEMPTS),
+        ("invalid", "rejected", "InvalidTokenException", RESTART, 1),
+        ("seller-other", "rejected", "InvalidTokenException", RESTART, 1),
+        ("anything", "rejected", "InvalidTokenException", RESTART, 1),
+        ("expired", "expired", "ExpiredTokenException", RESTART, 1),
+        (f"fail-{ATTEMPTS}", "dead", "InternalServiceErrorException", CONTACT, ATTEMPTS),
+        ("garbage", "dead", "UnusableAnswer", CONTACT, ATTEMPTS),
+        ("empty", "dead", "UnusableAnswer", CONTACT, ATTEMPTS),
+        ("hang", "dead", "Timeout", CONTACT, ATTEMPTS),
+        ("denied", "dead", "AccessDeniedException", CONTACT, 0),
+    ],
+)
+async def test_each_kind_of_token_has_its_outcome(  # noqa: PLR0913 - a row of the table
+    shop: Front,
+    shared_stage: Stage,
+    kind: str,
+    status: str,
+    code: str | None,
+    advice: str | None,
+    attempts: int,
+) -> None:
+    """Reply, event and row agree on what the token's kind demands, member by member."""
+    token = fresh(kind)
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+
+    event, reply = await asked(shop, token, metadata={"session": "s"})
+    stands = await row(shared_stage, token)
+
+    told = event.body
+    assert reply.body == told
+    assert set(told) == OUTCOME
+    assert event.routing_key == f"token.{status}"
+    assert event.content_type == reply.content_type == "application/json"
+    assert (told["version"], told["status"], told["repeated"]) == (1, status, False)
+    assert told["token_sha256"] == sha256(token).hex()
+    assert (told["error"] or {"code": None})["code"] == code
+    assert told["advice"] == advice
+    assert told["metadata"] == {"session": "s"}
+    assert before <= instant(told["received_at"]) <= instant(told["settled_at"])
+    assert instant(told["settled_at"]) <= datetime.now(UTC)
+    assert (stands["status"], stands["error_code"], stands["advice"]) == (status, code, advice)
+    assert stands["attempts"] == attempts
+    assert (stands["message_id"], stands["seller"]) == (told["message_id"], "default")
+    assert [stands[name] for name in CALLED_FOR] == [told[name] for name in CALLED_FOR]
+    if status != "resolved":
+        assert not any(told[name] for name in CALLED_FOR)
+
+
+@pytest.mark.parametrize(
+    ("kind", "absent"),
+    [
+        ("ok", ()),
+        ("new", ("CustomerIdentifier",)),
+        ("old", ("LicenseArn", "Metadata")),
+        ("same-778899001122", ()),
+    ],
+)
+async def test_a_resolved_token_says_what_aws_said(
+    shop: Front, shared_stage: Stage, kind: str, absent: tuple[str, ...]
+) -> None:
+    """Each member of AWS's answer reaches outcome and agreement, and an absent one is null."""
+    token = fresh(kind)
+    customer = kind.partition("-")[2] or token
+    said = {name: it for name, it in members(token, customer).items() if name not in absent}
+    metadata = said.pop("Metadata", {})
+    assert isinstance(metadata, dict)
+    expected = {
+        "product_code": said["ProductCode"],
+        "customer_aws_account_id": said["CustomerAWSAccountId"],
+        "customer_identifier": said.get("CustomerIdentifier"),
+        "license_arn": said.get("LicenseArn"),
+        "agreement_id": metadata.get("AgreementId"),
+        "offer_type": "free-trial",
+    }
+
+    told = (await shop.settled(token, offer_type="free-trial", seller="default")).body
+    agreements = await shared_stage.schema.rows(
+        "SELECT * FROM resolution.agreements WHERE license_arn = $1 OR (license_arn IS NULL AND"
+        " customer_aws_account_id = $2)",
+        expected["license_arn"],
+        expected["customer_aws_account_id"],
+    )
+
+    assert {name: told[name] for name in expected} == expected
+    (agreement,) = agreements
+    assert {name: agreement[name] for name in expected} == expected
+    assert agreement["seller"] == "default"
+    assert agreement["first_resolved_at"] == agreement["last_resolved_at"]
+
+
+# A message each, and why it can't be read. Different reasons have different codes.
+def bad_bodies() -> dict[str, bytes]:
+    """Bodies that can't be read, by the reason."""
+
+    def told(**members: object) -> bytes:
+        return json.dumps({"registration_token": fresh("ok"), **members}).encode()
+
+    token = fresh("ok")
+    return {
+        "empty": b"",
+        "not UTF-8": b'{"registration_token": "ok-\xff"}',
+        "not JSON": b'{"registration_token": "ok-',
+        "no object": b'["ok-1"]',
+        "over 64 KiB": told(padding="x" * 65_536),
+        "token missing": json.dumps({"version": 1}).encode(),
+        "token of another type": told(registration_token=5),
+        "token empty": told(registration_token=""),
+        "token too long": told(registration_token="ok-" + "x" * 8_190),
+        "white space": told(registration_token="ok-a b"),
+        "escape": told(registration_token="ok-a%2Bb"),
+        "NUL": told(registration_token="ok-a\0b"),
+        "unknown seller": told(seller="somebody"),
+        "unknown version": told(version=2),
+        "metadata no object": told(metadata=[1]),
+        "metadata too large": told(metadata={"a": "x" * 4_096}),
+        "metadata with the token": told(registration_token=token, metadata={"a": [token]}),
+    }
+
+
+# Of these it is only known that they can't be read.
+MORE_BAD_BODIES = {
+    "a bare token": b"ok-bare",
+    "nested deep": b'{"registration_token": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    "nested deep in metadata": b'{"registration_token": "ok-deep", "metadata": '
+    + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
+    "an array nested deep": b"[" * 10_000 + b"]" * 10_000,
+    "20 MB": b'{"registration_token": "ok-big", "padding": "' + b"x" * 20_000_000 + b'"}',
+    "20 MB of nothing": b"\0" * 20_000_000,
+    "token null": b'{"registration_token": null}',
+    "token an object": b'{"registration_token": {"a": "ok-1"}}',
+    "version true": b'{"registration_token": "ok-1", "version": true}',
+    "two objects": b'{"registration_token": "ok-1"} {}',
+    "a lone surrogate": b'{"registration_token": "ok-\\ud800"}',
+}  # fmt: skip
+
+
+async def test_what_can_not_be_read_is_recorded_and_harms_nobody(
+    shop: Front, shared_stage: Stage
+) -> None:
+    """Each bad body is answered malformed with its reason's own code, and its neighbours settle."""
+    named = bad_bodies()
+    ids, neighbours = {}, []
+    for reason, body in (named | MORE_BAD_BODIES).items():
+        ids[reason] = f"bad-{uuid.uuid4()}"
+        await shop.publish(body, message_id=ids[reason], reply_to=shop.reply_to)
+        neighbours.append(await shop.submit(fresh("ok")))
+
+    codes = {}
+    for reason, message_id in ids.items():
+        event, reply = await shop.event(message_id), await shop.reply(message_id)
+        assert event.body == reply.body
+        assert set(event.body) == OUTCOME
+        assert (event.routing_key, event.status) == ("token.malformed", "malformed"), reason
+        assert event.body["advice"] == CONTACT
+        codes[reason] = event.body["error"]["code"]
+        assert codes[reason], reason
+        assert event.body["error"]["message"], reason
+        body = (named | MORE_BAD_BODIES)[reason]
+        (recorded,) = await shared_stage.schema.rows(
+            "SELECT * FROM resolution.malformed WHERE message_id = $1", message_id
+        )
+        assert recorded["body_sha256"] == hashlib.sha256(body).digest(), reason
+        assert recorded["reason"], reason
+    assert [(await shop.event(message_id)).status for message_id in neighbours] == [
+        "resolved"
+    ] * len(ids)
+    own = [codes[reason] for reason in named]
+    assert len(set(own)) == len(own), codes
+
+
+@pytest.mark.parametrize("place", ["message_id", "correlation_id", "metadata"])
+async def test_an_echo_that_holds_the_token_is_not_given(
+    shop: Front, shared_stage: Stage, place: str
+) -> None:
+    """A message whose id, correlation id or metadata contains the token tells nobody the token."""
+    token = fresh("ok")
+    holder: Any = {"deep": [f"x{token}y"]} if place == "metadata" else f"x{token}y"
+
+    message_id = await shop.submit(token, reply_to=shop.reply_to, **{place: holder})
+
+    def found() -> list[Told]:
+        told = [one for many in shop.events.values() for one in many]
+        return [one for one in told if one.body["token_sha256"] == sha256(token).hex()]
+
+    (event,) = await eventually(found, "its event")
+    reply = await shop.reply(event.body["message_id"])
+    assert event.status == reply.status == "malformed"
+    assert token.encode() not in event.raw
+    assert token not in repr((event, reply))
+    assert (event.body["message_id"] == message_id) == (place != "message_id")
+
+
+async def test_a_copy_is_answered_from_the_ledger(shop: Front, shared_stage: Stage) -> None:
+    """A resolved token submitted again is repeated, with its own ids and without a call."""
+    token = fresh("ok")
+    first = (await shop.settled(token, metadata={"n": 1})).body
+    calls = await shared_stage.simulator.calls()
+
+    again, _ = await asked(shop, token, metadata={"n": 2}, lane="backlog")
+
+    assert again.body["repeated"] is True
+    assert again.body["metadata"] == {"n": 2}
+    assert {name: again.body[name] for name in CALLED_FOR} == {
+        name: first[name] for name in CALLED_FOR
+    }
+    assert await shared_stage.simulator.calls() == calls
+    assert (await row(shared_stage, token))["message_id"] == first["message_id"]
+
+
+async def test_concurrent_copies_share_a_call(shop: Front, shared_stage: Stage) -> None:
+    """Copies that arrive while the call is on its way cost no other; one of them is the first."""
+    token = fresh("slow-700")
+    calls = await shared_stage.simulator.calls()
+
+    ids = [await shop.submit(token, metadata={"n": n}) for n in range(5)]
+    told = [(await shop.event(message_id)).body for message_id in ids]
+
+    assert await shared_stage.simulator.calls() == calls + 1
+    assert sorted(one["repeated"] for one in told) == [False, True, True, True, True]
+    assert [one["metadata"] for one in told] == [{"n": n} for n in range(5)]
+    assert len({one["license_arn"] for one in told}) == 1
+
+
+async def test_a_resolved_token_expires_for_others_and_stays_resolved(
+    shop: Front, shared_stage: Stage
+) -> None:
+    """More than 4 h after the first submission another is told expired; the row stays as it was."""
+    token = fresh("ok")
+    await shop.settled(token)
+    await shared_stage.schema.execute(
+        "UPDATE resolution.outcomes SET received_at = received_at - interval '4 hours 1 s'"
+        f" WHERE token_sha256 = '\\x{sha256(token).hex()}'"
+    )
+    stood, calls = await row(shared_stage, token), await shared_stage.simulator.calls()
+
+    told = (await shop.settled(token)).body
+
+    assert (told["status"], told["error"]["code"]) == ("expired", "LifetimeExceeded")
+    assert told["advice"] == RESTART
+    assert await row(shared_stage, token) == stood
+    assert await shared_stage.simulator.calls() == calls
+
+
+async def test_a_failure_is_remembered_for_half_a_minute(
+    shop: Front, shared_stage: Stage
+) -> None:
+    """A dead token is answered from the ledger at first and tried afresh later; then it stands."""
+    token = fresh(f"fail-{ATTEMPTS}")
+    first = await shop.settled(token)
+    calls = await shared_stage.simulator.calls()
+    soon = await shop.settled(token)
+    assert (first.status, soon.status, soon.body["repeated"]) == ("dead", "dead", True)
+    assert await shared_stage.simulator.calls() == calls
+
+    await shared_stage.schema.execute(
+        "UPDATE resolution.outcomes SET settled_at = settled_at - interval '31 s'"
+        f" WHERE token_sha256 = '\\x{sha256(token).hex()}'"
+    )
+    later, last = await shop.settled(token), await shop.settled(token)
+
+    assert (later.status, later.body["repeated"]) == ("resolved", False)
+    assert (last.status, last.body["repeated"]) == ("resolved", True)
+    assert (await row(shared_stage, token))["status"] == "resolved"
+
+
+@pytest.mark.parametrize("told_by", ["member", "property"])
+async def test_no_call_is_spent_on_a_token_past_its_lifetime(
+    shop: Front, shared_stage: Stage, told_by: str
+) -> None:
+    """A token that its message says is older than 4 h has expired, whoever says so."""
+    token, born = fresh("ok"), datetime.now(UTC) - timedelta(hours=4, seconds=1)
+    calls = await shared_stage.simulator.calls()
+
+    told = await shop.settled(
+        token, **({"received_at": born.isoformat()} if told_by == "member" else {"timestamp": born})
+    )
+
+    assert (told.status, told.body["error"]["code"]) == ("expired", "LifetimeExceeded")
+    assert abs(instant(told.body["received_at"]) - born) <= timedelta(seconds=1)
+    assert await shared_stage.simulator.calls() == calls
+    assert (await row(shared_stage, token))["attempts"] == 0
+
+
+@pytest.mark.parametrize("said", ["tomorrow", 5, "2999-01-01T00:00:00Z", "2026-11-22", {"a": 1}])
+async def test_an_arrival_that_can_not_be_counts_as_now(
+    shop: Front, shared_worker: Worker, said: object
+) -> None:
+    """A `received_at` that can't be read or lies in the future is passed over, and counted."""
+    counter = "resolution_oddities_total"
+    before = await shared_worker.metric(counter, member="received_at")
+    began = datetime.now(UTC)
+
+    told = await shop.settled(fresh("ok"), received_at=said)
+
+    assert told.status == "resolved"
+    assert abs(instant(told.body["received_at"]) - began) < timedelta(seconds=30)
+    assert await shared_worker.metric(counter, member="received_at") == before + 1
+
+
+@pytest.mark.parametrize(
+    "reply_to",
+    [
+        "resolution.tokens",
+        "resolution.backlog",
+        "resolution.parked",
+        "resolution.reply",
+        "amq.rabbitmq.reply-to.g1h2.x",
+        "token",
+    ],
+)
+async def test_a_reply_address_that_is_not_one_is_ignored(
+    shop: Front, shared_worker: Worker, reply_to: str
+) -> None:
+    """A `reply_to` outside `resolution.reply.` gets no reply and is counted; the token settles."""
+    counter = "resolution_oddities_total"
+    before = await shared_worker.metric(counter, member="reply_to")
+
+    told = await shop.settled(fresh("ok"), reply_to=reply_to)
+    after = await shop.settled(fresh("ok"))
+
+    assert (told.status, after.status) == ("resolved", "resolved")
+    assert await shared_worker.metric(counter, member="reply_to") == before + 1
+    assert set((await shop.depths()).values()) == {0}
+    assert not shop.replies
+
+
+async def test_nobody_need_wait_for_a_reply(shop: Front) -> None:
+    """A reply that finds no queue any more holds nothing up."""
+    told = await shop.settled(fresh("ok"), reply_to="resolution.reply.gone")
+
+    assert told.status == "resolved"
+
+
+async def test_metadata_comes_back_as_it_was_written(shop: Front) -> None:
+    """Numbers, escapes, order and spaces of metadata are those of the submission."""
+    metadata = (
+        '{ "z": 1.0, "a": [1e2, 12345678901234567890123, "\\u00e9\\u0000 é"], '
+        '"d": {"x": null, "x": true}, "":-0 }'
+    ).encode()
+    message_id = f"m-{uuid.uuid4()}"
+    body = b'{"registration_token": "%b", "metadata": %b}' % (fresh("ok").encode(), metadata)
+
+    await shop.publish(body, message_id=message_id, reply_to=shop.reply_to)
+
+    assert metadata in (await shop.event(message_id)).raw
+    assert metadata in (await shop.reply(message_id)).raw
+
+
+async def test_a_message_without_an_id_gets_one(shop: Front, shared_stage: Stage) -> None:
+    """A missing `message_id` is derived, and the same for reply, event and row."""
+    token = fresh("ok")
+    body = json.dumps({"registration_token": token}).encode()
+
+    await shop.publish(body, reply_to=shop.reply_to, correlation_id="c")
+    await eventually(lambda: shop.replies, "its reply")
+
+    ((message_id, (reply,)),) = shop.replies.items()
+    assert message_id
+    assert (await shop.event(message_id)).body == reply.body
+    assert (await row(shared_stage, token))["message_id"] == message_id
+
+
+async def test_two_submissions_with_one_id_both_settle(shop: Front, shared_stage: Stage) -> None:
+    """Different tokens under one `message_id` are settled each, and each has its event."""
+    tokens, message_id = [fresh("ok"), fresh("invalid")], f"twice-{uuid.uuid4()}"
+
+    for token in tokens:
+        await shop.submit(token, message_id=message_id)
+    told = [await shop.event(message_id, nth) for nth in (1, 2)]
+
+    assert {one.body["token_sha256"] for one in told} == {sha256(token).hex() for token in tokens}
+    assert [(await row(shared_stage, token))["status"] for token in tokens] == [
+        "resolved", "rejected"
+    ]  # fmt: skip
+
+
+async def test_headers_of_a_publisher_are_not_believed(shop: Front, shared_stage: Stage) -> None:
+    """Who publishes can't use up attempts or age a token with headers like the worker's own."""
+    token = fresh("fail-1")
+    headers = dict.fromkeys(
+        ("x-resolution-attempts", "x-resolution-returns", "x-resolution-received-at"), 99
+    ) | {"x-death": [{"queue": "resolution.tokens", "count": 500}]}
+    message_id = f"m-{uuid.uuid4()}"
+    body = json.dumps({"registration_token": token}).encode()
+
+    await shop.publish(body, message_id=message_id, headers=headers)
+
+    assert (await shop.event(message_id)).status == "resolved"
+    assert (await row(shared_stage, token))["attempts"] == 2
+
+
+async def test_properties_of_any_type_do_no_harm(shop: Front) -> None:
+    """Strange properties, unknown members and any content type leave the token to be resolved."""
+    token = fresh("ok")
+    body = json.dumps(
+        {"registration_token": token, "progress": "perhaps", "version": None, "more": {"a": []}}
+    ).encode()
+    ids = [f"é\0\n{uuid.uuid4()}", f"{'x' * 200}{uuid.uuid4()}"]
+
+    for message_id in ids:
+        await shop.publish(
+            body, message_id=message_id, content_type="text/plain", type="x", priority=9,
+            headers={"a": {"b": [1, None, 2.5]}}, correlation_id="\0é",
+        )  # fmt: skip
+    told = [await shop.event(message_id) for message_id in ids]
+
+    assert [one.status for one in told] == ["resolved", "resolved"]
+    assert {one.correlation_id for one in told} == {"\0é"}
+
+
+async def test_both_lanes_are_counted(shop: Front, shared_worker: Worker) -> None:
+    """A settled submission counts once under its lane, status and whether it was repeated."""
+    async def counted(lane: str) -> tuple[float, float]:
+        outcome = {"lane": lane, "status": "resolved", "repeated": "false"}
+        return (
+            await shared_worker.metric("resolution_submissions_total", lane=lane),
+            await shared_worker.metric("resolution_outcomes_total", **outcome),
+        )
+
+    before = {lane: await counted(lane) for lane in ("live", "backlog")}
+    for lane in before:
+        await asyncio.gather(*(shop.settled(fresh("ok"), lane=lane) for _ in range(3)))
+
+    for lane, (submissions, outcomes) in before.items():
+
+        async def both(lane: str = lane, to: tuple[float, float] = (submissions, outcomes)) -> bool:
+            return await counted(lane) == (to[0] + 3, to[1] + 3)
+
+        await eventually(both, f"three more in the lane {lane}", 5)

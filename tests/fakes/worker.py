@@ -1,0 +1,107 @@
+"""A pipeline at work between stand-ins, and an account of what became of each message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.outside import (
+    FakeCourier,
+    FakeDelivery,
+    FakeMarketplace,
+    FakeSealer,
+    FakeSecrets,
+    FakeTelemetry,
+)
+from tests.fakes.records import POLICY, body
+from worker.core.messages import Incoming, write_instant
+from worker.core.records import Lane
+from worker.runtime.pipeline import Pipeline, Ports
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.core.verdict import Policy
+
+
+class FakeWorker:
+    """A pipeline and its stand-ins."""
+
+    def __init__(self, policy: Policy, concurrency: int, ceiling: float | None) -> None:
+        self.ledger = FakeLedger()
+        self.aws = FakeMarketplace()
+        self.courier = FakeCourier()
+        self.secrets = FakeSecrets()
+        self.telemetry = FakeTelemetry()
+        ports = Ports(
+            self.ledger, self.aws, self.courier, FakeSealer(), self.secrets, self.telemetry
+        )
+        self.pipeline = Pipeline(ports, policy, concurrency=concurrency, ceiling=ceiling)
+        self.deliveries: list[FakeDelivery] = []
+
+    def deliver(
+        self,
+        token: str,
+        *,
+        lane: Lane | None = Lane.LIVE,
+        content: bytes | None = None,
+        **properties: Any,
+    ) -> FakeDelivery:
+        """Hand out a submission of a token, each under an id of its own."""
+        given = {"message_id": f"m{len(self.deliveries)}", **properties}
+        received_at = write_instant(datetime.now(UTC))
+        content = body(token, received_at=received_at) if content is None else content
+        now = asyncio.get_running_loop().time()
+        delivery = FakeDelivery(Incoming(content, **given), lane, now)
+        self.deliveries.append(delivery)
+        self.pipeline.deliver(delivery)
+        return delivery
+
+    async def all_acked(self, seconds: float = 1_000.0) -> None:
+        """Wait until every delivery that lives is acked."""
+        async with asyncio.timeout(seconds):
+            for delivery in self.deliveries:
+                if delivery.alive:
+                    await delivery.acked.wait()
+
+    def events(self, delivery: FakeDelivery) -> list[dict[str, Any]]:
+        """The final answers that were given to one delivery's submission."""
+        return [
+            json.loads(said.body)
+            for said in self.courier.to("resolution.events")
+            if said.message_id == delivery.incoming.message_id
+        ]
+
+    def event(self, delivery: FakeDelivery) -> dict[str, Any]:
+        """The only answer to one delivery's submission."""
+        (event,) = self.events(delivery)
+        return event
+
+    def moved(self, delivery: FakeDelivery) -> list[tuple[str, str]]:
+        """Where one delivery's message was moved, by exchange and key."""
+        return [
+            (sent.exchange, sent.routing_key)
+            for sent in self.courier.sent
+            if sent.message_id == delivery.incoming.message_id and sent.mandatory
+        ]
+
+
+@asynccontextmanager
+async def working(
+    policy: Policy = POLICY, *, concurrency: int = 8, ceiling: float | None = None
+) -> AsyncIterator[FakeWorker]:
+    """A worker whose pipeline runs; if the test does not drain it, it is ended at once."""
+    worker = FakeWorker(policy, concurrency, ceiling)
+    running = asyncio.create_task(worker.pipeline.run())
+    await asyncio.sleep(0)
+    try:
+        yield worker
+        if running.done():
+            running.result()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])

@@ -1,0 +1,791 @@
+"""Messages read: what is sound, what is malformed and why, what is passed over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.records import NOW, ago, body, incoming, read, submission
+from worker.core.messages import (
+    ATTEMPTS_HEADER,
+    KNOWN_SINCE_HEADER,
+    MAX_BODY_BYTES,
+    MAX_METADATA_BYTES,
+    RECEIVED_HEADER,
+    REPLAY_HEADER,
+    RETURNS_HEADER,
+    Incoming,
+    Oddities,
+    envelope,
+    headers,
+    parse,
+    read_instant,
+    write_instant,
+)
+from worker.core.outgoing import malformed_answers
+from worker.core.records import Malformed, Submission
+from worker.core.replies import malformed_body, outcome_body
+from worker.core.verdict import lifetime_exceeded
+
+TOKEN = "ok-canary+token/of=a-buyer"
+RETRIED = {ATTEMPTS_HEADER: 3, RETURNS_HEADER: 1}
+
+
+def refused(message: Incoming) -> Malformed:
+    """What is said of a message that can't be read."""
+    parsed, _ = parse(message, NOW)
+    assert isinstance(parsed, Malformed), parsed
+    return parsed
+
+
+def oddities(message: Incoming) -> Oddities:
+    """What was passed over."""
+    return parse(message, NOW)[1]
+
+
+def everything_said(record: Submission | Malformed) -> str:
+    """All that may be logged, stored or sent of a message, the sealed body excepted."""
+    said = [repr(record), str(record), repr(record.metadata), str(record.reply_to)]
+    if isinstance(record, Malformed):
+        said += [repr(answer) for answer in malformed_answers(record, NOW)]
+        said.append(malformed_body(record, NOW).decode())
+    else:
+        settled = lifetime_exceeded(record, NOW)
+        said += [repr(settled), outcome_body(settled, record, repeated=False).decode()]
+    return "\n".join(said)
+
+
+# --- sound messages ---
+
+
+def test_only_a_token_is_needed() -> None:
+    """A body with nothing but a token is a submission of the default seller, received now."""
+    read_ = read(incoming(b'{"registration_token":"ok-1"}'))
+    assert read_.token.value == "ok-1"
+    assert (read_.seller, read_.offer_type, read_.progress) == ("default", None, False)
+    assert (read_.correlation_id, read_.reply_to, read_.metadata) == (None, None, None)
+    assert read_.received_at == read_.known_since == NOW
+    assert (read_.attempts, read_.returns, read_.redelivered, read_.replay) == (0, 0, False, False)
+
+
+def test_every_member_is_read() -> None:
+    """All members and properties of a full message arrive as they were written."""
+    content = (
+        b'{"version": 1, "registration_token": "ok-1", "received_at": "2026-11-22T11:00:00Z",'
+        b' "offer_type": "free-trial", "seller": "default", "progress": true,'
+        b' "metadata": {"session":  "s"}, "unknown": [1, {"a": null}]}'
+    )
+    message = incoming(
+        content, message_id="m", correlation_id="c", reply_to="resolution.reply.x", redelivered=True
+    )
+    parsed, odd = parse(message, NOW)
+    assert parsed == submission(
+        "ok-1",
+        message_id="m",
+        correlation_id="c",
+        reply_to="resolution.reply.x",
+        offer_type="free-trial",
+        progress=True,
+        metadata=b'{"session":  "s"}',
+        received_at=datetime(2026, 11, 22, 11, tzinfo=UTC),
+        redelivered=True,
+    )
+    assert odd == Oddities()
+
+
+@pytest.mark.parametrize("version", ["1", "1.0", "null"])
+def test_version_one_may_be_spelled_or_left_out(version: str) -> None:
+    """Version 1, as whole number or not, and null all mean this version."""
+    content = b'{"registration_token":"ok-1","version":%s}' % version.encode()
+    assert read(incoming(content)).token.value == "ok-1"
+
+
+@pytest.mark.parametrize("progress", ["false", "null", "0", "1", '"true"', "[]"])
+def test_progress_is_wanted_only_if_true(progress: str) -> None:
+    """Anything but true means that no progress is wanted."""
+    content = b'{"registration_token":"ok-1","progress":%s}' % progress.encode()
+    assert read(incoming(content)).progress is False
+
+
+def test_a_configured_seller_is_accepted() -> None:
+    """A seller other than the default is read where it is configured."""
+    message = incoming(body(seller="emea"))
+    parsed, _ = parse(message, NOW, frozenset({"default", "emea"}))
+    assert isinstance(parsed, Submission)
+    assert parsed.seller == "emea"
+    assert refused(message).code == "SellerUnknown"
+
+
+# --- malformed messages ---
+
+LONG_METADATA = {"a": "x" * (MAX_METADATA_BYTES - 7)}  # one byte too many
+
+MALFORMED: list[tuple[str, bytes]] = [
+    ("BodyEmpty", b""),
+    ("BodyTooLarge", body(metadata={}, filling="x" * MAX_BODY_BYTES)),
+    ("BodyTooLarge", b"x" * 20_000_000),
+    ("BodyNotUtf8", b'{"registration_token":"\xff"}'),
+    ("BodyNotUtf8", json.dumps({"registration_token": "ok-1"}).encode("utf-16")),
+    ("BodyNotJson", b"ok-a-bare-token"),
+    ("BodyNotJson", b"{"),
+    ("BodyNotJson", b'{"registration_token":"ok-1"} x'),
+    ("BodyNotJson", b'{"registration_token":"ok-1",}'),
+    ("BodyNotJson", b'\xef\xbb\xbf{"registration_token":"ok-1"}'),
+    ("BodyNotJson", b'{"registration_token":"\\ud800"}'),
+    ("BodyNotJson", b'{"registration_token":"ok-1","metadata":{"a":"\\udc00"}}'),
+    ("BodyNotJson", b'{"registration_token":"ok-1","version":NaN}'),
+    ("BodyNotJson", b'{"registration_token":"ok-1","u":' + b"[" * 10_000 + b"]" * 10_000 + b"}"),
+    ("BodyNotObject", b"[]"),
+    ("BodyNotObject", b"null"),
+    ("BodyNotObject", b'"ok-1"'),
+    ("BodyNotObject", b"1"),
+    ("BodyNotObject", b"[" * 60_000),
+    ("VersionUnsupported", body(version=2)),
+    ("VersionUnsupported", body(version=0)),
+    ("VersionUnsupported", body(version="1")),
+    ("VersionUnsupported", body(version=True)),
+    ("VersionUnsupported", body(version=[])),
+    ("TokenMissing", b"{}"),
+    ("TokenMissing", b'{"token":"ok-1"}'),
+    ("TokenNotText", b'{"registration_token":null}'),
+    ("TokenNotText", b'{"registration_token":7}'),
+    ("TokenNotText", b'{"registration_token":["ok-1"]}'),
+    ("TokenEmpty", body("")),
+    ("TokenTooLong", body("x" * 8_193)),
+    ("TokenHasWhiteSpace", body("a b")),
+    ("TokenHasWhiteSpace", body("a\n")),
+    ("TokenHasWhiteSpace", body("\u00a0a")),
+    ("TokenHasWhiteSpace", body("a\u2028b")),
+    ("TokenHasControlCharacter", body("a\x00b")),
+    ("TokenHasControlCharacter", body("a\x7f")),
+    ("TokenHasControlCharacter", body("\x1ba")),
+    ("TokenPercentEncoded", body("a%2Bb")),
+    ("TokenPercentEncoded", body("a%2f")),
+    ("MetadataNotObject", body(metadata=[])),
+    ("MetadataNotObject", body(metadata="x")),
+    ("MetadataNotObject", body(metadata=0)),
+    ("MetadataTooLarge", body(metadata=LONG_METADATA)),
+    ("MetadataContainsToken", body(TOKEN, metadata={"a": [{"b": f"<{TOKEN}>"}]})),
+    ("MetadataContainsToken", body(TOKEN, metadata={TOKEN: 1})),
+    ("MetadataContainsToken", body("12345", metadata={"a": 123456})),
+    ("OfferTypeUnfit", body(offer_type=1)),
+    ("OfferTypeUnfit", body(offer_type="x" * 256)),
+    ("OfferTypeUnfit", body(offer_type="a\x00")),
+    ("OfferTypeContainsToken", body(TOKEN, offer_type=f"trial {TOKEN}")),
+    ("SellerUnknown", body(seller="other")),
+    ("SellerUnknown", body(seller=1)),
+    ("SellerUnknown", body(seller="")),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "content"), MALFORMED, ids=[f"{c}-{len(b)}" for c, b in MALFORMED]
+)
+def test_each_fault_has_its_code_and_words(code: str, content: bytes) -> None:
+    """What is wrong with a body is named by a code of its own and in words that quote nothing."""
+    malformed = refused(incoming(content, message_id="m-7", correlation_id="c-7"))
+    assert malformed.code == code
+    assert malformed.reason
+    assert len(malformed.reason) < 200
+    assert (malformed.message_id, malformed.correlation_id) == ("m-7", "c-7")
+    assert malformed.body_sha256 == hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        body("x" * 8_192),
+        body("x"),
+        body("\u00e9" * 8_192),  # characters are counted, not bytes
+        body("50%zz-100%-%2"),  # no escapes
+        body(metadata={"a": "x" * (MAX_METADATA_BYTES - 9)}),
+        body(metadata=None),
+        body(offer_type="x" * 255),
+        body(offer_type=None, seller=None, version=None, progress=None, received_at=None),
+        body(filling="x" * (MAX_BODY_BYTES - len(body(filling="")))),
+    ],
+    ids=len,
+)
+def test_the_limits_themselves_are_allowed(content: bytes) -> None:
+    """A message exactly at a limit is sound, and nothing in it counts as odd."""
+    parsed, odd = parse(incoming(content), NOW)
+    assert isinstance(parsed, Submission)
+    assert odd == Oddities()
+
+
+@pytest.mark.parametrize("size", [MAX_METADATA_BYTES, MAX_METADATA_BYTES + 1])
+def test_metadata_is_measured_as_it_was_written(size: int) -> None:
+    """Blanks within metadata count: 4,096 bytes as written are allowed, one more is not."""
+    written = b'{"a":1' + b" " * (size - 7) + b"}"
+    assert len(written) == size
+    message = incoming(b'{"registration_token":"ok-1","metadata":%s}' % written)
+    if size > MAX_METADATA_BYTES:
+        assert refused(message).code == "MetadataTooLarge"
+    else:
+        assert read(message).metadata == written
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+@pytest.mark.parametrize("name", [b"registration_token", b"metadata", b"received_at", b"unknown"])
+def test_nesting_of_any_depth_is_survived(opening: bytes, name: bytes) -> None:
+    """No depth of nesting that fits into a body, closed or not, brings the reader down."""
+    closing = {b"[": b"]", b'{"a":': b"}", b'[{"a":': b"}]"}[opening]
+    deepest = 70 * 1024 // (len(opening) + len(closing))
+    for depth in {1, 2, 10, 100, 500, 900, 1_000, 1_100, 2_000, 5_000, 8_000, 10_000, deepest}:
+        nested = opening * depth + b"1" + closing * depth
+        first = b"" if name == b"registration_token" else b'"registration_token":"ok-1",'
+        for value in (nested, opening * depth):
+            parsed, _ = parse(incoming(b'{%s"%s":%s}' % (first, name, value)), NOW)
+            assert isinstance(parsed, (Submission, Malformed))
+            assert len(repr(parsed)) < 2_000
+
+
+@pytest.mark.parametrize("name", ["version", "progress", "received_at", "metadata", "unknown"])
+def test_numbers_of_any_length_are_survived(name: str) -> None:
+    """A number of 60,000 digits, where it is read or not, is no more than a malformed message."""
+    for number in ("9" * 60_000, "-" + "9" * 5_000, "1e999999", "0." + "1" * 60_000):
+        parsed, _ = parse(
+            incoming(f'{{"registration_token":"ok-1","{name}":{number}}}'.encode()), NOW
+        )
+        assert isinstance(parsed, (Submission, Malformed))
+
+
+def test_of_a_repeated_member_the_last_counts() -> None:
+    """A repeated member is read as most readers do: the last one."""
+    content = b'{"registration_token":"ok-1","registration_token":"ok-2","version":7,"version":1}'
+    assert read(incoming(content)).token.value == "ok-2"
+
+
+# --- ids ---
+
+
+def test_a_missing_message_id_is_derived_and_stays() -> None:
+    """The derived id is the same each time, and another for another body or timestamp."""
+    one = incoming(body("ok-1"), timestamp=ago(seconds=9))
+    assert read(one).message_id == read(one).message_id
+    assert read(one).message_id.startswith("derived-")
+    ids = {
+        read(each).message_id
+        for each in (
+            one,
+            incoming(body("ok-2"), timestamp=one.timestamp),
+            incoming(one.body, timestamp=ago(seconds=8)),
+            incoming(one.body),
+        )
+    }
+    assert len(ids) == 4
+
+
+def test_an_empty_message_id_counts_as_missing() -> None:
+    """Publishers that send an empty id get a derived one."""
+    assert read(incoming(message_id="")).message_id == read(incoming()).message_id
+
+
+def test_a_derived_id_tells_nothing_of_the_token() -> None:
+    """The derived id is no fingerprint of the token by which others could find it."""
+    read_ = read(incoming(body(TOKEN)))
+    assert read_.token.sha256.hex()[:32] not in read_.message_id
+
+
+# --- reply_to ---
+
+
+@pytest.mark.parametrize(
+    ("reply_to", "accepted"),
+    [
+        ("resolution.reply.web-1", True),
+        ("resolution.reply.", True),
+        ("resolution.reply." + "x" * 238, True),
+        ("resolution.reply." + "x" * 239, False),
+        ("resolution.reply." + "\u00e9" * 119, True),
+        ("resolution.reply." + "\u00e9" * 120, False),  # bytes are counted, not characters
+        ("resolution.reply", False),
+        ("resolution.tokens", False),
+        ("resolution.retry.5s", False),
+        ("Resolution.reply.x", False),
+        (" resolution.reply.x", False),
+        ("amq.rabbitmq.reply-to", False),
+        ("amq.rabbitmq.reply-to.g1h2.x", False),
+        ("resolution.reply.\ud800", False),
+        ("resolution.reply.\x00", False),
+        (f"resolution.reply.{TOKEN}", False),
+    ],
+)
+@pytest.mark.parametrize("content", [body(TOKEN), body(TOKEN, version=2)], ids=["sound", "not"])
+def test_only_our_own_reply_keys_are_answered(
+    content: bytes, reply_to: str, *, accepted: bool
+) -> None:
+    """A reply_to outside `resolution.reply.` or unfit for a routing key is ignored and counted."""
+    parsed, odd = parse(incoming(content, reply_to=reply_to), NOW)
+    assert parsed.reply_to == (reply_to if accepted else None)
+    assert odd.reply_to_ignored is not accepted
+
+
+@pytest.mark.parametrize("reply_to", [None, ""])
+def test_no_reply_asked_for_is_nothing_odd(reply_to: str | None) -> None:
+    """A message without reply_to gets no reply, and is not counted as odd."""
+    parsed, odd = parse(incoming(reply_to=reply_to), NOW)
+    assert parsed.reply_to is None
+    assert odd == Oddities()
+
+
+# --- received_at ---
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds_ago"),
+    [
+        ("2026-11-22T11:59:59.25Z", 1),
+        ("2026-11-22T12:59:59.250+01:00", 1),
+        ("2026-11-22t11:59:59.250z", 1),
+        ("2026-11-22 11:59:59.250Z", 1),
+        ("2026-11-22T11:59:59.250000999Z", 1),
+        ("2026-11-22T08:00:00.250Z", 4 * 3600),
+        ("2026-11-22T12:00:00.250Z", 0),
+    ],
+)
+def test_a_received_at_that_can_be_read_counts(written: str, seconds_ago: int) -> None:
+    """An RFC 3339 instant that is not in the future is when the buyer came."""
+    parsed, odd = parse(incoming(body(received_at=written)), NOW)
+    assert parsed.received_at == ago(seconds=seconds_ago)
+    assert not odd.received_at_ignored
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "yesterday",
+        "2026-11-22",
+        "2026-11-22T11:00:00",  # without offset
+        "2026-11-22T12:00:00.251Z",  # the future
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+        "2026-02-30T00:00:00Z",
+        "2026-11-22T25:00:00Z",
+        1_795_348_800,
+        1e300,
+        True,
+        [],
+        {},
+    ],
+)
+def test_a_received_at_that_cannot_be_believed_counts_as_now(written: object) -> None:
+    """What can't be read or lies in the future counts as now and is counted, never malformed."""
+    parsed, odd = parse(incoming(body(received_at=written), timestamp=ago(seconds=9)), NOW)
+    assert isinstance(parsed, Submission)
+    assert parsed.received_at == NOW
+    assert odd.received_at_ignored
+
+
+@pytest.mark.parametrize("written", [b"1e999", b"9" * 60_000, b"[" * 90 + b"]" * 90])
+def test_a_received_at_beyond_reading_is_not_malformed(written: bytes) -> None:
+    """A received_at that even the JSON reader gives up on counts as now all the same."""
+    content = b'{"registration_token":"ok-1","received_at":%s}' % written
+    parsed, odd = parse(incoming(content), NOW)
+    assert isinstance(parsed, Submission)
+    assert odd.received_at_ignored
+
+
+@pytest.mark.parametrize("members", [{}, {"received_at": None}])
+def test_without_received_at_the_timestamp_counts(members: dict[str, Any]) -> None:
+    """Where the body does not say, or says null, the AMQP timestamp is when the buyer came."""
+    message = incoming(body(**members), timestamp=ago(minutes=3))
+    parsed, odd = parse(message, NOW)
+    assert parsed.received_at == ago(minutes=3)
+    assert odd == Oddities()
+
+
+def test_a_timestamp_in_the_future_counts_as_now() -> None:
+    """An AMQP timestamp in the future is passed over and counted."""
+    parsed, odd = parse(incoming(timestamp=NOW + timedelta(seconds=1)), NOW)
+    assert parsed.received_at == NOW
+    assert odd.received_at_ignored
+
+
+@pytest.mark.parametrize(
+    ("received", "stamp", "earliest"), [(60, 90, 90), (90, 60, 90), (60, -5, 60)]
+)
+def test_age_runs_from_the_earliest_known(received: int, stamp: int, earliest: int) -> None:
+    """The token is as old as the earlier of received_at and timestamp says, save the future."""
+    said = write_instant(ago(seconds=received))
+    read_ = read(incoming(body(received_at=said), timestamp=ago(seconds=stamp)))
+    assert read_.received_at == ago(seconds=received)
+    assert read_.known_since == ago(seconds=earliest)
+
+
+def test_a_malformed_message_too_was_received_when_it_says() -> None:
+    """A malformed message's received_at is its own, as long as it can be read."""
+    content = body("a b", received_at=write_instant(ago(minutes=2)))
+    assert refused(incoming(content)).received_at == ago(minutes=2)
+    assert refused(incoming(b"x", timestamp=ago(minutes=3))).received_at == ago(minutes=3)
+    assert refused(incoming(b"x")).received_at == NOW
+
+
+# --- headers of our own ---
+
+
+def test_headers_are_believed_only_when_internal() -> None:
+    """A publisher who writes our headers neither ages a token nor uses up its attempts."""
+    ours = headers(
+        submission(received_at=ago(minutes=9), known_since=ago(minutes=10), replay=True),
+        attempts=3,
+        returns=2,
+    )
+    told = read(incoming(headers=ours, internal=False))
+    assert (told.attempts, told.returns, told.replay) == (0, 0, False)
+    assert told.received_at == told.known_since == NOW
+    known = read(incoming(headers=ours, internal=True))
+    assert (known.attempts, known.returns, known.replay) == (3, 2, True)
+    assert (known.received_at, known.known_since) == (ago(minutes=9), ago(minutes=10))
+
+
+@pytest.mark.parametrize("value", [-1, 0, "3", 3.0, b"3", None, [], {}, 2**62])
+@pytest.mark.parametrize(
+    "name", [ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, KNOWN_SINCE_HEADER]
+)
+def test_headers_that_make_no_sense_are_none(name: str, value: object) -> None:
+    """A header of an odd type or size does not raise and never moves a time into the future."""
+    read_ = read(incoming(headers={name: value}, internal=True))
+    assert read_.received_at <= NOW
+    assert read_.known_since <= read_.received_at
+    if value != 2**62:
+        assert (read_.attempts, read_.returns) == (0, 0)
+
+
+INSTANTS = st.datetimes(
+    min_value=datetime(1970, 1, 2),  # noqa: DTZ001 - hypothesis adds the zone
+    max_value=NOW.replace(tzinfo=None),
+    timezones=st.just(UTC),
+)
+
+
+@given(
+    received_at=INSTANTS,
+    known_since=INSTANTS,
+    attempts=st.integers(0, 100),
+    returns=st.integers(0, 100),
+    replay=st.booleans(),
+)
+def test_headers_come_back_as_they_went(
+    received_at: datetime, known_since: datetime, attempts: int, returns: int, *, replay: bool
+) -> None:
+    """What goes into a retry queue comes out with its attempts, returns and times in ms."""
+    known_since = min(received_at, known_since)
+    gone = submission(received_at=received_at, known_since=known_since, replay=replay)
+    carried = headers(gone, attempts=attempts, returns=returns)
+    back = read(incoming(headers=carried, internal=True))
+    assert (back.attempts, back.returns, back.replay) == (attempts, returns, replay)
+    millisecond = timedelta(milliseconds=1)
+    assert timedelta(0) <= received_at - back.received_at < millisecond
+    assert timedelta(0) <= known_since - back.known_since < millisecond
+
+
+def test_headers_carry_no_replay_unless_asked() -> None:
+    """Only a replay is marked as one."""
+    assert REPLAY_HEADER not in headers(submission(), attempts=0, returns=0)
+
+
+# --- the token is a secret ---
+
+
+def escaped(text: str) -> str:
+    """A text as JSON may spell it, every character escaped."""
+    return "".join(f"\\u{ord(char):04x}" for char in text)
+
+
+def percent_encoded(text: str) -> str:
+    """A text with every byte percent-encoded."""
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+SPELLINGS = {
+    "plain": TOKEN,
+    "percent": TOKEN.replace("+", "%2B").replace("/", "%2f"),
+    "percent-all": percent_encoded(TOKEN),
+    "percent-twice": percent_encoded(percent_encoded(TOKEN)),
+    "json": TOKEN.replace("/", "\\/"),
+    "json-all": escaped(TOKEN),
+    "json-percent": escaped(percent_encoded(TOKEN)),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("name", ["message_id", "correlation_id"])
+def test_ids_that_contain_the_token_make_it_malformed(name: str, spelling: str) -> None:
+    """An id that gives the token away, however spelled, is refused and not echoed."""
+    malformed = refused(incoming(body(TOKEN), **{name: f"id-{spelling}-x"}))
+    code = {"message_id": "MessageIdContainsToken", "correlation_id": "CorrelationIdContainsToken"}
+    assert malformed.code == code[name]
+    assert spelling not in everything_said(malformed)
+    assert TOKEN not in everything_said(malformed)
+
+
+METADATA = {
+    "value": '{"a": "<%s>"}',
+    "name": '{"<%s>": 1}',
+    "nested": '{"a": [1, {"b": ["%s"]}]}',
+    "repeated name": '{"a": "%s", "a": "harmless"}',
+    "repeated deep": '{"a": {"b": {"c": "%s"}, "b": 1}}',
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("metadata", METADATA.values(), ids=METADATA)
+def test_metadata_that_contains_the_token_makes_it_malformed(metadata: str, spelling: str) -> None:
+    """Metadata that gives the token away, even where a repeated name hides it, is not echoed."""
+    written = metadata % spelling
+    content = f'{{"registration_token": "{TOKEN}", "metadata": {written}}}'.encode()
+    malformed = refused(incoming(content))
+    assert malformed.code == "MetadataContainsToken"
+    assert malformed.metadata is None
+    assert malformed.token_sha256 == hashlib.sha256(TOKEN.encode()).digest()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        body(f" {TOKEN}\n"),
+        body(TOKEN.replace("+", " ")),
+        body(percent_encoded(TOKEN)),
+        body(TOKEN.replace("+", "%2B")),
+        body(f"{TOKEN}\x00junk"),
+        body(f"{TOKEN} and more"),
+        json.dumps({"registration_token": [TOKEN]}).encode(),
+        json.dumps({"token": TOKEN}).encode(),
+        TOKEN.encode(),
+        percent_encoded(TOKEN).encode(),
+        escaped(TOKEN).encode(),
+        f'{{"registration_token":"{TOKEN}"'.encode(),
+        json.dumps({"registration_token": TOKEN}).encode("utf-16"),
+        body(TOKEN) + b"\xff",
+        json.dumps({"filling": "x" * 70_000, "registration_token": TOKEN}).encode(),
+        body(TOKEN, version=2),
+    ],
+    ids=lambda content: content[:24].decode(errors="replace"),
+)
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_malformed_message_never_tells_its_token(content: bytes, spelling: str) -> None:
+    """However a body holds a token that can't be used, no echo of the message tells it."""
+    message = incoming(
+        content,
+        message_id=f"id-{spelling}",
+        correlation_id=f"{spelling}!",
+        reply_to=f"resolution.reply.{spelling}",
+    )
+    malformed = refused(message)
+    said = everything_said(malformed)
+    assert TOKEN not in said
+    assert spelling not in said
+    assert TOKEN not in repr(message)
+    assert malformed.message_id.startswith("derived-")
+    assert (malformed.correlation_id, malformed.reply_to, malformed.metadata) == (None, None, None)
+
+
+def test_harmless_echoes_of_a_malformed_message_are_kept() -> None:
+    """A malformed message that can be read is answered with its own ids and metadata."""
+    content = b'{"registration_token":"a b","metadata":{"session": "s" }}'
+    message = incoming(
+        content, message_id="m-1", correlation_id="c-1", reply_to="resolution.reply.x"
+    )
+    malformed = refused(message)
+    assert (malformed.message_id, malformed.correlation_id) == ("m-1", "c-1")
+    assert malformed.reply_to == "resolution.reply.x"
+    assert malformed.metadata == b'{"session": "s" }'
+
+
+def test_metadata_of_an_unread_token_is_left_out() -> None:
+    """Where no token can be read, metadata may hold it, and is not echoed."""
+    assert refused(incoming(b'{"metadata":{"a":"x"}}')).metadata is None
+
+
+TOKENS = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Z"], max_codepoint=0x2FFF),
+    min_size=4,
+    max_size=40,
+).filter(lambda token: isinstance(parse(incoming(body(token)), NOW)[0], Submission))
+SPELLERS = st.sampled_from(
+    [
+        str,
+        escaped,
+        percent_encoded,
+        lambda token: json.dumps(token)[1:-1],
+        lambda token: percent_encoded(percent_encoded(token)),
+        lambda token: escaped(percent_encoded(token)),
+    ]
+)
+WHERE = ["message_id", "correlation_id", "reply_to", "metadata", "offer_type", "seller", "name"]
+
+
+@given(TOKENS, SPELLERS, st.sampled_from(WHERE), st.sampled_from(["", "a", "<<"]))
+@example("a-1\\/b", escaped, "message_id", "")
+@example("1e50", str, "metadata", "")
+def test_no_token_is_ever_told(token: str, spell: Any, where: str, around: str) -> None:
+    """Wherever a publisher puts a token besides its place, no record and no answer tells it."""
+    told = f"{around}{spell(token)}{around}"
+    properties = {where: told} if where in {"message_id", "correlation_id"} else {}
+    members: dict[str, Any] = {where: told} if where in {"offer_type", "seller"} else {}
+    if where == "reply_to":
+        properties[where] = f"resolution.reply.{told}"
+    elif where == "metadata":
+        members[where] = {"a": [told]}
+    elif where == "name":
+        members["metadata"] = {told: None}
+    message = incoming(body(token, **members), **properties)
+    parsed, _ = parse(message, NOW)
+    assert isinstance(parsed, Submission) is (where == "reply_to")
+    echoes = (parsed.message_id, parsed.correlation_id, parsed.reply_to, parsed.metadata)
+    for echo in echoes:
+        assert echo is None or told not in str(echo)
+    assert told not in (parsed.offer_type or "" if isinstance(parsed, Submission) else "")
+    assert told not in repr(message)
+
+
+# --- nothing raises ---
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(
+    ["version", "registration_token", "received_at", "offer_type", "seller", "progress", "metadata"]
+)
+ANY_TEXT = st.text(st.characters(), max_size=300) | st.text(st.characters(categories=["Cs", "Cc"]))
+PROPERTIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "message_id": st.none() | ANY_TEXT,
+        "correlation_id": st.none() | ANY_TEXT,
+        "reply_to": st.none() | ANY_TEXT | ANY_TEXT.map("resolution.reply.{}".format),
+        "timestamp": st.none() | st.datetimes(timezones=st.just(UTC)),
+        "headers": st.dictionaries(
+            st.text(max_size=8)
+            | st.sampled_from(
+                [ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, KNOWN_SINCE_HEADER]
+            ),
+            st.none() | st.integers() | st.floats() | st.text() | st.binary() | st.booleans(),
+        ),
+        "internal": st.booleans(),
+        "redelivered": st.booleans(),
+    },
+)
+BODIES = st.one_of(
+    st.binary(max_size=200),
+    JSON.map(lambda value: json.dumps(value).encode()),
+    st.dictionaries(NAMES, JSON).map(lambda value: json.dumps(value).encode()),
+    st.dictionaries(NAMES, JSON).map(
+        lambda value: json.dumps({"registration_token": "ok-1", **value}).encode()
+    ),
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A sound submission with a few bytes changed, taken out or doubled."""
+    content = bytearray(
+        body(version=1, received_at="2026-11-22T11:00:00Z", seller="default", metadata={"a": "b"})
+    )
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(content) - 1))
+        match draw(st.sampled_from(["change", "cut", "double"])):
+            case "change":
+                content[at] = draw(st.integers(0, 255))
+            case "cut":
+                del content[at : at + draw(st.integers(1, 5))]
+            case _:
+                content[at:at] = content[at : at + draw(st.integers(1, 20))]
+        if not content:
+            break
+    return bytes(content)
+
+
+@given(BODIES | mutated(), PROPERTIES)
+def test_whatever_comes_is_read_or_refused(content: bytes, properties: dict[str, Any]) -> None:
+    """No bytes and no properties raise; times never lie in the future; all is within bounds."""
+    parsed, _ = parse(Incoming(content, **properties), NOW)
+    assert parsed.received_at <= NOW
+    assert parsed.message_id
+    if isinstance(parsed, Submission):
+        assert parsed.known_since <= parsed.received_at
+        assert 1 <= len(parsed.token.value) <= 8_192
+        assert len(parsed.metadata or b"") <= MAX_METADATA_BYTES
+    else:
+        assert parsed.code.isalnum()
+        assert len(parsed.reason) < 200
+
+
+@settings(max_examples=40)
+@given(
+    metadata=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=9), JSON, max_size=5
+    ).filter(lambda value: "ok-token" not in json.dumps(value)),
+    separators=st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t:  ")]),
+    escape=st.booleans(),
+)
+def test_metadata_comes_back_byte_for_byte(
+    metadata: dict[str, Any], separators: tuple[str, str], *, escape: bool
+) -> None:
+    """Metadata is answered with exactly the bytes that were written, blanks and escapes too."""
+    written = json.dumps(metadata, separators=separators, ensure_ascii=escape)
+    if "NaN" in written or "Infinity" in written or len(written.encode()) > MAX_METADATA_BYTES:
+        return
+    content = f'{{"registration_token":"ok-token-of-a-buyer","metadata":{written}}}'.encode()
+    parsed, _ = parse(incoming(content), NOW)
+    if isinstance(parsed, Malformed):  # half a surrogate pair
+        assert parsed.code == "BodyNotJson"
+        return
+    answer = outcome_body(lifetime_exceeded(parsed, NOW), parsed, repeated=False)
+    assert b'"metadata":' + written.encode() + b',"received_at":' in answer
+    assert json.loads(answer)["metadata"] == metadata
+
+
+# --- instants ---
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_an_instant_is_read_back_to_the_millisecond(instant: datetime) -> None:
+    """What is written is RFC 3339 in UTC with milliseconds, and reads back as such."""
+    written = write_instant(instant)
+    assert len(written) == len("2026-11-22T12:00:00.250Z")
+    assert written.endswith("Z")
+    back = read_instant(written)
+    assert back is not None
+    assert timedelta(0) <= instant - back < timedelta(milliseconds=1)
+
+
+# --- the envelope that is sealed ---
+
+
+def test_the_envelope_has_a_line_of_properties_and_the_body() -> None:
+    """Whoever opens a sealed message finds its properties in a line of JSON, then its body."""
+    message = incoming(
+        b"\xff\n{body}",
+        message_id="m",
+        correlation_id="c",
+        reply_to="r",
+        timestamp=ago(seconds=1),
+        headers={"x": 1},
+    )
+    line, content = envelope(message).split(b"\n", 1)
+    assert content == message.body
+    assert json.loads(line) == {
+        "message_id": "m",
+        "correlation_id": "c",
+        "reply_to": "r",
+        "timestamp": "2026-11-22T11:59:59.250Z",
+        "body_bytes": len(message.body),
+    }
+
+
+def test_the_envelope_keeps_at_most_64_kib_of_the_body() -> None:
+    """Of a larger body the opening is kept, and its whole length is told."""
+    line, content = envelope(incoming(b"\n" * MAX_BODY_BYTES + b"x")).split(b"\n", 1)
+    assert content == b"\n" * MAX_BODY_BYTES
+    assert json.loads(line)["body_bytes"] == MAX_BODY_BYTES + 1

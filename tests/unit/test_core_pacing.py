@@ -1,0 +1,253 @@
+"""Chance, pace and turns: asserted as distributions and bounds, with clocks and draws given."""
+
+from __future__ import annotations
+
+import random
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.backoff import CALLS, RECONNECT, FullJitter, equal_jitter, probe_wait
+from worker.core.lanes import LaneChooser
+from worker.core.pacing import Gcra, prefetch
+from worker.core.records import Lane
+
+DRAWS = 20_000
+
+
+def draws(seed: int) -> list[float]:
+    """Uniform draws, the same each time."""
+    chance = random.Random(seed)
+    return [chance.random() for _ in range(DRAWS)]
+
+
+# --- backoff ---
+
+
+@pytest.mark.parametrize(
+    ("failures", "bound"), [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.8), (5, 1.0), (1_000_000, 1.0)]
+)
+def test_the_bound_doubles_up_to_the_cap(failures: int, bound: float) -> None:
+    """The bound of a wait doubles with each failure, up to its cap, however many there are."""
+    assert CALLS.bound(failures) == pytest.approx(bound)
+
+
+@pytest.mark.parametrize("failures", [1, 3, 40])
+@pytest.mark.parametrize("jitter", [CALLS, RECONNECT, FullJitter(2.0, 9.0)])
+def test_full_jitter_spreads_evenly_from_nothing_to_the_bound(
+    jitter: FullJitter, failures: int
+) -> None:
+    """Waits are uniform: half the bound on average, and reaching from nothing up to all of it."""
+    bound = jitter.bound(failures)
+    waits = [jitter.delay(failures, draw) for draw in draws(1)]
+    assert statistics.fmean(waits) == pytest.approx(bound / 2, rel=0.02)
+    assert statistics.pstdev(waits) == pytest.approx(bound / 12**0.5, rel=0.02)
+    assert 0 <= min(waits) < bound * 0.01
+    assert bound * 0.99 < max(waits) < bound
+
+
+def test_equal_jitter_keeps_at_least_half() -> None:
+    """Equal jitter reaches from half to the whole, three quarters on average."""
+    waits = [equal_jitter(8.0, draw) for draw in draws(2)]
+    assert statistics.fmean(waits) == pytest.approx(6.0, rel=0.01)
+    assert 4.0 <= min(waits) < 4.05
+    assert 7.95 < max(waits) < 8.0
+
+
+def test_probes_are_quick_at_first_and_never_rare() -> None:
+    """The first probes come within half a second, later ones every three seconds on average."""
+    assert max(probe_wait(0, draw) for draw in draws(3)) < 0.5
+    late = [probe_wait(50, draw) for draw in draws(4)]
+    assert statistics.fmean(late) == pytest.approx(3.0, rel=0.01)
+    assert min(late) >= 2.0
+    assert max(late) < 4.0
+    longest = [probe_wait(probes, 1.0) for probes in range(20)]
+    assert longest == sorted(longest)
+    assert longest[0] == 0.25
+
+
+# --- the pace of calls ---
+
+
+def run(pace: Gcra, ends: float, step: float = 0.001, start: float = 0.0) -> list[float]:
+    """When permits are had by somebody who asks all the time."""
+    taken: list[float] = []
+    for tick in range(int((ends - start) / step)):
+        now = start + tick * step
+        while len(taken) < 100_000 and pace.take(now):
+            taken.append(now)
+    return taken
+
+
+@pytest.mark.parametrize("rate", [0.5, 10.0, 25.0, 333.0])
+@pytest.mark.parametrize("burst", [1.0, 4.0])
+def test_the_long_run_reaches_its_rate(rate: float, burst: float) -> None:
+    """Somebody who always waits as told gets the full rate in the long run, and not more."""
+    pace, now, count = Gcra(rate, burst), 0.0, 0
+    while now < 1_000 / rate:
+        if pace.take(now):
+            count += 1
+        else:
+            now += pace.wait(now)
+    assert 1_000 <= count <= 1_000 + burst + 1
+
+
+@given(
+    st.floats(0.1, 500),
+    st.floats(1, 20),
+    st.lists(st.floats(0, 2), min_size=1, max_size=200),
+)
+def test_no_window_has_more_than_its_permits(rate: float, burst: float, gaps: list[float]) -> None:
+    """In any window of T seconds at most rate x T + burst permits are given."""
+    pace, now = Gcra(rate, burst), 100.0
+    taken: list[float] = []
+    for gap in gaps:
+        now += gap / rate
+        for _ in range(30):
+            if not pace.take(now):
+                break
+            taken.append(now)
+    for first, opened in enumerate(taken):
+        for last in range(first, len(taken)):
+            permits = last - first + 1
+            assert permits <= rate * (taken[last] - opened) + burst + 1e-6
+
+
+@given(st.floats(0.1, 500), st.floats(1, 20), st.lists(st.floats(0, 3), max_size=50))
+def test_a_wait_is_as_long_as_it_says(rate: float, burst: float, gaps: list[float]) -> None:
+    """Before the wait that is told no permit is had, after it one is, and a refusal costs none."""
+    pace, now = Gcra(rate, burst), 0.0
+    for gap in gaps:
+        now += gap / rate
+        wait = pace.wait(now)
+        assert 0 <= wait <= 1 / rate + 1e-9
+        if wait > 1e-6:
+            assert not pace.take(now)
+            assert not pace.take(now + wait * 0.99)
+            assert pace.wait(now) == wait
+            now += wait + 1e-9
+        assert pace.take(now)
+
+
+def test_no_rate_is_no_limit() -> None:
+    """Without a rate permits are always to be had."""
+    pace = Gcra(None)
+    assert all(pace.take(0.0) for _ in range(10_000))
+    assert pace.wait(0.0) == 0.0
+
+
+def test_a_rest_saves_up_no_more_than_the_burst() -> None:
+    """After a long rest the burst is had at once, and then the rate again."""
+    pace = Gcra(10.0, burst=3)
+    pace.take(0.0)
+    taken = run(pace, ends=1_000.5, start=1_000.0)
+    assert taken[:3] == [1_000.0] * 3
+    assert len(taken) == 3 + 4
+
+
+@pytest.mark.parametrize("other", [1.0, 5.0, 20.0, 100.0])
+def test_a_change_of_rate_keeps_the_debt_in_permits(other: float) -> None:
+    """Who owes a permit and a half at one rate owes as much at the next."""
+    pace = Gcra(10.0, burst=3)
+    while pace.take(0.0):
+        pass
+    owed = (pace.arrival - 0.1) * 10.0
+    pace.change(other, now=0.1)
+    assert pace.rate == other
+    assert (pace.arrival - 0.1) * other == pytest.approx(owed)
+    back = pace.arrival
+    pace.change(other, now=0.1)
+    assert pace.arrival == pytest.approx(back)
+
+
+def test_a_change_to_and_from_no_rate() -> None:
+    """A limit that is lifted lets all through; one that is set again holds from then on."""
+    pace = Gcra(1.0)
+    assert pace.take(0.0)
+    assert not pace.take(0.5)
+    pace.change(None, now=0.5)
+    assert pace.take(0.5)
+    assert pace.take(0.5)
+    pace.change(2.0, now=9.0)
+    assert pace.take(9.0)
+    assert not pace.take(9.4)
+    assert pace.take(9.5)
+
+
+def test_a_change_when_nothing_is_owed_gives_nothing_away() -> None:
+    """A change after a rest neither saves up permits nor takes any."""
+    pace = Gcra(1.0)
+    pace.take(0.0)
+    pace.change(100.0, now=50.0)
+    assert len(run(pace, ends=50.1, start=50.0)) == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "ceiling", "lent"),
+    [
+        (64, None, 328),
+        (1, None, 202),
+        (64, 1_000.0, 328),
+        (64, 5.0, 150),
+        (64, 0.01, 10),
+        (64, 1.01, 31),
+    ],
+)
+def test_no_more_is_lent_than_can_soon_be_called_for(
+    concurrency: int, ceiling: float | None, lent: int
+) -> None:
+    """The prefetch keeps all calls busy; under a ceiling it is half a minute's worth at most."""
+    assert prefetch(concurrency, ceiling) == lent
+
+
+@given(st.integers(1, 10_000), st.none() | st.floats(0.01, 1e6))
+def test_something_is_always_lent(concurrency: int, ceiling: float | None) -> None:
+    """The prefetch is at least 10 (a prefetch of 0 would mean without bound), and bounded."""
+    assert 10 <= prefetch(concurrency, ceiling) <= 2 * concurrency + 200
+
+
+# --- lanes ---
+
+
+def test_the_backlog_gets_exactly_a_fifth_while_both_wait() -> None:
+    """Of any five turns in a row the backlog has one, the live lane four, without drift."""
+    chooser = LaneChooser()
+    turns = [chooser.choose(live=True, backlog=True) for _ in range(100_000)]
+    assert turns.count(Lane.BACKLOG) == 20_000
+    assert all(turns[at : at + 5].count(Lane.BACKLOG) == 1 for at in range(1_000))
+    assert all(turns[at : at + 5].count(Lane.BACKLOG) == 1 for at in range(99_000, 99_995))
+
+
+def test_a_lane_alone_has_all_turns() -> None:
+    """Whichever lane is alone gets every turn, and nobody gets one if neither waits."""
+    chooser = LaneChooser()
+    assert {chooser.choose(live=True, backlog=False) for _ in range(50)} == {Lane.LIVE}
+    assert {chooser.choose(live=False, backlog=True) for _ in range(50)} == {Lane.BACKLOG}
+    assert chooser.choose(live=False, backlog=False) is None
+
+
+@pytest.mark.parametrize(("live", "backlog"), [(True, False), (False, False), (False, True)])
+def test_an_idle_lane_saves_nothing_up(*, live: bool, backlog: bool) -> None:
+    """After any time alone or idle the backlog still waits for its fifth turn."""
+    chooser = LaneChooser()
+    for _ in range(1_000):
+        chooser.choose(live=live, backlog=backlog)
+    turns = [chooser.choose(live=True, backlog=True) for _ in range(10)]
+    assert turns.count(Lane.BACKLOG) == 2
+    assert turns[:4] == [Lane.LIVE] * 4
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=300))
+def test_nobody_waits_while_a_turn_is_free(waiting: list[tuple[bool, bool]]) -> None:
+    """A turn goes to a lane that waits, and the backlog waits for at most four of the live lane."""
+    chooser, passed = LaneChooser(), 0
+    for live, backlog in waiting:
+        lane = chooser.choose(live=live, backlog=backlog)
+        assert (lane is None) is not (live or backlog)
+        assert lane is not Lane.LIVE or live
+        assert lane is not Lane.BACKLOG or backlog
+        passed = passed + 1 if backlog and lane is Lane.LIVE else 0
+        assert passed <= 4
+        assert 0 <= chooser.credit < 1

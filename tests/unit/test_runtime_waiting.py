@@ -1,0 +1,325 @@
+"""Waiting, counting and joining: the small parts of the runtime."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.clock import leaping, settle
+from tests.fakes.outside import FakeDelivery
+from tests.fakes.records import ago, incoming, submission
+from worker.core.batching import Linger
+from worker.core.records import Lane
+from worker.core.verdict import Tries
+from worker.runtime.flight import Flight, Flights, Party, Stage
+from worker.runtime.gate import Gate
+from worker.runtime.mailbox import Mailbox
+from worker.runtime.pacer import Pacer
+from worker.runtime.waiting import Pending, WaitingRoom
+
+
+def party(
+    token: str = "t",  # noqa: S107 - a name
+    lane: Lane = Lane.LIVE,
+    **members: object,
+) -> Party:
+    """A submission with its delivery."""
+    asked = replace(submission(token), **members)  # type: ignore[arg-type]
+    return Party(asked, FakeDelivery(incoming(), lane), lane)
+
+
+def flight(token: str, lane: Lane = Lane.LIVE) -> Flight:
+    """A flight with one party."""
+    aboard = Flights().board(party(token, lane))
+    assert aboard is not None
+    return aboard
+
+
+def drawn(room: WaitingRoom) -> list[str]:
+    """Everybody in the order of their turns."""
+    turns = []
+    while (next_ := room.next()) is not None:
+        turns.append(next_.leader.submission.token.value)
+    return turns
+
+
+# --- the waiting room ---
+
+
+@leaping
+async def test_flights_leave_in_the_order_they_came() -> None:
+    """Within a lane the first to come is the first to be called for."""
+    room = WaitingRoom()
+    for name in "abc":
+        room.join(flight(name))
+    assert drawn(room) == ["a", "b", "c"]
+
+
+@leaping
+async def test_a_call_that_is_made_again_goes_first() -> None:
+    """A flight that joins as first is called for before all others of its lane."""
+    room = WaitingRoom()
+    room.join(flight("a"))
+    room.join(flight("b"), first=True)
+    assert drawn(room) == ["b", "a"]
+
+
+@leaping
+async def test_flights_that_left_are_passed_over() -> None:
+    """Whoever was given back in the meantime has no turn, wherever in line, and uses up none."""
+    room = WaitingRoom()
+    flights = {name: flight(name) for name in "abcde"}
+    for each in flights.values():
+        room.join(each)
+    for name in "ace":
+        flights[name].parties.clear()
+    assert drawn(room) == ["b", "d"]
+    assert room.next() is None
+
+
+@leaping
+async def test_the_backlog_has_every_fifth_turn() -> None:
+    """While both lanes wait the backlog has a fifth of the turns; a lane alone has all."""
+    room = WaitingRoom()
+    for number in range(8):
+        room.join(flight(f"l{number}"))
+    for number in range(4):
+        room.join(flight(f"b{number}", Lane.BACKLOG))
+    assert drawn(room) == [
+        "l0", "l1", "l2", "l3", "b0", "l4", "l5", "l6", "l7", "b1", "b2", "b3",
+    ]  # fmt: skip
+
+
+@leaping
+async def test_the_room_wakes_who_waits_for_somebody() -> None:
+    """Waiting ends when somebody joins, not before, and not for those who left."""
+    room = WaitingRoom()
+    gone = flight("gone")
+    room.join(gone)
+    gone.parties.clear()
+    waiting = asyncio.create_task(room.wait())
+    await settle()
+    assert not waiting.done()
+    room.join(flight("a", Lane.BACKLOG))
+    await settle()
+    assert waiting.done()
+
+
+@leaping
+async def test_a_flight_joins_later_unless_it_left() -> None:
+    """A flight that waits for its next try stands in line after that time, if it is still there."""
+    room = WaitingRoom()
+    stays, leaves = flight("stays"), flight("leaves")
+    room.join_later(stays, 2.0)
+    room.join_later(leaves, 1.0)
+    assert stays.stage is leaves.stage is Stage.WAITING
+    leaves.parties.clear()
+    await asyncio.sleep(1.9)
+    assert room.next() is None
+    room.join(flight("other"))
+    await asyncio.sleep(0.2)
+    assert drawn(room) == ["stays", "other"]
+
+
+# --- counts, gates, paces ---
+
+
+@leaping
+async def test_pending_is_waited_for() -> None:
+    """Waiting for nothing pending ends at once if so, else when the last is done."""
+    heard: list[int] = []
+    pending = Pending(heard.append)
+    await pending.none()
+    pending.add(2)
+    waiting = asyncio.create_task(pending.none())
+    await settle()
+    pending.add(-1)
+    await settle()
+    assert not waiting.done()
+    pending.add(-1)
+    await settle()
+    assert waiting.done()
+    assert heard == [2, 1, 0]
+
+
+@leaping
+async def test_a_gate_opens_when_the_last_reason_is_gone() -> None:
+    """Each reason holds by itself; a reason that nobody gave may be taken away."""
+    gate = Gate()
+    await gate.passed()
+    gate.shut("aws", "denied")
+    gate.shut("ledger", "down")
+    gate.shut("ledger", "still down")
+    gate.open("nobody")
+    waiting = asyncio.create_task(gate.passed())
+    gate.open("aws")
+    await settle()
+    assert not waiting.done()
+    assert gate.reasons == {"ledger": "still down"}
+    gate.open("ledger")
+    await settle()
+    assert waiting.done()
+    assert gate.reasons == {}
+
+
+@leaping
+async def test_permits_come_at_the_ceiling() -> None:
+    """Whoever asks all the time gets exactly the ceiling's calls a second."""
+    pacer, loop = Pacer(10.0), asyncio.get_running_loop()
+    taken = []
+    for _ in range(101):
+        await pacer.permit()
+        taken.append(loop.time())
+    assert taken[0] == 0.0
+    assert taken[-1] == pytest.approx(10.0, abs=0.01)
+
+
+@leaping
+async def test_a_new_ceiling_is_felt_within_a_nap() -> None:
+    """Whoever waits for a permit at a low rate hardly waits once the rate is raised or lifted."""
+    for other in (100.0, None):
+        pacer, loop = Pacer(0.01), asyncio.get_running_loop()
+        await pacer.permit()
+        began = loop.time()
+        waiting = asyncio.create_task(pacer.permit())
+        await asyncio.sleep(1)
+        pacer.change(other)
+        assert pacer.ceiling == other
+        await waiting
+        assert loop.time() - began < 1.3
+
+
+# --- mailboxes ---
+
+LINGER = Linger(rows=5, seconds=0.1, worthwhile_rows=1)
+
+
+@leaping
+async def test_a_lone_item_is_handed_over_at_once() -> None:
+    """An idle mailbox hands a single item over without letting time pass."""
+    box: Mailbox[int] = Mailbox(LINGER)
+    taking = asyncio.create_task(box.batch())
+    await settle()
+    box.put(1)
+    assert await taking == [1]
+    assert asyncio.get_running_loop().time() == 0.0
+
+
+@leaping
+async def test_a_busy_mailbox_lingers_but_no_longer_than_it_may() -> None:
+    """Where more is coming a batch waits for company, counted from its oldest item."""
+    box: Mailbox[int] = Mailbox(LINGER)
+    loop = asyncio.get_running_loop()
+    for number in range(8):
+        box.put(number)
+    assert await box.batch() == [0, 1, 2, 3, 4]
+    assert loop.time() == 0.0
+    loop.call_later(0.05, box.put, 8)
+    assert await box.batch() == [5, 6, 7, 8]
+    assert loop.time() == pytest.approx(0.1)
+
+
+@leaping
+async def test_a_batch_that_fills_goes_early() -> None:
+    """As soon as a lingering batch is full it goes, and no batch is larger than full."""
+    box: Mailbox[int] = Mailbox(LINGER)
+    loop = asyncio.get_running_loop()
+    for number in range(4):
+        box.put(number)
+    loop.call_later(0.02, box.put, 4)
+    loop.call_later(0.02, box.put, 5)
+    assert await box.batch() == [0, 1, 2, 3, 4]
+    assert loop.time() == pytest.approx(0.02)
+    assert box.take() == [5]
+    assert box.take() == []
+
+
+# --- flights ---
+
+
+def test_a_copy_joins_and_shares_what_was_spent() -> None:
+    """A second submission of a token joins its flight, and the higher count of attempts stands."""
+    flights = Flights()
+    first = flights.board(party(attempts=1))
+    assert first is not None
+    assert flights.board(party(attempts=4)) is None
+    assert flights.board(party("other")) is not None
+    assert len(flights) == 2
+    assert (len(first.parties), first.attempts) == (2, 4)
+
+
+def test_the_same_token_of_another_seller_is_another() -> None:
+    """Tokens are told apart by seller too."""
+    flights = Flights()
+    assert flights.board(party()) is not None
+    assert flights.board(party(seller="emea")) is not None
+
+
+def test_a_flight_that_landed_takes_nobody_aboard() -> None:
+    """A copy that comes after landing is a flight of its own, which an old landing leaves alone."""
+    flights = Flights()
+    first = flights.board(party())
+    assert first is not None
+    assert len(flights.land(first)) == 1
+    second = flights.board(party())
+    assert second is not None
+    assert flights.land(first) == []
+    assert list(flights) == [second]
+
+
+def test_a_replay_leads_else_the_first() -> None:
+    """The submission that decides is a replay's if one is aboard, or else the first's."""
+    flights = Flights()
+    aboard = flights.board(party(message_id="first"))
+    assert aboard is not None
+    flights.board(party(message_id="second"))
+    assert aboard.leader.submission.message_id == "first"
+    flights.board(party(message_id="replay", replay=True))
+    assert aboard.leader.submission.message_id == "replay"
+
+
+def test_age_only_grows() -> None:
+    """What the ledger knows makes each submission older, never younger."""
+    aboard = flight("t")
+    aboard.parties.append(party(known_since=ago(hours=2)))
+    aboard.older(ago(hours=1))
+    assert [each.submission.known_since for each in aboard.parties] == [ago(hours=1), ago(hours=2)]
+
+
+def test_tries_run_from_the_first_call() -> None:
+    """Time is counted from the first call since delivery; before it there is none."""
+    aboard = flight("t")
+    assert aboard.tries(99.0) == Tries()
+    aboard.first_call, aboard.attempts, aboard.failures, aboard.strikes = 90.0, 3, 2, 1
+    assert aboard.tries(99.0) == Tries(3, 2, 9.0, 1)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_of_a_lost_channel_only_unfinished_flights_are_forgotten(stage: Stage) -> None:
+    """A flight whose deliveries all died is forgotten unless its answer is under way."""
+    flights = Flights()
+    aboard = flights.board(lost := party())
+    assert aboard is not None
+    aboard.stage = stage
+    assert isinstance(lost.delivery, FakeDelivery)
+    lost.delivery.alive = False
+    flights.drop_dead()
+    assert len(flights) == (1 if stage in {Stage.CALLING, Stage.WRITING} else 0)
+    assert flights.land(aboard) == []
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_living_copy_keeps_its_flight(stage: Stage) -> None:
+    """Where one delivery lives on its flight goes on, and only that delivery is answered."""
+    flights = Flights()
+    aboard = flights.board(lost := party())
+    flights.board(alive := party())
+    assert aboard is not None
+    aboard.stage = stage
+    assert isinstance(lost.delivery, FakeDelivery)
+    lost.delivery.alive = False
+    flights.drop_dead()
+    assert list(flights) == [aboard]
+    assert flights.land(aboard) == [alive]

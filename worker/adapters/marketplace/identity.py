@@ -1,0 +1,124 @@
+"""Who we would be to AWS, where that is found, and where we would call."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
+
+from worker.adapters.marketplace.credentials import Credentials, WrongAccount
+
+if TYPE_CHECKING:
+    from worker.adapters.marketplace.client import Endpoint
+    from worker.adapters.marketplace.signing import Identity
+
+# What these log, tracebacks included, is told in words; without a handler Python would print it.
+for _name in ("aiobotocore", "botocore"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+_SERVICE: Final = "meteringmarketplace"
+
+_ORIGINS: Final = {
+    "env": "the environment (AWS_ACCESS_KEY_ID)",
+    "shared-credentials-file": "the credentials file (~/.aws/credentials)",
+    "config-file": "the configuration file (~/.aws/config)",
+    "custom-process": "a credential process",
+    "sso": "a single sign-on session",
+    "login": "a login session",
+    "assume-role": "a profile that assumes a role",
+    "assume-role-with-web-identity": "a web identity, such as a Kubernetes service account",
+    "container-role": "the container's role",
+    "iam-role": "the instance's role",
+}
+
+
+class IdentityFault(Exception):  # noqa: N818 - a state of the world
+    """AWS credentials can't be had, or are not what they should be.
+
+    Attributes:
+        code: AWS's error code, or the name of botocore's error.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+async def origin() -> str | None:
+    """Where in the standard chain credentials are found, in words; None if nowhere.
+
+    Raises:
+        IdentityFault: The configuration of the chain is faulty.
+    """
+    try:
+        found = await AioSession().get_credentials()
+    except BotoCoreError as error:
+        raise _fault(error) from error
+    return None if found is None else _ORIGINS.get(found.method, str(found.method))
+
+
+async def identity(endpoint: Endpoint, *, expected_account: str | None = None) -> Identity:
+    """The identity that would sign; with an expected account, confirmed by STS.
+
+    Raises:
+        IdentityFault: There is none, or it is another account's.
+    """
+    credentials = Credentials(endpoint.region, endpoint.role_arn, expected_account)
+    try:
+        return await credentials.current()
+    except (BotoCoreError, ClientError, WrongAccount, aiohttp.ClientError, OSError) as error:
+        raise _fault(error) from error
+
+
+async def address(endpoint: Endpoint) -> str:
+    """The URL that is called.
+
+    Raises:
+        IdentityFault: The AWS configuration is faulty.
+    """
+    if endpoint.url is not None:
+        return endpoint.url
+    try:
+        async with AioSession().create_client(
+            _SERVICE,
+            region_name=endpoint.region,
+            aws_access_key_id="unused",
+            aws_secret_access_key="unused",  # noqa: S106 - no secret
+        ) as client:
+            return str(client.meta.endpoint_url)
+    except BotoCoreError as error:
+        raise _fault(error) from error
+
+
+def proxy(url: str) -> str | None:
+    """The proxy that the environment puts before an address."""
+    found = get_environ_proxies(url).get(url.partition(":")[0])
+    return None if found is None else str(found)
+
+
+def trust() -> ssl.SSLContext:
+    """The authorities that are trusted, AWS_CA_BUNDLE included.
+
+    Raises:
+        IdentityFault: They can't be read.
+    """
+    try:
+        bundle = AioSession().get_config_variable("ca_bundle") or get_cert_path(verify=True)
+        return ssl.create_default_context(cafile=bundle)
+    except (BotoCoreError, OSError) as error:
+        raise IdentityFault("CaBundle", "the bundle of authorities can't be read") from error
+
+
+def _fault(error: Exception) -> IdentityFault:
+    if isinstance(error, ClientError):
+        said = error.response["Error"]
+        return IdentityFault(
+            said["Code"], f"{error.operation_name} was refused: {said['Code']}: {said['Message']}"
+        )
+    return IdentityFault(type(error).__name__, str(error) or type(error).__name__)

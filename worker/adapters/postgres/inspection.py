@@ -1,0 +1,207 @@
+"""A look at the database: what it is, what the role may do, what lies in it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from worker.adapters.postgres import errors, statements
+from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.migrate import LATEST
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from datetime import datetime
+
+_QUERIES: Final = resources.files(__package__) / "queries"
+_CLOSE_SECONDS: Final = 1.0
+_LOOK_AT_SERVER: Final = (
+    "look into the server's log, and whether a firewall or a pooler stands between"
+)
+
+
+def _query(name: str) -> str:
+    return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+
+
+_INSPECTION: Final = _query("inspection")
+_SCHEMA_VERSION: Final = _query("schema_version")
+_MISSING_RIGHTS: Final = _query("missing_rights")
+_REDEEMABLE_LETTERS: Final = _query("redeemable_letters")
+_RECENT_OUTCOMES: Final = _query("recent_outcomes")
+
+
+class DatabaseFault(Exception):  # noqa: N818 - a state of the world
+    """The database could not be asked.
+
+    Attributes:
+        what: What is the matter, in our words and the server's.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a database says of itself and of the role that asks.
+
+    Attributes:
+        read_only: Whether it takes no writes.
+        standby: Whether that is because it follows another server.
+        has_schema: Whether the schema `resolution` is there.
+        may_read_version: Whether the role may read at which version it is.
+        absent: Tables that are not there.
+    """
+
+    server_version: str
+    server_version_number: int
+    database: str
+    role: str
+    read_only: bool
+    standby: bool
+    superuser: bool
+    has_schema: bool
+    may_read_version: bool
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRight:
+    """A right that a role needs and lacks.
+
+    Attributes:
+        name: A table, or `SCHEMA` and a schema.
+        wanted: Such as `INSERT`.
+        columns: The columns it is lacking on; empty for all of the table.
+    """
+
+    name: str
+    wanted: str
+    columns: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """As in a GRANT: `SELECT (state, seller) ON resolution.dead_letter`."""
+        columns = f" ({', '.join(self.columns)})" if self.columns else ""
+        return f"{self.wanted}{columns} ON {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemable:
+    """Open dead letters whose token may still be redeemed, and when the first no longer may."""
+
+    letters: int
+    first_expiry: datetime | None
+
+
+class Inspector:
+    """Asks over one connection; see `inspecting`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def inspect(self) -> Inspection:
+        """What the database says of itself.
+
+        Raises:
+            DatabaseFault: It could not be asked.
+        """
+        (row,) = await self._fetch(_INSPECTION)
+        return Inspection(**{**row, "absent": tuple(row["absent"])})
+
+    async def schema_version(self) -> int:
+        """The version the schema is at; `LATEST_VERSION` is what this program needs.
+
+        Raises:
+            DatabaseFault: It could not be read.
+        """
+        (row,) = await self._fetch(_SCHEMA_VERSION)
+        return int(row["version"])
+
+    async def missing_rights(self) -> list[MissingRight]:
+        """What the role may not do, and needs to; tables that are not there are passed over.
+
+        Raises:
+            DatabaseFault: It could not be asked.
+        """
+        rows = await self._fetch(_MISSING_RIGHTS)
+        return [MissingRight(row["name"], row["wanted"], tuple(row["columns"])) for row in rows]
+
+    async def open_letters(self) -> Mapping[str, int]:
+        """Open dead letters by reason.
+
+        Raises:
+            DatabaseFault: They could not be counted.
+        """
+        rows = await self._fetch(statements.DEAD_LETTER_COUNTS)
+        return {row["reason"]: row["letters"] for row in rows}
+
+    async def redeemable(self) -> Redeemable:
+        """Open dead letters that could still be of use.
+
+        Raises:
+            DatabaseFault: They could not be counted.
+        """
+        (row,) = await self._fetch(_REDEEMABLE_LETTERS)
+        return Redeemable(row["letters"], row["first_expiry"])
+
+    async def recent_outcomes(self, seconds: float) -> Mapping[str, int]:
+        """Tokens settled in the last so many seconds, by status.
+
+        Raises:
+            DatabaseFault: They could not be counted, in time say.
+        """
+        rows = await self._fetch(_RECENT_OUTCOMES, seconds)
+        return {row["status"]: row["outcomes"] for row in rows}
+
+    async def _fetch(self, sql: str, *arguments: object) -> list[Any]:
+        try:
+            rows: list[Any] = await self._connection.fetch(sql, *arguments)
+        except errors.FAULTS as error:
+            raise _fault(error) from error
+        return rows
+
+
+LATEST_VERSION: Final = LATEST
+
+
+@asynccontextmanager
+async def inspecting(dsn: str, seconds: float) -> AsyncIterator[Inspector]:
+    """A connection to look over.
+
+    Args:
+        dsn: Where to, and as whom.
+        seconds: Bound of connecting, and of each question.
+
+    Raises:
+        DatabaseFault: No connection.
+    """
+    connect = connector(lambda: dsn, connect_seconds=seconds, command_seconds=seconds)
+    try:
+        connection = await connect()
+    except (*errors.FAULTS, ValueError) as error:
+        raise _fault(error) from error
+    try:
+        yield Inspector(connection)
+    finally:
+        try:
+            await connection.close(timeout=_CLOSE_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            connection.terminate()
+
+
+def _fault(error: BaseException) -> DatabaseFault:
+    found = errors.diagnose(error)
+    # The first argument alone: asyncpg appends DETAIL and HINT to str().
+    said = f" ({error.args[0]})" if isinstance(error, asyncpg.PostgresError) else ""
+    # What the worker does by itself is no remedy for a person.
+    waits = found.remedy == errors.BY_SQLSTATE["08"].remedy
+    return DatabaseFault(f"{found.what}{said}", _LOOK_AT_SERVER if waits else found.remedy)

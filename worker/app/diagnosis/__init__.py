@@ -1,0 +1,6 @@
+"""What is wrong with a set-up, and what to do about it: one finding for each check."""
+
+from worker.app.diagnosis.checks import NAMES, examine
+from worker.app.diagnosis.finding import Cause, Finding, State
+
+__all__ = ["NAMES", "Cause", "Finding", "State", "examine"]

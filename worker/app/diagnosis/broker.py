@@ -1,0 +1,156 @@
+"""Checks of the broker: reachable, everything declared, the right rights."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.adapters.rabbitmq import declaration, probing
+from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable, address
+from worker.adapters.rabbitmq.topology import (
+    LANE_QUEUES,
+    PARKED,
+    PUBLIC,
+    Exchange,
+    topology,
+)
+from worker.app.diagnosis.examination import STEP_SECONDS
+from worker.app.diagnosis.finding import Cause, Failed, Passed
+from worker.app.diagnosis.names import resolved
+from worker.core.outgoing import EVENTS, INTERNAL, REPLIES, retry_exchange
+from worker.settings import addresses
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
+    from worker.adapters.rabbitmq.declaration import Row
+    from worker.adapters.rabbitmq.topology import Topology
+    from worker.settings import Settings
+
+_NAME: Final = "resolution-worker check"
+_CONFIGURE: Final = "^$"
+_WRITE: Final = r"^resolution\.(internal|retry\..+|replies|events)$"
+_READ: Final = r"^resolution\.(tokens|backlog|parked)$"
+
+
+def wanted(settings: Settings) -> Topology:
+    """What these settings need on the broker."""
+    return topology({delay.text: delay.seconds for delay in settings.retry.delays})
+
+
+async def connection(settings: Settings) -> Passed:
+    """The broker can be reached, and lets the worker into its virtual host."""
+    url = settings.current_amqp_url()
+    await resolved([addresses.host_of(url)], "WORKER_AMQP__URL")
+    try:
+        async with probing.looking(url, name=_NAME, seconds=STEP_SECONDS) as opened:
+            said = probing.server(opened)
+    except BrokerUnavailable as error:
+        raise unavailable(error, "WORKER_AMQP__URL") from error
+    user, vhost = probing.who_and_where(url)
+    return Passed(
+        f"{said.product} {said.version} at {address(url)}, virtual host {vhost}, as {user}"
+    )
+
+
+def unavailable(error: BrokerUnavailable, setting: str) -> Failed:
+    """A connection that could not be opened, by the setting that names it."""
+    what, _, remedy = str(error).partition("; ")
+    remedy = remedy or "look into the broker's log"
+    return Failed(what, f"{remedy}; the address is {setting}", Cause.UNREACHABLE)
+
+
+# --- topology ---
+
+
+async def declared(settings: Settings) -> Passed:
+    """Every exchange and queue is there, and as it should be as far as that can be seen."""
+    url = settings.current_amqp_admin_url()
+    try:
+        rows = await declaration.show(url, wanted(settings))
+    except BrokerUnavailable as error:
+        raise unavailable(error, "WORKER_AMQP__ADMIN_URL") from error
+    except BrokerLost as error:
+        raise Failed(str(error), "look into the broker's log", Cause.UNREACHABLE) from error
+    if faulty := [row for row in rows if row.state in _REMEDIES]:
+        raise _topology_failed(faulty)
+    unchecked = [row for row in rows if row.state == "unchecked"]
+    note = ("arguments were not compared: set WORKER_AMQP__ADMIN_URL to a user who may declare",)
+    return Passed(f"{len(rows)} exchanges and queues are there", note if unchecked else ())
+
+
+_REMEDIES: Final = {
+    "missing": "run `resolution-worker topology declare` with the same WORKER_RETRY__DELAYS",
+    "differs": "let what differs run empty, delete it (`rabbitmqctl delete_queue NAME`), then run "
+    "`resolution-worker topology declare`",
+}
+
+
+def _topology_failed(rows: list[Row]) -> Failed:
+    states = [state for state in _REMEDIES if any(row.state == state for row in rows)]
+    counts = [f"{sum(row.state == state for row in rows)} {state}" for state in states]
+    notes = tuple(
+        f"{row.kind} {row.name}: {row.state}{f' ({row.detail})' if row.state == 'differs' else ''}"
+        for row in rows
+    )
+    remedy = "; then ".join(_REMEDIES[state] for state in reversed(states))
+    return Failed(f"exchanges and queues: {', '.join(counts)}", remedy, notes=notes)
+
+
+# --- rights ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Rights:
+    lacking: tuple[str, ...]
+    excess: tuple[str, ...]
+
+
+async def permissions(settings: Settings) -> Passed:
+    """The worker may read its queues and write its exchanges; more than that is noted."""
+    url = settings.current_amqp_url()
+    try:
+        async with probing.looking(url, name=_NAME, seconds=STEP_SECONDS) as opened:
+            found = await _rights(opened, settings)
+    except BrokerUnavailable as error:
+        raise unavailable(error, "WORKER_AMQP__URL") from error
+    except BrokerLost as error:
+        remedy = "look for a memory or disk alarm: `rabbitmqctl list_alarms`, or the broker's log"
+        raise Failed(str(error), remedy, Cause.UNREACHABLE) from error
+    user, vhost = probing.who_and_where(url)
+    if found.lacking:
+        raise Failed(f"{user} may not {', '.join(found.lacking)}", grant(user, vhost))
+    more = f"{user} may do more than the worker needs: {', '.join(found.excess)}"
+    return Passed(
+        f"{user} may read its queues and write its exchanges", (more,) if found.excess else ()
+    )
+
+
+def grant(user: str, vhost: str) -> str:
+    """The command that gives a worker's user what it needs, and nothing else."""
+    words = ["rabbitmqctl", "set_permissions", "-p", vhost, user, _CONFIGURE, _WRITE, _READ]
+    return f"run `{shlex.join(words)}` (see deploy/rabbitmq)"
+
+
+async def _rights(opened: AbstractConnection, settings: Settings) -> _Rights:
+    queues = [*LANE_QUEUES.values(), PARKED]
+    retries = [retry_exchange(delay.text) for delay in settings.retry.delays]
+    lacking = [f"read {each}" for each in queues if not await probing.may_read(opened, each)]
+    lacking += [
+        f"write {each}"
+        for each in (INTERNAL, *retries, REPLIES, EVENTS)
+        if not await probing.may_write(opened, each)
+    ]
+    return _Rights(tuple(lacking), tuple(await _excess(opened)))
+
+
+async def _excess(opened: AbstractConnection) -> list[str]:
+    excess = []
+    if await probing.may_declare(opened, Exchange(PUBLIC, "direct")):
+        excess.append("declare exchanges and queues")
+    if await probing.may_write(opened, PUBLIC):
+        excess.append(f"write {PUBLIC}")
+    if await probing.may_write(opened, ""):
+        excess.append("write any queue through the default exchange")
+    return excess

@@ -1,0 +1,134 @@
+"""All checks, in the order in which they are told, and what each needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from yarl import URL
+
+from worker import settings as configuration
+from worker.adapters.logs import Secrets
+from worker.app.diagnosis import aws, broker, database
+from worker.app.diagnosis import configuration as basics
+from worker.app.diagnosis.examination import PATIENT_SECONDS, Check, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.app.diagnosis.finding import Finding, Passed
+    from worker.settings import Settings, SettingsError
+
+_CONFIGURATION: Final = "configuration"
+_MIGRATOR: Final = "migrator"
+
+NAMES: Final = (
+    _CONFIGURATION,
+    "seal key",
+    "http port",
+    "broker",
+    "topology",
+    "permissions",
+    "database",
+    _MIGRATOR,
+    "schema",
+    "grants",
+    "aws credentials",
+    "aws account",
+    "aws endpoint",
+    "aws call",
+)
+"""Every check there is. `migrator` is left out where `migrate` connects as the worker does."""
+
+
+async def examine(load: Callable[[], Settings], tell: Callable[[Finding], None]) -> list[Finding]:
+    """Look at everything that a worker needs. Changes nothing anywhere.
+
+    Args:
+        load: Loads the settings.
+        tell: Told of each finding, in the order of `NAMES`, as soon as it is there.
+    """
+    secrets = Secrets()
+    accepted, fault = _loaded(load)
+
+    async def settings() -> Passed:
+        return basics.settings(accepted, fault)
+
+    first = Check(_CONFIGURATION, settings)
+    others = _unsettled() if accepted is None else _checks(accepted, secrets)
+
+    def told(finding: Finding) -> None:
+        tell(_hidden(finding, secrets))
+
+    return await run([first, *others], told)
+
+
+def _loaded(load: Callable[[], Settings]) -> tuple[Settings | None, SettingsError | None]:
+    try:
+        return load(), None
+    except configuration.SettingsError as error:
+        return None, error
+
+
+def _unsettled() -> list[Check]:
+    """What can't be looked at without settings; none of it is ever run."""
+
+    async def look() -> Passed:
+        raise AssertionError
+
+    return [
+        Check(name, look, (_CONFIGURATION,))
+        for name in NAMES
+        if name not in {_CONFIGURATION, _MIGRATOR}
+    ]
+
+
+def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
+    for secret in _passwords(settings):
+        secrets.keep(secret)
+    checks = [
+        Check("seal key", partial(basics.seal_key, settings)),
+        Check("http port", partial(basics.http_port, settings)),
+        Check("broker", partial(broker.connection, settings)),
+        Check("topology", partial(broker.declared, settings), ("broker",), PATIENT_SECONDS),
+        Check(
+            "permissions",
+            partial(broker.permissions, settings),
+            ("broker", "topology"),
+            PATIENT_SECONDS,
+        ),
+        Check("database", partial(database.connection, settings)),
+        Check(_MIGRATOR, partial(database.migrator, settings)),
+        Check("schema", partial(database.schema, settings), ("database",)),
+        Check("grants", partial(database.grants, settings), ("database",)),
+        Check("aws credentials", partial(aws.credentials, settings, secrets.keep)),
+        Check("aws account", partial(aws.account, settings), ("aws credentials",)),
+        Check("aws endpoint", partial(aws.reachable, settings), seconds=PATIENT_SECONDS),
+        Check("aws call", partial(aws.call, settings), ("aws credentials", "aws endpoint")),
+    ]
+    apart = settings.postgres.admin_dsn != settings.postgres.dsn
+    return [check for check in checks if apart or check.name != _MIGRATOR]
+
+
+def _passwords(settings: Settings) -> list[str]:
+    urls = [
+        URL(each.get_secret_value())
+        for each in (
+            settings.amqp.url,
+            settings.amqp.admin_url,
+            settings.postgres.dsn,
+            settings.postgres.admin_dsn,
+        )
+    ]
+    keys = [key.get_secret_value() for key in settings.dead_letters.open_keys]
+    # One that equals the user's name is no secret, and would hide that name.
+    return keys + [url.password for url in urls if url.password and url.password != url.user]
+
+
+def _hidden(finding: Finding, secrets: Secrets) -> Finding:
+    """A finding without secrets, whatever a server or a library has said."""
+    if finding.check == _CONFIGURATION:
+        return finding  # its words are ours
+    notes = tuple(map(secrets.hide, finding.notes))
+    return replace(finding, detail=secrets.hide(finding.detail), notes=notes)

@@ -1,0 +1,95 @@
+"""Checks of what needs no other server: the settings, the seal key, the HTTP port."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from worker.adapters import local_worker
+from worker.adapters.sealing import BadKey, Opener, Sealer
+from worker.app.diagnosis.finding import Cause, Failed, Passed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.settings import Settings, SettingsError
+
+_Made = TypeVar("_Made")
+
+_KEYGEN: Final = (
+    "run `resolution-worker keygen`: set the first line it prints, keep the second one safe"
+)
+
+
+def settings(accepted: Settings | None, fault: SettingsError | None) -> Passed:
+    """The settings can be accepted, all of them."""
+    if accepted is None:
+        faults = tuple(fault.faults) if fault else ()
+        count = "1 setting" if len(faults) == 1 else f"{len(faults)} settings"
+        raise Failed(
+            f"{count} can't be accepted",
+            "correct what is named here; config/worker.toml is an annotated example",
+            Cause.CONFIGURATION,
+            faults,
+        )
+    notes = []
+    if accepted.allow_plaintext:
+        notes.append(
+            "WORKER_ALLOW_PLAINTEXT is true: connections beyond loopback may be read on the way"
+        )
+    return Passed("all settings can be accepted", tuple(notes))
+
+
+async def seal_key(accepted: Settings) -> Passed:
+    """Payloads of dead letters can be sealed; where there are open keys, one of them fits."""
+    key = accepted.dead_letters.seal_key
+    if key is None:
+        raise Failed(
+            "WORKER_DEAD_LETTERS__SEAL_KEY is not set: `run` refuses to start without",
+            _KEYGEN,
+            Cause.CONFIGURATION,
+        )
+    key_id = _made(lambda: Sealer(key), "WORKER_DEAD_LETTERS__SEAL_KEY").key_id
+    opening = [each.get_secret_value() for each in accepted.dead_letters.open_keys]
+    if not opening:
+        return Passed(f"key {key_id}")
+    opener = _made(lambda: Opener(opening), "WORKER_DEAD_LETTERS__OPEN_KEYS")
+    if key_id not in opener.key_ids:
+        raise Failed(
+            f"no key of WORKER_DEAD_LETTERS__OPEN_KEYS opens what key {key_id} seals",
+            "put the private key that `keygen` printed beside it first in that list",
+            Cause.CONFIGURATION,
+        )
+    return Passed(f"key {key_id}, and the key that opens it")
+
+
+def _made(make: Callable[[], _Made], name: str) -> _Made:
+    try:
+        return make()
+    except BadKey as error:
+        raise Failed(f"{name}: {error}", _KEYGEN, Cause.CONFIGURATION) from error
+
+
+async def http_port(accepted: Settings) -> Passed:
+    """The port for metrics and probes is free, or a worker has it already."""
+    host, port = accepted.http.host, accepted.http.port
+    if port == 0:
+        return Passed("port 0: each worker takes a free one")
+    fault = await local_worker.port_fault(host, port)
+    if fault is None:
+        return Passed(f"{host}:{port} is free")
+    if fault.errno != errno.EADDRINUSE:
+        raise _port_failed(host, port, fault.strerror or str(fault))
+    worker = await local_worker.readings(host, port)
+    if worker is None:
+        raise _port_failed(host, port, "another program listens there")
+    return Passed(f"{host}:{port} is in use by a worker (version {worker.version})")
+
+
+def _port_failed(host: str, port: int, why: str) -> Failed:
+    return Failed(
+        f"can't listen on {host}:{port}: {why}",
+        "end what listens there, or set WORKER_HTTP__HOST and WORKER_HTTP__PORT "
+        "(0 takes a free port)",
+        Cause.UNREACHABLE,
+    )

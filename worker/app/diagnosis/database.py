@@ -1,0 +1,120 @@
+"""Checks of the database: reachable and writable, the right schema, the right rights."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from worker.adapters.postgres.inspection import (
+    LATEST_VERSION,
+    DatabaseFault,
+    inspecting,
+)
+from worker.app.diagnosis.examination import STEP_SECONDS
+from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
+from worker.app.diagnosis.names import resolved
+from worker.settings import addresses
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.adapters.postgres.inspection import Inspection, Inspector
+    from worker.settings import Settings
+
+_OLDEST_SERVER: Final = 12_00_00  # the first with generated columns
+_GRANTS: Final = "run deploy/postgres/grants.sql as the schema's owner"
+
+
+async def connection(settings: Settings) -> Passed:
+    """The database can be reached, lets the worker in, and takes writes."""
+    dsn = settings.current_postgres_dsn()
+    await resolved(addresses.postgres_hosts(dsn), "WORKER_POSTGRES__DSN")
+    async with _asking(dsn) as inspector:
+        found = await inspector.inspect()
+    if found.server_version_number < _OLDEST_SERVER:
+        raise Failed(
+            f"PostgreSQL {found.server_version} is too old", "use PostgreSQL 12 or a newer one"
+        )
+    if found.read_only:
+        raise _read_only(found)
+    notes = ("the role is a superuser: see deploy/postgres for one that is not",)
+    detail = f"PostgreSQL {found.server_version}, database {found.database}, as {found.role}"
+    return Passed(f"{detail}; takes writes", notes if found.superuser else ())
+
+
+def _read_only(found: Inspection) -> Failed:
+    if found.standby:
+        return Failed(
+            "the database is a standby and takes no writes",
+            "point WORKER_POSTGRES__DSN at the primary",
+        )
+    return Failed(
+        "the database is read-only: it takes no writes",
+        "end that, with `ALTER DATABASE … RESET default_transaction_read_only`, or the same of "
+        "ROLE or SYSTEM, say",
+    )
+
+
+async def migrator(settings: Settings) -> Passed:
+    """The database lets in whoever `migrate` connects as."""
+    async with _asking(settings.current_postgres_admin_dsn()) as inspector:
+        found = await inspector.inspect()
+    return Passed(f"database {found.database}, as {found.role}")
+
+
+async def schema(settings: Settings) -> Passed:
+    """The schema is there, whole, and at least as new as this program needs."""
+    async with _asking(settings.current_postgres_dsn()) as inspector:
+        found = await inspector.inspect()
+        version = await _version(inspector, found)
+    if version < LATEST_VERSION:
+        raise _outdated(f"the schema is at version {version}, this program needs {LATEST_VERSION}")
+    if found.absent:
+        tables = ", ".join(f"resolution.{name}" for name in found.absent)
+        raise Failed(f"tables are missing: {tables}", "restore them from a backup")
+    newer = (f"it is newer than this program, which knows versions to {LATEST_VERSION}",)
+    return Passed(f"version {version}", newer if version > LATEST_VERSION else ())
+
+
+async def _version(inspector: Inspector, found: Inspection) -> int:
+    if not found.has_schema or "schema_migration" in found.absent:
+        raise _outdated(f"database {found.database} has no schema of this program")
+    if not found.may_read_version:
+        raise Skipped("because the role may not read resolution.schema_migration: see grants")
+    return await inspector.schema_version()
+
+
+def _outdated(what: str) -> Failed:
+    return Failed(what, "run `resolution-worker migrate`, then deploy/postgres/grants.sql")
+
+
+async def grants(settings: Settings) -> Passed:
+    """The role has every right that the worker uses."""
+    async with _asking(settings.current_postgres_dsn()) as inspector:
+        found = await inspector.inspect()
+        if found.absent:
+            raise Skipped("because schema failed")
+        missing = await inspector.missing_rights()
+    if missing:
+        raise Failed(
+            f"{found.role} lacks {'; '.join(right.text for right in missing)}",
+            f"{_GRANTS}, or: GRANT {missing[0].text} TO {found.role}",
+        )
+    return Passed(f"{found.role} has all it needs")
+
+
+def place(dsn: str) -> str:
+    """Hosts and ports of a DSN as they are written there, and nothing else of it."""
+    written = urlsplit(dsn).netloc.rpartition("@")[2]
+    return written or ",".join(addresses.postgres_hosts(dsn))
+
+
+@asynccontextmanager
+async def _asking(dsn: str) -> AsyncIterator[Inspector]:
+    try:
+        async with inspecting(dsn, STEP_SECONDS) as inspector:
+            yield inspector
+    except DatabaseFault as fault:
+        detail = f"database at {place(dsn)}: {fault.what}"
+        raise Failed(detail, fault.remedy, Cause.UNREACHABLE) from fault

@@ -1,0 +1,139 @@
+"""How a fleet stands, at a glance: gathered from broker, database and the worker of this machine.
+
+Whatever is away leaves a gap that is named; the rest is told all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from worker.adapters import local_worker
+from worker.adapters.postgres.inspection import DatabaseFault, inspecting
+from worker.adapters.rabbitmq import probing
+from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
+from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
+from worker.core.outgoing import retry_exchange
+from worker.core.records import LetterReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.adapters.postgres.inspection import Inspector
+    from worker.adapters.rabbitmq.probing import Depth
+    from worker.settings import Settings
+
+RECENT_SECONDS: Final = 300.0
+_STEP_SECONDS: Final = 4.0
+_NAME: Final = "resolution-worker status"
+
+
+@dataclass(slots=True)
+class Letters:
+    """Open dead letters.
+
+    Attributes:
+        open: How many, by reason; every known reason is there.
+        redeemable: How many have a token that could still be redeemed.
+        first_expiry: When the first of those no longer can.
+    """
+
+    open: Mapping[str, int]
+    redeemable: int
+    first_expiry: datetime | None
+
+
+@dataclass(slots=True)
+class Rate:
+    """Calls a second: the operator's ceiling. What the replicas share is not known here."""
+
+    ceiling: float | None
+    shared: float | None = None
+
+
+@dataclass(slots=True)
+class LocalWorker:
+    """The worker that answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT.
+
+    Attributes:
+        oldest_unsettled_seconds: Age of the oldest message it has in hand, by lane.
+    """
+
+    address: str
+    version: str
+    breaker: str
+    oldest_unsettled_seconds: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Status:
+    """What is known; None where a part could not be asked.
+
+    Attributes:
+        replicas: Consumers of the live queue.
+        outcomes: Tokens settled in the last `outcomes_seconds`, by status.
+        absent: What could not be asked, by part, and why.
+    """
+
+    at: datetime
+    rate: Rate
+    queues: list[Depth] | None = None
+    replicas: int | None = None
+    dead_letters: Letters | None = None
+    outcomes: Mapping[str, int] | None = None
+    outcomes_seconds: float = RECENT_SECONDS
+    worker: LocalWorker | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+async def gather(settings: Settings) -> Status:
+    """Ask all parts side by side, each within a few seconds."""
+    status = Status(datetime.now(UTC), Rate(settings.rate.ceiling))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_ask_broker(settings, status))
+        group.create_task(_ask_database(settings, status))
+        group.create_task(_ask_worker(settings, status))
+    return status
+
+
+async def _ask_broker(settings: Settings, status: Status) -> None:
+    retries = [retry_exchange(delay.text) for delay in settings.retry.delays]
+    url = settings.current_amqp_url()
+    try:
+        async with probing.looking(url, name=_NAME, seconds=_STEP_SECONDS) as opened:
+            status.queues = await probing.depths(opened, (*LANE_QUEUES.values(), *retries, PARKED))
+    except (BrokerUnavailable, BrokerLost) as error:
+        status.absent["broker"] = str(error)
+        return
+    status.replicas = next(each.consumers for each in status.queues if each.queue == TOKENS)
+
+
+async def _ask_database(settings: Settings, status: Status) -> None:
+    try:
+        async with inspecting(settings.current_postgres_dsn(), _STEP_SECONDS) as inspector:
+            status.dead_letters = await _letters(inspector)
+            status.outcomes = await inspector.recent_outcomes(RECENT_SECONDS)
+    except DatabaseFault as fault:
+        status.absent["database"] = f"{fault.what}; {fault.remedy}"
+
+
+async def _letters(inspector: Inspector) -> Letters:
+    counted = await inspector.open_letters()
+    redeemable = await inspector.redeemable()
+    by_reason = {reason.value: 0 for reason in LetterReason} | dict(counted)
+    return Letters(by_reason, redeemable.letters, redeemable.first_expiry)
+
+
+async def _ask_worker(settings: Settings, status: Status) -> None:
+    host, port = settings.http.host, settings.http.port
+    readings = await local_worker.readings(host, port) if port else None
+    if readings is None:
+        return
+    breaker = _BREAKERS[readings.breaker_open]
+    address = f"{host}:{port}"
+    status.worker = LocalWorker(address, readings.version, breaker, readings.oldest_seconds)
+
+
+_BREAKERS: Final = {True: "open", False: "closed", None: "unknown"}

@@ -1,0 +1,90 @@
+"""`check`: what is wrong with a set-up, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.app.diagnosis import Finding
+
+_WIDTH: Final = 15
+_INDENT: Final = " " * 9
+_MARKS: Final = {
+    "ok": ("ok", typer.colors.GREEN),
+    "failed": ("FAIL", typer.colors.RED),
+    "skipped": ("skipped", typer.colors.YELLOW),
+}
+
+
+def check(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+) -> None:
+    """Checks what a worker needs, and says of each failure what to do about it.
+
+    One line each: configuration, seal key, HTTP port, broker, topology, permissions on the broker,
+    database, schema, grants, AWS credentials, account, endpoint, and one call to AWS with a made-up
+    token. What depends on a failed check is skipped. Changes nothing; shows no secret.
+
+    Exits with 0 if all is well, 78 if the configuration is bad, else 69 if a dependency can't be
+    reached or the HTTP port is taken, else 1 if anything else failed.
+    """
+    findings = _examine(config, _no_line if json else _print_line)
+    if json:
+        _print_json(findings)
+    raise typer.Exit(_conclude(findings))
+
+
+def _examine(config: Path | None, tell: Callable[[Finding], None]) -> list[Finding]:
+    from worker.app import diagnosis  # noqa: PLC0415 - keeps --help fast
+    from worker.settings import load  # noqa: PLC0415 - as above
+
+    return asyncio.run(diagnosis.examine(lambda: load(config=config), tell))
+
+
+def _no_line(_: Finding) -> None:
+    """With --json nothing is printed before the end."""
+
+
+def _print_line(finding: Finding) -> None:
+    mark, colour = _MARKS[finding.state]
+    lines = finding.detail.splitlines() or [""]
+    typer.echo(f"{typer.style(mark.ljust(8), colour)} {finding.check.ljust(_WIDTH)}  {lines[0]}")
+    for line in lines[1:]:
+        typer.echo(f"{_INDENT}{line}")
+    for note in finding.notes:
+        typer.echo(f"{_INDENT}- {note}")
+    if finding.remedy:
+        typer.echo(f"{_INDENT}-> {finding.remedy}")
+
+
+def _print_json(findings: Sequence[Finding]) -> None:
+    import orjson  # noqa: PLC0415 - keeps --help fast
+
+    typer.echo(orjson.dumps(list(findings)).decode())
+
+
+def _conclude(findings: Sequence[Finding]) -> int:
+    """Say in one line how it went, and give the exit code."""
+    failed = [finding for finding in findings if finding.state == "failed"]
+    skipped = sum(finding.state == "skipped" for finding in findings)
+    if not failed:
+        typer.echo("all is well", err=True)
+        return 0
+    typer.echo(f"{len(failed)} failed, {skipped} skipped", err=True)
+    causes = {str(finding.cause) for finding in failed}
+    return next((code for cause, code in _CODES if cause in causes), PARTLY_FAILED)
+
+
+_CODES: Final = (("configuration", BAD_CONFIGURATION), ("unreachable", UNAVAILABLE))

@@ -1,0 +1,101 @@
+"""How a fault ends the command: the AWS CLI v2's exit codes and words, on standard error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from worker.cli.resolve_customer.options import Options
+
+DONE: Final = 0
+USAGE: Final = 252
+CONFIGURATION: Final = 253
+SERVICE: Final = 254
+GENERAL: Final = 255
+_INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+class CommandFault(Exception):  # noqa: N818 - its subclasses are named for what happened
+    """A foreseen fault of the command; its text is for the person who typed it."""
+
+    code: ClassVar[int] = GENERAL
+
+
+class UsageFault(CommandFault):
+    """The options or the input document can't be accepted."""
+
+    code = USAGE
+
+
+class ConfigurationFault(CommandFault):
+    """The configuration or the credentials can't be used."""
+
+    code = CONFIGURATION
+
+
+def report(error: BaseException, options: Options | None) -> int:
+    """Say what went wrong and return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        sys.stdout.write("\n")
+        return _INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return _reader_gone()
+    code, text = _told(error)
+    if options is not None:
+        text = _without_token(text, options)
+    sys.stderr.write(f"\n{text}\n")
+    if options is not None and options.debug:
+        from worker.cli.resolve_customer import debug  # noqa: PLC0415 - start-up
+
+        debug.log_failure(error)
+    if options is not None and options.explain:
+        from worker.cli.resolve_customer import explain  # noqa: PLC0415 - start-up
+
+        sys.stderr.write(explain.of(error))
+    return code
+
+
+def _reader_gone() -> int:
+    """Whoever read the output has left; there is nobody to tell, and the AWS CLI does not."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def _told(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, CommandFault):
+        return error.code, str(error)
+    # Its absence shows that no call was made: then the error can't be one of botocore's.
+    exceptions = sys.modules.get("botocore.exceptions")
+    for name, code, words in _OF_BOTOCORE if exceptions is not None else ():
+        if isinstance(error, getattr(exceptions, name)):
+            return code, words.format(error)
+    return GENERAL, str(error) or type(error).__name__
+
+
+_OF_BOTOCORE: Final = (
+    ("ClientError", SERVICE, "{}"),
+    ("ParamValidationError", USAGE, "{}"),
+    (
+        "NoRegionError",
+        CONFIGURATION,
+        '{} You can also configure your region by running "aws configure".',
+    ),
+    (
+        "NoCredentialsError",
+        CONFIGURATION,
+        '{}. You can configure credentials by running "aws configure".',
+    ),
+)
+
+
+def _without_token(text: str, options: Options) -> str:
+    """The service and the libraries may repeat what they were given."""
+    from worker.core import secrecy  # noqa: PLC0415 - start-up
+
+    for secret in options.secrets:
+        if secret and secrecy.contains(text, secret):
+            text = secrecy.without(text, secret)
+    return text

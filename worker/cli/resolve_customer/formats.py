@@ -1,0 +1,106 @@
+"""The answer on standard output, in the forms and the very bytes of the AWS CLI."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from worker.cli.resolve_customer.errors import CommandFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.cli.resolve_customer.options import Options
+
+
+def check(name: str) -> None:
+    """Refuse an output form that there is not, before a call is spent.
+
+    Raises:
+        CommandFault: There is none of that name.
+    """
+    if name not in _WRITERS:
+        raise CommandFault(f"Unknown output type: {name}")
+
+
+def write(title: str, answer: dict[str, Any], options: Options, output: str) -> None:
+    """Write an answer, filtered by the query.
+
+    Args:
+        title: The operation's name, the table's heading.
+        answer: The members of the answer.
+        options: For the query and the colours.
+        output: The form's name.
+    """
+    value = answer if options.query is None else _queried(answer, options)
+    _WRITERS[output](title, value, options, sys.stdout)
+    sys.stdout.flush()
+
+
+def _queried(answer: dict[str, Any], options: Options) -> Any:
+    from jmespath.exceptions import JMESPathError  # noqa: PLC0415 - start-up
+
+    try:
+        return options.query.search(answer)
+    except JMESPathError as error:
+        raise CommandFault(str(error)) from None
+
+
+def _json(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+    if value != {}:
+        _json_line(value, stream)
+
+
+def _json_line(value: Any, stream: IO[str]) -> None:
+    import json  # noqa: PLC0415 - start-up
+
+    stream.write(json.dumps(value, indent=4, ensure_ascii=False) + "\n")
+
+
+def _text(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+    from worker.cli.resolve_customer import text  # noqa: PLC0415 - start-up
+
+    text.write(value, stream)
+
+
+def _table(title: str, value: Any, options: Options, stream: IO[str]) -> None:
+    from worker.cli.resolve_customer import table  # noqa: PLC0415 - start-up
+
+    coloured = stream.isatty() if options.color == "auto" else options.color == "on"
+    table.write(title, value, stream, coloured=coloured)
+
+
+def _yaml(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+    if value != {}:
+        _yaml_document(value, stream)
+
+
+def _yaml_stream(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+    if value != {}:
+        _yaml_document([value], stream)
+
+
+def _yaml_document(value: Any, stream: IO[str]) -> None:
+    if not isinstance(value, (dict, list)):
+        _json_line(value, stream)  # YAML would mark a bare scalar's end with three dots
+        return
+    from ruamel.yaml import YAML  # noqa: PLC0415 - start-up
+
+    yaml = YAML(typ="safe")
+    yaml.encoding = None  # type: ignore[assignment]  # the stream encodes
+    yaml.default_flow_style = False
+    yaml.dump(value, stream)
+
+
+def _off(_title: str, _value: Any, _options: Options, _stream: IO[str]) -> None:
+    """Print nothing: the exit code says it."""
+
+
+_WRITERS: Final[dict[str, Callable[[str, Any, Options, IO[str]], None]]] = {
+    "json": _json,
+    "text": _text,
+    "table": _table,
+    "yaml": _yaml,
+    "yaml-stream": _yaml_stream,
+    "off": _off,
+}

@@ -1,0 +1,66 @@
+"""Whose call it is: botocore's chain, then the worker's role and the account it expects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.cli.resolve_customer.errors import ConfigurationFault
+
+if TYPE_CHECKING:
+    from worker.cli.resolve_customer.options import Options
+    from worker.cli.resolve_customer.worker_settings import WorkerSettings
+
+
+def credentials(
+    session: Any, options: Options, settings: WorkerSettings, region: str | None
+) -> dict[str, str | None]:
+    """Arguments for a client; none where botocore's own chain is to be used as it is.
+
+    Whoever names a profile has chosen an identity: then the worker's role is left alone, and only
+    its account is compared.
+
+    Raises:
+        ConfigurationFault: The identity is of another account than is expected.
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: STS refuses.
+    """
+    if not options.sign_request or region is None:
+        return {}
+    found: dict[str, str | None] = {}
+    if settings.role_arn and options.profile is None:
+        found = _assumed(session, settings.role_arn, region)
+    if settings.expected_account:
+        _confirm(session, found, settings.expected_account, region)
+    return found
+
+
+def _assumed(session: Any, role_arn: str, region: str) -> dict[str, str | None]:
+    from botocore.credentials import AssumeRoleCredentialFetcher  # noqa: PLC0415 - start-up
+    from botocore.exceptions import NoCredentialsError  # noqa: PLC0415 - start-up
+
+    source = session.get_credentials()
+    if source is None:
+        raise NoCredentialsError
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=lambda service, **given: session.create_client(
+            service, region_name=region, **given
+        ),
+        source_credentials=source,
+        role_arn=role_arn,
+        extra_args={"RoleSessionName": "resolve-customer"},
+    )
+    got = fetcher.fetch_credentials()
+    return {
+        "aws_access_key_id": got["access_key"],
+        "aws_secret_access_key": got["secret_key"],
+        "aws_session_token": got["token"],
+    }
+
+
+def _confirm(session: Any, found: dict[str, str | None], expected: str, region: str) -> None:
+    sts = session.create_client("sts", region_name=region, **found)
+    account = sts.get_caller_identity()["Account"]
+    if account != expected:
+        raise ConfigurationFault(
+            f"The credentials belong to account {account}, not to {expected}, which "
+            "WORKER_AWS__EXPECTED_ACCOUNT names: use that account's, or mend the setting."
+        )

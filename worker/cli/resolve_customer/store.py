@@ -1,0 +1,166 @@
+"""`--store`: the answer into the worker's database, as the worker would, and audited."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.adapters.postgres.audit import Entry, settle_audited
+from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.ledger import PostgresLedger
+from worker.cli.resolve_customer import notices, protections
+from worker.cli.resolve_customer.errors import CommandFault, ConfigurationFault
+from worker.cli.resolve_customer.worker_settings import all_settings
+from worker.core import verdict
+from worker.core.faults import read_answer
+from worker.core.records import DEFAULT_SELLER, Answer, Batch, Outcome, Submission, Token
+from worker.ports import LedgerUnavailable, RowsRefused
+from worker.settings.addresses import is_local, postgres_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from worker.cli.resolve_customer.client import Opened
+    from worker.cli.resolve_customer.options import Options
+
+_ACTION: Final = "resolve-customer.store"
+_REASON: Final = "resolved by hand"
+_NO_RETRIES: Final = verdict.Policy(attempts=1, delays=("0s",))
+
+
+def open_shelf(opened: Opened, options: Options) -> Shelf:
+    """Where to keep the answer, found ready before a call is spent.
+
+    Raises:
+        ConfigurationFault: The settings or the endpoint can't be accepted.
+        CommandFault: The database can't be reached, or is not ready to be written.
+    """
+    settings = all_settings()
+    endpoint = opened.client.meta.endpoint_url
+    _refuse_forgery(endpoint, options, opened.ca_bundle, settings.current_postgres_dsn())
+    shelf = Shelf(settings.current_postgres_dsn, endpoint, _actor(options), options.reason)
+    shelf.check()
+    return shelf
+
+
+def _refuse_forgery(endpoint: str, options: Options, ca_bundle: str | None, dsn: str) -> None:
+    """Only AWS may say who a customer is, except to a database on this machine."""
+    genuine = protections.is_aws(endpoint) and options.verify_ssl and ca_bundle is None
+    if genuine or all(is_local(host) for host in postgres_hosts(dsn)):
+        return
+    raise ConfigurationFault(
+        f'--store refuses the answers of "{endpoint}"'
+        f"{_why(endpoint, options)}: whoever answers there could forge customers. Call AWS's own "
+        "endpoint with its certificate verified, or store into a database on loopback "
+        "(WORKER_POSTGRES__DSN)."
+    )
+
+
+def _why(endpoint: str, options: Options) -> str:
+    if not protections.is_aws(endpoint):
+        return ", which is no endpoint of AWS's metering service"
+    return ", for a CA bundle of your own" if options.verify_ssl else ", for --no-verify-ssl"
+
+
+def _actor(options: Options) -> str:
+    if options.actor:
+        return options.actor
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise CommandFault("Nobody knows who you are: name yourself with --actor.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The worker's database, for one answer.
+
+    Attributes:
+        dsn: Its address, asked for at each connection.
+        endpoint: Who has answered, for the audit.
+        actor: Who stores, for the audit.
+        reason: Why, for the audit.
+    """
+
+    dsn: Callable[[], str]
+    endpoint: str
+    actor: str
+    reason: str | None
+
+    def check(self) -> None:
+        """Find out whether it can be written.
+
+        Raises:
+            CommandFault: It can't; the message says what to do.
+        """
+
+        async def check() -> None:
+            ledger = PostgresLedger(connector(self.dsn), readers=1)
+            try:
+                await ledger.check()
+            finally:
+                await ledger.close()
+
+        _run(check())
+
+    def keep(self, token: str, reply: dict[str, Any]) -> None:
+        """Store an answer, and say what stands.
+
+        Raises:
+            CommandFault: The answer can't be used, or the database did not take it.
+        """
+        outcome = _outcome(token, reply)
+        entry = Entry(self.actor, self.reason or _REASON, _ACTION, self._subject(outcome))
+        batch = Batch(outcomes=(outcome,))
+        stands = _run(settle_audited(connector(self.dsn), batch, entry))[outcome.key]
+        repeated = (
+            stands.message_id != outcome.message_id or stands.settled_at != outcome.settled_at
+        )
+        fingerprint = outcome.key.sha256.hex()
+        if repeated:
+            notices.tell(f"the token was resolved before and its outcome stands ({fingerprint})")
+        else:
+            notices.tell(f"stored as resolved ({fingerprint})")
+
+    def _subject(self, outcome: Outcome) -> dict[str, str]:
+        # Nothing that names a customer: an audit outlives an erasure.
+        return {
+            "seller": outcome.key.seller,
+            "token_sha256": outcome.key.sha256.hex(),
+            "message_id": outcome.message_id,
+            "endpoint": self.endpoint,
+        }
+
+
+def _outcome(token: str, reply: dict[str, Any]) -> Outcome:
+    answer = read_answer(reply)
+    if not isinstance(answer, Answer):
+        raise CommandFault(f"Nothing was stored: {answer.message}.")
+    now = datetime.now(UTC)
+    submission = Submission(
+        token=Token.of(token),
+        seller=DEFAULT_SELLER,
+        message_id=f"resolve-customer-{uuid.uuid4()}",
+        correlation_id=None,
+        reply_to=None,
+        offer_type=None,
+        progress=False,
+        metadata=None,
+        received_at=now,
+        known_since=now,
+    )
+    tries = verdict.Tries(attempts=1)
+    judged = verdict.judge(submission, answer, tries, now=now, draw=0.0, policy=_NO_RETRIES)
+    assert isinstance(judged, verdict.Store)  # an answer always settles
+    return judged.outcome
+
+
+def _run(asking: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return asyncio.run(asking)
+    except (LedgerUnavailable, RowsRefused) as error:
+        raise CommandFault(f"The database: {error}") from None

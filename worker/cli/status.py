@@ -1,0 +1,151 @@
+"""`status`: how the fleet stands, at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from worker.app.status import Status
+    from worker.settings import Settings
+
+_CLEAR: Final = "\x1b[H\x1b[2J"
+_LABEL: Final = 14
+
+
+def status(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=3600, metavar="SECONDS", help="Look again so often, until ^C."),
+    ] = None,
+) -> None:
+    """Shows queues, replicas, rate, breaker, dead letters and recent outcomes at a glance.
+
+    Asks the broker, the database and the worker of this machine, if one answers at
+    WORKER_HTTP__HOST and WORKER_HTTP__PORT: the breaker and the oldest unsettled message are that
+    worker's own. Parts that are away are named, and the rest is shown.
+
+    Exits with 69 if a part is away, else 1 if a queue is missing, else 0.
+    """
+    settings = settings_of(config)
+    show = _print_json if json else _print_text
+    if watch is None:
+        raise typer.Exit(_once(settings, show))
+    raise typer.Exit(_again_and_again(settings, show, watch, clear=not json))
+
+
+def _once(settings: Settings, show: Callable[[Status], None]) -> int:
+    from worker.app.status import gather  # noqa: PLC0415 - keeps --help fast
+
+    found = asyncio.run(gather(settings))
+    show(found)
+    for part, why in found.absent.items():
+        typer.echo(f"{part} is away: {why}", err=True)
+    if found.absent:
+        return UNAVAILABLE
+    lost = any(depth.ready is None for depth in found.queues or ())
+    return PARTLY_FAILED if lost else 0
+
+
+def _again_and_again(
+    settings: Settings, show: Callable[[Status], None], seconds: float, *, clear: bool
+) -> int:
+    code = 0
+    try:
+        while True:
+            if clear and sys.stdout.isatty():
+                typer.echo(_CLEAR, nl=False)
+            code = _once(settings, show)
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        return code
+
+
+def _print_json(found: Status) -> None:
+    import orjson  # noqa: PLC0415 - keeps --help fast
+
+    typer.echo(orjson.dumps(found).decode())
+
+
+def _print_text(found: Status) -> None:
+    for line in _lines(found):
+        typer.echo(line)
+
+
+def _lines(found: Status) -> Iterator[str]:
+    yield from _queue_lines(found)
+    yield _line("replicas", found.replicas, "consumers of resolution.tokens")
+    yield _line("rate", *_rate(found))
+    yield _line("breaker", *_breaker(found))
+    yield _line("oldest", *_oldest(found))
+    yield _line("dead letters", *_letters(found))
+    yield _line("outcomes", _counts(found.outcomes), f"last {found.outcomes_seconds / 60:g} min")
+
+
+def _line(label: str, value: object, note: str = "") -> str:
+    known = "unknown" if value is None else str(value)
+    return f"{label.ljust(_LABEL)}{known}{f'  ({note})' if note else ''}"
+
+
+def _queue_lines(found: Status) -> Iterator[str]:
+    if found.queues is None:
+        yield _line("queues", None)
+        return
+    width = max(len(depth.queue) for depth in found.queues)
+    yield f"{'queue'.ljust(width)}  {'ready':>9}  consumers"
+    for depth in found.queues:
+        if depth.ready is None:
+            yield f"{depth.queue.ljust(width)}  unknown: {depth.fault}"
+        else:
+            yield f"{depth.queue.ljust(width)}  {depth.ready:>9}  {depth.consumers:>9}"
+
+
+def _rate(found: Status) -> tuple[str, str]:
+    ceiling = found.rate.ceiling
+    words = "no ceiling" if ceiling is None else f"ceiling {ceiling:g}/s"
+    shared = found.rate.shared
+    return words, "the shared rate is unknown" if shared is None else f"shared {shared:g}/s"
+
+
+def _breaker(found: Status) -> tuple[str | None, str]:
+    if found.worker is None:
+        return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
+    return found.worker.breaker, f"the worker at {found.worker.address}"
+
+
+def _oldest(found: Status) -> tuple[str | None, str]:
+    if found.worker is None:
+        return None, "as above"
+    ages = found.worker.oldest_unsettled_seconds
+    words = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in ages.items())
+    return words or None, "in hand of the same worker"
+
+
+def _letters(found: Status) -> tuple[str | None, str]:
+    letters = found.dead_letters
+    if letters is None:
+        return None, ""
+    expiry = letters.first_expiry
+    until = f", the first until {expiry:%Y-%m-%d %H:%M:%S} UTC" if expiry else ""
+    return _counts(letters.open), f"{letters.redeemable} redeemable{until}"
+
+
+def _counts(counts: Mapping[str, int] | None) -> str | None:
+    if counts is None:
+        return None
+    some = {name: count for name, count in counts.items() if count}
+    return ", ".join(f"{name} {count}" for name, count in some.items()) or "none"
