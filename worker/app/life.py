@@ -64,7 +64,7 @@ async def _listening(settings: Settings, parts: Parts) -> AsyncIterator[None]:
         return {}
 
     def ready() -> Mapping[str, str]:
-        fault = parts.pipeline.breaker.fault
+        fault = parts.pipeline.breaker.refused
         refused = {} if fault is None else {"aws": f"{fault.code}: {fault.message}"}
         return {**parts.health.faults, **refused}
 

@@ -70,6 +70,7 @@ TIMEOUT: Final = "Timeout"
 CONNECTION_FAULT: Final = "ConnectionFault"
 UNUSABLE_ANSWER: Final = "UnusableAnswer"
 LIFETIME_EXCEEDED: Final = "LifetimeExceeded"
+OUTAGE: Final = "AwsUnavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,11 @@ def connection_fault(message: str) -> Fault:
 def unusable(message: str) -> Fault:
     """An answer that says success and nothing that can be used."""
     return Fault(FaultKind.TRANSIENT, UNUSABLE_ANSWER, message)
+
+
+def outage(last: Fault) -> Fault:
+    """AWS is down for all tokens: nobody's token is to blame, and none pays for it."""
+    return systemic(OUTAGE, f"nearly all calls of late failed; the last: {last.code}")
 
 
 def systemic(code: str, message: str) -> Fault:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import backoff
+from worker.core import backoff, faults
+from worker.core.outage import Outage
 
 if TYPE_CHECKING:
     from worker.core.records import Fault
@@ -25,20 +26,33 @@ class Breaker:
 
     Attributes:
         fault: Why it is open, or None while it is closed.
-        successes: How many calls got past AWS's door so far; tells a fault that follows one
-            token alone from one that meets all.
+        successes: How many calls AWS has answered so far; tells a fault that follows one token
+            alone from one that meets all.
     """
 
     def __init__(self, gate: Gate, marketplace: Marketplace) -> None:
         self._gate = gate
         self._marketplace = marketplace
         self._opened = asyncio.Event()
+        self._outage = Outage()
         self.fault: Fault | None = None
         self.successes = 0
 
-    def passed(self) -> None:
-        """A call got past AWS's door, whatever it answered."""
+    @property
+    def refused(self) -> Fault | None:
+        """Why AWS refuses us, or None; an outage is no refusal of this replica's identity."""
+        fault = self.fault
+        return None if fault is None or fault.code == faults.OUTAGE else fault
+
+    def answered(self) -> None:
+        """AWS answered for a token."""
         self.successes += 1
+        self._outage.answered(asyncio.get_running_loop().time())
+
+    def failed(self, fault: Fault) -> None:
+        """A call failed in passing; so many of them are an outage, which is not the tokens'."""
+        if self._outage.failed(asyncio.get_running_loop().time()):
+            self.open(faults.outage(fault))
 
     def open(self, fault: Fault) -> None:
         """Stop calls. Does nothing more if it is open already."""
@@ -70,5 +84,6 @@ class Breaker:
     def _close(self, probes: int) -> None:
         log.info("calls_resumed", probes=probes)
         self.fault = None
-        self.passed()
+        self._outage.over()
+        self.answered()
         self._gate.open(_WHO)

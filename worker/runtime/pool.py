@@ -115,14 +115,17 @@ class Pool:
         """Count what the call has told about its token."""
         flight.attempts += verdict.counts(result)
         if isinstance(result, Answer):
-            self._breaker.passed()
+            self._breaker.answered()
             return
         flight.failures += 1
-        if result.kind is not FaultKind.SYSTEMIC:
-            self._breaker.passed()
-        elif self._breaker.successes > flight.strike_mark:
-            flight.strikes += 1
-            flight.strike_mark = self._breaker.successes
+        match result.kind:
+            case FaultKind.TOKEN:
+                self._breaker.answered()
+            case FaultKind.TRANSIENT:
+                self._breaker.failed(result)
+            case FaultKind.SYSTEMIC if self._breaker.successes > flight.strike_mark:
+                flight.strikes += 1
+                flight.strike_mark = self._breaker.successes
 
     def _act(self, flight: Flight, result: Answer | Fault) -> None:
         loop = asyncio.get_running_loop()

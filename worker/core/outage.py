@@ -1,0 +1,48 @@
+"""Is AWS down, or are a few tokens unlucky? The clock is an argument."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+MEMORY_SECONDS: Final = 10.0
+LEAST_FAILURES: Final = 20.0
+FAILING_SHARE: Final = 0.9
+
+
+@dataclass(slots=True)
+class Outage:
+    """Calls of late that failed in passing, and those that got an answer: decayed counts.
+
+    Attributes:
+        failures: Calls that gave no usable answer for a fault that is not a token's.
+        answers: Calls that AWS answered, whatever it said.
+        at: When both were last brought up to date, in seconds of the caller's clock.
+    """
+
+    failures: float = 0.0
+    answers: float = 0.0
+    at: float = 0.0
+
+    def failed(self, now: float) -> bool:
+        """Count a failure; whether AWS must be taken for down."""
+        self._decay(now)
+        self.failures += 1
+        share = self.failures / (self.failures + self.answers)
+        return self.failures >= LEAST_FAILURES and share >= FAILING_SHARE
+
+    def answered(self, now: float) -> None:
+        """Count an answer."""
+        self._decay(now)
+        self.answers += 1
+
+    def over(self) -> None:
+        """Begin anew, after a probe was answered."""
+        self.failures = self.answers = 0.0
+
+    def _decay(self, now: float) -> None:
+        factor = math.exp(-max(0.0, now - self.at) / MEMORY_SECONDS)
+        self.failures *= factor
+        self.answers *= factor
+        self.at = now
