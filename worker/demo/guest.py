@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _RPC_SECONDS: Final = 10.0
 _LEAVING_SECONDS: Final = 30.0
 _PREFETCH: Final = 1000
-_LOOKS: Final = 50
+_REST_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -134,9 +135,10 @@ async def _at_rest(channel: AbstractChannel, name: str) -> tuple[AbstractQueue, 
 
     Only then what they had in hand is in the queue again.
     """
-    for _ in range(_LOOKS):
+    deadline = time.monotonic() + _REST_SECONDS
+    while True:
         queue = await bounded(channel.declare_queue(name, passive=True), _RPC_SECONDS)
-        if not queue.declaration_result.consumer_count:
-            break
+        found = queue.declaration_result
+        if not found.consumer_count or time.monotonic() > deadline:
+            return queue, found.message_count or 0
         await asyncio.sleep(_LOOK_SECONDS)
-    return queue, queue.declaration_result.message_count or 0
