@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.servers import Broker, BrokerServer, Database, PostgresServer, Permissions
+    from tests.servers import Broker, BrokerServer, Database, Permissions, PostgresServer
 
 ACCESS_KEY = "AKIDCHECKCHECK"
 SECRETS = {

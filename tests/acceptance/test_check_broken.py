@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from contextlib import ExitStack
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 _WRITE = r"^resolution\.(internal|retry\..+|replies|events)$"
 _READ = r"^resolution\.(tokens|backlog|parked)$"
-_NAMED_SECONDS = 12.0
-"""A dependency that hangs is named within five seconds; the rest is the start of Python."""
+_NAMED_SECONDS = 20.0
+"""A dependency that hangs is named within five seconds; the rest is room for a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +96,6 @@ def _empty_vhost(setup: Setup) -> Mapping[str, str]:
 
 
 def _classic_queue(setup: Setup) -> Mapping[str, str]:
-    import asyncio
-
     broker = setup.other_broker()
     broker.management.call(
         "PUT", "queues", broker.vhost, "resolution.tokens", body={"durable": True}
@@ -170,9 +169,9 @@ _BROKER = (
     ),
     Broken(
         "broker: another protocol",
-        lambda s: _amqp(s, port=_port_of(_management(s))),
+        lambda s: _amqp(s, port=_port_of(s.database.dsn)),
         "broker",
-        r"127\.0\.0\.1:\d+: what answers there|127\.0\.0\.1:\d+: .*",
+        r"broker at 127\.0\.0\.1:\d+: .",
         "is this its AMQP port",
     ),
     Broken(
@@ -663,7 +662,7 @@ _ALL = (*_BROKER, *_DATABASE, *_AWS, *_SETTINGS)
 
 @pytest.mark.parametrize("broken", _ALL, ids=lambda broken: broken.name)
 def test_the_fault_is_named(setup: Setup, broken: Broken) -> None:
-    """The one thing that is broken fails, with its remedy; the rest is well or says what it awaits."""
+    """The one thing that is broken fails, with its remedy; the rest is well, or says why not."""
     done = setup.check(**broken.settings(setup))
     assert done.names("failed") == {broken.check}, done.said
     found = done.findings[broken.check]

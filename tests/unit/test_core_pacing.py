@@ -127,7 +127,7 @@ def test_a_wait_is_as_long_as_it_says(rate: float, burst: float, gaps: list[floa
             assert not pace.take(now)
             assert not pace.take(now + wait * 0.99)
             assert pace.wait(now) == wait
-            now += wait + 1e-9
+        now += wait + 1e-9
         assert pace.take(now)
 
 

@@ -7,6 +7,7 @@ import gzip
 import json
 import socket
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from worker.simulator import server as simulator
 from worker.simulator.endpoint import Options
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -69,6 +71,12 @@ async def told(step: Step, **changes: Any) -> Answer | Fault:
         return await ask(aws.url, **changes)
 
 
+async def told_each(*steps: Step, **changes: Any) -> list[Answer | Fault]:
+    """What becomes of calls of one client that are answered so, one after the other."""
+    async with raw_aws(*steps) as aws, marketplace(aws.url, **changes) as client:
+        return [await client.resolve(TOKEN) for _ in steps]
+
+
 def free_port() -> int:
     """A port where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -115,31 +123,34 @@ async def test_a_session_token_is_sent_and_signed(monkeypatch: pytest.MonkeyPatc
 # --- answers ---
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
+async def test_a_success_is_read() -> None:
+    """A success with usable JSON is an answer, whatever its content type says."""
+    found = await told_each(
         reply(200, FULL),
         reply(200, FULL, Content_Type="text/plain"),
         reply(200, FULL, Content_Type="application/json; charset=latin-1"),
         reply(200, gzip.compress(json.dumps(FULL).encode()), Content_Encoding="gzip"),
         reply(201, FULL),
-    ],
-    ids=["plain", "other type", "other charset", "gzip", "other success"],
-)
-async def test_a_success_is_read(step: bytes) -> None:
-    """A success with usable JSON is an answer, whatever its content type says."""
-    assert await told(step) == ANSWER
+    )
+    assert found == [ANSWER] * 5
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"nonsense", b"[]", b"null", b'"text"', b"\xff", b"{}", b'{"ProductCode": "p"}'],
-)
-async def test_a_success_of_no_use_passes(body: bytes) -> None:
+async def test_a_success_of_no_use_passes() -> None:
     """A success that is no JSON object, or names nobody or nothing, is an unusable answer."""
-    found = await told(reply(200, body))
-    assert isinstance(found, Fault)
-    assert (found.kind, found.code) == (FaultKind.TRANSIENT, "UnusableAnswer")
+    bodies = [
+        b"",
+        b"{",
+        b"nonsense",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff",
+        b"{}",
+        b'{"ProductCode":1}',
+    ]
+    for body, found in zip(bodies, await told_each(*(reply(200, b) for b in bodies)), strict=True):
+        assert isinstance(found, Fault), body
+        assert (found.kind, found.code) == (FaultKind.TRANSIENT, "UnusableAnswer"), body
 
 
 async def test_a_deeply_nested_success_passes() -> None:
@@ -188,9 +199,9 @@ def error(code: str, message: str = "words", status: int = 400, **headers: str) 
 INVALID = Fault(FaultKind.TOKEN, "InvalidTokenException", "words", Status.REJECTED)
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
+async def test_an_errors_code_is_found_in_all_its_spellings() -> None:
+    """The code is read from header or body, without namespace and URI."""
+    found = await told_each(
         error("InvalidTokenException"),
         error("com.amazonaws.marketplacemetering#InvalidTokenException"),
         error("InvalidTokenException:http://internal.amazon.com/coral/com.amazon.coral.x/"),
@@ -198,51 +209,49 @@ INVALID = Fault(FaultKind.TOKEN, "InvalidTokenException", "words", Status.REJECT
         error("ValidationException", x_amzn_ErrorType="InvalidTokenException:http://x/"),
         reply(400, {"code": "InvalidTokenException", "Message": "words"}),
         reply(400, {"__type": "InvalidTokenException", "Message": "words", "other": [1]}),
-    ],
-)
-async def test_an_errors_code_is_found_in_all_its_spellings(step: bytes) -> None:
-    """The code is read from header or body, without namespace and URI."""
-    assert await told(step) == INVALID
+    )
+    assert found == [INVALID] * 7
 
 
-@pytest.mark.parametrize(
-    ("step", "code", "kind"),
-    [
-        (reply(500, b""), "Http500", FaultKind.TRANSIENT),
-        (reply(503, b"<html>busy</html>"), "Http503", FaultKind.TRANSIENT),
-        (reply(429, b"{}"), "Http429", FaultKind.THROTTLED),
-        (reply(403, b"[]"), "Http403", FaultKind.SYSTEMIC),
-        (reply(401, {"message": "who?"}), "Http401", FaultKind.SYSTEMIC),
-        (reply(400, {"__type": 7, "message": 7}), "Http400", FaultKind.TRANSIENT),
-        (reply(400, {"__type": "", "message": None}), "Http400", FaultKind.TRANSIENT),
-        (reply(400, {"__type": "#", "message": None}), "Http400", FaultKind.TRANSIENT),
-        (reply(400, b"\xff\xfe"), "Http400", FaultKind.TRANSIENT),
-        (error("ThrottlingException"), "ThrottlingException", FaultKind.THROTTLED),
-        (error("AccessDeniedException"), "AccessDeniedException", FaultKind.SYSTEMIC),
-        (error("InternalServiceErrorException", status=500),
-         "InternalServiceErrorException", FaultKind.TRANSIENT),
-        (error("ExpiredTokenException", "The security token included is expired"),
-         "ExpiredTokenException", FaultKind.SYSTEMIC),
-        (error("ExpiredTokenException", status=403), "ExpiredTokenException", FaultKind.SYSTEMIC),
-        (error("ExpiredTokenException"), "ExpiredTokenException", FaultKind.TOKEN),
-    ],
-)  # fmt: skip
-async def test_each_error_becomes_its_fault(step: bytes, code: str, kind: FaultKind) -> None:
+ERRORS: list[tuple[bytes, str, FaultKind]] = [
+    (reply(500, b""), "Http500", FaultKind.TRANSIENT),
+    (reply(503, b"<html>busy</html>"), "Http503", FaultKind.TRANSIENT),
+    (reply(429, b"{}"), "Http429", FaultKind.THROTTLED),
+    (reply(403, b"[]"), "Http403", FaultKind.SYSTEMIC),
+    (reply(401, {"message": "who?"}), "Http401", FaultKind.SYSTEMIC),
+    (reply(400, {"__type": 7, "message": 7}), "Http400", FaultKind.TRANSIENT),
+    (reply(400, {"__type": "", "message": None}), "Http400", FaultKind.TRANSIENT),
+    (reply(400, {"__type": "#", "message": None}), "Http400", FaultKind.TRANSIENT),
+    (reply(400, b"\xff\xfe"), "Http400", FaultKind.TRANSIENT),
+    (error("ThrottlingException"), "ThrottlingException", FaultKind.THROTTLED),
+    (error("AccessDeniedException"), "AccessDeniedException", FaultKind.SYSTEMIC),
+    (error("InternalServiceErrorException", status=500),
+     "InternalServiceErrorException", FaultKind.TRANSIENT),
+    (error("ExpiredTokenException", "The security token included is expired"),
+     "ExpiredTokenException", FaultKind.SYSTEMIC),
+    (error("ExpiredTokenException", status=403), "ExpiredTokenException", FaultKind.SYSTEMIC),
+    (error("ExpiredTokenException"), "ExpiredTokenException", FaultKind.TOKEN),
+]  # fmt: skip
+
+
+async def test_each_error_becomes_its_fault() -> None:
     """An error with or without a readable code is classified by code and status."""
-    found = await told(step)
-    assert isinstance(found, Fault)
-    assert (found.code, found.kind) == (code, kind)
-    assert found.message
+    told_of = await told_each(*(step for step, _, _ in ERRORS))
+    for (step, code, kind), found in zip(ERRORS, told_of, strict=True):
+        assert isinstance(found, Fault), step
+        assert (found.code, found.kind) == (code, kind), step
+        assert found.message
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(status: int) -> None:
+async def test_a_redirect_is_not_followed() -> None:
     """A redirect never takes the token elsewhere: it passes as a fault."""
+    statuses = [301, 302, 303, 307, 308]
     async with raw_aws(reply(200, FULL)) as elsewhere:
-        found = await told(reply(status, b"", Location=elsewhere.url))
+        steps = [reply(status, b"", Location=elsewhere.url) for status in statuses]
+        found = await told_each(*steps)
         assert elsewhere.received == []
-    assert isinstance(found, Fault)
-    assert (found.kind, found.code) == (FaultKind.TRANSIENT, f"Http{status}")
+    codes = [(each.kind, each.code) for each in found if isinstance(each, Fault)]
+    assert codes == [(FaultKind.TRANSIENT, f"Http{status}") for status in statuses]
 
 
 async def test_no_fault_tells_the_token() -> None:
@@ -255,32 +264,28 @@ async def test_no_fault_tells_the_token() -> None:
         reply(200, TOKEN.value.encode()),
         reply(500, b""),
     ]
-    for step in steps:
-        found = await told(step, timeout_seconds=0.2)
-        assert TOKEN.value not in repr(found)
+    found = await told_each(*steps, timeout_seconds=0.2)
+    assert TOKEN.value not in repr(found)
 
 
 # --- the network ---
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
+async def test_a_broken_exchange_passes() -> None:
+    """A connection that breaks or speaks no HTTP is a connection fault, or none in time."""
+    found = await told_each(
         RESET,
         CLOSE,
         b"",
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: nonsense\r\n\r\n",
         reply(200, b"x" * 10, Content_Encoding="gzip"),
-    ],
-    ids=["reset", "closed", "silence", "nonsense", "bad length", "bad gzip"],
-)
-async def test_a_broken_exchange_passes(step: Step) -> None:
-    """A connection that breaks or speaks no HTTP is a connection fault, or none in time."""
-    found = await told(step, timeout_seconds=0.5)
-    assert isinstance(found, Fault)
-    assert found.kind is FaultKind.TRANSIENT
-    assert found.code in {"ConnectionFault", "Timeout"}
+        timeout_seconds=0.3,
+    )
+    for each in found:
+        assert isinstance(each, Fault)
+        assert each.kind is FaultKind.TRANSIENT
+        assert each.code in {"ConnectionFault", "Timeout"}
 
 
 async def test_a_truncated_answer_passes() -> None:
@@ -503,25 +508,23 @@ async def test_a_probe_looks_credentials_up_anew(
     assert keys == ["mended", "mended", "rotated"]
 
 
-@pytest.mark.parametrize(
-    ("step", "over"),
-    [
-        (error("InvalidTokenException"), True),
-        (error("ThrottlingException"), True),
-        (reply(200, FULL), True),
-        (error("AccessDeniedException"), False),
-        (error("ExpiredTokenException", status=403), False),
-        (reply(500, b""), False),
-        (RESET, False),
-        (HANG, False),
-    ],
-    ids=["invalid", "throttled", "ok", "denied", "expired", "500", "reset", "hang"],
-)
-async def test_a_probe_is_over_only_when_aws_accepts_us(step: Step, *, over: bool) -> None:
+PROBES: list[tuple[Step, bool]] = [
+    (error("InvalidTokenException"), True),
+    (error("ThrottlingException"), True),
+    (reply(200, FULL), True),
+    (error("AccessDeniedException"), False),
+    (error("ExpiredTokenException", status=403), False),
+    (reply(500, b""), False),
+    (RESET, False),
+    (HANG, False),
+]
+
+
+async def test_a_probe_is_over_only_when_aws_accepts_us() -> None:
     """Only an answer that shows our identity accepted ends the pause; no answer shows nothing."""
-    async with raw_aws(step) as aws, marketplace(aws.url, timeout_seconds=0.3) as client:
-        found = await client.probe()
-        assert (found is None) is over
+    steps = [step for step, _ in PROBES]
+    async with raw_aws(*steps) as aws, marketplace(aws.url, timeout_seconds=0.5) as client:
+        assert [await client.probe() is None for _ in steps] == [over for _, over in PROBES]
 
 
 async def test_a_probe_spends_no_buyers_token() -> None:
@@ -534,52 +537,49 @@ async def test_a_probe_spends_no_buyers_token() -> None:
 # --- against the stand-in, which verifies for itself ---
 
 
-@pytest.mark.parametrize(
-    ("token", "expected"),
-    [
-        ("ok-1", None),
-        ("new-1", None),
-        ("old-1", None),
-        ("invalid-1", "InvalidTokenException"),
-        ("expired-1", "ExpiredTokenException"),
-        ("throttle-1-x", "ThrottlingException"),
-        ("fail-1-x", "InternalServiceErrorException"),
-        ("garbage-1", "UnusableAnswer"),
-        ("empty-1", "UnusableAnswer"),
-        ("denied-1", "AccessDeniedException"),
-        ("hang-1", "Timeout"),
-        ("seller-simulator-1", None),
-        ("seller-other-1", "InvalidTokenException"),
-    ],
-)
-async def test_the_simulator_is_understood(token: str, expected: str | None) -> None:
-    """Each kind of token of the simulator, which verifies our signature, is told for what it is."""
-    runner = web.ServerRunner(
-        simulator._server(Options({"simulator": "simulator"})), shutdown_timeout=0.1
-    )
+KINDS = {
+    "ok-1": None,
+    "new-1": None,
+    "old-1": None,
+    "invalid-1": "InvalidTokenException",
+    "expired-1": "ExpiredTokenException",
+    "throttle-1-x": "ThrottlingException",
+    "fail-1-x": "InternalServiceErrorException",
+    "garbage-1": "UnusableAnswer",
+    "empty-1": "UnusableAnswer",
+    "denied-1": "AccessDeniedException",
+    "hang-1": "Timeout",
+    "seller-simulator-1": None,
+    "seller-other-1": "InvalidTokenException",
+}
+
+
+@asynccontextmanager
+async def simulated() -> AsyncIterator[str]:
+    """The address of a simulator, which verifies signatures for itself."""
+    options = Options({"simulator": "simulator"})
+    runner = web.ServerRunner(simulator._server(options), shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with marketplace(url, timeout_seconds=0.5) as client:
-            found = await client.resolve(Token.of(token))
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
-    assert (found.code if isinstance(found, Fault) else None) == expected
+
+
+async def test_the_simulator_is_understood() -> None:
+    """Each kind of token of the simulator is told for what it is."""
+    async with simulated() as url, marketplace(url, timeout_seconds=0.5) as client:
+        found = {kind: await client.resolve(Token.of(kind)) for kind in KINDS}
+    codes = {kind: one.code if isinstance(one, Fault) else None for kind, one in found.items()}
+    assert codes == KINDS
 
 
 async def test_a_wrong_secret_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signature that the endpoint refuses is a systemic fault."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    runner = web.ServerRunner(
-        simulator._server(Options({"simulator": "simulator"})), shutdown_timeout=0.1
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        found = await ask(f"http://127.0.0.1:{runner.addresses[0][1]}")
-    finally:
-        await runner.cleanup()
+    async with simulated() as url:
+        found = await ask(url)
     assert isinstance(found, Fault)
     assert found.kind is FaultKind.SYSTEMIC
 

@@ -59,7 +59,9 @@ def ours(url: str, body: bytes, identity: Identity, scope: Scope, stamp: str) ->
 @given(
     URLS,
     st.binary(max_size=300),
-    st.builds(Identity, VISIBLE, VISIBLE, st.none() | st.just("") | VISIBLE),
+    st.builds(
+        Identity, VISIBLE, VISIBLE, st.none() | st.just("") | VISIBLE | VISIBLE.map(" {} ".format)
+    ),
     st.builds(Scope, VISIBLE, VISIBLE),
 )
 def test_signatures_are_botocores(url: str, body: bytes, identity: Identity, scope: Scope) -> None:

@@ -9,19 +9,17 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fakes.clock import leaping, settle
+from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import POLICY, body, fault, submission
 from tests.fakes.worker import FakeWorker, working
 from worker.core.messages import Incoming, headers, parse, write_instant
 from worker.core.records import Answer, Fault, FaultKind, Lane, Outcome, Status, Submission
 from worker.core.verdict import Policy
-
-if TYPE_CHECKING:
-    from tests.fakes.outside import FakeDelivery
+from worker.runtime.flight import Flights, Party
 
 TRANSIENT = fault(FaultKind.TRANSIENT, "Timeout", "no answer")
 THROTTLED = fault(FaultKind.THROTTLED, "ThrottlingException", "slow down")
@@ -364,6 +362,76 @@ async def test_a_token_that_alone_is_refused_dies_of_it() -> None:
 
 
 @leaping
+async def test_a_refusal_of_all_is_held_against_no_token() -> None:
+    """Tokens that were all refused at once have one strike each, however long it lasts."""
+    async with working(concurrency=10) as worker:
+        worker.aws.latency = 0.1
+        worker.aws.probes.extend([SYSTEMIC] * 20)
+        for number in range(10):
+            worker.aws.script(f"t{number}", SYSTEMIC, SYSTEMIC, Answer("p", "1"))
+            worker.deliver(f"t{number}")
+        await worker.all_acked()
+        assert {worker.event(each)["status"] for each in worker.deliveries} == {"resolved"}
+
+
+@leaping
+async def test_an_outage_of_aws_kills_no_token() -> None:
+    """When nearly all calls fail calls stop until a probe is answered, and no token is dead."""
+    async with working(concurrency=20) as worker:
+        worker.aws.latency = 0.1
+        worker.aws.probes.extend([TRANSIENT] * 10)
+        for number in range(40):
+            worker.aws.script(f"t{number}", TRANSIENT, TRANSIENT, Answer("p", "1"))
+            worker.deliver(f"t{number}")
+        await asyncio.sleep(5)
+        assert set(worker.pipeline.gate.reasons) == {"aws"}
+        assert worker.pipeline.breaker.refused is None  # ready all the same
+        await worker.all_acked()
+        statuses = {event["status"] for each in worker.deliveries for event in worker.events(each)}
+        assert statuses <= {"resolved"}
+        assert len(worker.aws.probed) >= 11
+
+
+@leaping
+async def test_a_refusal_is_told_until_it_is_over() -> None:
+    """A probe without an answer, in the middle of a refusal, does not make it an outage."""
+    async with working() as worker:
+        worker.aws.probes.extend([SYSTEMIC, TRANSIENT, TRANSIENT])
+        worker.aws.script("refused", SYSTEMIC, Answer("p", "1"))
+        worker.deliver("refused")
+        await settle()
+        refusals = set()
+        while len(worker.aws.probed) < 3:
+            refusals.add(worker.pipeline.breaker.refused)
+            await asyncio.sleep(0.1)
+        assert refusals == {SYSTEMIC}
+        await worker.all_acked()
+        assert worker.pipeline.breaker.refused is None
+
+
+def test_strikes_need_successes_in_between() -> None:
+    """A token that is refused again and again with no call getting through has one strike."""
+
+    @leaping
+    async def run() -> None:
+        async with working() as worker:
+            aboard = Flights().board(
+                Party(submission("t"), FakeDelivery(Incoming(body("t"))), Lane.LIVE)
+            )
+            assert aboard is not None
+            pool = worker.pipeline._pool
+            for _ in range(5):
+                pool._learn(aboard, SYSTEMIC)
+            assert aboard.strikes == 1
+            worker.pipeline.breaker.answered()
+            for _ in range(5):
+                pool._learn(aboard, SYSTEMIC)
+            assert (aboard.strikes, aboard.attempts) == (2, 0)
+
+    run()
+
+
+@leaping
 async def test_a_refused_token_lets_the_others_go_first() -> None:
     """After a halt the token whose call met the fault stands last in line."""
     async with working(concurrency=1) as worker:
@@ -497,6 +565,28 @@ async def test_a_drain_finishes_what_is_in_flight_and_gives_the_rest_back() -> N
         assert (len(settled), len(given)) == (4, 26)
         assert {each.acks for each in worker.deliveries} == {1}
         await asyncio.wait(running, timeout=1)
+
+
+@leaping
+async def test_a_drain_gives_back_what_would_be_called_for_again() -> None:
+    """A call that ends in a fault while the worker drains is not made again: it goes back."""
+    async with working(concurrency=4) as worker:
+        worker.aws.latency = 1.0
+        worker.aws.script("passing", TRANSIENT, Answer("p", "1"))
+        worker.aws.script("ours", SYSTEMIC)
+        passing, ours = worker.deliver("passing"), worker.deliver("ours")
+        await asyncio.sleep(0.5)
+        await worker.pipeline.drain(25.0)
+        assert loop_time() == pytest.approx(1.0, abs=0.1)
+        assert len(worker.aws.calls) == 2
+        for delivery, attempts in ((passing, 1), (ours, 0)):
+            assert worker.moved(delivery) == [("resolution.internal", "token")]
+            (back,) = [
+                sent
+                for sent in worker.courier.sent
+                if sent.message_id == delivery.incoming.message_id
+            ]
+            assert back.headers["x-resolution-attempts"] == attempts
 
 
 @leaping

@@ -25,6 +25,7 @@ def run(
     from worker import app  # noqa: PLC0415 - as above
     from worker.adapters import logs  # noqa: PLC0415 - as above
     from worker.adapters.http import PortTaken  # noqa: PLC0415 - as above
+    from worker.adapters.marketplace import BadAwsSetup  # noqa: PLC0415 - as above
     from worker.adapters.sealing import BadKey  # noqa: PLC0415 - as above
 
     logs.configure(settings.log.level, settings.log.format)
@@ -32,5 +33,7 @@ def run(
         uvloop.run(app.run(settings))
     except PortTaken as error:
         raise failure(str(error), UNAVAILABLE) from error
+    except BadAwsSetup as error:
+        raise failure(str(error), BAD_CONFIGURATION) from error
     except BadKey as error:
         raise failure(f"WORKER_DEAD_LETTERS__SEAL_KEY: {error}", BAD_CONFIGURATION) from error

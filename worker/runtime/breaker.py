@@ -10,6 +10,7 @@ import structlog
 
 from worker.core import backoff, faults
 from worker.core.outage import Outage
+from worker.core.records import FaultKind
 
 if TYPE_CHECKING:
     from worker.core.records import Fault
@@ -79,7 +80,8 @@ class Breaker:
                 self._close(probes)
             else:
                 log.warning("calls_still_stopped", code=fault.code, reason=fault.message)
-                self.fault = fault
+                if fault.kind is FaultKind.SYSTEMIC:  # no answer is no news of who refuses whom
+                    self.fault = fault
 
     def _close(self, probes: int) -> None:
         log.info("calls_resumed", probes=probes)

@@ -1,5 +1,10 @@
 """AWS's ResolveCustomer through aiobotocore."""
 
-from worker.adapters.marketplace.client import AwsMarketplace, Endpoint, open_marketplace
+from worker.adapters.marketplace.client import (
+    AwsMarketplace,
+    BadAwsSetup,
+    Endpoint,
+    open_marketplace,
+)
 
-__all__ = ["AwsMarketplace", "Endpoint", "open_marketplace"]
+__all__ = ["AwsMarketplace", "BadAwsSetup", "Endpoint", "open_marketplace"]

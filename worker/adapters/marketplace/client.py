@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,6 +64,10 @@ class Endpoint:
     expected_account: str | None
     timeout_seconds: float
     concurrency: int
+
+
+class BadAwsSetup(Exception):  # noqa: N818 - says what is wrong
+    """AWS's own configuration (profile, trust store, endpoint) can't be used."""
 
 
 class AwsMarketplace:
@@ -139,7 +143,11 @@ def _words(error: Exception) -> str:
 
 @asynccontextmanager
 async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
-    """A client for as long as the block lasts; making one costs about 0.1 s of CPU."""
+    """A client for as long as the block lasts; making one costs about 0.1 s of CPU.
+
+    Raises:
+        BadAwsSetup: Profile, trust store or endpoint can't be used.
+    """
     session = AioSession()
     credentials = Credentials(endpoint.region, endpoint.role_arn, endpoint.expected_account)
     config = AioConfig(
@@ -147,17 +155,23 @@ async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
         user_agent=f"resolution-worker/{__version__}",
         parameter_validation=False,
     )
-    async with session.create_client(
-        _SERVICE,
-        region_name=endpoint.region,
-        endpoint_url=endpoint.url,
-        config=config,
-        # The exchange signs. These keep the client from searching the chain a second time.
-        aws_access_key_id="unused",
-        aws_secret_access_key="unused",  # noqa: S106 - no secret
-    ) as client:
-        url = client.meta.endpoint_url
-        async with _http_session(session, url, endpoint.concurrency) as http:
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(
+                session.create_client(
+                    _SERVICE,
+                    region_name=endpoint.region,
+                    endpoint_url=endpoint.url,
+                    config=config,
+                    # The exchange signs. These keep the client from searching the chain as well.
+                    aws_access_key_id="unused",
+                    aws_secret_access_key="unused",  # noqa: S106 - no secret
+                )
+            )
+            http = _http_session(session, client.meta.endpoint_url, endpoint.concurrency)
+        except (BotoCoreError, ValueError, OSError) as error:
+            raise BadAwsSetup(f"the AWS set-up can't be used: {_words(error)}") from error
+        async with http:
             exchange = Exchange(http, credentials, Scope(endpoint.region, _SIGNING_NAME))
             client.meta.events.register(_EVENT, exchange)
             yield AwsMarketplace(client, credentials, endpoint.timeout_seconds)

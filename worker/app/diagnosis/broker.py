@@ -116,7 +116,9 @@ async def permissions(settings: Settings) -> Passed:
     except BrokerUnavailable as error:
         raise unavailable(error, "WORKER_AMQP__URL") from error
     except BrokerLost as error:
-        remedy = "look for a memory or disk alarm: `rabbitmqctl list_alarms`, or the broker's log"
+        remedy = (
+            "look for a memory or disk alarm: `rabbitmq-diagnostics alarms`, or the broker's log"
+        )
         raise Failed(str(error), remedy, Cause.UNREACHABLE) from error
     user, vhost = probing.who_and_where(url)
     if found.lacking:

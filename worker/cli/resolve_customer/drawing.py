@@ -123,6 +123,8 @@ def draw(sections: list[Section], stream: IO[str], *, coloured: bool) -> None:
     pen.write("-" * width + "\n")
     for section in sections:
         _draw(section, width - 2 * section.indent, pen)
+    if coloured and stream.isatty():
+        stream.write(_RESET)  # as colorama does at the end of a program in a terminal
 
 
 def _terminal_columns(stream: IO[str]) -> int:

@@ -68,7 +68,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(prog="resolution-worker", add_help=False, allow_abbrev=allow_abbrev)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageFault(f"{USAGE}\n{self.prog}: error: {message}\n")
+        raise UsageFault(f"usage: {USAGE}\n{self.prog}: error: {message}\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -160,6 +160,8 @@ def _general() -> _Parser:
 
 
 def _parse_operation(arguments: list[str]) -> argparse.Namespace:
+    if arguments == ["help"]:
+        raise Finished(HELP)
     parser = _Parser()
     parser.add_argument(
         "--registration-token", dest="token", required=_token_is_required(arguments)
@@ -171,8 +173,6 @@ def _parse_operation(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("help", nargs="?")
     parsed, unknown = parser.parse_known_args(arguments)
-    if arguments == ["help"]:
-        raise Finished(HELP)
     unknown += [parsed.help] if parsed.help else []
     if unknown:
         # What is not an option may be a token that lost its option's name.

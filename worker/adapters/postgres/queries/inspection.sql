@@ -24,7 +24,7 @@ SELECT
         FROM unnest(
             ARRAY[
                 'schema_migration', 'ledger', 'customer', 'agreement', 'dead_letter',
-                'malformed_message'
+                'malformed_message', 'audit'
             ]
         ) AS name
         WHERE

@@ -28,7 +28,9 @@ WITH needed (name, wanted, columns) AS (
         ]
     ),
     ('malformed_message', 'INSERT', NULL),
-    ('schema_migration', 'SELECT', NULL)
+    ('schema_migration', 'SELECT', NULL),
+    ('audit', 'SELECT', NULL),
+    ('audit', 'INSERT', ARRAY['actor', 'reason', 'action', 'subject'])
 ),
 
 tables AS (

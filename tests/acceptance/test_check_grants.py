@@ -1,0 +1,53 @@
+"""The rights that `check` asks for are all those that `deploy/postgres/grants.sql` gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.schema import connected, prepare
+from worker.adapters.postgres.inspection import inspecting
+
+if TYPE_CHECKING:
+    from tests.schema import Schema
+    from tests.servers import Database
+
+_GRANTED = """
+SELECT privilege_type || ' ON resolution.' || table_name AS revoked
+FROM information_schema.role_table_grants
+WHERE grantee = 'resolution_worker' AND table_schema = 'resolution'
+UNION ALL
+SELECT privilege_type || ' (' || column_name || ') ON resolution.' || table_name
+FROM information_schema.column_privileges AS columns
+WHERE grantee = 'resolution_worker' AND table_schema = 'resolution'
+AND NOT EXISTS (
+    SELECT FROM information_schema.role_table_grants AS tables
+    WHERE tables.grantee = 'resolution_worker' AND tables.table_schema = 'resolution'
+    AND tables.table_name = columns.table_name
+    AND tables.privilege_type = columns.privilege_type
+)
+"""
+
+
+@pytest.fixture
+async def schema(database: Database) -> Schema:
+    """A database with the deployed grants."""
+    return await prepare(database)
+
+
+async def test_the_deployed_grants_suffice(schema: Schema) -> None:
+    """With the deployed grants nothing is missing."""
+    async with inspecting(schema.worker, 10) as inspector:
+        assert await inspector.missing_rights() == []
+
+
+async def test_each_grant_is_missed(schema: Schema) -> None:
+    """Whichever grant is taken away, that very one is named."""
+    grants = [row["revoked"] for row in await schema.rows(_GRANTED)]
+    assert len(grants) > 20
+    async with connected(schema.superuser) as owner, inspecting(schema.worker, 10) as inspector:
+        for grant in grants:
+            await owner.execute(f"REVOKE {grant} FROM resolution_worker")
+            assert [right.text for right in await inspector.missing_rights()] == [grant]
+            await owner.execute(f"GRANT {grant} TO resolution_worker")

@@ -1,0 +1,216 @@
+"""`status`, as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.acceptance.check_setups import SECRETS, execute, sound_setup
+from tests.acceptance.stage import COMMAND, Worker, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.check_setups import Setup
+    from tests.servers import BrokerServer, PostgresServer
+
+_OUTCOMES = """
+INSERT INTO resolution.ledger (
+    seller, token_sha256, status, message_id, product_code, customer_identifier, attempts,
+    received_at, settled_at
+)
+SELECT 'default', sha256(('{0}' || n)::bytea), '{0}', n::text, 'p', 'c', 1, now(),
+    now() - '{1}'::interval
+FROM generate_series(1, {2}) AS n
+"""
+_LETTERS = """
+INSERT INTO resolution.dead_letter (
+    state, seller, reason, error_code, error_message, body_sha256, message_id, lane, attempts,
+    received_at, first_failed_at, failed_at, redeemable_until, sealed, seal_key_id, body_bytes
+)
+SELECT '{0}', 'default', 'dead', 'Timeout', '', sha256(('{0}' || n)::bytea), n::text, 'token', 1,
+    now(), now(), now(), now() + n * '1 hour'::interval, '', 'k', 1
+FROM generate_series(0, {1}) AS n
+"""
+
+
+@pytest.fixture(scope="module")
+def sound(
+    broker_server: BrokerServer,
+    postgres_server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Setup]:
+    """A set-up that is well."""
+    home = tmp_path_factory.mktemp("status")
+    with sound_setup(broker_server, postgres_server, home) as setup, ExitStack() as breaking:
+        setup.breaking = breaking
+        yield setup
+
+
+def run(setup: Setup, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `status` to its end."""
+    return subprocess.run(
+        [COMMAND, "status", *arguments],
+        env=setup.environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def found(setup: Setup, code: int = 0, **settings: str) -> dict[str, Any]:
+    """What `status --json` has found."""
+    done = run(setup, "--json", **settings)
+    assert done.returncode == code, done.stderr
+    read: dict[str, Any] = json.loads(done.stdout)
+    return read
+
+
+def publish(setup: Setup, token: str) -> None:
+    """Publish one token."""
+    done = subprocess.run(
+        [COMMAND, "publish"],
+        env=setup.environment(WORKER_AMQP__URL=setup.broker.url),
+        input=f"{token}\n",
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_idle_fleet(sound: Setup) -> None:
+    """Without worker and messages all is nought, and what only a worker knows is unknown."""
+    done = run(sound, WORKER_RATE__CEILING="40")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert lines[0].split() == ["queue", "ready", "consumers"]
+    assert lines[1].split() == ["resolution.tokens", "0", "0"]
+    assert [line.split()[0] for line in lines[3:7]] == [
+        "resolution.retry.5s",
+        "resolution.retry.30s",
+        "resolution.retry.2m",
+        "resolution.parked",
+    ]
+    rest = "\n".join(lines[7:])
+    assert "replicas      0" in rest
+    assert "ceiling 40/s  (the shared rate is unknown)" in rest
+    assert "breaker       unknown  (no worker answers" in rest
+    assert done.stderr == ""
+
+
+async def test_dead_letters_and_outcomes(sound: Setup) -> None:
+    """Open letters and what was settled lately are counted; closed and older ones are not."""
+    before = found(sound)
+    for status, ago, count in (("resolved", "1 min", 3), ("rejected", "1 min", 2)):
+        await execute(sound.database.dsn, _OUTCOMES.format(status, ago, count))
+    await execute(sound.database.dsn, _OUTCOMES.format("dead", "10 min", 4))
+    for state, count in (("open", 5), ("discarded", 7)):
+        await execute(sound.database.dsn, _LETTERS.format(state, count))
+    after = found(sound)
+    assert before["dead_letters"]["open"]["dead"] == 0
+    assert after["outcomes"] == {"rejected": 2, "resolved": 3}
+    assert after["dead_letters"]["open"]["dead"] == 6
+    assert after["dead_letters"]["redeemable"] == 5
+    expiry = after["dead_letters"]["first_expiry"]
+    shown = run(sound).stdout
+    assert f"5 redeemable, the first until {expiry[:10]} {expiry[11:19]} UTC" in shown
+    assert "resolved 3" in shown
+
+
+async def test_a_running_worker(sound: Setup) -> None:
+    """A worker counts as a replica; the one on this machine tells of its breaker."""
+    first, second = Worker(sound.environment()), Worker(sound.environment())
+    try:
+        for worker in (first, second):
+            await worker.ready()
+        port = str(await first.port())
+        assert found(sound, WORKER_HTTP__PORT=port)["replicas"] == 2
+        assert found(sound, WORKER_HTTP__PORT=port)["worker"]["breaker"] == "closed"
+        await sound.simulator.order(
+            "PUT", "fault", {"code": "AccessDeniedException", "message": "no"}
+        )
+        publish(sound, "ok-status")
+
+        def is_open() -> bool:
+            told = found(sound, WORKER_HTTP__PORT=port)["worker"]
+            return bool(
+                told["breaker"] == "open" and max(told["oldest_unsettled_seconds"].values())
+            )
+
+        await eventually(is_open, "the breaker is told to be open")
+        assert (
+            f"open  (the worker at 127.0.0.1:{port})" in run(sound, WORKER_HTTP__PORT=port).stdout
+        )
+    finally:
+        await sound.simulator.order("DELETE", "fault")
+        for worker in (first, second):
+            worker.kill()
+
+
+def test_an_absent_broker(sound: Setup) -> None:
+    """Without the broker the rest is shown, the broker is named, and the exit code is 69."""
+    port = sound.closed_port()
+    url = f"amqp://u:hidden-one@127.0.0.1:{port}/"
+    done = run(sound, WORKER_AMQP__URL=url)
+    assert done.returncode == 69
+    assert done.stderr.startswith(f"broker is away: broker at 127.0.0.1:{port}: connection refused")
+    assert "queues        unknown" in done.stdout
+    assert "dead letters  " in done.stdout
+    assert "hidden-one" not in done.stdout + done.stderr
+
+
+def test_an_absent_database(sound: Setup) -> None:
+    """Without the database the rest is shown, the database is named, and the exit code is 69."""
+    address = f"postgresql://u:{SECRETS['database']}@127.0.0.1:{sound.silent_port()}/d"
+    began = time.monotonic()
+    done = run(sound, WORKER_POSTGRES__DSN=address)
+    assert time.monotonic() - began < 20
+    assert done.returncode == 69
+    assert done.stderr.startswith("database is away: the server did not answer in time")
+    assert "resolution.tokens" in done.stdout
+    assert "outcomes      unknown" in done.stdout
+    assert SECRETS["database"] not in done.stdout + done.stderr
+
+
+def test_a_missing_queue(sound: Setup) -> None:
+    """A queue that is not there is named as such, and the exit code is 1."""
+    done = run(sound, WORKER_RETRY__DELAYS="9s")
+    assert done.returncode == 1
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("resolution.retry.9s"))
+    assert "unknown: " in line
+    assert "no queue" in line
+
+
+def test_bad_settings(sound: Setup) -> None:
+    """Settings that can't be accepted end the command with 78."""
+    done = run(sound, WORKER_RETRY__DELAYS="soon")
+    assert done.returncode == 78
+    assert "WORKER_RETRY__DELAYS" in done.stderr
+
+
+def test_watching(sound: Setup) -> None:
+    """With `--watch` it looks again and again until it is interrupted, and then ends in order."""
+    with subprocess.Popen(
+        [COMMAND, "status", "--json", "--watch", "0.5"],
+        env=sound.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert "Traceback" not in process.stderr.read()
+    assert looks[0]["at"] < looks[1]["at"]
