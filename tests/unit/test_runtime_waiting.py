@@ -93,6 +93,20 @@ async def test_the_backlog_has_every_fifth_turn() -> None:
 
 
 @leaping
+async def test_a_buyer_who_joins_a_backlog_token_takes_it_into_the_live_line() -> None:
+    """A copy from the live lane moves a waiting flight, and it is called for only once."""
+    room = WaitingRoom()
+    slow = [flight(name, Lane.BACKLOG) for name in "abc"]
+    for one in slow:
+        room.join(one)
+    room.join(flight("d"))
+    slow[2].parties.append(party("c", Lane.LIVE))
+    room.promote(slow[2])
+    room.promote(slow[0])  # nobody waits at the door for this one
+    assert drawn(room) == ["d", "c", "a", "b"]
+
+
+@leaping
 async def test_the_room_wakes_who_waits_for_somebody() -> None:
     """Waiting ends when somebody joins, not before, and not for those who left."""
     room = WaitingRoom()

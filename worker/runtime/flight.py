@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from worker.core.records import Lane
 from worker.core.verdict import Tries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from worker.core.records import Lane, Submission, TokenKey
+    from worker.core.records import Submission, TokenKey
     from worker.ports import Delivery
 
 
@@ -46,6 +47,7 @@ class Flight:
         strikes: Systemic answers with other calls succeeding in between.
         strike_mark: The count of succeeding calls at its last strike.
         first_call: When it was first called for since delivery (loop time), or None.
+        line: The line it stands in while it waits for its call, or None.
     """
 
     key: TokenKey
@@ -56,6 +58,7 @@ class Flight:
     strikes: int = 0
     strike_mark: int = -1
     first_call: float | None = None
+    line: Lane | None = None
 
     @property
     def leader(self) -> Party:
@@ -64,8 +67,9 @@ class Flight:
 
     @property
     def lane(self) -> Lane:
-        """The lane it waits in: that of its first delivery."""
-        return self.parties[0].lane
+        """The lane it belongs in: the live one as soon as one buyer waits for it."""
+        live = any(party.lane is Lane.LIVE for party in self.parties)
+        return Lane.LIVE if live else Lane.BACKLOG
 
     def older(self, known_since: datetime) -> None:
         """Let its age run from an earlier instant, which the ledger knows of."""
@@ -93,6 +97,10 @@ class Flights:
 
     def __iter__(self) -> Iterator[Flight]:
         return iter(tuple(self._by_key.values()))
+
+    def of(self, key: TokenKey) -> Flight | None:
+        """The flight of a token, if there is one."""
+        return self._by_key.get(key)
 
     def board(self, party: Party) -> Flight | None:
         """Take a submission aboard: its new flight, or None if it joined one under way."""

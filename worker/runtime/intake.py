@@ -94,7 +94,10 @@ class Intake:
             self._writer.put(self._malformed(message, delivery, delivery.lane, now))
             return None
         self._secrets.add(message.token.value)
-        return self._flights.board(Party(message, delivery, delivery.lane))
+        flight = self._flights.board(Party(message, delivery, delivery.lane))
+        if flight is None and (joined := self._flights.of(message.key)):
+            self._waiting.promote(joined)
+        return flight
 
     async def _look_up(self, fresh: list[Flight]) -> None:
         flights, known = await self._recall(fresh)

@@ -25,18 +25,25 @@ class WaitingRoom:
     def join(self, flight: Flight, *, first: bool = False) -> None:
         """Stand in line; first in it for a call that is made again."""
         flight.stage = Stage.WAITING
-        line = self._lines[flight.lane]
+        flight.line = flight.lane
+        line = self._lines[flight.line]
         (line.appendleft if first else line.append)(flight)
         self._someone.set()
 
     def join_later(self, flight: Flight, seconds: float) -> None:
         """Stand first in line after a time, if the flight has not left by then."""
         flight.stage = Stage.WAITING
+        flight.line = None
         asyncio.get_running_loop().call_later(seconds, self._rejoin, flight)
 
     def _rejoin(self, flight: Flight) -> None:
         if flight.parties:
             self.join(flight, first=True)
+
+    def promote(self, flight: Flight) -> None:
+        """Let a flight change lines, for which a buyer has begun to wait."""
+        if flight.line is Lane.BACKLOG and flight.lane is Lane.LIVE:
+            self.join(flight)
 
     async def wait(self) -> None:
         """Wait until somebody stands in line."""
@@ -46,16 +53,21 @@ class WaitingRoom:
 
     def next(self) -> Flight | None:
         """The flight whose turn it is, or None if all have left."""
-        occupied = {lane: self._prune(line) for lane, line in self._lines.items()}
-        lane = self._chooser.choose(live=occupied[Lane.LIVE], backlog=occupied[Lane.BACKLOG])
-        return None if lane is None else self._lines[lane].popleft()
+        live, backlog = self._prune(Lane.LIVE), self._prune(Lane.BACKLOG)
+        lane = self._chooser.choose(live=live, backlog=backlog)
+        if lane is None:
+            return None
+        flight = self._lines[lane].popleft()
+        flight.line = None
+        return flight
 
     def _occupied(self) -> bool:
-        return any(self._prune(line) for line in self._lines.values())
+        return any(self._prune(lane) for lane in Lane)
 
-    @staticmethod
-    def _prune(line: deque[Flight]) -> bool:
-        while line and not line[0].parties:
+    def _prune(self, lane: Lane) -> bool:
+        """Whether somebody stands first in a line who has neither left nor changed lines."""
+        line = self._lines[lane]
+        while line and not (line[0].parties and line[0].line is lane):
             line.popleft()
         return bool(line)
 

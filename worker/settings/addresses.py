@@ -47,8 +47,8 @@ def check_http(url: str) -> str:
     _check_host(parts)
     if "@" in parts.netloc:
         raise ValueError("holds a user or password, and an endpoint takes none")
-    if parts.query or parts.fragment:
-        raise ValueError("has a query or fragment, and an endpoint takes none")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("has a path, query or fragment, and an endpoint takes none")
     return url
 
 
