@@ -3,7 +3,7 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq awscli demo services test test-unit test-crash lint bench lock clean
+.PHONY: help setup rabbitmq awscli tools prometheus demo services test test-unit test-crash lint bench lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -19,6 +19,12 @@ rabbitmq: ## installs RabbitMQ through apt where it is missing; starts nothing
 
 awscli: ## makes .venv-awscli, with the AWS CLI that checks the simulator
 	@scripts/environment.sh .venv-awscli requirements/awscli.txt
+
+tools: ## makes .venv-tools, with the linter of the Dockerfile
+	@scripts/environment.sh .venv-tools requirements/tools.txt
+
+prometheus: ## fetches Prometheus's programs where they are missing; starts nothing
+	@scripts/prometheus.sh
 
 # A broker named in the environment is used instead of a private one.
 demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one machine
@@ -49,6 +55,6 @@ lock: setup ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer v
 	@scripts/lock.sh
 
 clean: ## removes the environments and caches
-	rm -rf .venv .venv-awscli .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+	rm -rf .venv .venv-awscli .venv-tools .prometheus .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		.hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

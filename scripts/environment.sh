@@ -41,26 +41,35 @@ complete_python() {
 # All that the environment depends on; its place too, for it can't be moved.
 wanted() {
     pwd
-    "$1" -c 'import sys; print(sys.version, sys.base_prefix)'
+    "$python" -c 'import sys; print(sys.version, sys.base_prefix)'
     sha256sum "$requirements" scripts/environment.sh
-    if [ -n "$project" ]; then sha256sum pyproject.toml; fi
 }
 
+up_to_date() { [ "$(cat "$stamp" 2>/dev/null)" = "$(wanted)" ] && "$folder/bin/python" -c ''; }
+
 install() {
-    "$folder/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@" \
-        </dev/null >&2
+    "$folder/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --no-deps \
+        "$@" </dev/null >&2
+}
+
+make_environment() {
+    say "making $folder with $("$python" --version) ..."
+    rm -rf "$folder"
+    "$python" -m venv "$folder" >&2
+    install --require-hashes --requirement "$requirements"
+    wanted >"$stamp"
+}
+
+# The project itself is used where it lies; only what pyproject.toml says of it is installed.
+install_project() {
+    described=$(sha256sum pyproject.toml)
+    [ "$(cat "$stamp-project" 2>/dev/null)" = "$described" ] && return
+    install --no-build-isolation --editable .
+    echo "$described" >"$stamp-project"
 }
 
 lock "$requirements"
 python=$(find_python)
 complete_python "$python"
-wanted=$(wanted "$python")
-if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$folder/bin/python" -c '' 2>/dev/null; then
-    exit 0
-fi
-say "making $folder with $("$python" --version) ..."
-rm -rf "$folder"
-"$python" -m venv "$folder" >&2
-install --no-deps --require-hashes --requirement "$requirements"
-if [ -n "$project" ]; then install --no-deps --no-build-isolation --editable .; fi
-echo "$wanted" >"$stamp"
+up_to_date || make_environment
+[ -z "$project" ] || install_project

@@ -19,4 +19,4 @@ compile() {
 LOCK_OPTIONS=${LOCK_OPTIONS:-}
 compile run pyproject.toml
 compile dev pyproject.toml --extra services --group dev
-compile awscli requirements/awscli.in
+for source in requirements/*.in; do compile "$(basename "$source" .in)" "$source"; done

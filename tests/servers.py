@@ -9,11 +9,10 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -60,14 +59,6 @@ class Broker:
         self.management.call("PUT", "permissions", self.vhost, name, body=body)
         where = urlsplit(self.url)
         return f"amqp://{name}:{password}@{where.hostname}:{where.port}/{self.vhost}"
-
-    def drop_connections(self) -> int:
-        """Close all connections to this virtual host; returns how many there were."""
-        connections = self.management.call("GET", "vhosts", self.vhost, "connections") or []
-        for connection in connections:
-            with suppress(HTTPError):  # it closed by itself meanwhile
-                self.management.call("DELETE", "connections", connection["name"])
-        return len(connections)
 
 
 @dataclass(frozen=True, slots=True)

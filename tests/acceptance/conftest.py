@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("tests.acceptance.stage", "tests.acceptance.front")
+for module in ("stage", "front", "outcomes", "reckoning"):
+    pytest.register_assert_rewrite(f"tests.acceptance.{module}")
 
 from tests.acceptance.front import Front, front  # noqa: E402 - its asserts are rewritten first
 from tests.acceptance.stage import (  # noqa: E402 - as above

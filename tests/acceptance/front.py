@@ -64,7 +64,7 @@ class Front:
         confirm = await self._exchange.publish(message, LANES[lane], mandatory=True, timeout=60)
         assert type(confirm).__name__ == "Ack", confirm
 
-    async def submit(  # noqa: PLR0913 - a submission's members and properties
+    async def submit(
         self,
         token: str,
         *,
@@ -88,9 +88,7 @@ class Front:
         )
         return message_id
 
-    async def event(
-        self, message_id: str, nth: int = 1, seconds: float = GENEROUS_SECONDS
-    ) -> Told:
+    async def event(self, message_id: str, nth: int = 1, seconds: float = GENEROUS_SECONDS) -> Told:
         """The nth event that tells of a submission."""
         await eventually(
             lambda: len(self.events[message_id]) >= nth, f"event {nth} of {message_id}", seconds

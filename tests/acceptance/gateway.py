@@ -68,7 +68,8 @@ class Gateway:
         try:
             upstream, back = await asyncio.open_connection(*self._upstream)
             writers.append(back)
-            pumps = {asyncio.create_task(_pump(*way)) for way in ((reader, back), (upstream, writer))}
+            ways = ((reader, back), (upstream, writer))
+            pumps = {asyncio.create_task(_pump(*way)) for way in ways}
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             finally:

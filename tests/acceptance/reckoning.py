@@ -69,10 +69,10 @@ class History:
     """
 
     events: dict[str, list[str]] = field(default_factory=dict)
-    outcomes: list[Mapping[str, Any]] = field(default_factory=list)
-    agreements: list[Mapping[str, Any]] = field(default_factory=list)
-    malformed: list[Mapping[str, Any]] = field(default_factory=list)
-    letters: list[Mapping[str, Any]] = field(default_factory=list)
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    agreements: list[dict[str, Any]] = field(default_factory=list)
+    malformed: list[dict[str, Any]] = field(default_factory=list)
+    letters: list[dict[str, Any]] = field(default_factory=list)
     queues: dict[str, int] = field(default_factory=dict)
 
 

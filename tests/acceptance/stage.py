@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -17,13 +16,14 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers import Permissions
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from tests.schema import Schema
@@ -41,9 +41,11 @@ _PERMISSIONS = _ROOT / "deploy" / "rabbitmq" / "permissions"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-async def eventually(
-    check: Callable[[], _T | Awaitable[_T]], what: str, seconds: float = GENEROUS_SECONDS
-) -> _T:
+@overload
+async def eventually(check: Callable[[], Awaitable[_T]], what: str, seconds: float = ...) -> _T: ...
+@overload
+async def eventually(check: Callable[[], _T], what: str, seconds: float = ...) -> _T: ...
+async def eventually(check: Callable[[], Any], what: str, seconds: float = GENEROUS_SECONDS) -> Any:
     """What `check` returns as soon as that is true.
 
     Raises:
@@ -55,7 +57,7 @@ async def eventually(
         if inspect.isawaitable(found):
             found = await found
         if found:
-            return found  # type: ignore[no-any-return]
+            return found
         if time.monotonic() > ends:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(0.02)

@@ -9,16 +9,12 @@ import pytest
 
 from tests.acceptance.gateway import gateway
 from tests.acceptance.odd_marketplace import SOUND, Reply, odd_marketplace
+from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import ATTEMPTS, eventually
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
-
-
-def tokens(word: str, count: int) -> list[str]:
-    """New tokens of one kind."""
-    return [f"{word}-{uuid.uuid4().hex}" for _ in range(count)]
 
 
 async def rows(stage: Stage) -> list[dict[str, Any]]:
@@ -57,7 +53,9 @@ OTHERWISE = {
 async def test_answers_that_can_not_be_used(stage: Stage, web: Front) -> None:
     """Nonsense makes its own token dead once the attempts are spent; neighbours are resolved."""
     replies = UNUSABLE | {what: reply for what, (reply, _) in OTHERWISE.items()}
-    due = dict.fromkeys(UNUSABLE, "UnusableAnswer") | {w: code for w, (_, code) in OTHERWISE.items()}
+    due = dict.fromkeys(UNUSABLE, "UnusableAnswer") | {
+        w: code for w, (_, code) in OTHERWISE.items()
+    }
     odd = {what: f"odd-{uuid.uuid4().hex}" for what in replies}
     async with odd_marketplace({odd[what]: reply for what, reply in replies.items()}) as url:
         worker = await stage.run(WORKER_AWS__ENDPOINT_URL=url)
@@ -81,12 +79,14 @@ async def test_an_answer_that_can_not_be_stored(stage: Stage, web: Front) -> Non
     """Members that no row can hold settle their token as dead, alone of its batch."""
     poison = tokens("poison", 3)
     huge = {token: "".join(uuid.uuid4().hex for _ in range(2_000)) for token in poison}
-    replies = {
-        token: Reply.of({**SOUND, "LicenseArn": value}) for token, value in huge.items()
-    }
+    replies = {token: Reply.of({**SOUND, "LicenseArn": value}) for token, value in huge.items()}
     async with odd_marketplace(replies) as url:
         await stage.run(WORKER_AWS__ENDPOINT_URL=url)
-        mixed = [token for three in zip(poison, tokens("a", 3), tokens("b", 3)) for token in three]
+        mixed = [
+            token
+            for three in zip(poison, tokens("a", 3), tokens("b", 3), strict=True)
+            for token in three
+        ]
         ids = [await web.submit(token) for token in mixed]
         statuses = [(await web.event(message_id)).status for message_id in ids]
         for worker in stage.started:
@@ -138,7 +138,7 @@ async def test_the_ceiling_is_kept_and_used(stage: Stage, web: Front) -> None:
     stats = await stage.simulator.order("GET", "stats")
     seconds = [sum(second.values()) for _, second in sorted(stats["seconds"].items())]
 
-    print(f"calls in each second: {seconds}")
+    print(f"calls in each second: {seconds}")  # noqa: T201 - for the reader of a report
     assert sum(seconds) == count
     assert max(seconds) <= ceiling + 1  # the simulator's seconds begin when they like
     assert min(seconds[1:-1]) >= 0.6 * ceiling
@@ -253,3 +253,22 @@ async def test_a_token_waits_in_its_retry_queue(stage: Stage, web: Front) -> Non
     await eventually(moved, "it was moved and settled in the lane of its own")
     assert await worker.metric("resolution_submissions_total", lane="live") == 0
     assert await worker.metric("resolution_retries_total", reason="transient") == ATTEMPTS - 1
+
+
+async def test_a_long_outage_of_aws_costs_no_token(stage: Stage, web: Front) -> None:
+    """When every call fails calls stop, the worker stays ready, and all settle once it is over."""
+    await stage.simulator.order("PUT", "fault", {"code": "ServiceUnavailable", "status": 503})
+    worker = await stage.run()
+    ids = [await web.submit(token) for token in tokens("ok", 60)]
+
+    async def is_stopped() -> bool:
+        return await worker.metric("resolution_breaker_open") == 1
+
+    await eventually(is_stopped, "calls are stopped")
+    assert (await worker.get("/readyz"))[0] == 200
+    assert (await worker.get("/healthz"))[0] == 200
+    await stage.simulator.order("DELETE", "fault")
+
+    statuses = [(await web.event(message_id)).status for message_id in ids]
+    assert statuses == ["resolved"] * len(ids)
+    assert await worker.metric("resolution_breaker_open") == 0

@@ -1,268 +1,21 @@
-"""What a running worker answers, and what stands in the database afterwards."""
+"""Properties, copies, ages and other particulars of messages that can be read."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.acceptance.outcomes import CALLED_FOR, RESTART, asked, fresh, instant, row, sha256
 from tests.acceptance.stage import ATTEMPTS, eventually
-from worker.simulator.agreement import members
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front, Told
+    from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage, Worker
-
-OUTCOME = {
-    "version", "message_id", "status", "repeated", "token_sha256", "product_code",
-    "customer_aws_account_id", "customer_identifier", "license_arn", "agreement_id", "offer_type",
-    "error", "advice", "metadata", "received_at", "settled_at",
-}  # fmt: skip
-CALLED_FOR = ("product_code", "customer_aws_account_id", "customer_identifier", "license_arn")
-RESTART, CONTACT = "restart_from_marketplace", "contact_seller"
-
-
-def fresh(prefix: str) -> str:
-    """A token that no other test uses."""
-    return f"{prefix}-{uuid.uuid4().hex}"
-
-
-def sha256(text: str) -> bytes:
-    """The fingerprint under which a token stands in the ledger."""
-    return hashlib.sha256(text.encode()).digest()
-
-
-async def row(stage: Stage, token: str) -> dict[str, Any]:
-    """What the view of outcomes says of a token; exactly one row."""
-    query = "SELECT * FROM resolution.outcomes WHERE token_sha256 = $1"
-    (found,) = await stage.schema.rows(query, sha256(token))
-    return dict(found)
-
-
-def instant(text: str) -> datetime:
-    """A point in time as outcomes write it: RFC 3339 with an offset."""
-    read = datetime.fromisoformat(text)
-    assert read.tzinfo is not None
-    return read
-
-
-async def asked(shop: Front, token: str, **members: Any) -> tuple[Told, Told]:
-    """Submit a token; its event and its reply."""
-    correlation_id = uuid.uuid4().hex
-    message_id = await shop.submit(
-        token, reply_to=shop.reply_to, correlation_id=correlation_id, **members
-    )
-    event, reply = await shop.event(message_id), await shop.reply(message_id)
-    assert (event.correlation_id, reply.correlation_id) == (correlation_id, correlation_id)
-    assert event.body["message_id"] == message_id
-    return event, reply
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "code", "advice", "attempts"),
-    [
-        ("ok", "resolved", None, None, 1),
-        ("new", "resolved", None, None, 1),
-        ("old", "resolved", None, None, 1),
-        ("same-442211009988", "resolved", None, None, 1),
-        ("slow-200", "resolved", None, None, 1),
-        ("seller-simulator", "resolved", None, None, 1),
-        ("throttle-5", "resolved", None, None, 1),
-        (f"fail-{ATTEMPTS - 1}", "resolved", None, None, ATTEMPTS),
-        ("invalid", "rejected", "InvalidTokenException", RESTART, 1),
-        ("seller-other", "rejected", "InvalidTokenException", RESTART, 1),
-        ("anything", "rejected", "InvalidTokenException", RESTART, 1),
-        ("expired", "expired", "ExpiredTokenException", RESTART, 1),
-        (f"fail-{ATTEMPTS}", "dead", "InternalServiceErrorException", CONTACT, ATTEMPTS),
-        ("garbage", "dead", "UnusableAnswer", CONTACT, ATTEMPTS),
-        ("empty", "dead", "UnusableAnswer", CONTACT, ATTEMPTS),
-        ("hang", "dead", "Timeout", CONTACT, ATTEMPTS),
-        ("denied", "dead", "AccessDeniedException", CONTACT, 0),
-    ],
-)
-async def test_each_kind_of_token_has_its_outcome(  # noqa: PLR0913 - a row of the table
-    shop: Front,
-    shared_stage: Stage,
-    kind: str,
-    status: str,
-    code: str | None,
-    advice: str | None,
-    attempts: int,
-) -> None:
-    """Reply, event and row agree on what the token's kind demands, member by member."""
-    token = fresh(kind)
-    before = datetime.now(UTC) - timedelta(milliseconds=1)
-
-    event, reply = await asked(shop, token, metadata={"session": "s"})
-    stands = await row(shared_stage, token)
-
-    told = event.body
-    assert reply.body == told
-    assert set(told) == OUTCOME
-    assert event.routing_key == f"token.{status}"
-    assert event.content_type == reply.content_type == "application/json"
-    assert (told["version"], told["status"], told["repeated"]) == (1, status, False)
-    assert told["token_sha256"] == sha256(token).hex()
-    assert (told["error"] or {"code": None})["code"] == code
-    assert told["advice"] == advice
-    assert told["metadata"] == {"session": "s"}
-    assert before <= instant(told["received_at"]) <= instant(told["settled_at"])
-    assert instant(told["settled_at"]) <= datetime.now(UTC)
-    assert (stands["status"], stands["error_code"], stands["advice"]) == (status, code, advice)
-    assert stands["attempts"] == attempts
-    assert (stands["message_id"], stands["seller"]) == (told["message_id"], "default")
-    assert [stands[name] for name in CALLED_FOR] == [told[name] for name in CALLED_FOR]
-    if status != "resolved":
-        assert not any(told[name] for name in CALLED_FOR)
-
-
-@pytest.mark.parametrize(
-    ("kind", "absent"),
-    [
-        ("ok", ()),
-        ("new", ("CustomerIdentifier",)),
-        ("old", ("LicenseArn", "Metadata")),
-        ("same-778899001122", ()),
-    ],
-)
-async def test_a_resolved_token_says_what_aws_said(
-    shop: Front, shared_stage: Stage, kind: str, absent: tuple[str, ...]
-) -> None:
-    """Each member of AWS's answer reaches outcome and agreement, and an absent one is null."""
-    token = fresh(kind)
-    customer = kind.partition("-")[2] or token
-    said = {name: it for name, it in members(token, customer).items() if name not in absent}
-    metadata = said.pop("Metadata", {})
-    assert isinstance(metadata, dict)
-    expected = {
-        "product_code": said["ProductCode"],
-        "customer_aws_account_id": said["CustomerAWSAccountId"],
-        "customer_identifier": said.get("CustomerIdentifier"),
-        "license_arn": said.get("LicenseArn"),
-        "agreement_id": metadata.get("AgreementId"),
-        "offer_type": "free-trial",
-    }
-
-    told = (await shop.settled(token, offer_type="free-trial", seller="default")).body
-    agreements = await shared_stage.schema.rows(
-        "SELECT * FROM resolution.agreements WHERE license_arn = $1 OR (license_arn IS NULL AND"
-        " customer_aws_account_id = $2)",
-        expected["license_arn"],
-        expected["customer_aws_account_id"],
-    )
-
-    assert {name: told[name] for name in expected} == expected
-    (agreement,) = agreements
-    assert {name: agreement[name] for name in expected} == expected
-    assert agreement["seller"] == "default"
-    assert agreement["first_resolved_at"] == agreement["last_resolved_at"]
-
-
-# A message each, and why it can't be read. Different reasons have different codes.
-def bad_bodies() -> dict[str, bytes]:
-    """Bodies that can't be read, by the reason."""
-
-    def told(**members: object) -> bytes:
-        return json.dumps({"registration_token": fresh("ok"), **members}).encode()
-
-    token = fresh("ok")
-    return {
-        "empty": b"",
-        "not UTF-8": b'{"registration_token": "ok-\xff"}',
-        "not JSON": b'{"registration_token": "ok-',
-        "no object": b'["ok-1"]',
-        "over 64 KiB": told(padding="x" * 65_536),
-        "token missing": json.dumps({"version": 1}).encode(),
-        "token of another type": told(registration_token=5),
-        "token empty": told(registration_token=""),
-        "token too long": told(registration_token="ok-" + "x" * 8_190),
-        "white space": told(registration_token="ok-a b"),
-        "escape": told(registration_token="ok-a%2Bb"),
-        "NUL": told(registration_token="ok-a\0b"),
-        "unknown seller": told(seller="somebody"),
-        "unknown version": told(version=2),
-        "metadata no object": told(metadata=[1]),
-        "metadata too large": told(metadata={"a": "x" * 4_096}),
-        "metadata with the token": told(registration_token=token, metadata={"a": [token]}),
-    }
-
-
-# Of these it is only known that they can't be read.
-MORE_BAD_BODIES = {
-    "a bare token": b"ok-bare",
-    "nested deep": b'{"registration_token": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
-    "nested deep in metadata": b'{"registration_token": "ok-deep", "metadata": '
-    + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
-    "an array nested deep": b"[" * 10_000 + b"]" * 10_000,
-    "20 MB": b'{"registration_token": "ok-big", "padding": "' + b"x" * 20_000_000 + b'"}',
-    "20 MB of nothing": b"\0" * 20_000_000,
-    "token null": b'{"registration_token": null}',
-    "token an object": b'{"registration_token": {"a": "ok-1"}}',
-    "version true": b'{"registration_token": "ok-1", "version": true}',
-    "two objects": b'{"registration_token": "ok-1"} {}',
-    "a lone surrogate": b'{"registration_token": "ok-\\ud800"}',
-}  # fmt: skip
-
-
-async def test_what_can_not_be_read_is_recorded_and_harms_nobody(
-    shop: Front, shared_stage: Stage
-) -> None:
-    """Each bad body is answered malformed with its reason's own code, and its neighbours settle."""
-    named = bad_bodies()
-    ids, neighbours = {}, []
-    for reason, body in (named | MORE_BAD_BODIES).items():
-        ids[reason] = f"bad-{uuid.uuid4()}"
-        await shop.publish(body, message_id=ids[reason], reply_to=shop.reply_to)
-        neighbours.append(await shop.submit(fresh("ok")))
-
-    codes = {}
-    for reason, message_id in ids.items():
-        event, reply = await shop.event(message_id), await shop.reply(message_id)
-        assert event.body == reply.body
-        assert set(event.body) == OUTCOME
-        assert (event.routing_key, event.status) == ("token.malformed", "malformed"), reason
-        assert event.body["advice"] == CONTACT
-        codes[reason] = event.body["error"]["code"]
-        assert codes[reason], reason
-        assert event.body["error"]["message"], reason
-        body = (named | MORE_BAD_BODIES)[reason]
-        (recorded,) = await shared_stage.schema.rows(
-            "SELECT * FROM resolution.malformed WHERE message_id = $1", message_id
-        )
-        assert recorded["body_sha256"] == hashlib.sha256(body).digest(), reason
-        assert recorded["reason"], reason
-    assert [(await shop.event(message_id)).status for message_id in neighbours] == [
-        "resolved"
-    ] * len(ids)
-    own = [codes[reason] for reason in named]
-    assert len(set(own)) == len(own), codes
-
-
-@pytest.mark.parametrize("place", ["message_id", "correlation_id", "metadata"])
-async def test_an_echo_that_holds_the_token_is_not_given(
-    shop: Front, shared_stage: Stage, place: str
-) -> None:
-    """A message whose id, correlation id or metadata contains the token tells nobody the token."""
-    token = fresh("ok")
-    holder: Any = {"deep": [f"x{token}y"]} if place == "metadata" else f"x{token}y"
-
-    message_id = await shop.submit(token, reply_to=shop.reply_to, **{place: holder})
-
-    def found() -> list[Told]:
-        told = [one for many in shop.events.values() for one in many]
-        return [one for one in told if one.body["token_sha256"] == sha256(token).hex()]
-
-    (event,) = await eventually(found, "its event")
-    reply = await shop.reply(event.body["message_id"])
-    assert event.status == reply.status == "malformed"
-    assert token.encode() not in event.raw
-    assert token not in repr((event, reply))
-    assert (event.body["message_id"] == message_id) == (place != "message_id")
 
 
 async def test_a_copy_is_answered_from_the_ledger(shop: Front, shared_stage: Stage) -> None:
@@ -316,9 +69,7 @@ async def test_a_resolved_token_expires_for_others_and_stays_resolved(
     assert await shared_stage.simulator.calls() == calls
 
 
-async def test_a_failure_is_remembered_for_half_a_minute(
-    shop: Front, shared_stage: Stage
-) -> None:
+async def test_a_failure_is_remembered_for_half_a_minute(shop: Front, shared_stage: Stage) -> None:
     """A dead token is answered from the ledger at first and tried afresh later; then it stands."""
     token = fresh(f"fail-{ATTEMPTS}")
     first = await shop.settled(token)
@@ -485,6 +236,7 @@ async def test_properties_of_any_type_do_no_harm(shop: Front) -> None:
 
 async def test_both_lanes_are_counted(shop: Front, shared_worker: Worker) -> None:
     """A settled submission counts once under its lane, status and whether it was repeated."""
+
     async def counted(lane: str) -> tuple[float, float]:
         outcome = {"lane": lane, "status": "resolved", "repeated": "false"}
         return (

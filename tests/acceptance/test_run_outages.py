@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from tests.acceptance.gateway import gateway
+from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
-
-
-def tokens(word: str, count: int) -> list[str]:
-    """New tokens of one kind."""
-    return [f"{word}-{uuid.uuid4().hex}" for _ in range(count)]
 
 
 async def all_settled(stage: Stage, web: Front, ids: list[str]) -> list[int]:
@@ -50,7 +45,7 @@ def drop_worker(stage: Stage) -> int:
 async def test_connections_that_the_broker_closes(stage: Stage, web: Front) -> None:
     """However often an operator closes the worker's connections, every token settles."""
     worker = await stage.run(WORKER_RATE__CEILING="100")
-    ids = [await web.submit(token) for token in tokens("slow-100", 300)]
+    ids = [await web.submit(token) for token in tokens("slow-50", 120)]
 
     for _ in range(3):
         await eventually(lambda: asyncio.to_thread(drop_worker, stage), "a connection to close")
@@ -72,6 +67,7 @@ async def test_a_broker_lost_with_calls_in_flight(stage: Stage, web: Front) -> N
         ids += [await web.submit(token) for token in tokens("fail-1", 20)]
         ids += [await web.submit(token) for token in tokens("throttle-2", 20)]
         for _ in range(3):
+
             async def in_flight() -> bool:
                 return await worker.metric("resolution_in_flight") > 0
 
@@ -90,7 +86,7 @@ async def test_a_broker_away_for_a_while(stage: Stage, web: Front) -> None:
         await broker.open()
         worker = await stage.run(WORKER_AMQP__URL=broker.url)
         ids = [await web.submit(token) for token in tokens("slow-700", 40)]
-        await eventually(lambda: stage.simulator.calls(), "calls")
+        await eventually(stage.simulator.calls, "calls")
 
         await broker.shut()
         said = await worker.unready("consuming", "publishing")
@@ -132,11 +128,9 @@ async def test_a_database_away_for_a_while(stage: Stage, web: Front) -> None:
     """Without a database calls stop, what is in hand is kept, and nothing is parked or given up."""
     async with gateway(stage.schema.worker) as database:
         await database.open()
-        worker = await stage.run(
-            WORKER_POSTGRES__DSN=database.url, WORKER_POOL__CONCURRENCY="10"
-        )
+        worker = await stage.run(WORKER_POSTGRES__DSN=database.url, WORKER_POOL__CONCURRENCY="10")
         ids = [await web.submit(token) for token in tokens("slow-300", 60)]
-        await eventually(lambda: stage.simulator.calls(), "calls")
+        await eventually(stage.simulator.calls, "calls")
 
         await database.shut()
         await worker.unready("ledger", "no server listens there", seconds=60)
@@ -149,15 +143,17 @@ async def test_a_database_away_for_a_while(stage: Stage, web: Front) -> None:
 
         assert attempts == [1] * len(ids)
         assert await stage.simulator.calls() == len(ids)
-        await worker.ready()
         worker.kill()
 
 
 async def test_a_database_that_only_reads(stage: Stage, web: Front) -> None:
     """A read-only database is the operator's affair: nothing is settled, given up or lost by it."""
+
     async def read_only(on: str) -> None:
         name = stage.schema.superuser.rpartition("/")[2]
-        await stage.schema.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {on}")
+        await stage.schema.execute(
+            f"ALTER DATABASE {name} SET default_transaction_read_only = {on}"
+        )
         await terminate(stage)
 
     worker = await stage.run()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.acceptance.gateway import gateway
+from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 5.0
 SLACK_SECONDS = 2.0
 HANGING = {"WORKER_AWS__TIMEOUT": "2m", "WORKER_POOL__DRAIN": f"{DRAIN_SECONDS:g}s"}
-
-
-def tokens(word: str, count: int) -> list[str]:
-    """New tokens of one kind."""
-    return [f"{word}-{uuid.uuid4().hex}" for _ in range(count)]
 
 
 async def calling(worker: Worker, calls: int) -> None:
@@ -54,7 +49,7 @@ async def test_a_drain_keeps_its_bound_while_aws_hangs(
     code = await worker.exit_code()
     seconds = time.monotonic() - began
 
-    print(f"drained in {seconds:.2f} s of {DRAIN_SECONDS:g} s")
+    print(f"drained in {seconds:.2f} s of {DRAIN_SECONDS:g} s")  # noqa: T201 - for the reader of a report
     assert code == 0
     assert seconds < DRAIN_SECONDS + SLACK_SECONDS
     assert await web.take("resolution.tokens") == ids["live"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from tests.acceptance.conftest import declare_topology, staged
 from tests.acceptance.front import front
 from tests.acceptance.gateway import gateway
+from tests.acceptance.outcomes import fresh
 from tests.acceptance.stage import Worker, bare_environment
 from tests.schema import addresses, run_script
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from tests.servers import Broker, Database
 
 FIRST_TOKEN_SECONDS = 6.0  # 2 on a machine that does nothing else
-
-
-def token() -> str:
-    """A new one that resolves."""
-    return f"ok-{uuid.uuid4().hex}"
 
 
 async def refused(environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:
@@ -46,14 +41,14 @@ async def refused(environment: Mapping[str, str], *arguments: str) -> tuple[int,
 
 async def test_the_first_token_is_settled_soon(stage: Stage, web: Front) -> None:
     """With all servers up, a token that waits is settled within moments of the start."""
-    message_id = await web.submit(token(), reply_to=web.reply_to)
+    message_id = await web.submit(fresh("ok"), reply_to=web.reply_to)
 
     began = time.monotonic()
     worker = stage.start()
     told = await web.event(message_id)
     seconds = time.monotonic() - began
 
-    print(f"the first token was settled {seconds:.2f} s after the start")
+    print(f"the first token was settled {seconds:.2f} s after the start")  # noqa: T201 - for the reader of a report
     assert told.status == "resolved"
     assert seconds < FIRST_TOKEN_SECONDS
     assert await worker.get("/healthz") == (200, '{"ok":true,"faults":{}}')
@@ -111,7 +106,7 @@ async def test_a_bad_file_is_refused(
     if text is not None:
         path.write_text(text, encoding="utf-8")
 
-    code, said = await refused(bare_environment(tmp_path) | keys, "--config", str(path))
+    code, said = await refused(bare_environment(tmp_path) | dict(keys), "--config", str(path))
 
     assert code == 78
     assert all(name in said for name in names)
@@ -126,7 +121,7 @@ async def test_names_that_kubernetes_injects_are_no_settings(stage: Stage, web: 
         WORKER_PORT_9108_TCP_ADDR="10.0.0.1",
     )
 
-    assert (await web.settled(token())).status == "resolved"
+    assert (await web.settled(fresh("ok"))).status == "resolved"
 
 
 async def test_a_taken_port_is_named(stage: Stage) -> None:
@@ -144,7 +139,7 @@ async def test_a_taken_port_is_named(stage: Stage) -> None:
 
 async def test_it_waits_for_absent_servers(stage: Stage, web: Front) -> None:
     """With neither broker nor database it lives, says what is missing, and works once they come."""
-    message_id = await web.submit(token())
+    message_id = await web.submit(fresh("ok"))
     async with gateway(stage.worker_url) as broker, gateway(stage.schema.worker) as database:
         worker = stage.start(WORKER_AMQP__URL=broker.url, WORKER_POSTGRES__DSN=database.url)
         await worker.unready("ledger", "publishing", "consuming", "no server listens there")
@@ -180,7 +175,7 @@ async def test_it_waits_for_the_topology(
         await worker.ready()
 
         async with front(stage) as web:
-            assert (await web.settled(token())).status == "resolved"
+            assert (await web.settled(fresh("ok"))).status == "resolved"
 
 
 async def test_it_waits_for_the_schema(
@@ -190,12 +185,12 @@ async def test_it_waits_for_the_schema(
     keys: Mapping[str, str],
     tmp_path: Path,
 ) -> None:
-    """Without the schema it consumes nothing and says `resolution-worker migrate`; then it works."""
+    """Without the schema it consumes nothing and names `migrate`; once it is there, it works."""
     declare_topology(broker, tmp_path)
     with staged(broker, addresses(database), simulator, keys, tmp_path) as stage:
         await run_script(stage.schema.superuser, "roles.sql")
         async with front(stage) as web:
-            message_id = await web.submit(token())
+            message_id = await web.submit(fresh("ok"))
             worker = stage.start()
             await worker.unready("ledger", "resolution-worker migrate")
             assert (await web.depths())["resolution.tokens"] == 1
@@ -225,5 +220,5 @@ async def test_an_old_schema_is_told_from_a_new_one(stage: Stage, web: Front) ->
         "INSERT INTO resolution.schema_migration SELECT * FROM public.kept"
     )
 
-    assert (await web.settled(token())).status == "resolved"
+    assert (await web.settled(fresh("ok"))).status == "resolved"
     await worker.ready()

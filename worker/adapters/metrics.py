@@ -30,6 +30,7 @@ _BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 
 _CALL_RESULTS: Final = ("ok", *(kind.value for kind in FaultKind))
 _RETRY_REASONS: Final = (FaultKind.THROTTLED.value, FaultKind.TRANSIENT.value)
+_PARTS: Final = ("ledger", "publishing", "consuming", "aws")
 _ODDITIES: Final = ("reply_to", "received_at")
 
 
@@ -50,6 +51,7 @@ class Metrics:
         self._calls()
         self._ledger()
         self._fleet()
+        self._state()
         info = Info("resolution_build", "Which build runs.", registry=self.registry)
         info.info({"version": __version__, "python": platform.python_version()})
 
@@ -165,6 +167,17 @@ class Metrics:
             registry=self.registry,
         )
 
+    def _state(self) -> None:
+        self._ready = Gauge(
+            "resolution_ready", "1 while this replica could work.", registry=self.registry
+        )
+        self._fault = Gauge(
+            "resolution_fault",
+            "1 while this part keeps the replica from working.",
+            ["part"],
+            registry=self.registry,
+        )
+
     # --- told by the runtime ---
 
     def submission(self, lane: Lane) -> None:
@@ -197,8 +210,17 @@ class Metrics:
 
     # --- read when Prometheus asks, or set from time to time ---
 
-    def watch(self, *, oldest: Callable[[Lane], float], breaker_open: Callable[[], bool]) -> None:
+    def watch(
+        self,
+        *,
+        oldest: Callable[[Lane], float],
+        breaker_open: Callable[[], bool],
+        faults: Callable[[], Mapping[str, str]],
+    ) -> None:
         """Read these whenever the metrics are asked for."""
+        self._ready.set_function(lambda: float(not faults()))
+        for part in _PARTS:
+            self._fault.labels(part).set_function(partial(_is_in, part, faults))
         for lane in Lane:
             self._oldest.labels(lane.label).set_function(partial(oldest, lane))
         self._breaker.set_function(lambda: float(breaker_open()))
@@ -218,3 +240,7 @@ class Metrics:
         for reason, letters in counts.items():
             self._letters[reason].set(letters)
         self._redeemable.set(redeemable)
+
+
+def _is_in(part: str, faults: Callable[[], Mapping[str, str]]) -> float:
+    return float(part in faults())

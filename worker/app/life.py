@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
-_LOOK_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 5.0
+_SUMMARY_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 2.0
 _FAREWELL_SECONDS: Final = 1.0
 
@@ -63,14 +64,9 @@ async def _listening(settings: Settings, parts: Parts) -> AsyncIterator[None]:
             return {"consuming": "messages wait and none is delivered, after several rebuilds"}
         return {}
 
-    def ready() -> Mapping[str, str]:
-        fault = parts.pipeline.breaker.refused
-        refused = {} if fault is None else {"aws": f"{fault.code}: {fault.message}"}
-        return {**parts.health.faults, **refused}
-
     host = settings.http.host
     async with serving(
-        host, settings.http.port, registry=parts.metrics.registry, alive=alive, ready=ready
+        host, settings.http.port, registry=parts.metrics.registry, alive=alive, ready=parts.faults
     ) as port:
         log.info("http_listening", host=host, port=port)
         yield
@@ -139,10 +135,10 @@ class _Life:
         """A line at info about what was settled since the last, if anything was."""
         before: Counter[str] = Counter()
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_SUMMARY_SECONDS)
             settled = Counter(self._parts.metrics.settled)
             if new := settled - before:
-                log.info("settled", seconds=_LOOK_SECONDS, **new)
+                log.info("settled", seconds=_SUMMARY_SECONDS, **new)
             before = settled
 
     # --- signals ---

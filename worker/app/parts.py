@@ -22,8 +22,11 @@ from worker.core.outgoing import retry_exchange
 from worker.core.pacing import prefetch
 from worker.core.verdict import Policy
 from worker.runtime.pipeline import Pipeline, Ports
+from worker.runtime.writer import LEDGER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from worker.adapters.metrics import Metrics
     from worker.core.records import Lane
     from worker.settings import Settings
@@ -41,6 +44,10 @@ class Parts:
     publishing: PublishingLink
     consuming: ConsumingLink
     pipeline: Pipeline
+
+    def faults(self) -> Mapping[str, str]:
+        """What keeps this replica from working, by part."""
+        return _faults(self.health, self.pipeline)
 
 
 def endpoint(settings: Settings) -> Endpoint:
@@ -68,10 +75,9 @@ def policy(settings: Settings) -> Policy:
 def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Parts:
     """Make the parts and tie them together; nothing runs or connects yet."""
     assert settings.dead_letters.seal_key is not None  # `run` has refused to start without
-    _hide_passwords(settings)
     health = Health()
-    ledger = PostgresLedger(connector(settings.current_postgres_dsn))
-    publishing = PublishingLink(settings.current_amqp_url, health.reporter("publishing"))
+    ledger = PostgresLedger(connector(_hidden(settings.current_postgres_dsn)))
+    publishing = PublishingLink(_hidden(settings.current_amqp_url), health.reporter("publishing"))
     ports = Ports(
         ledger=ledger,
         marketplace=marketplace,
@@ -87,7 +93,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         ceiling=settings.rate.ceiling,
         calls_changed=metrics.in_flight.set,
     )
-    _watch(metrics, pipeline, settings)
+    _watch(metrics, pipeline, health, settings)
     return Parts(
         health, metrics, ledger, publishing, _consuming(settings, pipeline, health), pipeline
     )
@@ -98,7 +104,7 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
     lanes = [Source(queue, lane, lent) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return ConsumingLink(
-        settings.current_amqp_url,
+        _hidden(settings.current_amqp_url),
         topology(delays),
         [*lanes, Source(PARKED, None, _PARKED_PREFETCH)],
         watched=[retry_exchange(delay) for delay in delays],
@@ -108,16 +114,33 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
     )
 
 
-def _watch(metrics: Metrics, pipeline: Pipeline, settings: Settings) -> None:
+def _faults(health: Health, pipeline: Pipeline) -> Mapping[str, str]:
+    fault = pipeline.breaker.refused
+    refused = {} if fault is None else {"aws": f"{fault.code}: {fault.message}"}
+    # The writer meets a fault of the ledger's before anybody looks.
+    unwritten = {part: why for part, why in pipeline.gate.reasons.items() if part == LEDGER}
+    return {**health.faults, **unwritten, **refused}
+
+
+def _watch(metrics: Metrics, pipeline: Pipeline, health: Health, settings: Settings) -> None:
     def oldest(lane: Lane) -> float:
         return pipeline.oldest_seconds(lane, datetime.now(UTC))
 
-    metrics.watch(oldest=oldest, breaker_open=lambda: pipeline.breaker.fault is not None)
+    metrics.watch(
+        oldest=oldest,
+        breaker_open=lambda: pipeline.breaker.fault is not None,
+        faults=lambda: _faults(health, pipeline),
+    )
     metrics.set_rate(settings.rate.ceiling)
 
 
-def _hide_passwords(settings: Settings) -> None:
-    for address in (settings.current_amqp_url(), settings.current_postgres_dsn()):
-        password = URL(address).password
-        if password:
+def _hidden(address: Callable[[], str]) -> Callable[[], str]:
+    """The same address, whose password is kept out of the log, a rotated one too."""
+
+    def ask() -> str:
+        given = address()
+        if password := URL(given).password:
             logs.secrets.keep(password)
+        return given
+
+    return ask

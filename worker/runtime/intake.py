@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
+_PARKED_AGAIN_SECONDS: Final = 5.0
+
 
 class Intake:
     """Reads what is delivered, and hands on each token to be called for or answered."""
@@ -151,6 +153,12 @@ class Intake:
         letter = letters.of_parked(delivery.incoming, self._settlement.seal(delivery.incoming), now)
         return Entry(
             stands=lambda _: self._settlement.collected(delivery),
-            refused=lambda words: log.error("parked_message_refused", reason=words),
+            refused=lambda words: self._later(delivery, words),
             letter=letter,
         )
+
+    def _later(self, delivery: Delivery, words: str) -> None:
+        """Take in a parked message anew: there is nowhere else that it could go."""
+        log.error("parked_message_refused", reason=words, again_in_seconds=_PARKED_AGAIN_SECONDS)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_PARKED_AGAIN_SECONDS, self._deliveries.put, delivery)

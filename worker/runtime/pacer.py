@@ -13,8 +13,14 @@ from worker.core.pacing import Gcra
 _LONGEST_NAP_SECONDS: Final = 0.25  # so that a change of rate is soon felt
 
 
+_LATENESS_SECONDS: Final = 0.05
+
+
 class Pacer:
     """Hands out permits, one call each, at most so many a second.
+
+    A loop wakes late, by a millisecond or by many. Whoever asks all the time is not to lose what
+    was due meanwhile, so a permit then counts from when it was due.
 
     Args:
         ceiling: Calls a second; None for no limit.
@@ -22,6 +28,7 @@ class Pacer:
 
     def __init__(self, ceiling: float | None) -> None:
         self._gcra = Gcra(ceiling)
+        self._last = float("-inf")
 
     @property
     def ceiling(self) -> float | None:
@@ -35,5 +42,14 @@ class Pacer:
     async def permit(self) -> None:
         """Wait for a permit."""
         loop = asyncio.get_running_loop()
-        while not self._gcra.take(loop.time()):  # noqa: ASYNC110 - waits for a time, not an event
-            await asyncio.sleep(min(self._gcra.wait(loop.time()), _LONGEST_NAP_SECONDS))
+        while (wait := self._gcra.wait(loop.time())) > 0:  # noqa: ASYNC110 - waits for a time
+            await asyncio.sleep(min(wait, _LONGEST_NAP_SECONDS))
+        self._gcra.take(self._due(loop.time()))
+        self._last = loop.time()
+
+    def _due(self, now: float) -> float:
+        """When the permit that is taken now was due: at most a little ago, if somebody waited."""
+        rate = self._gcra.rate
+        if rate is None or now - self._last > 1 / rate + _LATENESS_SECONDS:
+            return now
+        return max(self._gcra.arrival, now - _LATENESS_SECONDS)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
-_WHO: Final = "ledger"
+LEDGER: Final = "ledger"
+"""Under this name the gate is shut while nothing can be written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,13 +100,13 @@ class Writer:
                 failures += 1
                 await self._unavailable(error, failures)
                 continue
-            self._gate.open(_WHO)
+            self._gate.open(LEDGER)
             rows = len(batch.outcomes) + len(batch.malformed)
             self._telemetry.written(rows, asyncio.get_running_loop().time() - began)
             return standing
 
     async def _unavailable(self, error: LedgerUnavailable, failures: int) -> None:
-        self._gate.shut(_WHO, str(error))
+        self._gate.shut(LEDGER, str(error))
         delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
         log.error("ledger_unavailable", reason=str(error), again_in_seconds=round(delay, 2))
         await asyncio.sleep(delay)

@@ -17,7 +17,7 @@ import pamqp.exceptions
 from aiormq import exceptions as amqp
 from yarl import URL
 
-from worker.adapters.rabbitmq.opening import opening_fault, words
+from worker.adapters.rabbitmq.opening import HANDSHAKE_BROKEN, opening_fault, words
 from worker.ports import NotConfirmed
 
 if TYPE_CHECKING:
@@ -79,8 +79,16 @@ _REFUSAL_CODES: Final[dict[type[BaseException], int]] = {
     amqp.ChannelPreconditionFailed: PRECONDITION_FAILED,
 }
 
-# RuntimeError: what both libraries raise for the use of something closed.
-_BROKER_ERRORS: Final = (amqp.AMQPError, pamqp.exceptions.PAMQPException, OSError, RuntimeError)
+# RuntimeError: what both libraries raise for the use of something closed. The last two: what
+# aiormq lets out when the broker closes the connection in the middle of a handshake or a frame.
+_BROKER_ERRORS: Final = (
+    amqp.AMQPError,
+    pamqp.exceptions.PAMQPException,
+    OSError,
+    RuntimeError,
+    StopAsyncIteration,
+    EOFError,
+)
 
 
 async def open_connection(
@@ -101,6 +109,9 @@ async def open_connection(
     Raises:
         BrokerUnavailable: With a message for an operator, free of credentials.
     """
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled_before = task.cancelling()
     try:
         async with asyncio.timeout(timeout):
             return await aio_pika.connect(
@@ -108,6 +119,10 @@ async def open_connection(
             )
     except TimeoutError:
         fault = f"no answer within {timeout:g} s; is there a firewall or a broker under alarm?"
+    except asyncio.CancelledError:
+        if task.cancelling() > cancelled_before:
+            raise
+        fault = HANDSHAKE_BROKEN  # the library cancels whoever waits on a connection it loses
     except Exception as error:
         if not (_is_the_brokers(error) or isinstance(error, ValueError)):
             raise

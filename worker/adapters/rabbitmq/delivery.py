@@ -37,8 +37,11 @@ class BrokerDelivery:
 
     @property
     def suspect(self) -> bool:
-        """Whether it may have ended processes before."""
-        return caution.is_suspect(self.incoming.headers)
+        """Whether it may have ended processes before.
+
+        The broker counts from the second delivery on; what a first one says, its publisher wrote.
+        """
+        return self.incoming.redelivered and caution.is_suspect(self.incoming.headers)
 
     async def ack(self) -> None:
         """Ack it, within a bound; a loss on the way ends the epoch, not the caller."""

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+HANDSHAKE_BROKEN: Final = (
+    "the connection was closed during the handshake; is the broker starting or stopping?"
+)
+
+
 def opening_fault(error: BaseException) -> str:
     """What was wrong and what to do about it, from what the library raised."""
     for candidate in (error, error.__cause__):
@@ -55,6 +60,8 @@ _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
     ),
     (amqp.AuthenticationError, lambda _: "the broker does not offer password login (PLAIN)"),
     (ValueError, lambda _: "the URL is none; it is written amqp://user:password@host:port/vhost"),
+    (StopAsyncIteration, lambda _: HANDSHAKE_BROKEN),
+    (EOFError, lambda _: HANDSHAKE_BROKEN),
     (amqp.ProtocolSyntaxError, _unexpected),
     (amqp.ConnectionClosed, lambda error: f"the broker closed the connection ({words(error)})"),
 )

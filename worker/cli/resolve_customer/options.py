@@ -175,8 +175,8 @@ def _parse_operation(arguments: list[str]) -> argparse.Namespace:
     parsed, unknown = parser.parse_known_args(arguments)
     unknown += [parsed.help] if parsed.help else []
     if unknown:
-        # What is not an option may be a token that lost its option's name.
-        named = (each if each.startswith("--") else _HIDDEN for each in unknown)
+        # What is not an option's name may be a token whose option was mistyped.
+        named = (each.split("=")[0] if each.startswith("--") else _HIDDEN for each in unknown)
         raise UsageFault(f"usage: {USAGE}\nUnknown options: {', '.join(named)}\n")
     return parsed
 

@@ -64,4 +64,6 @@ def output(client: Any, parameters: dict[str, Any]) -> dict[str, Any]:
         stubber.add_response(method, answer)
         reply: dict[str, Any] = getattr(client, method)(**parameters)
     reply.pop("ResponseMetadata", None)
-    return reply
+    # botocore's ordered dictionaries, at every depth, would be marked as such in YAML.
+    plain: dict[str, Any] = json.loads(json.dumps(reply))
+    return plain

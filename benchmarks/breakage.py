@@ -1,0 +1,197 @@
+"""Workers that faults befall, and the faults."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tests.connections import drop_connections
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+
+    from tests.acceptance.stage import Worker
+    from tests.faults.arena import Arena
+    from tests.faults.wire import Wire
+    from worker.services import Services
+
+_OUTAGE_SECONDS: Final = 2.0
+_FROZEN_SECONDS: Final = (2.0, 5.0)
+_SETTINGS: Final = {"WORKER_LOG__LEVEL": "info"}
+
+
+@dataclass(slots=True)
+class Troupe:
+    """The workers, and what is around them.
+
+    Attributes:
+        workers: Those that run; the first is never restarted.
+        all: Those that ever ran.
+    """
+
+    arena: Arena
+    services: Services
+    workers: list[Worker] = field(default_factory=list)
+    all: list[Worker] = field(default_factory=list)
+
+    @classmethod
+    async def gather(cls, arena: Arena, services: Services, count: int) -> Troupe:
+        """Start so many workers, and wait until they are ready."""
+        troupe = cls(arena, services)
+        troupe.workers = [troupe._start() for _ in range(count)]
+        for worker in troupe.workers:
+            await worker.ready()
+        return troupe
+
+    @property
+    def spared(self) -> Worker:
+        """The worker that lives from the first token to the last."""
+        return self.workers[0]
+
+    def _start(self) -> Worker:
+        worker = self.arena.start(**_SETTINGS)
+        self.all.append(worker)
+        return worker
+
+    def replace(self, place: int) -> None:
+        """Start another worker in the place of one that has ended."""
+        self.workers[place] = self._start()
+
+    async def dismiss(self) -> list[int]:
+        """Let all of them drain; their exit codes."""
+        for worker in self.workers:
+            worker.send(signal.SIGTERM)
+        return [await worker.exit_code() for worker in self.workers]
+
+
+# --- workers ---
+
+
+def _victim(troupe: Troupe, chance: random.Random) -> int:
+    return chance.randrange(1, len(troupe.workers))
+
+
+async def _killed(troupe: Troupe, chance: random.Random) -> None:
+    place = _victim(troupe, chance)
+    troupe.workers[place].kill()
+    troupe.replace(place)
+
+
+async def _restarted(troupe: Troupe, chance: random.Random) -> None:
+    place = _victim(troupe, chance)
+    troupe.workers[place].send(signal.SIGTERM)
+    code = await troupe.workers[place].exit_code()
+    assert code == 0, f"a worker that was asked to stop ended with {code}"
+    troupe.replace(place)
+
+
+async def _stopped(troupe: Troupe, chance: random.Random) -> None:
+    worker = chance.choice(troupe.workers)
+    worker.send(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(5)
+    finally:
+        worker.send(signal.SIGCONT)
+
+
+# --- networks ---
+
+
+def _wire(troupe: Troupe, chance: random.Random) -> Wire:
+    arena = troupe.arena
+    return chance.choice((arena.amqp, arena.sql, arena.door))
+
+
+async def _reset(troupe: Troupe, chance: random.Random) -> None:
+    await _wire(troupe, chance).reset()
+
+
+async def _shut(troupe: Troupe, chance: random.Random) -> None:
+    wire = _wire(troupe, chance)
+    await wire.shut()
+    try:
+        await asyncio.sleep(_OUTAGE_SECONDS)
+    finally:
+        await wire.open()
+
+
+async def _stalled(troupe: Troupe, chance: random.Random) -> None:
+    wire = _wire(troupe, chance)
+    wire.stall()
+    try:
+        await asyncio.sleep(chance.uniform(*_FROZEN_SECONDS))
+    finally:
+        wire.resume()
+
+
+async def _cut(troupe: Troupe, chance: random.Random) -> None:
+    _wire(troupe, chance).cut_after_bytes(chance.randrange(20_000))
+    await asyncio.sleep(_OUTAGE_SECONDS)
+
+
+async def _disconnected(troupe: Troupe, _: random.Random) -> None:
+    await drop_connections(troupe.arena.stage.broker)
+
+
+# --- the database ---
+
+
+async def _terminated(troupe: Troupe, _: random.Random) -> None:
+    await troupe.arena.stage.schema.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE usename = 'resolution_worker' AND datname = current_database()"
+    )
+
+
+async def _frozen(troupe: Troupe, chance: random.Random) -> None:
+    server = troupe.services.postgres.server
+    server.freeze()
+    try:
+        await asyncio.sleep(chance.uniform(*_FROZEN_SECONDS))
+    finally:
+        server.thaw()
+
+
+# --- AWS ---
+
+
+def _answering(code: str, status: int) -> Callable[[Troupe, random.Random], Awaitable[None]]:
+    async def fault(troupe: Troupe, _: random.Random) -> None:
+        simulator = troupe.arena.stage.simulator
+        answer = {"code": code, "status": status, "message": "for a while"}
+        await simulator.order("PUT", "fault", answer)
+        try:
+            await asyncio.sleep(_OUTAGE_SECONDS)
+        finally:
+            await simulator.order("DELETE", "fault")
+
+    return fault
+
+
+async def _throttled(troupe: Troupe, _: random.Random) -> None:
+    simulator = troupe.arena.stage.simulator
+    await simulator.order("PUT", "quota", {"rate": 5, "burst": 5})
+    try:
+        await asyncio.sleep(_OUTAGE_SECONDS)
+    finally:
+        await simulator.order("PUT", "quota", {"rate": None})
+
+
+FAULTS: Final[dict[str, Callable[[Troupe, random.Random], Awaitable[None]]]] = {
+    "a worker killed": _killed,
+    "a worker restarted": _restarted,
+    "a worker stopped for 5 s": _stopped,
+    "connections reset": _reset,
+    "nobody listens": _shut,
+    "a network that stalls": _stalled,
+    "connections cut in the middle": _cut,
+    "closed by the broker": _disconnected,
+    "database sessions terminated": _terminated,
+    "the database frozen": _frozen,
+    "AWS denies access": _answering("AccessDeniedException", 400),
+    "AWS has an internal fault": _answering("InternalServiceErrorException", 500),
+    "AWS throttles": _throttled,
+}

@@ -1,0 +1,199 @@
+"""Workers under random faults at random moments, for as long as one likes.
+
+`make soak MINUTES=20`, or `python -m benchmarks.soak --minutes 20 --tokens 100000 --seed 7`. Tokens
+of all kinds are published evenly over the time, while one fault after another befalls the workers
+and what is around them. One worker is spared restarts, so that what grows can be seen in it. At the
+end the books are checked, and one line tells of each kind of fault. Ends with 1 if anything was
+lost, doubled, leaked or otherwise wrong, if the work did not go on within 15 s of a fault's end, or
+if the spared worker grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import secrets
+import statistics
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from benchmarks.breakage import FAULTS, Troupe
+from benchmarks.ground import laid
+from benchmarks.vitals import Vitals
+from tests.acceptance.stage import eventually
+from tests.faults.arena import QUEUES
+from tests.history import History, check, count
+
+if TYPE_CHECKING:
+    from tests.faults.arena import Arena
+    from tests.history import Finding, Submission
+
+_RECOVERY_SECONDS = 15.0
+_SETTLE_SECONDS = 180.0
+_CHUNK_SECONDS = 0.25
+_CALM_SECONDS = (0.5, 4.0)
+_PER_MINUTE = 5000
+_MOST_UNSETTLED = 1500
+
+
+@dataclass(slots=True)
+class _Report:
+    recoveries: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    faults: list[str] = field(default_factory=list)
+
+
+async def main() -> int:
+    """Publish, hurt, sample, reckon."""
+    options = _options()
+    print(f"SOAK_SEED={options.seed} minutes={options.minutes:g} tokens={options.tokens}")
+    chance = random.Random(options.seed)
+    async with laid() as field_, field_.ground.arena(options.seed) as arena:
+        troupe = await Troupe.gather(arena, field_.services, options.workers)
+        report, vitals = _Report(), Vitals(troupe)
+        findings: list[Finding] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                publishing = group.create_task(_publish(arena, options))
+                sampling = group.create_task(vitals.sample())
+                await _hurt(troupe, chance, publishing, report, arena)
+                await _end(arena, troupe, report)
+                sampling.cancel()
+            findings = await _judged(arena, troupe)
+        except* AssertionError as error:
+            report.faults += [str(one) for one in error.exceptions]
+            findings = check(arena.audience.sent, await _history(arena, troupe))
+        return _tell(report, findings, vitals, arena)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--minutes", type=float, default=20.0, help="of publishing")
+    parser.add_argument("--tokens", type=int, help=f"default: {_PER_MINUTE} a minute")
+    parser.add_argument("--workers", type=int, default=3, help="one of them is never restarted")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
+    options = parser.parse_args()
+    options.tokens = options.tokens or int(options.minutes * _PER_MINUTE)
+    return options
+
+
+async def _publish(arena: Arena, options: argparse.Namespace) -> None:
+    """Evenly over the time; slower where the workers fall behind."""
+    size = max(1, round(options.tokens / (options.minutes * 60) * _CHUNK_SECONDS))
+    audience = arena.audience
+    loop = asyncio.get_running_loop()
+    due, published = loop.time(), 0
+    while published < options.tokens:
+        chunk = arena.crowd.some(min(size, options.tokens - published))
+        published += len(chunk)
+        await audience.publish_all(chunk)
+        while _unsettled(arena) > _MOST_UNSETTLED:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(_CHUNK_SECONDS)
+        due = max(due + _CHUNK_SECONDS, loop.time() - 10)
+        await asyncio.sleep(max(0.0, due - loop.time()))
+
+
+def _unsettled(arena: Arena) -> int:
+    return len(arena.audience.sent) - len(arena.audience._finals)  # noqa: SLF001 - the recorder is ours
+
+
+async def _hurt(
+    troupe: Troupe,
+    chance: random.Random,
+    publishing: asyncio.Task[None],
+    report: _Report,
+    arena: Arena,
+) -> None:
+    """One fault after another, in any order but none left out, while there is work."""
+    deck: list[str] = []
+    began = time.monotonic()
+    while not publishing.done():
+        deck = deck or chance.sample(sorted(FAULTS), len(FAULTS))
+        name = deck.pop()
+        await FAULTS[name](troupe, chance)
+        recovered = await _recovery(arena)
+        report.recoveries[name].append(recovered)
+        _say(f"{time.monotonic() - began:6.0f} s {name}: back after {recovered:.1f} s", arena)
+        await asyncio.sleep(chance.uniform(*_CALM_SECONDS))
+
+
+def _say(words: str, arena: Arena) -> None:
+    print(f"{words}; {len(arena.audience.sent)} sent, {_unsettled(arena)} unsettled", flush=True)
+
+
+async def _recovery(arena: Arena) -> float:
+    """Seconds until a token is settled that is published now, in the live lane."""
+    began = time.time()
+    (fresh,) = arena.crowd.of("ok-{n}", lane="live")
+    fresh = await arena.audience.publish(fresh)
+    await _settled(arena, [fresh], _SETTLE_SECONDS)
+    return (arena.audience.heard(fresh.message_id) or time.time()) - began
+
+
+async def _settled(arena: Arena, some: list[Submission], seconds: float) -> None:
+    heard = arena.audience.heard
+    left = {one.message_id for one in some}
+
+    def all_heard() -> bool:
+        left.difference_update([ident for ident in left if heard(ident) is not None])
+        return not left
+
+    await eventually(all_heard, f"{len(left)} have their events", seconds)
+
+
+async def _end(arena: Arena, troupe: Troupe, report: _Report) -> None:
+    began = time.monotonic()
+    await _settled(arena, arena.audience.sent, _SETTLE_SECONDS)
+    await arena.empty()
+    for worker in troupe.workers:
+        await worker.ready()
+    _say(f"all settled {time.monotonic() - began:.1f} s after the last fault", arena)
+    for name, times in report.recoveries.items():
+        if max(times) > _RECOVERY_SECONDS:
+            report.faults.append(f"after {name!r} work went on only after {max(times):.1f} s")
+
+
+async def _judged(arena: Arena, troupe: Troupe) -> list[Finding]:
+    codes = await troupe.dismiss()
+    assert set(codes) == {0}, f"workers ended with {codes}"
+
+    async def heard_out() -> bool:
+        return not any((await arena.audience.depths()).values())
+
+    await eventually(heard_out, "all events and replies are heard")
+    return check(arena.audience.sent, await _history(arena, troupe))
+
+
+async def _history(arena: Arena, troupe: Troupe) -> History:
+    rows = arena.stage.schema.rows
+    found = History(
+        told=arena.audience.told,
+        canaries=[arena.crowd.salt],
+        queues=await arena.audience.depths(*QUEUES),
+    )
+    for name in ("outcomes", "agreements", "malformed"):
+        table = await rows(f"SELECT * FROM resolution.{name}")  # noqa: S608 - one of three names
+        setattr(found, name, [dict(row) for row in table])
+    found.letters = [dict(row) for row in await rows("SELECT * FROM resolution.dead_letter")]
+    found.texts = {f"worker {n}'s log": one.said for n, one in enumerate(troupe.all)}
+    return found
+
+
+def _tell(report: _Report, findings: list[Finding], vitals: Vitals, arena: Arena) -> int:
+    for name, times in sorted(report.recoveries.items()):
+        print(
+            f"fault={name!r} times={len(times)} recovery_s={statistics.median(times):.1f}"
+            f" most_s={max(times):.1f}"
+        )
+    report.faults += vitals.tell()
+    print(f"sent={len(arena.audience.sent)} {count(findings)}")
+    for words in (*report.faults, *map(str, findings[:20])):
+        print(f"FAULT {words}")
+    return int(bool(report.faults or findings))
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,7 @@
+-- Gives the two roles of postgres/roles.sql the passwords of deploy/secrets. For psql: it reads
+-- the files itself, so that no list of processes shows them.
+\set ON_ERROR_STOP on
+\set worker `cat "$SECRETS/resolution_worker"`
+\set migrator `cat "$SECRETS/resolution_migrator"`
+ALTER ROLE resolution_worker PASSWORD :'worker';
+ALTER ROLE resolution_migrator PASSWORD :'migrator';

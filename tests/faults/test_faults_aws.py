@@ -1,0 +1,135 @@
+"""AWS that hangs, lies, breaks off or refuses us, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.stage import eventually
+from tests.faults import marketplace as aws
+from tests.faults.arena import Trial, endure, tell
+from tests.faults.crowd import seeds
+from tests.history import count
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.faults.arena import Arena
+    from tests.faults.ground import Ground
+    from tests.faults.marketplace import Answer
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+EXPIRED = "The security token included in the request is expired"
+
+
+def answering(fault: Answer, seconds: float = 4.0) -> Callable[[Arena], Awaitable[None]]:
+    """AWS answers so for a while."""
+
+    async def hold(arena: Arena) -> None:
+        arena.aws.fault = fault
+        await asyncio.sleep(seconds)
+        arena.aws.fault = None
+
+    return hold
+
+
+async def refused(arena: Arena) -> None:
+    """Nobody listens where AWS was, nor can anything that was there be reached any more."""
+    await arena.door.shut()
+    await asyncio.sleep(4)
+    await arena.door.open()
+
+
+TRIALS = [
+    Trial("aws dripping", answering(aws.dripping)),
+    Trial("aws never answering", answering(aws.hanging)),
+    Trial("aws garbage", answering(aws.saying(b"<html>gateway</html>"))),
+    Trial("aws truncating", answering(aws.truncating)),
+    Trial("aws resetting", answering(aws.resetting)),
+    Trial("aws 20 MB", answering(aws.endless, 2.0), settings={"WORKER_POOL__CONCURRENCY": "8"}),
+    Trial("aws redirecting", answering(aws.saying({}, 307, Location="http://127.0.0.1:9/"))),
+    Trial("aws credentials expired, 400", answering(aws.refusing("ExpiredTokenException", EXPIRED, 400))),
+    Trial("aws credentials expired, 403", answering(aws.refusing("ExpiredTokenException", "no", 403))),
+    Trial("aws denying", answering(aws.refusing("AccessDeniedException", "no", 400))),
+    Trial("aws 503 without a body", answering(aws.saying(b"", 503))),
+    Trial("aws echoing the token", answering(aws.echoing)),
+    Trial("aws refusing connections", refused),
+]
+QUICK = {"aws garbage", "aws credentials expired, 400"}
+
+
+@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize(
+    "trial",
+    [
+        pytest.param(one, id=one.name, marks=[pytest.mark.faults_quick] * (one.name in QUICK))
+        for one in TRIALS
+    ],
+)
+async def test_aws_out_of_order(ground: Ground, trial: Trial, seed: int) -> None:
+    """Whatever AWS says for a while, no token pays for it, and work goes on right after it."""
+    async with ground.arena(seed) as arena:
+        await endure(arena, trial, seed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_nul_in_the_answer(ground: Ground, seed: int) -> None:
+    """A NUL in AWS's answer, which no database can hold, stops nobody."""
+    async with ground.arena(seed) as arena:
+        account = "012345678901"
+        nul = arena.crowd.of("ok-{n}", 3)
+        licences = [f"arn:{n}-{seed}" for n in range(3)]
+        nul = [
+            replace(one, answer={
+                "customer_aws_account_id": account, "license_arn": licence, "agreement_id": None
+            })
+            for one, licence in zip(nul, licences, strict=True)
+        ]
+        for one, licence in zip(nul, licences, strict=True):
+            assert one.token is not None
+            arena.aws.odd[one.token] = (
+                b'{"ProductCode": "p", "CustomerIdentifier": "a\\u0000b",'
+                b'"CustomerAWSAccountId": "%s", "LicenseArn": "%s",'
+                b'"Metadata": {"AgreementId": "x\\u0000"}}' % (account.encode(), licence.encode())
+            )
+
+        async def publish(arena: Arena) -> None:
+            await arena.audience.publish_all(nul)
+            await arena.settled(nul)
+
+        await endure(arena, Trial("aws NUL in the answer", publish), seed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_sigterm_while_aws_hangs(ground: Ground, seed: int) -> None:
+    """A worker told to stop while AWS hangs stops in time, and gives back what it held."""
+    async with ground.arena(seed) as arena:
+        await arena.run(WORKER_AWS__TIMEOUT="60s", WORKER_POOL__DRAIN="5s")
+        some = arena.crowd.some(80)
+        arena.aws.fault = aws.hanging
+        await arena.audience.publish_all(some, seconds=1.0)
+        await eventually(lambda: arena.aws.calls, "calls hang")
+
+        began = asyncio.get_running_loop().time()
+        arena.worker.send(signal.SIGTERM)
+        code = await arena.worker.exit_code()
+        took = asyncio.get_running_loop().time() - began
+        arena.aws.fault = None
+        await arena.run()
+        recovered = await arena.recovery()
+        await arena.settled(arena.audience.sent)
+        await arena.empty()
+        findings = await arena.findings()
+
+        tell(
+            f"fault='sigterm while aws hangs' seed={seed} recovery_s={recovered:.1f}"
+            f" stop_s={took:.1f} sent={len(arena.audience.sent)} {count(findings)}"
+        )
+        assert code == 0
+        assert took < 7
+        assert findings == []

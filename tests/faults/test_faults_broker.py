@@ -1,0 +1,242 @@
+"""A broker that freezes, dies, holds us back, or takes away what we use."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import aio_pika
+import pytest
+
+from tests.acceptance.stage import eventually
+from tests.connections import drop_connections
+from tests.faults.arena import DELAYS, Trial, endure
+from tests.faults.crowd import seeds
+from tests.faults.queues import with_arguments
+from worker.adapters.rabbitmq.declaration import declare
+from worker.adapters.rabbitmq.topology import topology
+from worker.settings.durations import parse
+
+if TYPE_CHECKING:
+    from tests.faults.arena import Arena
+    from tests.faults.ground import Ground
+    from worker.adapters.rabbitmq.topology import Topology
+    from worker.services import RabbitMQ
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+FIRST_RETRY = f"resolution.retry.{DELAYS.split(',')[0]}"
+PLANNED = topology({text: parse(text).seconds for text in DELAYS.split(",")})
+HEARTBEAT_SECONDS = 10
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_broker_frozen(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: int) -> None:
+    """A broker that stands still for more than three heartbeats loses nothing."""
+
+    async def freeze(_: Arena) -> None:
+        own_rabbitmq.server.freeze()
+        try:
+            await asyncio.sleep(3.5 * HEARTBEAT_SECONDS)
+        finally:
+            own_rabbitmq.server.thaw()
+
+    async with broker_ground.arena(seed) as arena:
+        await endure(arena, Trial("broker SIGSTOP 35 s", freeze), seed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_broker_killed(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: int) -> None:
+    """A broker that is killed and started again has what it confirmed."""
+
+    async def restart(_: Arena) -> None:
+        own_rabbitmq.server.kill()
+        await asyncio.sleep(2)
+        await own_rabbitmq.server.start()
+
+    async with broker_ground.arena(seed) as arena:
+        await endure(arena, Trial("broker kill -9", restart), seed)
+
+
+ALARMS = {
+    "memory alarm": (
+        ("set_vm_memory_high_watermark", "absolute", "1024"),
+        ("set_vm_memory_high_watermark", "absolute", "1GB"),
+    ),
+    "disk alarm": (("set_disk_free_limit", "90000GB"), ("set_disk_free_limit", "16MB")),
+}
+
+
+@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("alarm", ALARMS)
+async def test_broker_alarm(
+    broker_ground: Ground, own_rabbitmq: RabbitMQ, alarm: str, seed: int
+) -> None:
+    """A broker under alarm takes nothing from publishers; what is in hand is told afterwards."""
+    raised, lowered = ALARMS[alarm]
+
+    async def hold(_: Arena) -> None:
+        await own_rabbitmq.ctl(*raised)
+        try:
+            await asyncio.sleep(14)  # beyond the wait for a confirm
+        finally:
+            await own_rabbitmq.ctl(*lowered)
+
+    async with broker_ground.arena(seed) as arena:
+        await endure(arena, Trial(alarm, hold), seed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_ack_timeout(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: int) -> None:
+    """A broker that closes the channel for want of an ack gets the acks of another."""
+
+    async def limit(timeout: str) -> None:
+        for name, value in (("consumer_timeout", timeout), ("channel_tick_interval", "1000")):
+            await own_rabbitmq.ctl("eval", f"application:set_env(rabbit, {name}, {value}).")
+
+    async def wait(arena: Arena) -> None:
+        # Calls that take longer than the broker waits for their acks.
+        some = arena.crowd.of("slow-6000-{n}", 10)
+        await arena.audience.publish_all(some)
+        await eventually(
+            lambda: "delivery acknowledgement" in arena.stage.broker.log.read_text()[seen:],
+            "an ack timeout",
+        )
+
+    await limit("3000")
+    seen = len(own_rabbitmq.log.read_text())
+    try:
+        async with broker_ground.arena(seed) as arena:
+            trial = Trial("ack timeout", wait, settings={"WORKER_AWS__TIMEOUT": "10s"})
+            await endure(arena, trial, seed)
+    finally:
+        await limit("1800000")
+
+
+# --- faults of connections, channels and queues, on any broker ---
+
+
+async def half_open(arena: Arena) -> None:
+    """Who connects is accepted, and hears nothing more."""
+    arena.amqp.silent = True
+    await arena.amqp.reset()
+    await asyncio.sleep(12)  # beyond the bound of a handshake
+    arena.amqp.silent = False
+    await arena.amqp.reset()
+
+
+async def cut_in_the_middle(arena: Arena) -> None:
+    """Connections break off in the middle of whatever is being sent."""
+    for _ in range(6):
+        arena.amqp.cut_after_bytes(arena.crowd.chance.randrange(8000))
+        await asyncio.sleep(0.7)
+    arena.amqp.cut_after_bytes(None)
+
+
+async def closed_by_the_broker(arena: Arena) -> None:
+    """An operator closes all connections, several times in the middle of batches."""
+    for _ in range(3):
+        await arena.amqp.reset()
+        await drop_connections(arena.stage.broker)
+        await asyncio.sleep(arena.crowd.chance.uniform(0.3, 1.0))
+
+
+async def refused(arena: Arena) -> None:
+    """Nobody listens."""
+    await arena.amqp.shut()
+    await asyncio.sleep(4)
+    await arena.amqp.open()
+
+
+async def stalled(arena: Arena) -> None:
+    """The network holds everything back, then lets it go."""
+    arena.amqp.stall()
+    await asyncio.sleep(12)
+    arena.amqp.resume()
+
+
+async def slow(arena: Arena) -> None:
+    """Every exchange takes a good while."""
+    arena.amqp.latency = 0.2
+    await asyncio.sleep(4)
+    arena.amqp.latency = 0.0
+
+
+async def deleted(arena: Arena) -> None:
+    """A queue that happens to be empty is deleted and declared again: consumers are cancelled."""
+    async with await aio_pika.connect(arena.stage.broker.url) as connection:
+        for queue in ("resolution.backlog", FIRST_RETRY):
+            channel = await connection.channel()
+            await channel.queue_delete(queue, if_unused=False, if_empty=False)
+        await asyncio.sleep(2)
+    await declare(arena.stage.broker.url, PLANNED)
+
+
+async def unroutable(arena: Arena) -> None:
+    """The retry exchange leads nowhere for a while."""
+    async with await aio_pika.connect(arena.stage.broker.url) as connection:
+        channel = await connection.channel()
+        queue = await channel.get_queue(FIRST_RETRY)
+        await queue.unbind(FIRST_RETRY, "")
+        arena.aws.fault = None
+        await arena.audience.publish_all(arena.crowd.of("fail-19-{n}", 10))
+        await asyncio.sleep(5)
+        await queue.bind(FIRST_RETRY, "")
+
+
+async def full(arena: Arena) -> None:
+    """More is to be retried than the retry queue holds."""
+    await arena.audience.publish_all(arena.crowd.of("fail-8-{n}", 20), seconds=0.5)
+    await asyncio.sleep(4)
+
+
+def narrow(planned: Topology) -> Topology:
+    """Room for two messages among those that wait for a retry."""
+    for queue in ("resolution.retry.200ms", "resolution.retry.1s"):
+        planned = with_arguments(planned, queue, max_length=5)
+    return planned
+
+
+TRIALS = [
+    Trial("broker half open", half_open),
+    Trial("broker cut in the middle", cut_in_the_middle, before=120, during=120),
+    Trial("broker closing connections", closed_by_the_broker, before=120, during=120),
+    Trial("broker refusing connections", refused),
+    Trial("broker stalled 12 s", stalled),
+    Trial("broker slow", slow),
+    Trial("unroutable retry", unroutable),
+]
+QUICK = {"broker closing connections"}
+
+
+@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize(
+    "trial",
+    [
+        pytest.param(one, id=one.name, marks=[pytest.mark.faults_quick] * (one.name in QUICK))
+        for one in TRIALS
+    ],
+)
+async def test_broker_out_of_order(ground: Ground, trial: Trial, seed: int) -> None:
+    """Whatever befalls connections and channels, nothing is lost or doubled, and work goes on."""
+    async with ground.arena(seed) as arena:
+        await endure(arena, trial, seed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_a_full_retry_queue(ground: Ground, seed: int) -> None:
+    """A retry queue that refuses is no loss."""
+    async with ground.arena(seed, narrow) as arena:
+        await endure(arena, Trial("full retry queue", full), seed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_a_queue_deleted_and_declared_again(ground: Ground, seed: int) -> None:
+    """Consumers whose queue is deleted are ended by the broker, and begin again once it is back.
+
+    What stood in the queue is gone with it, so it is deleted while it is empty.
+    """
+    async with ground.arena(seed) as arena:
+        trial = Trial("queue deleted and declared again", deleted, before=0, during=0)
+        await endure(arena, replace(trial, during=0), seed)

@@ -1,0 +1,253 @@
+"""A database that freezes, dies, fills up, refuses, or is cut off at the worst moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from tests.acceptance.stage import eventually
+from tests.faults.arena import Trial, conclude, endure
+from tests.faults.crowd import seeds
+from tests.faults.tmpfs import fill, permitted, tmpfs
+from tests.faults.queues import with_arguments
+from tests.history import Due
+from tests.schema import connected
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.faults.arena import Arena
+    from tests.faults.ground import Ground
+    from worker.adapters.rabbitmq.topology import Topology
+    from worker.services import Postgres
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_postgres_frozen(database_ground: Ground, own_postgres: Postgres, seed: int) -> None:
+    """A database that stands still for longer than any time-out loses nothing."""
+
+    async def freeze(_: Arena) -> None:
+        own_postgres.server.freeze()
+        try:
+            await asyncio.sleep(20)
+        finally:
+            own_postgres.server.thaw()
+
+    async with database_ground.arena(seed) as arena:
+        await endure(arena, Trial("postgres SIGSTOP 20 s", freeze), seed)
+
+
+@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("how", ["immediate", "kill -9"])
+async def test_postgres_restarted(
+    database_ground: Ground, own_postgres: Postgres, how: str, seed: int
+) -> None:
+    """A database that crashes and recovers has what it said it had."""
+
+    async def restart(_: Arena) -> None:
+        server = own_postgres.server
+        if how == "immediate":
+            server.thaw()
+            os.kill(server.pid, signal.SIGQUIT)
+            await server.ended()
+        server.kill()
+        await asyncio.sleep(2)
+        await server.start()
+
+    async with database_ground.arena(seed) as arena:
+        await endure(arena, Trial(f"postgres restarted, {how}", restart), seed)
+
+
+async def read_only(arena: Arena) -> None:
+    """The whole database is read-only, and sessions that are open learn of it."""
+    name = arena.stage.schema.superuser.rpartition("/")[2]
+    for words in (f"SET default_transaction_read_only = on", "RESET default_transaction_read_only"):
+        await arena.stage.schema.execute(
+            f"BEGIN; SET TRANSACTION READ WRITE; ALTER DATABASE {name} {words}; COMMIT"
+        )
+        await arena.stage.schema.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'resolution_worker' AND datname = current_database()"
+        )
+        if words.startswith("SET"):
+            await asyncio.sleep(4)
+
+
+async def cut_during_commit(arena: Arena) -> None:
+    """The connection is gone as soon as COMMIT was sent: nobody knows whether it happened."""
+    arena.sql.cut_after_sending(b"COMMIT")
+    await eventually(lambda: arena.sql.cuts >= 4, "four connections are cut")
+    arena.sql.cut_after_sending(None)
+
+
+async def cut_in_the_middle(arena: Arena) -> None:
+    """Connections break off in the middle of whatever is being sent."""
+    for _ in range(8):
+        arena.sql.cut_after_bytes(arena.crowd.chance.randrange(4000))
+        await asyncio.sleep(0.4)
+    arena.sql.cut_after_bytes(None)
+
+
+async def refused(arena: Arena) -> None:
+    """Nobody listens."""
+    await arena.sql.shut()
+    await asyncio.sleep(4)
+    await arena.sql.open()
+
+
+async def half_open(arena: Arena) -> None:
+    """Whoever connects is accepted, and hears nothing more."""
+    arena.sql.silent = True
+    await arena.sql.reset()
+    await asyncio.sleep(7)
+    arena.sql.silent = False
+    await arena.sql.reset()
+
+
+async def stalled(arena: Arena) -> None:
+    """The network holds everything back, then lets it go."""
+    arena.sql.stall()
+    await asyncio.sleep(12)
+    arena.sql.resume()
+
+
+async def slow(arena: Arena) -> None:
+    """Every exchange takes a good while."""
+    arena.sql.latency = 0.2
+    await asyncio.sleep(4)
+    arena.sql.latency = 0.0
+
+
+async def rivals(arena: Arena) -> None:
+    """Others lock the same rows in the other order, and the server picks somebody to give way."""
+    async with connected(arena.stage.schema.superuser) as connection:
+        ends = asyncio.get_running_loop().time() + 4
+        while asyncio.get_running_loop().time() < ends:
+            try:
+                async with connection.transaction():
+                    await connection.execute(
+                        "UPDATE resolution.agreement SET offer_type = offer_type"
+                    )
+                    await asyncio.sleep(0.3)
+                    await connection.execute("UPDATE resolution.ledger SET status = status")
+            except asyncpg.DeadlockDetectedError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+async def no_rights(arena: Arena) -> None:
+    """Somebody takes the worker's right to write, and gives it back."""
+    await arena.stage.schema.execute("REVOKE INSERT ON resolution.ledger FROM resolution_worker")
+    await asyncio.sleep(4)
+    await arena.stage.schema.execute("GRANT INSERT ON resolution.ledger TO resolution_worker")
+
+
+TRIALS = [
+    Trial("postgres read-only", read_only),
+    Trial("postgres cut during COMMIT", cut_during_commit, before=120, during=120),
+    Trial("postgres cut in the middle", cut_in_the_middle, before=120, during=120),
+    Trial("postgres refusing connections", refused),
+    Trial("postgres half open", half_open),
+    Trial("postgres stalled 12 s", stalled),
+    Trial("postgres slow", slow),
+    Trial("postgres deadlock candidates", rivals, word="same-100000000001-{n}"),
+    Trial("postgres right revoked", no_rights),
+]
+QUICK = {"postgres cut during COMMIT", "postgres read-only"}
+
+
+@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize(
+    "trial",
+    [
+        pytest.param(one, id=one.name, marks=[pytest.mark.faults_quick] * (one.name in QUICK))
+        for one in TRIALS
+    ],
+)
+async def test_database_out_of_order(ground: Ground, trial: Trial, seed: int) -> None:
+    """Whatever befalls the database for a while, nothing is lost or doubled, and work goes on."""
+    async with ground.arena(seed) as arena:
+        await endure(arena, trial, seed)
+
+
+@pytest.mark.faults_quick
+@pytest.mark.parametrize("seed", seeds())
+async def test_one_poison_row(ground: Ground, seed: int) -> None:
+    """A row that the database refuses is settled as dead, and its neighbours as they should."""
+    async with ground.arena(seed) as arena:
+        crowd = arena.crowd
+        (poison,) = crowd.of("ok-{n}", due=(Due("dead", "Unstorable"),))
+        assert poison.key is not None
+        await arena.stage.schema.execute(
+            "ALTER TABLE resolution.ledger ADD CONSTRAINT no_poison CHECK"
+            f" (token_sha256 <> '\\x{poison.key.hex()}' OR status <> 'resolved')"
+        )
+        neighbours = [one for one in crowd.some(199) if one.token != poison.token]
+        batch = [*neighbours[:100], poison, *neighbours[100:]]
+        await arena.audience.publish_all(batch)
+        await arena.run()
+        await arena.settled(arena.audience.sent)
+        recovered = await arena.recovery()
+        await conclude(arena, "postgres poison row", seed, recovered)
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
+    """What can be neither recorded nor parked waits, and is kept once there is room again."""
+
+    def narrow(planned: Topology) -> Topology:
+        return with_arguments(planned, "resolution.parked", max_length=2)
+
+    async with ground.arena(seed, narrow) as arena:
+        execute = arena.stage.schema.execute
+        await execute(
+            "ALTER TABLE resolution.dead_letter ADD CONSTRAINT nothing_unread CHECK"
+            " (reason NOT IN ('malformed', 'parked')) NOT VALID"
+        )
+
+        async def unrecordable(arena: Arena) -> None:
+            bad = [
+                arena.crowd.unreadable(
+                    json.dumps({"n": n}).encode(), due=(Due("malformed"), Due("parked")),
+                )
+                for n in range(30)
+            ]
+            await arena.audience.publish_all([replace(one, reply_to=None) for one in bad])
+            await asyncio.sleep(6)
+            await execute("ALTER TABLE resolution.dead_letter DROP CONSTRAINT nothing_unread")
+
+        await endure(arena, Trial("full parked queue", unrecordable, before=30), seed)
+
+
+@pytest.mark.skipif(not permitted(), reason="no tmpfs may be mounted here")
+@pytest.mark.parametrize("seed", seeds())
+async def test_disk_full(ground: Ground, tmp_path: Path, seed: int) -> None:
+    """A database whose disk is full is waited for, and nothing is lost."""
+    space = f"small_{seed}"
+    with tmpfs(tmp_path, "24m") as disk:
+        (disk / "data").mkdir(mode=0o700)
+        ground.postgres.execute(f"CREATE TABLESPACE {space} LOCATION '{disk / 'data'}'")
+        try:
+            async with ground.arena(seed) as arena:
+                name = arena.stage.schema.superuser.rpartition("/")[2]
+                ground.postgres.execute(f"ALTER DATABASE {name} SET TABLESPACE {space}")
+
+                async def full(arena: Arena) -> None:
+                    filler = fill(disk)
+                    await arena.worker.unready("disk is full")
+                    await asyncio.sleep(2)
+                    filler.unlink()
+
+                await endure(arena, Trial("postgres disk full", full, during=120), seed)
+        finally:
+            ground.postgres.execute(f"DROP TABLESPACE {space}")

@@ -1,0 +1,174 @@
+"""A TCP proxy that does to connections what networks, firewalls and dying machines do."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_CHUNK = 65_536
+
+
+class Wire:
+    """Forwards connections to a server, for as long and as well as a test wants it to.
+
+    Args:
+        url: The server's address.
+
+    Attributes:
+        url: The same address with the proxy's port.
+        latency: Seconds by which each piece of data is late, either way.
+        silent: Whether new connections are accepted and then left alone: half open.
+        accepted: How many connections were accepted so far.
+        cuts: How many connections `cut_after_sending` has cut.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._upstream = (parts.hostname, parts.port)
+        self._socket = _bound(0)
+        self._port = self._socket.getsockname()[1]
+        self.url = url.replace(f":{parts.port}", f":{self._port}")
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._last_words: bytes | None = None
+        self._bytes_left: int | None = None
+        self.latency = 0.0
+        self.silent = False
+        self.accepted = 0
+        self.cuts = 0
+
+    async def open(self) -> None:
+        """Let connections through."""
+        self._server = await asyncio.start_server(self._accept, sock=self._socket)
+
+    async def shut(self) -> None:
+        """Reset all connections, and refuse new ones: nobody listens."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._socket = _bound(self._port)
+        await self.reset()
+
+    async def close(self) -> None:
+        """Shut it for good."""
+        self.resume()
+        await self.shut()
+        self._socket.close()
+
+    async def reset(self) -> int:
+        """Reset all connections; new ones are let through. Returns how many there were."""
+        cut = list(self._connections)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        return len(cut)
+
+    def stall(self) -> None:
+        """Pass nothing on, either way, and close nothing."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Pass on again, what was held back included."""
+        self._flowing.set()
+
+    def cut_after_sending(self, words: bytes | None) -> None:
+        """Reset each connection right after it has sent the server these words; None for none.
+
+        What the server says to them is not passed on any more.
+        """
+        self._last_words = words
+
+    def cut_after_bytes(self, count: int | None) -> None:
+        """Reset each connection, in the middle of whatever it is, after so many bytes to come."""
+        self._bytes_left = count
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.create_task(self._forward(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
+        try:
+            if self.silent:
+                await asyncio.Event().wait()
+            upstream, back = await asyncio.open_connection(*self._upstream)
+            writers.append(back)
+            pumps = {
+                asyncio.create_task(self._send(reader, back)),
+                asyncio.create_task(self._pass_on(upstream, writer)),
+            }
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+        except OSError:
+            pass  # the server behind is gone, and so is this connection
+        finally:
+            for one in writers:
+                one.transport.abort()
+
+    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """To the server. Ends where the connection is to be cut."""
+        while data := await self._read(reader):
+            if self._bytes_left is not None:
+                part = data[: self._bytes_left]
+                self._bytes_left -= len(part)
+                if len(part) < len(data):
+                    writer.write(part)
+                    await writer.drain()
+                    self.cuts += 1
+                    self._bytes_left = None
+                    return
+            writer.write(data)
+            await writer.drain()
+            if self._last_words is not None and self._last_words in data:
+                # The server gets to work on it before it learns that nobody listens.
+                await asyncio.sleep(0.05)
+                self.cuts += 1
+                return
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """From the server, except what it says to somebody's last words."""
+        while data := await self._read(reader):
+            writer.write(data)
+            await writer.drain()
+
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        data = await reader.read(_CHUNK)
+        await self._flowing.wait()
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        return data
+
+
+def _bound(port: int) -> socket.socket:
+    """A port of ours that refuses connections until somebody listens on it."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
+@asynccontextmanager
+async def wire_to(url: str) -> AsyncIterator[Wire]:
+    """An open proxy before a server, until the block ends."""
+    wire = Wire(url)
+    await wire.open()
+    try:
+        yield wire
+    finally:
+        await wire.close()

@@ -1,0 +1,82 @@
+"""The ledger through PgBouncer in transaction mode, under the role that has only its rights."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fakes.ledger_suite import LedgerSuite, key, resolved
+from tests.integration.test_postgres_ledger import PostgresBench
+from tests.pgbouncer import PROGRAM, pgbouncer
+from tests.schema import prepare
+from worker.adapters.postgres.connection import Session, connector
+from worker.adapters.postgres.ledger import PostgresLedger
+from worker.core.records import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.servers import Database
+
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason="PgBouncer is not installed; run scripts/pgbouncer.sh"
+)
+_LEDGERS = 12
+_ROUNDS = 40
+
+
+@pytest.fixture
+async def pooled(database: Database, tmp_path: Path) -> AsyncIterator[Callable[[], str]]:
+    """A migrated database; the worker's address of it, through PgBouncer."""
+    schema = await prepare(database)
+    async with pgbouncer(tmp_path, schema.worker, "resolution_worker") as pooler:
+        yield lambda: pooler.before(schema.worker)
+
+
+@pytest.fixture
+async def bench(database: Database, tmp_path: Path) -> AsyncIterator[PostgresBench]:
+    """An empty ledger behind PgBouncer; the superuser looks behind both."""
+    schema = await prepare(database)
+    async with pgbouncer(tmp_path, schema.worker, "resolution_worker") as pooler:
+        ledger = PostgresLedger(connector(lambda: pooler.before(schema.worker)))
+        yield PostgresBench(schema, ledger)
+        await ledger.close()
+
+
+class TestPooledLedger(LedgerSuite):
+    """The suite, through PgBouncer."""
+
+
+async def test_the_pooler_is_noticed(pooled: Callable[[], str]) -> None:
+    """Through a pooler in transaction mode no statement is prepared for later."""
+    session = await Session.open(connector(pooled), statement_cache=None)
+    try:
+        assert not session.statement_cache
+    finally:
+        await session.close()
+
+
+async def test_ledgers_that_share_server_connections(pooled: Callable[[], str]) -> None:
+    """Many ledgers at once, on fewer server connections, each read and write what is theirs."""
+
+    async def work(number: int) -> None:
+        ledger = PostgresLedger(connector(pooled))
+        try:
+            for turn in range(_ROUNDS):
+                mine = resolved(f"{number}-{turn}")
+                await ledger.settle(Batch((mine,)))
+                found, *_ = await asyncio.gather(
+                    ledger.recall([mine.key, key("nobody's")]),
+                    ledger.check(),
+                    ledger.dead_letter_counts(),
+                )
+                assert found == {mine.key: mine}
+        finally:
+            await ledger.close()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(_LEDGERS):
+            group.create_task(work(number))
