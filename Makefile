@@ -3,7 +3,8 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq awscli tools prometheus demo services test test-unit test-crash lint bench lock clean
+.PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus demo services test test-unit \
+	test-crash test-faults lint bench bench-cli lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -20,6 +21,9 @@ rabbitmq: ## installs RabbitMQ through apt where it is missing; starts nothing
 awscli: ## makes .venv-awscli, with the AWS CLI that checks the simulator
 	@scripts/environment.sh .venv-awscli requirements/awscli.txt
 
+awscli-v2: ## installs the AWS CLI v2 through apt where it is missing
+	@scripts/awscli-v2.sh
+
 tools: ## makes .venv-tools, with the linter of the Dockerfile
 	@scripts/environment.sh .venv-tools requirements/tools.txt
 
@@ -33,7 +37,7 @@ demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one mac
 services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
 	@$(BIN)/python -m worker.services $(ARGS)
 
-test: lint rabbitmq awscli ## checks everything that CI checks
+test: lint rabbitmq awscli awscli-v2 tools prometheus ## checks everything that CI checks
 	$(BIN)/pytest $(ARGS)
 
 test-unit: setup ## runs the tests that need no server
@@ -41,6 +45,9 @@ test-unit: setup ## runs the tests that need no server
 
 test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
 	CRASH_SEEDS=10 $(BIN)/pytest -m crash $(ARGS)
+
+test-faults: setup rabbitmq ## breaks all that is around a worker, with three seeds
+	FAULT_SEEDS=3 $(BIN)/pytest -m faults $(ARGS)
 
 lint: setup ## checks style, types and the floors' imports
 	$(BIN)/ruff check
@@ -51,10 +58,13 @@ lint: setup ## checks style, types and the floors' imports
 bench: setup rabbitmq ## measures CPU a token beside a plain worker
 	@$(BIN)/python benchmarks/cost.py $(ARGS)
 
+bench-cli: setup awscli awscli-v2 ## measures `resolve-customer` beside both AWS CLIs
+	@$(BIN)/python benchmarks/cli.py $(ARGS)
+
 lock: setup ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
 	@scripts/lock.sh
 
 clean: ## removes the environments and caches
-	rm -rf .venv .venv-awscli .venv-tools .prometheus .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-		.hypothesis dist build
+	rm -rf .venv .venv-awscli .venv-tools .prometheus .mypy_cache .ruff_cache .pytest_cache \
+		.import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
