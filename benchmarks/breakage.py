@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tests.connections import drop_connections
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.faults.arena import Arena
     from tests.faults.wire import Wire
     from worker.services import Services
+
+    Fault: TypeAlias = Callable[["Troupe", random.Random], Awaitable[None]]
 
 _OUTAGE_SECONDS: Final = 2.0
 _FROZEN_SECONDS: Final = (2.0, 5.0)
@@ -100,17 +102,11 @@ async def _stopped(troupe: Troupe, chance: random.Random) -> None:
 # --- networks ---
 
 
-def _wire(troupe: Troupe, chance: random.Random) -> Wire:
-    arena = troupe.arena
-    return chance.choice((arena.amqp, arena.sql, arena.door))
+async def _reset(wire: Wire, _: random.Random) -> None:
+    await wire.reset()
 
 
-async def _reset(troupe: Troupe, chance: random.Random) -> None:
-    await _wire(troupe, chance).reset()
-
-
-async def _shut(troupe: Troupe, chance: random.Random) -> None:
-    wire = _wire(troupe, chance)
+async def _shut(wire: Wire, _: random.Random) -> None:
     await wire.shut()
     try:
         await asyncio.sleep(_OUTAGE_SECONDS)
@@ -118,8 +114,7 @@ async def _shut(troupe: Troupe, chance: random.Random) -> None:
         await wire.open()
 
 
-async def _stalled(troupe: Troupe, chance: random.Random) -> None:
-    wire = _wire(troupe, chance)
+async def _stalled(wire: Wire, chance: random.Random) -> None:
     wire.stall()
     try:
         await asyncio.sleep(chance.uniform(*_FROZEN_SECONDS))
@@ -127,9 +122,19 @@ async def _stalled(troupe: Troupe, chance: random.Random) -> None:
         wire.resume()
 
 
-async def _cut(troupe: Troupe, chance: random.Random) -> None:
-    _wire(troupe, chance).cut_after_bytes(chance.randrange(20_000))
+async def _cut(wire: Wire, chance: random.Random) -> None:
+    wire.cut_after_bytes(chance.randrange(20_000))
     await asyncio.sleep(_OUTAGE_SECONDS)
+
+
+def _before(name: str, fault: Callable[[Wire, random.Random], Awaitable[None]]) -> Fault:
+    """The fault on the way to one of the servers."""
+
+    async def befall(troupe: Troupe, chance: random.Random) -> None:
+        arena = troupe.arena
+        await fault({"broker": arena.amqp, "database": arena.sql, "AWS": arena.door}[name], chance)
+
+    return befall
 
 
 async def _disconnected(troupe: Troupe, _: random.Random) -> None:
@@ -158,7 +163,7 @@ async def _frozen(troupe: Troupe, chance: random.Random) -> None:
 # --- AWS ---
 
 
-def _answering(code: str, status: int) -> Callable[[Troupe, random.Random], Awaitable[None]]:
+def _answering(code: str, status: int) -> Fault:
     async def fault(troupe: Troupe, _: random.Random) -> None:
         simulator = troupe.arena.stage.simulator
         answer = {"code": code, "status": status, "message": "for a while"}
@@ -180,18 +185,25 @@ async def _throttled(troupe: Troupe, _: random.Random) -> None:
         await simulator.order("PUT", "quota", {"rate": None})
 
 
-FAULTS: Final[dict[str, Callable[[Troupe, random.Random], Awaitable[None]]]] = {
-    "a worker killed": _killed,
-    "a worker restarted": _restarted,
-    "a worker stopped for 5 s": _stopped,
+_ON_THE_WAY: Final = {
     "connections reset": _reset,
     "nobody listens": _shut,
     "a network that stalls": _stalled,
     "connections cut in the middle": _cut,
+}
+FAULTS: Final[dict[str, Fault]] = {
+    "a worker killed": _killed,
+    "a worker restarted": _restarted,
+    "a worker stopped for 5 s": _stopped,
     "closed by the broker": _disconnected,
     "database sessions terminated": _terminated,
     "the database frozen": _frozen,
     "AWS denies access": _answering("AccessDeniedException", 400),
     "AWS has an internal fault": _answering("InternalServiceErrorException", 500),
     "AWS throttles": _throttled,
+    **{
+        f"{what} ({name})": _before(name, fault)
+        for what, fault in _ON_THE_WAY.items()
+        for name in ("broker", "database", "AWS")
+    },
 }

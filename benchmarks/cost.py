@@ -98,6 +98,7 @@ async def main() -> None:
         os.environ.update(environment)
         with _simulator() as url:
             os.environ["WORKER_AWS__ENDPOINT_URL"] = url
+            _migrate()
             await _prepare(running.postgres.dsn, running.rabbitmq.amqp_url)
             await _rounds(options.tokens, options.rounds)
 
@@ -120,8 +121,11 @@ def _simulator() -> Iterator[str]:
             process.terminate()
 
 
-async def _prepare(dsn: str, amqp_url: str) -> None:
+def _migrate() -> None:
     subprocess.run([sys.executable, "-m", "worker", "migrate"], check=True, capture_output=True)
+
+
+async def _prepare(dsn: str, amqp_url: str) -> None:
     await declare(amqp_url, topology({"5s": 5.0, "30s": 30.0, "2m": 120.0}))
     connection = await aio_pika.connect(amqp_url)
     async with connection:

@@ -1,4 +1,4 @@
-"""The worker that one writes in an afternoon: aio-pika, aiobotocore and asyncpg with their defaults.
+"""The worker of an afternoon: aio-pika, aiobotocore and asyncpg with their defaults.
 
 One task a message, one upsert and one ack a token. It keeps none of the product's promises (no
 pacing, no classification, no reply, no event, no dead letter); it is here to be measured beside.

@@ -59,7 +59,7 @@ async def main() -> int:
             async with asyncio.TaskGroup() as group:
                 publishing = group.create_task(_publish(arena, options))
                 sampling = group.create_task(vitals.sample())
-                await _hurt(troupe, chance, publishing, report, arena)
+                await _hurt(troupe, chance, publishing, report, options.only)
                 await _end(arena, troupe, report)
                 sampling.cancel()
             findings = await _judged(arena, troupe)
@@ -74,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20.0, help="of publishing")
     parser.add_argument("--tokens", type=int, help=f"default: {_PER_MINUTE} a minute")
     parser.add_argument("--workers", type=int, default=3, help="one of them is never restarted")
+    parser.add_argument("--only", default="", help="faults with this in their name alone")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
     options = parser.parse_args()
     options.tokens = options.tokens or int(options.minutes * _PER_MINUTE)
@@ -105,18 +106,22 @@ async def _hurt(
     chance: random.Random,
     publishing: asyncio.Task[None],
     report: _Report,
-    arena: Arena,
+    only: str,
 ) -> None:
     """One fault after another, in any order but none left out, while there is work."""
+    names = sorted(name for name in FAULTS if only in name)
+    assert names, f"no fault has {only!r} in its name: {', '.join(FAULTS)}"
     deck: list[str] = []
     began = time.monotonic()
     while not publishing.done():
-        deck = deck or chance.sample(sorted(FAULTS), len(FAULTS))
+        deck = deck or chance.sample(names, len(names))
         name = deck.pop()
         await FAULTS[name](troupe, chance)
-        recovered = await _recovery(arena)
+        recovered = await _recovery(troupe.arena)
         report.recoveries[name].append(recovered)
-        _say(f"{time.monotonic() - began:6.0f} s {name}: back after {recovered:.1f} s", arena)
+        _say(
+            f"{time.monotonic() - began:6.0f} s {name}: back after {recovered:.1f} s", troupe.arena
+        )
         await asyncio.sleep(chance.uniform(*_CALM_SECONDS))
 
 

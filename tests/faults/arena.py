@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-
-
 import signal
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.acceptance.stage import Stage, Worker, eventually
@@ -66,7 +65,7 @@ class Arena:
     door: Wire
     crowd: Crowd
     audience: Audience
-    logs: tuple[str, ...] = ()
+    logs: tuple[Path, ...] = ()
     workers: list[Worker] = field(default_factory=list)
 
     @property
@@ -104,7 +103,8 @@ class Arena:
             await eventually(all_heard, "all have their events", seconds)
         except AssertionError as error:
             left = await self.audience.depths(*QUEUES)
-            raise AssertionError(f"{error}: {len(missing)} have not: {missing[:5]}; {left}") from None
+            words = f"{error}: {len(missing)} have not: {missing[:5]}; {left}"
+            raise AssertionError(words) from None
 
     async def kept(self, some: Sequence[Submission]) -> None:
         """Wait until each of these, of which nothing may be told, is among the dead letters."""
@@ -175,13 +175,8 @@ class Arena:
             rows = await self.stage.schema.rows(f"SELECT t::text FROM resolution.{table} t")
             texts[f"the table {table}"] = "\n".join(row[0] for row in rows)
         for log in (self.stage.broker.log, *self.logs):
-            texts[f"the log {os.path.basename(log)}"] = await asyncio.to_thread(_read, str(log))  # noqa: PTH119 - of str and Path alike
+            texts[f"the log {log.name}"] = await asyncio.to_thread(log.read_text, errors="replace")
         return texts
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as above
-        return file.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +189,8 @@ class Trial:
         settings: The worker's, in this trial.
         before: How many submissions are published before it.
         during: How many are published while it lasts.
+        word: Further tokens of this kind are published before it, if any.
+        evidence: Events of the worker's log, one of which shows that the fault was felt.
         seconds: The most that recovery may take.
     """
 
@@ -204,12 +201,13 @@ class Trial:
     during: int = 40
     after: int = 30
     word: str = ""
+    evidence: tuple[str, ...] = ()
     seconds: float = RECOVERY_SECONDS
 
 
 async def endure(arena: Arena, trial: Trial, seed: int) -> None:
     """Put a worker at work through a fault, and let the books be checked."""
-    print(f"FAULT_SEED={seed}")
+    print(f"FAULT_SEED={seed}")  # noqa: T201 - so that a failure can be had again
     crowd, audience = arena.crowd, arena.audience
     await arena.run(**trial.settings)
     before = crowd.some(trial.before) + (crowd.of(trial.word, 20) if trial.word else [])
@@ -220,6 +218,8 @@ async def endure(arena: Arena, trial: Trial, seed: int) -> None:
         await asyncio.sleep(crowd.chance.uniform(0.2, 1.2))  # the moment is the chance
         await trial.fault(arena)
         recovered = await arena.recovery()
+        felt = [event for event in trial.evidence if arena.worker.logged(event)]
+        assert felt or not trial.evidence, f"nobody felt it: none of {trial.evidence} was logged"
         group.create_task(audience.publish_all(after, seconds=0.5))
     await conclude(arena, trial.name, seed, recovered, limit=trial.seconds)
 
@@ -248,14 +248,14 @@ def _traceback(said: str) -> str:
 
 def tell(line: str) -> None:
     """Print a line of the report; also into the file that FAULT_REPORT names, if it names one."""
-    print(line)
+    print(line)  # noqa: T201 - the report
     if name := os.environ.get("FAULT_REPORT"):
-        with open(name, "a", encoding="utf-8") as report:  # noqa: PTH123 - one line
+        with Path(name).open("a", encoding="utf-8") as report:
             report.write(f"{line}\n")
 
 
 @asynccontextmanager
-async def arena_on(stage: Stage, seed: int, logs: tuple[str, ...] = ()) -> AsyncIterator[Arena]:
+async def arena_on(stage: Stage, seed: int, logs: tuple[Path, ...] = ()) -> AsyncIterator[Arena]:
     """An arena until the block ends; the stage's own end stops the workers before its proxies."""
     async with AsyncExitStack() as stack:
         crowd = Crowd(seed)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LANES = {"live": "token", "backlog": "backlog"}
 _EVENTS = "listening.events"
-_QUORUM = {"x-queue-type": "quorum"}
+_QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 _BROKEN = (AMQPException, OSError, RuntimeError, TimeoutError, asyncio.InvalidStateError)
 
 

@@ -57,5 +57,5 @@ class Ground:
                 broker.user(web),
                 broker.user(worker),
             )
-            async with arena_on(stage, seed, (str(database.log),)) as arena:
+            async with arena_on(stage, seed, (database.log,)) as arena:
                 yield arena

@@ -28,6 +28,7 @@ class Marketplace:
         url: Its address.
         calls: Every call that came, with the SHA-256 of its token.
         fault: Answers in the simulator's stead, or None.
+        faulted: How many calls met the fault.
         odd: Bodies for single tokens, in any state.
     """
 
@@ -37,6 +38,7 @@ class Marketplace:
         self.url = ""
         self.calls: list[Call] = []
         self.fault: Answer | None = None
+        self.faulted = 0
         self.odd: dict[str, bytes] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -47,6 +49,7 @@ class Marketplace:
         if token in self.odd:
             return web.Response(body=self.odd[token], content_type=_JSON)
         if self.fault is not None:
+            self.faulted += 1
             return await self.fault(request, token)
         assert self._session is not None
         # The signature covers the host that the worker has called.

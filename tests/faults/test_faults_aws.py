@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
+CODE = "ExpiredTokenException"
 EXPIRED = "The security token included in the request is expired"
 
 
@@ -34,6 +35,7 @@ def answering(fault: Answer, seconds: float = 4.0) -> Callable[[Arena], Awaitabl
         arena.aws.fault = fault
         await asyncio.sleep(seconds)
         arena.aws.fault = None
+        assert arena.aws.faulted, "no call met it"
 
     return hold
 
@@ -53,8 +55,8 @@ TRIALS = [
     Trial("aws resetting", answering(aws.resetting)),
     Trial("aws 20 MB", answering(aws.endless, 2.0), settings={"WORKER_POOL__CONCURRENCY": "8"}),
     Trial("aws redirecting", answering(aws.saying({}, 307, Location="http://127.0.0.1:9/"))),
-    Trial("aws credentials expired, 400", answering(aws.refusing("ExpiredTokenException", EXPIRED, 400))),
-    Trial("aws credentials expired, 403", answering(aws.refusing("ExpiredTokenException", "no", 403))),
+    Trial("aws credentials expired, 400", answering(aws.refusing(CODE, EXPIRED, 400))),
+    Trial("aws credentials expired, 403", answering(aws.refusing(CODE, "no", 403))),
     Trial("aws denying", answering(aws.refusing("AccessDeniedException", "no", 400))),
     Trial("aws 503 without a body", answering(aws.saying(b"", 503))),
     Trial("aws echoing the token", answering(aws.echoing)),
@@ -85,9 +87,14 @@ async def test_nul_in_the_answer(ground: Ground, seed: int) -> None:
         nul = arena.crowd.of("ok-{n}", 3)
         licences = [f"arn:{n}-{seed}" for n in range(3)]
         nul = [
-            replace(one, answer={
-                "customer_aws_account_id": account, "license_arn": licence, "agreement_id": None
-            })
+            replace(
+                one,
+                answer={
+                    "customer_aws_account_id": account,
+                    "license_arn": licence,
+                    "agreement_id": None,
+                },
+            )
             for one, licence in zip(nul, licences, strict=True)
         ]
         for one, licence in zip(nul, licences, strict=True):

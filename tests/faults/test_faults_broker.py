@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aio_pika
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from worker.adapters.rabbitmq.topology import Topology
     from worker.services import RabbitMQ
 
+# What a worker logs when it loses the broker, and when the broker takes nothing from it.
+LINK = ("broker_link_down",)
+UNCONFIRMED = ("publish_not_confirmed",)
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 FIRST_RETRY = f"resolution.retry.{DELAYS.split(',')[0]}"
@@ -43,7 +45,7 @@ async def test_broker_frozen(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed
             own_rabbitmq.server.thaw()
 
     async with broker_ground.arena(seed) as arena:
-        await endure(arena, Trial("broker SIGSTOP 35 s", freeze), seed)
+        await endure(arena, Trial("broker SIGSTOP 35 s", freeze, evidence=LINK), seed)
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -56,7 +58,7 @@ async def test_broker_killed(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed
         await own_rabbitmq.server.start()
 
     async with broker_ground.arena(seed) as arena:
-        await endure(arena, Trial("broker kill -9", restart), seed)
+        await endure(arena, Trial("broker kill -9", restart, evidence=LINK), seed)
 
 
 ALARMS = {
@@ -84,15 +86,15 @@ async def test_broker_alarm(
             await own_rabbitmq.ctl(*lowered)
 
     async with broker_ground.arena(seed) as arena:
-        await endure(arena, Trial(alarm, hold), seed)
+        await endure(arena, Trial(alarm, hold, evidence=UNCONFIRMED), seed)
 
 
 @pytest.mark.parametrize("seed", seeds())
 async def test_ack_timeout(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: int) -> None:
     """A broker that closes the channel for want of an ack gets the acks of another."""
 
-    async def limit(timeout: str) -> None:
-        for name, value in (("consumer_timeout", timeout), ("channel_tick_interval", "1000")):
+    async def limit(milliseconds: str) -> None:
+        for name, value in (("consumer_timeout", milliseconds), ("channel_tick_interval", "1000")):
             await own_rabbitmq.ctl("eval", f"application:set_env(rabbit, {name}, {value}).")
 
     async def wait(arena: Arena) -> None:
@@ -108,7 +110,9 @@ async def test_ack_timeout(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: 
     seen = len(own_rabbitmq.log.read_text())
     try:
         async with broker_ground.arena(seed) as arena:
-            trial = Trial("ack timeout", wait, settings={"WORKER_AWS__TIMEOUT": "10s"})
+            trial = Trial(
+                "ack timeout", wait, settings={"WORKER_AWS__TIMEOUT": "10s"}, evidence=LINK
+            )
             await endure(arena, trial, seed)
     finally:
         await limit("1800000")
@@ -179,7 +183,6 @@ async def unroutable(arena: Arena) -> None:
         channel = await connection.channel()
         queue = await channel.get_queue(FIRST_RETRY)
         await queue.unbind(FIRST_RETRY, "")
-        arena.aws.fault = None
         await arena.audience.publish_all(arena.crowd.of("fail-19-{n}", 10))
         await asyncio.sleep(5)
         await queue.bind(FIRST_RETRY, "")
@@ -199,13 +202,15 @@ def narrow(planned: Topology) -> Topology:
 
 
 TRIALS = [
-    Trial("broker half open", half_open),
-    Trial("broker cut in the middle", cut_in_the_middle, before=120, during=120),
-    Trial("broker closing connections", closed_by_the_broker, before=120, during=120),
-    Trial("broker refusing connections", refused),
-    Trial("broker stalled 12 s", stalled),
+    Trial("broker half open", half_open, evidence=LINK),
+    Trial("broker cut in the middle", cut_in_the_middle, before=120, during=120, evidence=LINK),
+    Trial(
+        "broker closing connections", closed_by_the_broker, before=120, during=120, evidence=LINK
+    ),
+    Trial("broker refusing connections", refused, evidence=LINK),
+    Trial("broker stalled 12 s", stalled, evidence=UNCONFIRMED),
     Trial("broker slow", slow),
-    Trial("unroutable retry", unroutable),
+    Trial("unroutable retry", unroutable, evidence=UNCONFIRMED),
 ]
 QUICK = {"broker closing connections"}
 
@@ -228,7 +233,7 @@ async def test_broker_out_of_order(ground: Ground, trial: Trial, seed: int) -> N
 async def test_a_full_retry_queue(ground: Ground, seed: int) -> None:
     """A retry queue that refuses is no loss."""
     async with ground.arena(seed, narrow) as arena:
-        await endure(arena, Trial("full retry queue", full), seed)
+        await endure(arena, Trial("full retry queue", full, evidence=UNCONFIRMED), seed)
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -238,5 +243,7 @@ async def test_a_queue_deleted_and_declared_again(ground: Ground, seed: int) -> 
     What stood in the queue is gone with it, so it is deleted while it is empty.
     """
     async with ground.arena(seed) as arena:
-        trial = Trial("queue deleted and declared again", deleted, before=0, during=0)
-        await endure(arena, replace(trial, during=0), seed)
+        trial = Trial(
+            "queue deleted and declared again", deleted, before=0, during=0, evidence=LINK
+        )
+        await endure(arena, trial, seed)

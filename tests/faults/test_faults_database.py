@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -15,13 +14,12 @@ import pytest
 from tests.acceptance.stage import eventually
 from tests.faults.arena import Trial, conclude, endure
 from tests.faults.crowd import seeds
-from tests.faults.tmpfs import fill, permitted, tmpfs
 from tests.faults.queues import with_arguments
+from tests.faults.tmpfs import fill, permitted, tmpfs
 from tests.history import Due
 from tests.schema import connected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from tests.faults.arena import Arena
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from worker.adapters.rabbitmq.topology import Topology
     from worker.services import Postgres
 
+# What a worker logs while its database is away.
+LEDGER = ("ledger_unavailable", "ledger_unreadable")
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 
@@ -44,7 +44,7 @@ async def test_postgres_frozen(database_ground: Ground, own_postgres: Postgres, 
             own_postgres.server.thaw()
 
     async with database_ground.arena(seed) as arena:
-        await endure(arena, Trial("postgres SIGSTOP 20 s", freeze), seed)
+        await endure(arena, Trial("postgres SIGSTOP 20 s", freeze, evidence=LEDGER), seed)
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -65,13 +65,13 @@ async def test_postgres_restarted(
         await server.start()
 
     async with database_ground.arena(seed) as arena:
-        await endure(arena, Trial(f"postgres restarted, {how}", restart), seed)
+        await endure(arena, Trial(f"postgres restarted, {how}", restart, evidence=LEDGER), seed)
 
 
 async def read_only(arena: Arena) -> None:
     """The whole database is read-only, and sessions that are open learn of it."""
     name = arena.stage.schema.superuser.rpartition("/")[2]
-    for words in (f"SET default_transaction_read_only = on", "RESET default_transaction_read_only"):
+    for words in ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"):
         await arena.stage.schema.execute(
             f"BEGIN; SET TRANSACTION READ WRITE; ALTER DATABASE {name} {words}; COMMIT"
         )
@@ -153,15 +153,15 @@ async def no_rights(arena: Arena) -> None:
 
 
 TRIALS = [
-    Trial("postgres read-only", read_only),
-    Trial("postgres cut during COMMIT", cut_during_commit, before=120, during=120),
-    Trial("postgres cut in the middle", cut_in_the_middle, before=120, during=120),
-    Trial("postgres refusing connections", refused),
-    Trial("postgres half open", half_open),
-    Trial("postgres stalled 12 s", stalled),
+    Trial("postgres read-only", read_only, evidence=LEDGER),
+    Trial("postgres cut during COMMIT", cut_during_commit, before=120, during=120, evidence=LEDGER),
+    Trial("postgres cut in the middle", cut_in_the_middle, before=120, during=120, evidence=LEDGER),
+    Trial("postgres refusing connections", refused, evidence=LEDGER),
+    Trial("postgres half open", half_open, evidence=LEDGER),
+    Trial("postgres stalled 12 s", stalled, evidence=LEDGER),
     Trial("postgres slow", slow),
     Trial("postgres deadlock candidates", rivals, word="same-100000000001-{n}"),
-    Trial("postgres right revoked", no_rights),
+    Trial("postgres right revoked", no_rights, evidence=LEDGER),
 ]
 QUICK = {"postgres cut during COMMIT", "postgres read-only"}
 
@@ -210,21 +210,26 @@ async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
 
     async with ground.arena(seed, narrow) as arena:
         execute = arena.stage.schema.execute
+        bad = [
+            arena.crowd.unreadable(
+                json.dumps({"n": n}).encode(),
+                due=(Due("malformed"), Due("parked")),
+                reply_to=None,
+            )
+            for n in range(30)
+        ]
+        refused = ", ".join(f"'\\x{one.body_sha256.hex()}'" for one in bad)
         await execute(
-            "ALTER TABLE resolution.dead_letter ADD CONSTRAINT nothing_unread CHECK"
-            " (reason NOT IN ('malformed', 'parked')) NOT VALID"
+            "ALTER TABLE resolution.dead_letter ADD CONSTRAINT nothing_bad"
+            f" CHECK (body_sha256 NOT IN ({refused}))"
         )
 
         async def unrecordable(arena: Arena) -> None:
-            bad = [
-                arena.crowd.unreadable(
-                    json.dumps({"n": n}).encode(), due=(Due("malformed"), Due("parked")),
-                )
-                for n in range(30)
-            ]
-            await arena.audience.publish_all([replace(one, reply_to=None) for one in bad])
+            await arena.audience.publish_all(bad)
             await asyncio.sleep(6)
-            await execute("ALTER TABLE resolution.dead_letter DROP CONSTRAINT nothing_unread")
+            assert len(arena.worker.logged("parked_message_refused")) > 20
+            assert arena.worker.logged("publish_not_confirmed")
+            await execute("ALTER TABLE resolution.dead_letter DROP CONSTRAINT nothing_bad")
 
         await endure(arena, Trial("full parked queue", unrecordable, before=30), seed)
 

@@ -71,7 +71,7 @@ def bodies(crowd: Crowd) -> Iterator[Submission]:
 
 def odd_yet_sound(crowd: Crowd) -> Iterator[Submission]:
     """Odd members that a token can live with."""
-    for members in (
+    some: tuple[Mapping[str, object], ...] = (
         {"received_at": "not a time"},
         {"received_at": "9999-12-31T23:59:59Z"},
         {"received_at": 12},
@@ -79,10 +79,9 @@ def odd_yet_sound(crowd: Crowd) -> Iterator[Submission]:
         {"unknown": [[[]]]},
         {"version": None, "seller": None, "offer_type": None},
         {"offer_type": "free-trial"},
-    ):
-        yield from (
-            crowd.one(one.token or "", members=members) for one in crowd.of("ok-{n}")
-        )
+    )
+    for members in some:
+        yield from (crowd.one(one.token or "", members=members) for one in crowd.of("ok-{n}"))
 
 
 def deep(crowd: Crowd) -> Submission:

@@ -113,9 +113,7 @@ def _echoes(one: Submission, told: Told, where: str) -> Iterator[Finding]:
     metadata = told.body.get("metadata") or {}
     # What can't be read may hold its token anywhere: then the worker withholds.
     withheld = one.token is None
-    if told.correlation_id != one.correlation_id and not (
-        withheld and told.correlation_id is None
-    ):
+    if told.correlation_id != one.correlation_id and not (withheld and told.correlation_id is None):
         yield Finding(Kind.WRONG_ASKER, f"{where} has the correlation id {told.correlation_id}")
     if metadata != (one.metadata or {}) and not (withheld and not metadata):
         yield Finding(Kind.WRONG_ASKER, f"{where} has metadata that is not its own")

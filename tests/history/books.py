@@ -48,7 +48,8 @@ def agreements(sent: Mapping[str, Submission], found: History) -> Iterator[Findi
     """Each agreement of which a token told has one row."""
     settled = {row["token_sha256"] for row in found.outcomes if row["status"] == RESOLVED}
     due = {
-        _agreement(answered(some[0])) for key, some in _by_token(sent.values()).items()
+        _agreement(answered(some[0]))
+        for key, some in _by_token(sent.values()).items()
         if key in settled
     }
     rows = Counter(_agreement(row) for row in found.agreements)
@@ -93,9 +94,13 @@ def letters(sent: Mapping[str, Submission], found: History) -> Iterator[Finding]
                 yield Finding(Kind.WRONG, f"{row['message_id']} was parked")
         elif one is None:
             yield Finding(Kind.STRANGER, f"a letter of {row['message_id']}, which nobody sent")
-        elif row["state"] == "open" and not (one.may_be(row["reason"]) and row["reason"] != RESOLVED):
+        elif row["state"] == "open" and not _may_fail(one, row["reason"]):
             yield Finding(Kind.WRONG, f"a letter of {one.message_id} for being {row['reason']}")
     yield from _missing_letters(sent, found)
+
+
+def _may_fail(one: Submission, reason: str) -> bool:
+    return reason != RESOLVED and one.may_be(reason)
 
 
 def _missing_letters(sent: Mapping[str, Submission], found: History) -> Iterator[Finding]:

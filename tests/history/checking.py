@@ -8,7 +8,7 @@ from tests.history import answers, books, calls, leaks
 from tests.history.records import Finding, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.history.records import History, Submission
 

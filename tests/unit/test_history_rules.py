@@ -95,14 +95,16 @@ def settle(found: History, one: Submission) -> None:
     assert one.key is not None
     resolved = one.may_be(RESOLVED)
     says = said(one.token) if resolved else dict.fromkeys(said("ok-1"))
-    found.outcomes.append({
-        "token_sha256": one.key,
-        "message_id": one.message_id,
-        "status": one.due[0].status,
-        "error_code": one.due[0].error_code,
-        "settled_at": datetime.fromtimestamp(one.at + 1, UTC),
-        **says,
-    })
+    found.outcomes.append(
+        {
+            "token_sha256": one.key,
+            "message_id": one.message_id,
+            "status": one.due[0].status,
+            "error_code": one.due[0].error_code,
+            "settled_at": datetime.fromtimestamp(one.at + 1, UTC),
+            **says,
+        }
+    )
     if one.due[0] != TOO_OLD:
         called(found).append(Call(one.key, one.at + 0.5))
     if resolved:
@@ -160,15 +162,25 @@ def the(found: History, ident: str, channel: str = EVENT) -> int:
 def forged(found: History, ident: str, channel: str = EVENT, **changes: Any) -> None:
     """Change what was told: fields of `Told`, or members of its body."""
     place = the(found, ident, channel)
-    fields = {name: changes.pop(name) for name in ("routing_key", "correlation_id", "at")
-              if name in changes}
+    fields = {
+        name: changes.pop(name)
+        for name in ("routing_key", "correlation_id", "at")
+        if name in changes
+    }
     told = found.told[place]
     found.told[place] = replace(told, body={**told.body, **changes}, **fields)
 
 
-def unsaid(found: History, ident: str, channel: str = EVENT) -> None:
-    """Take back what was told."""
+def retold(found: History, ident: str, **changes: Any) -> None:
+    """Tell the same event again, and otherwise."""
+    found.told.append(found.told[the(found, ident)])
+    forged(found, ident, **changes)
+
+
+def unsaid(found: History, ident: str, channel: str = EVENT, left: int = 0) -> None:
+    """Take back what was told; so many messages are left."""
     del found.told[the(found, ident, channel)]
+    found.queues["resolution.tokens"] = left
 
 
 def row(found: History, ident: str) -> dict[str, Any]:
@@ -223,7 +235,7 @@ def test_other_processes_need_not_know_at_once() -> None:
 FORGERIES: Mapping[str, tuple[Kind, Callable[[History], Any]]] = {
     "event lost while its message is acked": (Kind.EARLY_ACK, lambda h: unsaid(h, "m-1")),
     "event lost, something left": (
-        Kind.LOST, lambda h: (unsaid(h, "m-1"), h.queues.update({"resolution.tokens": 1})),
+        Kind.LOST, lambda h: unsaid(h, "m-1", left=1),
     ),
     "reply lost": (Kind.LOST, lambda h: unsaid(h, "m-0", REPLY)),
     "only pending": (Kind.LOST, lambda h: forged(h, "m-0", REPLY, status="pending")),
@@ -233,7 +245,7 @@ FORGERIES: Mapping[str, tuple[Kind, Callable[[History], Any]]] = {
         Kind.WRONG, lambda h: forged(h, "m-5", routing_key="token.resolved"),
     ),
     "second event that differs": (
-        Kind.WRONG, lambda h: (h.told.append(h.told[the(h, "m-0")]), forged(h, "m-0", status="dead")),
+        Kind.WRONG, lambda h: retold(h, "m-0", status="dead"),
     ),
     "stranger's event": (Kind.STRANGER, lambda h: forged(h, "m-0", message_id="m-99")),
     "stranger's reply": (Kind.STRANGER, lambda h: forged(h, "m-0", REPLY, message_id="m-99")),

@@ -1,0 +1,107 @@
+"""The suite itself: a worker with a defect built in is found out by the books."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.crowd import seeds
+from tests.history import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.ground import Ground
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+
+# Each is run by Python at the start of the worker, and puts one defect into it.
+SABOTAGES = {
+    "acks without a word": (
+        Kind.EARLY_ACK,
+        """
+        from worker.runtime.outbox import Outbox
+        put, count = Outbox.put, iter(range(10**9))
+        def quiet(self, delivery, messages, done=lambda: None):
+            put(self, delivery, () if next(count) % 9 == 0 else messages, done)
+        Outbox.put = quiet
+        """,
+    ),
+    "tells what is not committed": (
+        Kind.EARLY_ACK,
+        """
+        from worker.adapters.postgres.ledger import PostgresLedger
+        settle, count = PostgresLedger.settle, iter(range(10**9))
+        async def forgetful(self, batch):
+            return {} if next(count) % 3 == 0 else await settle(self, batch)
+        PostgresLedger.settle = forgetful
+        """,
+    ),
+    "mixes up who asked": (
+        Kind.WRONG_ASKER,
+        """
+        from dataclasses import replace
+        from worker.core import outgoing
+        answers, last = outgoing.answers, []
+        def mixed(outcome, submission, *, repeated):
+            last.append(submission.correlation_id)
+            return answers(outcome, replace(submission, correlation_id=last[-2:][0]),
+                           repeated=repeated)
+        outgoing.answers = mixed
+        """,
+    ),
+    "calls for what is too old": (
+        Kind.LATE_CALL,
+        """
+        from worker.core import messages
+        messages._received_at = lambda incoming, members, now: (now, False)
+        """,
+    ),
+    "calls for what is known": (
+        Kind.DOUBLED,
+        """
+        from worker.core import verdict
+        verdict.recall = lambda submission, *_: verdict.Call(submission.known_since)
+        """,
+    ),
+    "says a token": (
+        Kind.LEAKED,
+        """
+        import json, sys
+        from worker.core import messages
+        parse = messages.parse
+        def chatty(incoming, now, *rest):
+            message, oddities = parse(incoming, now, *rest)
+            if hasattr(message, "token"):
+                sys.stderr.write(json.dumps({"event": message.token.value}) + "\\n")
+            return message, oddities
+        messages.parse = chatty
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("sabotage", SABOTAGES)
+async def test_a_defect_is_found_out(
+    ground: Ground, tmp_path: Path, sabotage: str, seed: int
+) -> None:
+    """Even without any fault around it, a worker that breaks a promise does not pass."""
+    kind, code = SABOTAGES[sabotage]
+    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(code))
+    async with ground.arena(seed) as arena:
+        await arena.run(PYTHONPATH=str(tmp_path))
+        crowd = arena.crowd
+        some = [*crowd.some(60), crowd.too_old()]
+        (known,) = crowd.of("ok-{n}", lane="live")
+        await arena.audience.publish_all([known, *some], seconds=0.5)
+        if kind is Kind.DOUBLED:
+            await arena.settled([known])
+        await arena.audience.publish(crowd.one(known.token or "", lane="live"))
+        await arena.empty()
+
+        findings = await arena.findings()
+
+        assert kind in {finding.kind for finding in findings}
