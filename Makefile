@@ -3,7 +3,7 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus demo services test test-unit \
+.PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus pgbouncer demo services test test-unit \
 	test-crash test-faults lint bench bench-cli lock clean
 
 BIN := .venv/bin
@@ -30,6 +30,9 @@ tools: ## makes .venv-tools, with the linter of the Dockerfile
 prometheus: ## fetches Prometheus's programs where they are missing; starts nothing
 	@scripts/prometheus.sh
 
+pgbouncer: ## installs PgBouncer through apt where it is missing; starts nothing
+	@scripts/pgbouncer.sh
+
 # A broker named in the environment is used instead of a private one.
 demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one machine
 	@$(BIN)/resolution-worker demo $(ARGS)
@@ -37,7 +40,7 @@ demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one mac
 services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
 	@$(BIN)/python -m worker.services $(ARGS)
 
-test: lint rabbitmq awscli awscli-v2 tools prometheus ## checks everything that CI checks
+test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer ## checks everything that CI checks
 	$(BIN)/pytest $(ARGS)
 
 test-unit: setup ## runs the tests that need no server

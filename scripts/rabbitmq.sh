@@ -4,24 +4,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/say.sh
+. scripts/quiet.sh
 
 server=/usr/lib/rabbitmq/bin/rabbitmq-server
-policy=/usr/sbin/policy-rc.d
-ours="# resolution-worker: nothing is started while RabbitMQ is installed"
-
-# Without a policy Debian starts every service that it installs.
-forbid_starting() {
-    [ ! -e "$policy" ] || return 0
-    trap allow_starting EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
-    printf '#!/bin/sh\n%s\nexit 101\n' "$ours" | as_root tee "$policy" >/dev/null
-    as_root chmod 755 "$policy"
-}
-
-allow_starting() {
-    if grep -qsF "$ours" "$policy"; then as_root rm -f "$policy"; fi
-}
 
 # Not at the next boot either; and not now, should a policy found here have allowed it.
 disable() {

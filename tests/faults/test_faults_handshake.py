@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 
 import pamqp.frame
 import pytest
+import uvloop
 from pamqp.commands import Connection
 
 from worker.adapters.rabbitmq.connection import BrokerUnavailable, open_connection
 
 # The beginning of a Connection.Start: a frame's head, which promises more than will come.
 HEAD = b"\x01\x00\x00\x00\x00\x01\xf0\x00\x0a\x00\x0a\x00\x09"
+TRIES = 40
 START = pamqp.frame.marshal(Connection.Start(mechanisms="PLAIN"), 0)
 OPENINGS = {
     "nothing": b"",
@@ -50,6 +54,26 @@ async def test_a_handshake_that_breaks_off(opening: str, how: str) -> None:
 
     assert str(port) in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_a_connection_that_is_closed_at_once() -> None:
+    """On the loop that the worker runs on, the end may come before the first look for a frame."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        closing = threading.Thread(target=_close_at_once, args=(listening, TRIES), daemon=True)
+        closing.start()
+        uvloop.run(_open_and_fail(listening.getsockname()[1]))
+        closing.join(10)
+
+
+def _close_at_once(listening: socket.socket, times: int) -> None:
+    for _ in range(times):
+        listening.accept()[0].close()
+
+
+async def _open_and_fail(port: int) -> None:
+    for _ in range(TRIES):
+        with pytest.raises(BrokerUnavailable):
+            await open_connection(f"amqp://me:secret@127.0.0.1:{port}/", name="test", timeout=3)
 
 
 async def test_a_cancelled_handshake_is_cancelled() -> None:

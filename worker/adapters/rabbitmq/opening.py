@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 HANDSHAKE_BROKEN: Final = (
-    "the connection was closed during the handshake; is the broker starting or stopping?"
+    "the connection was closed during the handshake; is the broker starting or stopping, and is "
+    "this its AMQP port?"
 )
 
 
