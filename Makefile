@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus pgbouncer demo services test test-unit \
-	test-crash test-faults lint bench bench-cli lock clean
+	test-crash test-faults lint bench bench-cli bench-memory soak fuzz lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -63,6 +63,15 @@ bench: setup rabbitmq ## measures CPU a token beside a plain worker
 
 bench-cli: setup awscli awscli-v2 ## measures `resolve-customer` beside both AWS CLIs
 	@$(BIN)/python benchmarks/cli.py $(ARGS)
+
+bench-memory: setup rabbitmq ## measures resident memory with 200,000 tokens waiting
+	@$(BIN)/python benchmarks/memory.py $(ARGS)
+
+soak: setup rabbitmq ## breaks things at random moments under load; MINUTES=20
+	@$(BIN)/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+fuzz: setup rabbitmq ## sends fuzzed messages through the parser and a running worker
+	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
 lock: setup ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
 	@scripts/lock.sh

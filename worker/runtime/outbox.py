@@ -82,12 +82,17 @@ class Outbox:
         self.pending.add(len(parcels) - len(waiting))
         messages = [message for parcel in parcels for message in parcel.messages]
         failures = iter(await self._courier.send(messages) if messages else ())
+        unconfirmed: list[NotConfirmed] = []
         for parcel in parcels:
             failed = [failure for _ in parcel.messages if (failure := next(failures))]
             if failed:
-                self._again(parcel, failed[0])
+                self._again(parcel)
+                unconfirmed += failed[:1]
             else:
                 await self._ack(parcel)
+        if unconfirmed:
+            reason = str(unconfirmed[0])
+            log.warning("publish_not_confirmed", parcels=len(unconfirmed), reason=reason)
 
     async def _ack(self, parcel: Parcel) -> None:
         if parcel.delivery.alive:
@@ -95,8 +100,7 @@ class Outbox:
             parcel.done()
         self.pending.add(-1)
 
-    def _again(self, parcel: Parcel, failure: NotConfirmed) -> None:
+    def _again(self, parcel: Parcel) -> None:
         parcel.failures += 1
         delay = _AGAIN.delay(parcel.failures, random.random())  # noqa: S311 - spread, no secret
-        log.warning("publish_not_confirmed", reason=str(failure), again_in_seconds=round(delay, 2))
         asyncio.get_running_loop().call_later(delay, self._push, parcel)
