@@ -10,7 +10,7 @@ BIN := .venv/bin
 ARGS ?=
 
 help: ## lists the commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
 
 setup: ## makes .venv with the locked dependencies, nothing else
 	@scripts/environment.sh .venv requirements/dev.txt project

@@ -129,17 +129,25 @@ async def slow(arena: Arena) -> None:
 
 
 async def rivals(arena: Arena) -> None:
-    """Others lock the same rows in the other order, and the server picks somebody to give way."""
-    async with connected(arena.stage.schema.superuser) as connection:
-        ends = asyncio.get_running_loop().time() + 4
-        while asyncio.get_running_loop().time() < ends:
+    """Others lock the same rows in the other order, and the server picks who has to give way."""
+    log = arena.logs[0]
+    seen = log.stat().st_size
+
+    def deadlocks() -> int:
+        return log.read_bytes()[seen:].count(b"deadlock detected")
+
+    async with connected(arena.stage.schema.superuser) as connection, asyncio.timeout(30):
+        while deadlocks() < 3:
             try:
                 async with connection.transaction():
                     await connection.execute(
-                        "UPDATE resolution.agreement SET offer_type = offer_type"
+                        "LOCK TABLE resolution.agreement IN SHARE ROW EXCLUSIVE MODE"
                     )
+                    await arena.audience.publish_all(arena.crowd.of("same-100000000001-{n}", 5))
                     await asyncio.sleep(0.3)
-                    await connection.execute("UPDATE resolution.ledger SET status = status")
+                    await connection.execute(
+                        "UPDATE resolution.customer SET last_resolved_at = last_resolved_at"
+                    )
             except asyncpg.DeadlockDetectedError:
                 pass
             await asyncio.sleep(0.1)
