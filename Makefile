@@ -41,7 +41,7 @@ services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
 	@$(BIN)/python -m worker.services $(ARGS)
 
 test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer ## checks everything that CI checks
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-unit: setup ## runs the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)

@@ -78,7 +78,9 @@ async def test_broker_alarm(
     """A broker under alarm takes nothing from publishers; what is in hand is told afterwards."""
     raised, lowered = ALARMS[alarm]
 
-    async def hold(_: Arena) -> None:
+    async def hold(arena: Arena) -> None:
+        # Calls that return while the alarm is on, so that there is something to be told.
+        await arena.audience.publish_all(arena.crowd.of("slow-4000-{n}", 20))
         await own_rabbitmq.ctl(*raised)
         try:
             await asyncio.sleep(14)  # beyond the wait for a confirm
@@ -86,7 +88,8 @@ async def test_broker_alarm(
             await own_rabbitmq.ctl(*lowered)
 
     async with broker_ground.arena(seed) as arena:
-        await endure(arena, Trial(alarm, hold, evidence=UNCONFIRMED), seed)
+        settings = {"WORKER_AWS__TIMEOUT": "10s"}
+        await endure(arena, Trial(alarm, hold, settings, evidence=UNCONFIRMED), seed)
 
 
 @pytest.mark.parametrize("seed", seeds())
