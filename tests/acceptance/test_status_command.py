@@ -138,7 +138,8 @@ async def test_a_running_worker(sound: Setup) -> None:
         await sound.simulator.order(
             "PUT", "fault", {"code": "AccessDeniedException", "message": "no"}
         )
-        publish(sound, "ok-status")
+        for number in range(4):  # so that either worker gets one
+            publish(sound, f"ok-status-{number}")
 
         def is_open() -> bool:
             told = found(sound, WORKER_HTTP__PORT=port)["worker"]
