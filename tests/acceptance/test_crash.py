@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import secrets
 import signal
 import time
 import zlib
@@ -17,6 +15,7 @@ import pytest
 
 from tests.acceptance.reckoning import History, Sent, reckon, said, sha
 from tests.acceptance.stage import DELAYS, eventually
+from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,13 +54,6 @@ SETTINGS = {
     "WORKER_RETRY__ATTEMPTS": "4",
     "WORKER_RETRY__DELAYS": DELAYS,
 }
-
-
-def seeds() -> list[int]:
-    """The seed that CRASH_SEED names, or as many new ones as CRASH_SEEDS asks for."""
-    if named := os.environ.get("CRASH_SEED"):
-        return [int(named)]
-    return [secrets.randbelow(2**32) for _ in range(int(os.environ.get("CRASH_SEEDS", "1")))]
 
 
 def crowd(chance: random.Random) -> list[Sent]:
@@ -129,7 +121,7 @@ async def history(stage: Stage, web: Front) -> History:
 @pytest.mark.crash
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("simulator", [("--latency", "20ms±10ms")], ids=["slow"], indirect=True)
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("CRASH"))
 async def test_crashes_lose_and_double_nothing(stage: Stage, web: Front, seed: int) -> None:
     """After kills at random moments every token has its due outcome once, and all is told."""
     print(f"CRASH_SEED={seed}")  # noqa: T201 - for the reader of a report

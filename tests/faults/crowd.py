@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import secrets
 import time
@@ -35,13 +34,6 @@ _COPIES = 0.1
 _TOO_OLD = 0.03
 _UNREADABLE = 0.03
 _HOURS_TOO_OLD = 5
-
-
-def seeds() -> list[int]:
-    """The seed that FAULT_SEED names, or as many new ones as FAULT_SEEDS asks for."""
-    if named := os.environ.get("FAULT_SEED"):
-        return [int(named)]
-    return [secrets.randbelow(2**32) for _ in range(int(os.environ.get("FAULT_SEEDS", "1")))]
 
 
 @dataclass(frozen=True, slots=True)

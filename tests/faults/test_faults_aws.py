@@ -12,8 +12,8 @@ import pytest
 from tests.acceptance.stage import eventually
 from tests.faults import marketplace as aws
 from tests.faults.arena import Trial, endure, tell
-from tests.faults.crowd import seeds
 from tests.history import count
+from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,7 +65,7 @@ TRIALS = [
 QUICK = {"aws garbage", "aws credentials expired, 400"}
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize(
     "trial",
     [
@@ -79,7 +79,7 @@ async def test_aws_out_of_order(ground: Ground, trial: Trial, seed: int) -> None
         await endure(arena, trial, seed)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_nul_in_the_answer(ground: Ground, seed: int) -> None:
     """A NUL in AWS's answer, which no database can hold, stops nobody."""
     async with ground.arena(seed) as arena:
@@ -112,7 +112,7 @@ async def test_nul_in_the_answer(ground: Ground, seed: int) -> None:
         await endure(arena, Trial("aws NUL in the answer", publish), seed)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_sigterm_while_aws_hangs(ground: Ground, seed: int) -> None:
     """A worker told to stop while AWS hangs stops in time, and gives back what it held."""
     async with ground.arena(seed) as arena:

@@ -11,8 +11,8 @@ import pytest
 from tests.acceptance.stage import eventually
 from tests.connections import drop_connections
 from tests.faults.arena import DELAYS, Trial, endure
-from tests.faults.crowd import seeds
 from tests.faults.queues import with_arguments
+from tests.seeds import seeds
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 from worker.settings.durations import parse
@@ -33,7 +33,7 @@ PLANNED = topology({text: parse(text).seconds for text in DELAYS.split(",")})
 HEARTBEAT_SECONDS = 10
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_broker_frozen(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: int) -> None:
     """A broker that stands still for more than three heartbeats loses nothing."""
 
@@ -48,7 +48,7 @@ async def test_broker_frozen(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed
         await endure(arena, Trial("broker SIGSTOP 35 s", freeze, evidence=LINK), seed)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_broker_killed(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: int) -> None:
     """A broker that is killed and started again has what it confirmed."""
 
@@ -70,7 +70,7 @@ ALARMS = {
 }
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize("alarm", ALARMS)
 async def test_broker_alarm(
     broker_ground: Ground, own_rabbitmq: RabbitMQ, alarm: str, seed: int
@@ -92,7 +92,7 @@ async def test_broker_alarm(
         await endure(arena, Trial(alarm, hold, settings, evidence=UNCONFIRMED), seed)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_ack_timeout(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: int) -> None:
     """A broker that closes the channel for want of an ack gets the acks of another."""
 
@@ -218,7 +218,7 @@ TRIALS = [
 QUICK = {"broker closing connections"}
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize(
     "trial",
     [
@@ -232,14 +232,14 @@ async def test_broker_out_of_order(ground: Ground, trial: Trial, seed: int) -> N
         await endure(arena, trial, seed)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_full_retry_queue(ground: Ground, seed: int) -> None:
     """A retry queue that refuses is no loss."""
     async with ground.arena(seed, narrow) as arena:
         await endure(arena, Trial("full retry queue", full, evidence=UNCONFIRMED), seed)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_queue_deleted_and_declared_again(ground: Ground, seed: int) -> None:
     """Consumers whose queue is deleted are ended by the broker, and begin again once it is back.
 

@@ -13,11 +13,11 @@ import pytest
 
 from tests.acceptance.stage import eventually
 from tests.faults.arena import Trial, conclude, endure
-from tests.faults.crowd import seeds
 from tests.faults.queues import with_arguments
 from tests.faults.tmpfs import fill, permitted, tmpfs
 from tests.history import Due
 from tests.schema import connected
+from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ LEDGER = ("ledger_unavailable", "ledger_unreadable")
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_postgres_frozen(database_ground: Ground, own_postgres: Postgres, seed: int) -> None:
     """A database that stands still for longer than any time-out loses nothing."""
 
@@ -47,7 +47,7 @@ async def test_postgres_frozen(database_ground: Ground, own_postgres: Postgres, 
         await endure(arena, Trial("postgres SIGSTOP 20 s", freeze, evidence=LEDGER), seed)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize("how", ["immediate", "kill -9"])
 async def test_postgres_restarted(
     database_ground: Ground, own_postgres: Postgres, how: str, seed: int
@@ -174,7 +174,7 @@ TRIALS = [
 QUICK = {"postgres cut during COMMIT", "postgres read-only"}
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize(
     "trial",
     [
@@ -189,7 +189,7 @@ async def test_database_out_of_order(ground: Ground, trial: Trial, seed: int) ->
 
 
 @pytest.mark.faults_quick
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_one_poison_row(ground: Ground, seed: int) -> None:
     """A row that the database refuses is settled as dead, and its neighbours as they should."""
     async with ground.arena(seed) as arena:
@@ -209,7 +209,7 @@ async def test_one_poison_row(ground: Ground, seed: int) -> None:
         await conclude(arena, "postgres poison row", seed, recovered)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
     """What can be neither recorded nor parked waits, and is kept once there is room again."""
 
@@ -243,7 +243,7 @@ async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
 
 
 @pytest.mark.skipif(not permitted(), reason="no tmpfs may be mounted here")
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_disk_full(ground: Ground, tmp_path: Path, seed: int) -> None:
     """A database whose disk is full is waited for, and nothing is lost."""
     space = f"small_{seed}"

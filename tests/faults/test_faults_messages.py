@@ -13,8 +13,8 @@ import pytest
 
 from tests.acceptance.test_run_properties import Raw, short, table
 from tests.faults.arena import conclude
-from tests.faults.crowd import seeds
 from tests.history import MALFORMED, RESOLVED, Due
+from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -183,7 +183,7 @@ async def publish_raw(arena: Arena) -> None:
 
 
 @pytest.mark.faults_quick
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_hostile_messages(ground: Ground, seed: int) -> None:
     """Whatever anybody writes, each message has its outcome, and neighbours are not held up."""
     async with ground.arena(seed) as arena:
@@ -208,7 +208,7 @@ async def test_hostile_messages(ground: Ground, seed: int) -> None:
         await conclude(arena, "hostile messages", seed, slowest)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_body_of_20_megabytes(ground: Ground, seed: int) -> None:
     """A body far beyond the limit is malformed, and holds nobody up for long."""
     async with ground.arena(seed) as arena:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.acceptance.stage import eventually
 from tests.faults.arena import conclude
-from tests.faults.crowd import seeds
 from tests.history import PARKED, Due
+from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ SITE = f"""
 """
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_message_that_kills(ground: Ground, tmp_path: Path, seed: int) -> None:
     """It alone is parked at the delivery limit and kept; its neighbours are settled."""
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(SITE))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.crowd import seeds
 from tests.history import Kind
+from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ SABOTAGES = {
 }
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 async def test_a_defect_is_found_out(
     ground: Ground, tmp_path: Path, sabotage: str, seed: int
