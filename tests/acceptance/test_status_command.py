@@ -40,7 +40,7 @@ FROM generate_series(0, {1}) AS n
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sound(
     broker_server: BrokerServer,
     postgres_server: PostgresServer,
