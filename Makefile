@@ -47,7 +47,7 @@ test-unit: setup ## runs the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
 test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
-	CRASH_SEEDS=10 $(BIN)/pytest -m crash $(ARGS)
+	CRASH_SEEDS=10 $(BIN)/pytest -m crash --numprocesses=3 $(ARGS)
 
 test-faults: setup rabbitmq ## breaks all that is around a worker, with three seeds
 	FAULT_SEEDS=3 $(BIN)/pytest -m faults $(ARGS)
