@@ -1,0 +1,136 @@
+"""What the reports of one epoch tell of the quota."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from worker.core import doubt
+
+if TYPE_CHECKING:
+    from worker.core.quota import SharedRate
+
+LEAST_SECONDS: Final = 2.0
+LONGEST_SECONDS: Final = 10.0
+LEAST_CALLS: Final = 8.0  # fewer do not tell a quota that is a tenth too low from chance
+MEASURING_SECONDS: Final = 1.1  # until each replica has reported once more
+
+CONGESTED: Final = 2.0  # one token may be throttled for a reason of its own
+STRONG_THROTTLES: Final = 5.0
+STRONG_SHARE: Final = 0.3
+
+FEW: Final = 4.0  # calls a second, below which two throttles hardly fall into one epoch
+FEW_CALLS: Final = 20
+NEEDED: Final = 0.3
+USED: Final = 0.75
+USED_IN_DOUBT: Final = 0.35  # replicas that are throttled at any rate slow themselves down
+LEAST_AT_ONCE: Final = 0.4
+STRONG_PEAK: Final = 1.35
+FAR: Final = 1.3
+OVERSHOT_FAR: Final = 2.0
+LEAST_GENTLE: Final = 0.7
+SLOWED: Final = 0.8
+NEAR: Final = 0.93
+
+GROWN_IN_VAIN: Final = 1.6
+FRUITS: Final = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """An epoch so far.
+
+    Attributes:
+        state: The shared rate, with what was counted in this epoch.
+        seconds: How long it has lasted.
+        replicas: How many replicas report; 0 where that is not known.
+    """
+
+    state: SharedRate
+    seconds: float
+    replicas: int
+
+    def rate_of(self, count: int) -> float:
+        """So many reported, as a rate a second: a report tells of a second of one replica."""
+        if self.replicas:
+            return count * self.replicas / max(1, self.state.reports)
+        return count / max(1.0, self.seconds)
+
+    @property
+    def over(self) -> bool:
+        """Whether enough is known to decide; strong evidence needs no more time."""
+        state = self.state
+        if state.settling:
+            far = OVERSHOT_FAR if state.overshot else FAR
+            return self.strong and state.rate > far * self.rate_of(state.successes)
+        if self.strong:
+            return True
+        if state.throttled >= CONGESTED:
+            return self.seconds >= _span(state.rate, MEASURING_SECONDS)
+        alone = 2.0 if state.throttled else 1.0  # time for a second token to be throttled
+        return self.seconds >= alone * _span(state.rate, LEAST_SECONDS)
+
+    @property
+    def strong(self) -> bool:
+        """So many are throttled that the rate must be far too high."""
+        return self.state.throttled >= max(STRONG_THROTTLES, STRONG_SHARE * self.state.calls)
+
+    @property
+    def congested(self) -> bool:
+        """Whether two tokens or more were throttled, beyond those that are at any rate."""
+        expected = doubt.background(self.state) * self.state.calls
+        return self.state.throttled >= CONGESTED + expected + 2.0 * math.sqrt(expected)
+
+    @property
+    def used(self) -> bool:
+        """Whether the rate is what limits the calls."""
+        least = USED_IN_DOUBT if doubt.background(self.state) else USED
+        return self.rate_of(self.state.calls) >= least * self.state.rate
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether a rate that grew in spite of throttles has brought no more successes."""
+        state = self.state
+        grown = doubt.background(state) > 0 and state.rate >= GROWN_IN_VAIN * state.peak
+        return grown and self.used and self.rate_of(state.successes) < FRUITS * state.low
+
+    @property
+    def growth_seconds(self) -> float:
+        """How far along its curve the rate may go for this epoch.
+
+        Where calls are few an epoch takes longer, and the rate is to grow by epochs then; at the
+        very lowest it is to find its way up in time.
+        """
+        if 1.0 < self.state.rate < FEW:
+            return max(LEAST_SECONDS, self.seconds / 2)
+        return self.seconds
+
+    @property
+    def measured(self) -> tuple[float, float]:
+        """The successes a second, to cut to, and the quota that they tell of, to grow back to.
+
+        While the quota is the limit, successes are the quota; but replicas slow themselves down
+        when they are throttled, and then make fewer calls than AWS would let through. So where
+        only some were throttled, the rate less that share is the better witness of the quota.
+        """
+        state = self.state
+        share = (state.throttled - 1) / max(1, state.calls, state.throttled)
+        by_share = state.rate * (1.0 - share)
+        by_time = min(by_share, self.rate_of(state.successes))
+        if self.rate_of(state.calls) < NEEDED * state.rate:
+            return by_time, 1.1 * by_time  # a rate that nothing needed says nothing of the quota
+        if self.strong:
+            strong = max(by_time, LEAST_AT_ONCE * state.rate)
+            return strong, STRONG_PEAK * strong
+        if state.calls < FEW_CALLS:
+            return state.rate, max(by_share, NEAR * state.rate)
+        if by_time >= SLOWED * by_share:
+            return by_time, max(by_share, NEAR * state.rate)
+        if state.doubt > 1:
+            return by_share, by_share
+        return max(by_time, LEAST_GENTLE * by_share), (by_share + by_time) / 2
+
+
+def _span(rate: float, least: float) -> float:
+    return min(LONGEST_SECONDS, max(least, LEAST_CALLS / max(rate, 0.1)))

@@ -1,0 +1,94 @@
+"""What the replicas of a fleet tell each other, through a row in the database."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one replica has seen since its last report.
+
+    Attributes:
+        need: Calls a second it could use; infinite while tokens wait for a permit.
+        calls: Attempts made, whatever came of them.
+        successes: Those that AWS did not throttle, and answered.
+        throttled: Distinct tokens that were throttled.
+    """
+
+    need: float = 0.0
+    calls: int = 0
+    successes: int = 0
+    throttled: int = 0
+
+    def __add__(self, other: Report) -> Report:
+        """Both together, with the need of the later: for a report that got lost on its way."""
+        return Report(
+            other.need,
+            self.calls + other.calls,
+            self.successes + other.successes,
+            self.throttled + other.throttled,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Calls are stopped by an operator."""
+
+    actor: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """AWS refuses an identity, or is down for it: a fault of ours, in AWS's code and words."""
+
+    code: str
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How a replica may go on until its next report, in about a second.
+
+    Attributes:
+        rate: Calls a second of all replicas together.
+        share: Those that are this replica's.
+        singly: The rate is so low that each permit is asked for by itself.
+        ceiling: The most that `rate` may be, by setting or command; None for no bound.
+        replicas: How many share.
+        pause: Why an operator has stopped all calls, or None.
+        refusal: Why this replica's identity must not call, or None.
+        others_refused: Whether another identity is refused: look before the first call.
+    """
+
+    rate: float
+    share: float
+    singly: bool = False
+    ceiling: float | None = None
+    replicas: int = 1
+    pause: Pause | None = None
+    refusal: Refusal | None = None
+    others_refused: bool = False
+
+
+_KEPT_SECONDS: Final = 3.0
+_HALF_LIFE_SECONDS: Final = 5.0
+_LEAST_SHARE: Final = 0.05
+
+
+def decayed(share: float, seconds: float) -> float:
+    """What may be used of a share that could not be renewed for so long.
+
+    After three seconds the others hold this replica for dead and divide its share; so it halves
+    from then on, down to a twentieth.
+    """
+    halvings = max(0.0, seconds - _KEPT_SECONDS) / _HALF_LIFE_SECONDS
+    return max(_LEAST_SHARE * share, share * math.pow(0.5, halvings))
