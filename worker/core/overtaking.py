@@ -1,0 +1,112 @@
+"""When live tokens give way, so that whoever is served has not waited long.
+
+A line that is longer than its buyers' patience serves only those who have given up. While the quota
+is the limit, tokens past the patience therefore move to the backlog lane, and fresh ones are
+answered. Time is an argument, in seconds of one clock; ages are the buyers' waits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+GIVING_WAY_SHARE: Final = 1 / 6
+"""Of the patience: who has waited longer gives way, once anybody has waited past all of it."""
+
+_HOLD_SECONDS: Final = 10.0
+_LONGEST_HOLD_SECONDS: Final = 60.0
+_MOST_DOUBLINGS: Final = 10
+_TRIAL_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Holds moves back while the backlog refuses them, for longer each time.
+
+    After a hold one move at a time is tried, until one is confirmed.
+
+    Attributes:
+        times: Holds in a row without a move confirmed in between.
+        until: When the latest hold ends.
+    """
+
+    times: int = 0
+    until: float = -math.inf
+    _tried: float = -math.inf
+
+    def refused(self, now: float) -> float:
+        """A move was refused: seconds of the hold that begins now, 0 if one is on already."""
+        if now < self.until:
+            return 0.0
+        doublings = min(self.times, _MOST_DOUBLINGS)
+        seconds = min(_LONGEST_HOLD_SECONDS, _HOLD_SECONDS * 2.0**doublings)
+        self.times += 1
+        self.until = now + seconds
+        return seconds
+
+    def confirmed(self, now: float) -> None:
+        """A move was confirmed; one that was sent before the hold began says nothing."""
+        if now >= self.until:
+            self.times = 0
+
+    def allowed(self, now: float) -> float:
+        """How many may be moved now: none, one as a trial, or any number (infinite)."""
+        if not self.times:
+            return math.inf
+        if now < self.until or now - self._tried < _TRIAL_SECONDS:
+            return 0
+        self._tried = now
+        return 1
+
+
+@dataclass(slots=True)
+class Overtaking:
+    """Whether live tokens give way to fresher ones.
+
+    It begins once the oldest token has waited longer than the patience. From then on whoever has
+    waited longer than a sixth of it gives way, for as long as there is anybody: ending it as soon
+    as the head is younger would let the waits swing between a sixth and the whole of the patience,
+    and half of those served would have waited for more than half of it. It is over when for a
+    sixth of the patience nobody has waited that long.
+
+    Attributes:
+        patience_seconds: How long a buyer is taken to wait; may be changed at any time.
+        moving: Whether the overload lasts.
+        refusals: What a full backlog does to it.
+    """
+
+    patience_seconds: float
+    moving: bool = False
+    refusals: Refusals = field(default_factory=Refusals)
+    _overloaded_at: float = -math.inf
+
+    @property
+    def bound_seconds(self) -> float:
+        """The wait past which a token gives way while tokens do."""
+        return self.patience_seconds * GIVING_WAY_SHARE
+
+    def look(self, now: float, oldest_seconds: float, *, at_quota: bool) -> float:
+        """Look at the line anew.
+
+        Args:
+            now: The time.
+            oldest_seconds: The wait of whoever has waited longest; 0 if nobody waits.
+            at_quota: Whether calls wait for permits, and for nothing else. Moving tokens aside
+                helps nobody where AWS refuses us, an operator has paused or the database is away.
+
+        Returns:
+            How many of those that give way are to be moved now; infinite for all of them.
+        """
+        if self.moving and now - self._overloaded_at >= self.bound_seconds:
+            self.moving = False
+        if at_quota and oldest_seconds > self.patience_seconds:
+            self.moving = True
+        if not (self.moving and self.gives_way(oldest_seconds)):
+            return 0
+        self._overloaded_at = now
+        return self.refusals.allowed(now) if at_quota else 0
+
+    def gives_way(self, wait_seconds: float) -> bool:
+        """Whether a token of this wait is one that gives way while tokens do."""
+        return wait_seconds > self.bound_seconds
