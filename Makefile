@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus pgbouncer demo services test test-unit \
-	test-crash test-faults lint bench bench-cli bench-memory soak fuzz lock clean
+	test-crash test-faults lint bench bench-cli bench-memory bench-quota bench-letters bench-replay soak fuzz lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -50,7 +50,9 @@ test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
 	CRASH_SEEDS=10 $(BIN)/pytest -m crash --numprocesses=3 $(ARGS)
 
 test-faults: setup rabbitmq ## breaks all that is around a worker, with three seeds
-	FAULT_SEEDS=3 $(BIN)/pytest -m faults $(ARGS)
+	@report=$$(mktemp); FAULT_SEEDS=3 FAULT_REPORT=$$report \
+		$(BIN)/pytest -m faults --numprocesses=3 --dist=worksteal $(ARGS); \
+		code=$$?; sort $$report; rm $$report; exit $$code
 
 lint: setup ## checks style, types and the floors' imports
 	$(BIN)/ruff check
@@ -66,6 +68,15 @@ bench-cli: setup awscli awscli-v2 ## measures `resolve-customer` beside both AWS
 
 bench-memory: setup rabbitmq ## measures resident memory with 200,000 tokens waiting
 	@$(BIN)/python benchmarks/memory.py $(ARGS)
+
+bench-quota: setup rabbitmq ## measures how replicas share a hidden quota; ARGS='--only 1,3'
+	@$(BIN)/python -m benchmarks.quota $(ARGS)
+
+bench-letters: setup ## measures what on-call asks about 100,000 dead letters
+	@$(BIN)/python -m benchmarks.letters $(ARGS)
+
+bench-replay: setup rabbitmq ## measures replays: speed, live traffic beside one, kills; ARGS='--only speed'
+	@$(BIN)/python -m benchmarks.replay $(ARGS)
 
 soak: setup rabbitmq ## breaks things at random moments under load; MINUTES=20
 	@$(BIN)/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)

@@ -91,6 +91,7 @@ async def main() -> None:
             "WORKER_DEAD_LETTERS__SEAL_KEY": generate()[0],
             "WORKER_HTTP__PORT": "0",
             "WORKER_LOG__LEVEL": "warning",
+            "WORKER_RATE__INITIAL": "10000",
             "WORKER_POOL__CONCURRENCY": str(_CONCURRENCY),
             "AWS_ACCESS_KEY_ID": "simulator",
             "AWS_SECRET_ACCESS_KEY": "simulator",

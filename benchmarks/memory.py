@@ -59,6 +59,7 @@ async def main() -> int:
             "WORKER_DEAD_LETTERS__SEAL_KEY": generate()[0],
             "WORKER_HTTP__PORT": "0",
             "WORKER_LOG__LEVEL": "warning",
+            "WORKER_RATE__INITIAL": "10000",
             "AWS_ACCESS_KEY_ID": "simulator",
             "AWS_SECRET_ACCESS_KEY": "simulator",
         }

@@ -31,7 +31,8 @@ mkdir "$new/worker" "$new/migrate" "$new/topology" "$new/publish" "$new/reproces
 password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 write() { printf '%s\n' "$2" >"$new/$1"; }
 
-# The sealing pair. The private key is for reprocessing alone: no container gets it.
+# The sealing pair. The private key is for reprocessing alone, by people on call: no container gets
+# it, nor the passwords that they connect with.
 keys=$("$@" keygen) || {
     echo "make-secrets.sh: \`$* keygen\` failed; build the image first:" \
         "docker compose --file $here/compose.yaml build" >&2
@@ -43,7 +44,7 @@ write reprocessing/dead_letters__open_keys "$(value OPEN_KEYS)"
 
 # PostgreSQL. psql reads passwords from a file only if nobody else may.
 write postgres/superuser "$(password)"
-for role in worker migrator; do write "postgres/resolution_$role" "$(password)"; done
+for role in worker migrator operator; do write "postgres/resolution_$role" "$(password)"; done
 login() { printf 'postgres:5432:*:%s:%s\n' "$1" "$(cat "$new/postgres/$2")"; }
 {
     login postgres superuser
@@ -52,16 +53,19 @@ login() { printf 'postgres:5432:*:%s:%s\n' "$1" "$(cat "$new/postgres/$2")"; }
 chmod 600 "$new/postgres/pgpass"
 dsn() { echo "postgresql://$1:$(cat "$new/postgres/$1")@postgres:5432/marketplace"; }
 write worker/postgres__dsn "$(dsn resolution_worker)"
+from_outside() { printf '%s\n' "$1" | sed "s/@[a-z]*:/@127.0.0.1:/"; }  # as people reach it
+write reprocessing/postgres__dsn "$(from_outside "$(dsn resolution_operator)")"
 write migrate/postgres__admin_dsn "$(dsn resolution_migrator)"
 
 # RabbitMQ. `operator` may do anything, and looks at the management pages.
-for user in worker publisher admin web; do
+for user in worker operator publisher admin web; do
     write "rabbitmq/passwords/resolution_$user" "$(password)"
 done
 write rabbitmq/operator.conf "default_user = operator
 default_pass = $(password)"
 url() { echo "amqp://$1:$(cat "$new/rabbitmq/passwords/$1")@rabbitmq:5672/"; }
 write worker/amqp__url "$(url resolution_worker)"
+write reprocessing/amqp__url "$(from_outside "$(url resolution_operator)")"
 write publish/amqp__url "$(url resolution_publisher)"
 write topology/amqp__admin_url "$(url resolution_admin)"
 

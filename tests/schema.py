@@ -27,11 +27,13 @@ class Schema:
         superuser: May do anything: for what a test looks at or breaks.
         migrator: The schema's owner.
         worker: May do what the worker needs, and no more.
+        operator: May do what people on call need, and no more.
     """
 
     superuser: str
     migrator: str
     worker: str
+    operator: str
 
     async def rows(self, sql: str, *arguments: object) -> list[Any]:
         """What a query returns to the superuser."""
@@ -63,8 +65,8 @@ async def run_script(dsn: str, name: str) -> None:
 
 def addresses(database: Database) -> Schema:
     """The addresses of a database that may still be empty."""
-    migrator, worker = map(database.dsn_of, ("resolution_migrator", "resolution_worker"))
-    return Schema(database.dsn, migrator, worker)
+    roles = ("resolution_migrator", "resolution_worker", "resolution_operator")
+    return Schema(database.dsn, *map(database.dsn_of, roles))
 
 
 async def prepare(database: Database) -> Schema:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.core.fleet import Lease, Report
     from worker.core.messages import Incoming
     from worker.core.outgoing import Outgoing
     from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
@@ -51,8 +52,52 @@ class Marketplace(Protocol):
         """Spend one call on a token. Never raises for what AWS or the network does."""
         ...
 
+    async def identity(self) -> str:
+        """A short name of who calls, where to: it changes with the credentials, and hides them."""
+        ...
+
+    def renew(self) -> None:
+        """Look the credentials up anew at the next call: they may have been mended."""
+        ...
+
     async def probe(self) -> Fault | None:
         """Spend one call on no token at all: None when AWS accepts our identity again."""
+        ...
+
+
+class Fleet(Protocol):
+    """What all replicas of one seller account share: the rate, the breaker, an operator's word.
+
+    Every method raises `LedgerUnavailable` where the database can't be asked.
+    """
+
+    async def lease(self, report: Report, identity: str) -> Lease:
+        """Report, and learn how to go on. To be called about each second.
+
+        Args:
+            report: What was seen since the last report that went through.
+            identity: As whom this replica calls AWS; see `Marketplace.identity`.
+        """
+        ...
+
+    async def permit(self) -> float:
+        """Take the fleet's next single permit: seconds until it may be used, 0 for now."""
+        ...
+
+    async def refuse(self, identity: str, fault: Fault) -> None:
+        """Stop the calls of all replicas that call as this identity."""
+        ...
+
+    async def may_probe(self, identity: str) -> bool:
+        """Take the fleet's turn to look whether AWS accepts this identity again, if it is due."""
+        ...
+
+    async def accept(self, identity: str) -> None:
+        """Let all replicas that call as this identity call again."""
+        ...
+
+    async def leave(self) -> None:
+        """Give the share back: this replica ends."""
         ...
 
 

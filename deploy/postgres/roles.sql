@@ -1,13 +1,14 @@
--- The two roles that log in, and one that others are granted, for the current database.
+-- The three roles that log in, and one that others are granted, for the current database.
 --
 -- Run once by a superuser, connected to the worker's database; running it again changes nothing:
 --
 --     psql --dbname=marketplace --file=deploy/postgres/roles.sql
 --
--- Then give the two roles their passwords, typed unseen:
+-- Then give those who log in their passwords, typed unseen:
 --
 --     psql --dbname=marketplace --command='\password resolution_migrator'
 --     psql --dbname=marketplace --command='\password resolution_worker'
+--     psql --dbname=marketplace --command='\password resolution_operator'
 --
 -- Then run `resolution-worker migrate` as resolution_migrator, and grants.sql after it.
 
@@ -19,6 +20,7 @@ BEGIN
         SELECT * FROM (VALUES
             ('resolution_migrator', 'LOGIN'),   -- owns the schema
             ('resolution_worker', 'LOGIN'),     -- what `resolution-worker run` connects as
+            ('resolution_operator', 'LOGIN'),   -- what people on call connect as
             ('resolution_reader', 'NOLOGIN')    -- grant it to whoever reads the views
         ) AS roles (name, login)
     LOOP
@@ -34,7 +36,8 @@ BEGIN
         END IF;
     END LOOP;
     EXECUTE format(
-        'GRANT CONNECT ON DATABASE %I TO resolution_migrator, resolution_worker, resolution_reader',
+        'GRANT CONNECT ON DATABASE %I TO '
+        'resolution_migrator, resolution_worker, resolution_operator, resolution_reader',
         current_database()
     );
     -- To create the schema, which it then owns.
@@ -47,6 +50,12 @@ $$;
 ALTER ROLE resolution_worker SET statement_timeout = '5s';
 ALTER ROLE resolution_worker SET lock_timeout = '3s';
 ALTER ROLE resolution_worker SET idle_in_transaction_session_timeout = '10s';
+
+-- People wait longer for an answer than a worker does, and `erase` reads the whole ledger. None of
+-- them is to stand in a worker's way for long.
+ALTER ROLE resolution_operator SET statement_timeout = '2min';
+ALTER ROLE resolution_operator SET lock_timeout = '5s';
+ALTER ROLE resolution_operator SET idle_in_transaction_session_timeout = '1min';
 
 -- `migrate` sets its own bounds for each migration; these hold for what is typed by hand.
 ALTER ROLE resolution_migrator SET lock_timeout = '5s';

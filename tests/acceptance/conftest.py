@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-for module in ("stage", "front", "outcomes", "reckoning"):
+for module in ("stage", "front", "outcomes"):
     pytest.register_assert_rewrite(f"tests.acceptance.{module}")
 
 from tests.acceptance.front import Front, front  # noqa: E402 - its asserts are rewritten first

@@ -256,6 +256,7 @@ class Stage:
             "WORKER_HTTP__PORT": "0",
             "WORKER_RETRY__ATTEMPTS": str(ATTEMPTS),
             "WORKER_RETRY__DELAYS": DELAYS,
+            "WORKER_RATE__INITIAL": "10000",  # most tests are not about the search for the quota
             **settings,
         }
 

@@ -27,6 +27,10 @@ AND NOT EXISTS (
     AND tables.table_name = columns.table_name
     AND tables.privilege_type = columns.privilege_type
 )
+UNION ALL
+SELECT 'EXECUTE ON FUNCTION resolution.' || proname || '(' || oidvectortypes(proargtypes) || ')'
+FROM pg_proc, aclexplode(proacl) AS granted
+WHERE pronamespace = 'resolution'::regnamespace AND granted.grantee = 'resolution_worker'::regrole
 """
 
 

@@ -137,6 +137,18 @@ def test_secrets_fit_the_services(secrets: Path) -> None:
         assert {urlsplit(url).hostname for url in urls} <= {"rabbitmq", "postgres"}
 
 
+def test_people_on_call_have_addresses_of_their_own(secrets: Path) -> None:
+    """With the folder for reprocessing a person connects from this machine, as the operator."""
+    settings = load(environ={"WORKER_SECRETS_DIR": str(secrets / "reprocessing")})
+    addresses = (settings.current_amqp_url(), settings.current_postgres_dsn())
+    parts = [urlsplit(address) for address in addresses]
+    assert {(part.username, part.hostname) for part in parts} == {
+        ("resolution_operator", "127.0.0.1")
+    }
+    assert {part.port for part in parts} == {5672, 5432}
+    assert len(settings.dead_letters.open_keys) == 1
+
+
 def test_plaintext_must_be_allowed_for_the_networks_own_addresses(secrets: Path) -> None:
     """Without WORKER_ALLOW_PLAINTEXT these unencrypted addresses would be refused."""
     environment = {"WORKER_SECRETS_DIR": str(mounted(services()["worker"], secrets))}
@@ -226,9 +238,9 @@ def test_the_database_jobs_prepare_an_empty_database(
     dsn = database.dsn_of("resolution_worker")
     count = asyncio.run(_value(dsn, "SELECT count(*) FROM resolution.ledger"))
     assert count == 0
-    roles = "rolname IN ('resolution_worker', 'resolution_migrator')"
+    roles = "rolname IN ('resolution_worker', 'resolution_migrator', 'resolution_operator')"
     given = f"SELECT count(*) FROM pg_authid WHERE {roles} AND rolpassword IS NOT NULL"
-    assert asyncio.run(_value(database.dsn, given)) == 2
+    assert asyncio.run(_value(database.dsn, given)) == 3
 
 
 async def _value(dsn: str, query: str) -> int:

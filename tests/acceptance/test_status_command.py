@@ -39,6 +39,24 @@ SELECT '{0}', 'default', 'dead', 'Timeout', '', sha256(('{0}' || n)::bytea), n::
 FROM generate_series(0, {1}) AS n
 """
 
+_PAUSED = """
+INSERT INTO resolution.quota (
+    seller, rate, ceiling, ceiling_actor, ceiling_reason, ceiling_at, pause_actor, pause_reason,
+    paused_at
+) VALUES (
+    'default', 12.5, 20, 'bob', 'quiet night', '2026-11-22 07:00Z', 'alice', 'incident 12',
+    '2026-11-22 08:00Z'
+)
+"""
+_REFUSED = """
+INSERT INTO resolution.breaker (
+    seller, identity, code, message, opened_at, opened_by, probes, next_probe_at, seen_at
+) VALUES (
+    'default', 'id', 'ExpiredToken', E'the security token\\n\\x1b[2J has expired', now(), 'r', 3,
+    now(), now()
+)
+"""
+
 
 @pytest.fixture
 def sound(
@@ -102,8 +120,11 @@ def test_an_idle_fleet(sound: Setup) -> None:
     ]
     rest = "\n".join(lines[7:])
     assert "replicas      0" in rest
-    assert "ceiling 40/s  (the shared rate is unknown)" in rest
-    assert "breaker       unknown  (no worker answers" in rest
+    assert "shares        0 live\n" in rest
+    assert "not yet known  (ceiling 40/s, by the settings here, for no replica is live)" in rest
+    assert "paused        no\n" in rest
+    assert "breaker       closed\n" in rest
+    assert "oldest        unknown  (no worker answers" in rest
     assert done.stderr == ""
 
 
@@ -134,6 +155,7 @@ async def test_a_running_worker(sound: Setup) -> None:
             await worker.ready()
         port = str(await first.port())
         assert found(sound, WORKER_HTTP__PORT=port)["replicas"] == 2
+        assert len(found(sound, WORKER_HTTP__PORT=port)["shares"]) == 2
         assert found(sound, WORKER_HTTP__PORT=port)["worker"]["breaker"] == "closed"
         await sound.simulator.order(
             "PUT", "fault", {"code": "AccessDeniedException", "message": "no"}
@@ -142,19 +164,52 @@ async def test_a_running_worker(sound: Setup) -> None:
             publish(sound, f"ok-status-{number}")
 
         def is_open() -> bool:
-            told = found(sound, WORKER_HTTP__PORT=port)["worker"]
+            told = found(sound, WORKER_HTTP__PORT=port)
+            own = told["worker"]
             return bool(
-                told["breaker"] == "open" and max(told["oldest_unsettled_seconds"].values())
+                told["breaker"]["open"]
+                and own["breaker"] == "open"
+                and max(own["oldest_unsettled_seconds"].values())
             )
 
         await eventually(is_open, "the breaker is told to be open")
-        assert (
-            f"open  (the worker at 127.0.0.1:{port})" in run(sound, WORKER_HTTP__PORT=port).stdout
-        )
+        shown = run(sound, WORKER_HTTP__PORT=port).stdout
+        assert "breaker       open\n" in shown
+        assert "AccessDeniedException: no\n" in shown
+        assert "-> allow the IAM action `aws-marketplace:ResolveCustomer`" in shown
     finally:
         await sound.simulator.order("DELETE", "fault")
         for worker in (first, second):
             worker.kill()
+
+
+async def test_what_all_replicas_share(sound: Setup) -> None:
+    """A pause, a ceiling by command, and why AWS refuses, are told with who said so and why."""
+    for statement in (_PAUSED, _REFUSED):
+        await execute(sound.database.dsn, statement)
+    told = found(sound)
+    assert (told["pause"]["actor"], told["pause"]["reason"]) == ("alice", "incident 12")
+    assert (told["rate"]["shared"], told["rate"]["ceiling"]) == (12.5, 20)
+    assert (told["rate"]["source"], told["rate"]["actor"]) == ("command", "bob")
+    (stopped,) = told["breaker"]["stopped"]
+    assert (stopped["code"], stopped["probes"], stopped["replicas"]) == ("ExpiredToken", 3, 0)
+    shown = run(sound).stdout
+    assert "12.5/s when a replica was last live  (ceiling 20/s, set by bob, 2026-11-22" in shown
+    assert "paused        by alice, 2026-11-22 08:00:00 UTC: incident 12\n" in shown
+    assert "ExpiredToken: the security token  [2J has expired\n" in shown
+    assert "-> renew the credentials" in shown
+
+
+def test_an_older_schema(sound: Setup) -> None:
+    """Where the tables of what replicas share are not there yet, that is told, and the rest too."""
+    tables = "resolution.quota, resolution.replica, resolution.breaker"
+    older = sound.database_after(f"DROP TABLE {tables}")
+    done = run(sound, WORKER_POSTGRES__DSN=older)
+    assert done.returncode == 69
+    assert done.stderr.startswith("fleet is away: the schema lacks a table")
+    assert "run `resolution-worker migrate`" in done.stderr
+    assert "rate          unknown" in done.stdout
+    assert "dead letters  none" in done.stdout
 
 
 def test_an_absent_broker(sound: Setup) -> None:

@@ -84,6 +84,8 @@ class FakeLedger:
         self._close_letters(batch)
         for letter in sorted(batch.letters, key=lambda each: each.failed_at):
             self._keep(letter)
+        for letter in batch.letters:
+            self._reopen_others(letter)
         for message in batch.malformed:
             self.malformed.setdefault((message.body_sha256, message.message_id), message)
         return {outcome.key: self.outcomes[outcome.key] for outcome in batch.outcomes}
@@ -162,6 +164,29 @@ class FakeLedger:
             self.letters[name] = KeptLetter(given, "open", 1, given.failed_at)
         elif given.failed_at > kept.letter.failed_at:
             self.letters[name] = _died_again(kept, given)
+
+    def _reopen_others(self, given: DeadLetter) -> None:
+        """Letters of other submissions of a token that failed, if they are being replayed."""
+        for name, kept in self.letters.items():
+            same = (kept.letter.seller, kept.letter.token_sha256) == (
+                given.seller,
+                given.token_sha256,
+            )
+            stale = kept.state == "replaying" and kept.letter.failed_at < given.failed_at
+            if same and given.token_sha256 and stale and not self._is_resolved(given):
+                told = replace(
+                    kept.letter,
+                    reason=given.reason,
+                    error_code=given.error_code,
+                    error_message=given.error_message,
+                    attempts=given.attempts,
+                    failed_at=given.failed_at,
+                    redeemable_until=given.redeemable_until,
+                )
+                occurrences = kept.occurrences + 1
+                self.letters[name] = replace(
+                    kept, letter=told, state="open", occurrences=occurrences
+                )
 
     def _is_resolved(self, letter: DeadLetter) -> bool:
         return any(

@@ -380,6 +380,32 @@ class LedgerSuite:
             b"new",
         )
 
+    async def test_a_failure_reopens_all_letters_of_its_token_that_are_replayed(
+        self, bench: Bench
+    ) -> None:
+        """Submissions of a token that were replayed together are open again together."""
+        others = (letter("t", message_id="another"), letter("u"))
+        await bench.ledger.settle(Batch((), (letter("t"), *others)))
+        await bench.set_letter_state("replaying")
+        again = letter("t", 9, error_code="again")
+        for _ in range(2):
+            await bench.ledger.settle(Batch((), (again,)))
+        rows = {row.message_id: row for row in await bench.letters()}
+        assert {name: row.state for name, row in rows.items()} == {
+            "message-t": "open",
+            "another": "open",
+            "message-u": "replaying",
+        }
+        assert (rows["another"].error_code, rows["another"].occurrences) == ("again", 2)
+
+    async def test_a_failure_leaves_other_letters_of_its_token_alone(self, bench: Bench) -> None:
+        """Only letters that are being replayed are told what became of another submission."""
+        await bench.ledger.settle(Batch((), (letter("t", message_id="another"),)))
+        await bench.ledger.settle(Batch((), (letter("t", 9, error_code="again"),)))
+        rows = {row.message_id: row for row in await bench.letters()}
+        assert rows["another"].error_code != "again"
+        assert rows["another"].occurrences == 1
+
     async def test_a_batch_given_again_reopens_nothing(self, bench: Bench) -> None:
         """What an operator did since to a letter is not undone by the same death told again."""
         await bench.ledger.settle(Batch((), (letter("t"),)))

@@ -27,6 +27,8 @@ class FakeMarketplace:
         hanging: While true a call is never answered.
         probes: What probes find, in turn; then nothing wrong.
         calls: Tokens called for, in order, with the loop's time.
+        name: Whose calls they are.
+        renewals: How often the credentials were looked up anew.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,8 @@ class FakeMarketplace:
         self.latency = 0.0
         self.hanging = False
         self.probes: deque[Fault | None] = deque()
+        self.name = "somebody"
+        self.renewals = 0
         self.calls: list[tuple[float, str]] = []
         self.probed: list[float] = []
         self.in_flight = 0
@@ -67,6 +71,14 @@ class FakeMarketplace:
         if not script:
             return Answer("product", "000000000001", license_arn=f"arn:{token}")
         return script.popleft() if len(script) > 1 else script[0]
+
+    async def identity(self) -> str:
+        """Who calls."""
+        return self.name
+
+    def renew(self) -> None:
+        """Look the credentials up anew."""
+        self.renewals += 1
 
     async def probe(self) -> Fault | None:
         """Look whether it is over."""

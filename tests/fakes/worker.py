@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tests.fakes.fleet import FakeFleet
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import (
     FakeCourier,
@@ -33,14 +34,21 @@ class FakeWorker:
 
     def __init__(self, policy: Policy, concurrency: int, ceiling: float | None) -> None:
         self.ledger = FakeLedger()
+        self.fleet = FakeFleet(ceiling)
         self.aws = FakeMarketplace()
         self.courier = FakeCourier()
         self.secrets = FakeSecrets()
         self.telemetry = FakeTelemetry()
         ports = Ports(
-            self.ledger, self.aws, self.courier, FakeSealer(), self.secrets, self.telemetry
+            ledger=self.ledger,
+            fleet=self.fleet,
+            marketplace=self.aws,
+            courier=self.courier,
+            sealer=FakeSealer(),
+            secrets=self.secrets,
+            telemetry=self.telemetry,
         )
-        self.pipeline = Pipeline(ports, policy, concurrency=concurrency, ceiling=ceiling)
+        self.pipeline = Pipeline(ports, policy, concurrency=concurrency, patience_seconds=30.0)
         self.deliveries: list[FakeDelivery] = []
 
     def deliver(

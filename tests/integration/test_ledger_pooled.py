@@ -13,7 +13,9 @@ from tests.pgbouncer import PROGRAM, pgbouncer
 from tests.schema import prepare
 from worker.adapters.postgres.connection import Session, connector
 from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.retention import PostgresRetention
 from worker.core.records import Batch
+from worker.core.retention import Chore, Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -80,3 +82,15 @@ async def test_ledgers_that_share_server_connections(pooled: Callable[[], str]) 
     async with asyncio.TaskGroup() as group:
         for number in range(_LEDGERS):
             group.create_task(work(number))
+
+
+async def test_retention_takes_turns_behind_a_pooler(pooled: Callable[[], str]) -> None:
+    """A turn is a transaction's, so it is given back whatever server connection it was taken on."""
+    keepers = [PostgresRetention(connector(pooled)) for _ in range(3)]
+    tasks = [Task(chore) for chore in (Chore.SHRED, Chore.ARCHIVE)] * 5
+    for task in tasks:
+        done = await asyncio.gather(*(keeper.batch(task) for keeper in keepers))
+        assert 0 in done
+        assert set(done) <= {0, None}
+    for keeper in keepers:
+        await keeper.rest()

@@ -125,6 +125,22 @@ async def test_the_worker_can_do_nothing_else(broker: Broker) -> None:
     await worker.may_not("queue_delete", "resolution.tokens")
 
 
+async def test_the_operator_replays_and_no_more(broker: Broker) -> None:
+    """Who replays writes the worker's own exchange, and can read no token from any queue."""
+    operator = User(broker, "resolution_operator")
+    for key in ("token", "backlog"):
+        await operator.publish("resolution.internal", key)
+    await operator.may_not_publish("resolution", "token")
+    await operator.may_not_publish("resolution.retry.5s", "token")
+    await operator.may_not_publish("resolution.replies", "resolution.reply.x")
+    await operator.may_not_publish("resolution.events", "token.resolved")
+    await operator.may_not_publish("", "resolution.tokens")
+    for queue in ("resolution.tokens", "resolution.backlog", "resolution.parked"):
+        await operator.may_not("basic_consume", queue, consumer_callback=no_callback)
+        await operator.may_not("queue_purge", queue)
+    await operator.may_not("queue_declare", "resolution.own")
+
+
 async def test_the_publisher_can_publish_and_no_more(broker: Broker) -> None:
     """A publisher writes the one exchange meant for it, and reads nothing."""
     publisher = User(broker, "resolution_publisher")
@@ -208,7 +224,7 @@ def test_the_list_can_be_read_by_broker_and_script() -> None:
     """Every line has a user and three expressions, each anchored at both ends."""
     lines = (DEPLOYED / "permissions").read_text().splitlines()
     rows = [line.split() for line in lines if not line.startswith("#")]
-    assert [len(row) for row in rows] == [4] * 4
+    assert [len(row) for row in rows] == [4] * 5
     for _, *expressions in rows:
         for expression in expressions:
             assert re.fullmatch(r"\^.*\$", expression)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.records import NOW, ago, body, incoming, read, submission
 from worker.core.messages import (
+    ALWAYS_CALLS,
     ATTEMPTS_HEADER,
     KNOWN_SINCE_HEADER,
     MAX_BODY_BYTES,
@@ -25,6 +26,7 @@ from worker.core.messages import (
     envelope,
     headers,
     parse,
+    read_envelope,
     read_instant,
     write_instant,
 )
@@ -71,7 +73,7 @@ def test_only_a_token_is_needed() -> None:
     assert (read_.seller, read_.offer_type, read_.progress) == ("default", None, False)
     assert (read_.correlation_id, read_.reply_to, read_.metadata) == (None, None, None)
     assert read_.received_at == read_.known_since == NOW
-    assert (read_.attempts, read_.returns, read_.redelivered, read_.replay) == (0, 0, False, False)
+    assert (read_.attempts, read_.returns, read_.redelivered, read_.replay) == (0, 0, False, None)
 
 
 def test_every_member_is_read() -> None:
@@ -434,15 +436,15 @@ def test_a_malformed_message_too_was_received_when_it_says() -> None:
 def test_headers_are_believed_only_when_internal() -> None:
     """A publisher who writes our headers neither ages a token nor uses up its attempts."""
     ours = headers(
-        submission(received_at=ago(minutes=9), known_since=ago(minutes=10), replay=True),
+        submission(received_at=ago(minutes=9), known_since=ago(minutes=10), replay=ago(minutes=1)),
         attempts=3,
         returns=2,
     )
     told = read(incoming(headers=ours, internal=False))
-    assert (told.attempts, told.returns, told.replay) == (0, 0, False)
+    assert (told.attempts, told.returns, told.replay) == (0, 0, None)
     assert told.received_at == told.known_since == NOW
     known = read(incoming(headers=ours, internal=True))
-    assert (known.attempts, known.returns, known.replay) == (3, 2, True)
+    assert (known.attempts, known.returns, known.replay) == (3, 2, ago(minutes=1))
     assert (known.received_at, known.known_since) == (ago(minutes=9), ago(minutes=10))
 
 
@@ -471,18 +473,25 @@ INSTANTS = st.datetimes(
     known_since=INSTANTS,
     attempts=st.integers(0, 100),
     returns=st.integers(0, 100),
-    replay=st.booleans(),
+    replay=st.none() | INSTANTS,
 )
 def test_headers_come_back_as_they_went(
-    received_at: datetime, known_since: datetime, attempts: int, returns: int, *, replay: bool
+    received_at: datetime,
+    known_since: datetime,
+    attempts: int,
+    returns: int,
+    replay: datetime | None,
 ) -> None:
     """What goes into a retry queue comes out with its attempts, returns and times in ms."""
     known_since = min(received_at, known_since)
     gone = submission(received_at=received_at, known_since=known_since, replay=replay)
     carried = headers(gone, attempts=attempts, returns=returns)
     back = read(incoming(headers=carried, internal=True))
-    assert (back.attempts, back.returns, back.replay) == (attempts, returns, replay)
+    assert (back.attempts, back.returns) == (attempts, returns)
     millisecond = timedelta(milliseconds=1)
+    assert (back.replay is None) is (replay is None)
+    if replay is not None and back.replay is not None:
+        assert timedelta(0) <= replay - back.replay < millisecond
     assert timedelta(0) <= received_at - back.received_at < millisecond
     assert timedelta(0) <= known_since - back.known_since < millisecond
 
@@ -490,6 +499,31 @@ def test_headers_come_back_as_they_went(
 def test_headers_carry_no_replay_unless_asked() -> None:
     """Only a replay is marked as one."""
     assert REPLAY_HEADER not in headers(submission(), attempts=0, returns=0)
+
+
+@pytest.mark.parametrize("value", [1, True, 0, -1, "3", 3.0, None, 2**62])
+def test_a_replay_that_does_not_say_since_when_always_calls(value: object) -> None:
+    """A header of an older worker, or one that makes no sense, marks a replay that always calls."""
+    asked = read(incoming(headers={REPLAY_HEADER: value}, internal=True))
+    assert asked.replay == ALWAYS_CALLS
+    again = headers(asked, attempts=0, returns=0)
+    assert read(incoming(headers=again, internal=True)).replay == ALWAYS_CALLS
+
+
+@pytest.mark.parametrize("timestamp", [None, ago(minutes=3)])
+@pytest.mark.parametrize("body_", [b"", b"two\nlines", b'{"a": "\xff"}', b"x" * MAX_BODY_BYTES])
+def test_an_envelope_gives_the_message_back(body_: bytes, timestamp: datetime | None) -> None:
+    """What was sealed is read back as it was: body, ids, where to answer, timestamp."""
+    gone = Incoming(body_, "m", "c", "resolution.reply.x", timestamp)
+    assert read_envelope(envelope(gone)) == gone
+
+
+@pytest.mark.parametrize(
+    "kept", [envelope(Incoming(b"x" * (MAX_BODY_BYTES + 1))), b"", b"x\ny", b"{}\n"]
+)
+def test_what_was_not_kept_whole_is_no_message(kept: bytes) -> None:
+    """A body that was cut, or what is no envelope at all, is not taken for a message."""
+    assert read_envelope(kept) is None
 
 
 # --- the token is a secret ---

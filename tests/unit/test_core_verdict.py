@@ -28,6 +28,7 @@ from worker.core.verdict import (
     lifetime_exceeded,
     recall,
     unstorable,
+    wants_own_call,
 )
 
 if TYPE_CHECKING:
@@ -171,21 +172,58 @@ def test_another_submission_is_not_taken_for_a_redelivery(changes: dict[str, Any
     assert isinstance(remember(asked, known), Call)
 
 
-@pytest.mark.parametrize("status", SETTLED)
+@pytest.mark.parametrize("status", FAILED)
 @pytest.mark.parametrize("redelivered", [True, False])
-def test_a_replay_always_calls(status: Status, *, redelivered: bool) -> None:
-    """On-call's replay is never answered from the ledger."""
-    asked = submission(message_id="m", replay=True, redelivered=redelivered)
+def test_a_replay_calls_whatever_failed_before_it(status: Status, *, redelivered: bool) -> None:
+    """On-call's replay is not answered with a failure that is older than it, or as old."""
+    asked = submission(message_id="m", replay=ago(seconds=1), redelivered=redelivered)
     known = outcome(status, message_id="m", settled_at=ago(seconds=1), received_at=ago(minutes=9))
     assert remember(asked, known) == Call(ago(minutes=9))
 
 
-@pytest.mark.parametrize("status", SETTLED)
+@pytest.mark.parametrize("status", FAILED)
+@pytest.mark.parametrize("message_id", ["m", "other"])
+def test_a_replay_told_twice_is_answered_once(status: Status, message_id: str) -> None:
+    """What was settled after the replay was asked for is its answer, however long ago."""
+    asked = submission(message_id="m", replay=ago(hours=1))
+    known = outcome(status, message_id=message_id, settled_at=ago(minutes=59))
+    assert remember(asked, known) == Repeat(known)
+
+
+@pytest.mark.parametrize("age", [1, 5])
+def test_a_replay_of_what_is_resolved_is_answered(age: int) -> None:
+    """A resolved token stays so: its replay is told, whenever that was and however old it is."""
+    asked = submission(replay=ago(seconds=1), known_since=ago(hours=age))
+    known = outcome(Status.RESOLVED, settled_at=ago(minutes=5), received_at=ago(hours=age))
+    assert remember(asked, known) == Repeat(known)
+
+
+@pytest.mark.parametrize("status", FAILED)
 def test_a_replay_past_its_lifetime_is_not_called_for(status: Status) -> None:
     """Even a replay spends no call on a token past its lifetime."""
-    asked = submission(replay=True)
-    known = outcome(status, received_at=ago(hours=4))
+    asked = submission(replay=ago(seconds=1))
+    known = outcome(status, received_at=ago(hours=4), settled_at=ago(hours=3))
     assert remember(asked, known) == Store(expired_unasked(asked))
+
+
+@pytest.mark.parametrize(
+    ("late", "replay", "wants"),
+    [
+        (True, ago(seconds=1), True),
+        (False, ago(seconds=1), False),
+        (True, ago(seconds=3), False),
+        (True, None, False),
+    ],
+)
+def test_a_replay_that_came_after_the_call_wants_its_own(
+    *, late: bool, replay: datetime | None, wants: bool
+) -> None:
+    """Who came when the call had been made goes back for another only as a later replay."""
+    failed = outcome(Status.REJECTED, settled_at=ago(seconds=2))
+    resolved = outcome(Status.RESOLVED, settled_at=ago(seconds=2))
+    asked = submission(replay=replay)
+    assert wants_own_call(failed, asked, late=late) is wants
+    assert not wants_own_call(resolved, asked, late=late)
 
 
 ASKED = st.builds(
@@ -193,12 +231,12 @@ ASKED = st.builds(
         message_id=message_id,
         received_at=ago(seconds=age),
         known_since=ago(seconds=age + extra),
-        replay=replay,
+        replay=None if replay is None else ago(seconds=replay),
         redelivered=redelivered,
     ),
     st.floats(0, 20_000),
     st.floats(0, 20_000),
-    st.booleans(),
+    st.none() | st.floats(0, 20_000),
     st.booleans(),
     st.sampled_from(["m-1", "m-2"]),
 )
@@ -214,22 +252,22 @@ KNOWN = st.none() | st.builds(
 
 @given(ASKED, KNOWN)
 def test_before_a_call_every_rule_holds_at_once(asked: Submission, known: Outcome | None) -> None:
-    """A call is for the living alone; a resolved token is never called for unless replayed."""
+    """A call is for the living alone, and never for what is resolved or was replayed since."""
     decided = remember(asked, known)
     earliest = min(asked.known_since, known.received_at) if known else asked.known_since
     match decided:
         case Call(since):
             assert since == earliest
             assert NOW - since < POLICY.lifetime
-            assert known is None or known.status is not Status.RESOLVED or asked.replay
+            assert known is None or known.status is not Status.RESOLVED
+            assert known is None or asked.replay is None or known.settled_at <= asked.replay
         case Repeat(said, repeated):
             assert known is not None
-            assert not asked.replay
             assert repeated is (said is known)
         case Store(said):
             assert NOW - earliest >= POLICY.lifetime
             assert said.status is Status.EXPIRED
-            assert known is None or known.status is not Status.RESOLVED or asked.replay
+            assert known is None or known.status is not Status.RESOLVED
 
 
 # --- after a call ---

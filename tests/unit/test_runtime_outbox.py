@@ -17,6 +17,8 @@ from worker.runtime.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from worker.ports import NotConfirmed
+
 
 def message(name: str) -> Outgoing:
     """A message to send."""
@@ -80,6 +82,26 @@ async def test_one_refused_message_holds_its_ack_back() -> None:
         await outbox.pending.none()
     assert delivery.acks == 1
     assert [each.message_id for each in courier.sent].count("event") == 2
+
+
+@leaping
+async def test_who_wants_it_back_gets_it_back() -> None:
+    """A parcel whose sender wants it back is tried once, and stays pending until it is returned."""
+    courier, told = FakeCourier(), list[tuple[str, int]]()
+    courier.refuses = lambda each: each.message_id == "full"
+    async with running(courier) as outbox:
+        full, good = FakeDelivery(incoming()), FakeDelivery(incoming())
+
+        def refused(why: NotConfirmed) -> None:
+            told.append((str(why), outbox.pending.count))
+
+        outbox.put(full, (message("full"),), refused=refused)
+        outbox.put(good, (message("good"),), refused=refused)
+        await outbox.pending.none()
+        assert told == [("refused", 2)]
+        await asyncio.sleep(60)
+    assert (full.acks, good.acks) == (0, 1)
+    assert len(courier.tried) == 2
 
 
 @leaping

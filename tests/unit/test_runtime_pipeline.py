@@ -748,7 +748,11 @@ def test_a_replay_calls_though_it_is_known() -> None:
             worker.ledger.outcomes[stands.key] = stands
             asked, _ = parse(Incoming(body("t")), datetime.now(UTC))
             assert isinstance(asked, Submission)
-            ours = headers(replace(asked, replay=True), attempts=0, returns=0)
+            ours = headers(
+                replace(asked, replay=stands.settled_at + timedelta(seconds=1)),
+                attempts=0,
+                returns=0,
+            )
             fresh = worker.deliver("t")
             replay = worker.deliver("t", headers=ours, internal=True)
             await worker.all_acked()

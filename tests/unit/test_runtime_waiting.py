@@ -8,10 +8,13 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes.clock import leaping, settle
+from tests.fakes.fleet import FakeFleet
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import ago, incoming, submission
 from worker.core.batching import Linger
+from worker.core.fleet import Lease
 from worker.core.records import Lane
+from worker.core.usage import Usage
 from worker.core.verdict import Tries
 from worker.runtime.flight import Flight, Flights, Party, Stage
 from worker.runtime.gate import Gate
@@ -137,6 +140,86 @@ async def test_a_flight_joins_later_unless_it_left() -> None:
     assert drawn(room) == ["stays", "other"]
 
 
+@leaping
+async def test_who_needs_no_turn_uses_up_none() -> None:
+    """Those found to be over leave without a turn, so that each lane keeps its share of calls."""
+    room = WaitingRoom()
+    for number in range(8):
+        room.join(flight(f"l{number}"))
+    for number in range(50):
+        room.join(flight(f"over{number}", Lane.BACKLOG))
+    for number in range(2):
+        room.join(flight(f"b{number}", Lane.BACKLOG))
+    left: list[Flight] = []
+
+    def over(one: Flight) -> bool:
+        if one.leader.submission.token.value.startswith("over"):
+            left.append(one)
+            return True
+        return False
+
+    turns = []
+    while (next_ := room.next(over)) is not None:
+        turns.append(next_.leader.submission.token.value)
+    assert turns == ["l0", "l1", "l2", "l3", "b0", "l4", "l5", "l6", "l7", "b1"]
+    assert len(left) == len({id(one) for one in left}) == 50
+    assert {one.line for one in left} == {None}
+
+
+def _taken(left: set[Flight], one: Flight) -> bool:
+    left.add(one)
+    return True
+
+
+@leaping
+async def test_those_who_are_over_are_not_waited_for() -> None:
+    """Waiting goes on when only those are in line who need no turn, and they are told at once."""
+    room, left = WaitingRoom(), set[Flight]()
+    waiting = asyncio.create_task(room.wait(lambda one: _taken(left, one)))
+    await settle()
+    room.join(flight("over"))
+    await settle()
+    assert (len(left), waiting.done()) == (1, False)
+    waiting.cancel()
+
+
+@leaping
+async def test_calls_made_again_are_turns_like_others() -> None:
+    """Tokens of the backlog that are called for again and again take no more than its fifth."""
+    room, calls = WaitingRoom(), list[Lane]()
+    for number in range(3):
+        room.join(flight(f"b{number}", Lane.BACKLOG))
+    for number in range(500):
+        room.join(flight(f"l{number}"))
+    for _ in range(100):
+        next_ = room.next()
+        assert next_ is not None
+        calls.append(next_.lane)
+        if next_.lane is Lane.BACKLOG:
+            room.join(next_, first=True)
+    assert calls.count(Lane.BACKLOG) == 20
+
+
+@leaping
+async def test_who_returns_stands_where_it_stood() -> None:
+    """A flight that joins again stands before all who were delivered later, and only once."""
+    room = WaitingRoom()
+    flights = []
+    for number, name in enumerate("abcd"):
+        flights.append(flight(name))
+        delivery = flights[-1].leader.delivery
+        assert isinstance(delivery, FakeDelivery)
+        delivery.arrived = float(number)
+        room.join(flights[-1])
+    for gone in (flights[1], flights[3], flights[0]):
+        room.leave(gone)
+        room.leave(gone)
+    assert [each.key for each in room.standing(Lane.LIVE)] == [flights[2].key]
+    for back in (flights[3], flights[0], flights[1]):
+        room.rejoin(back)
+    assert drawn(room) == ["a", "b", "c", "d"]
+
+
 # --- counts, gates, paces ---
 
 
@@ -178,31 +261,39 @@ async def test_a_gate_opens_when_the_last_reason_is_gone() -> None:
     assert gate.reasons == {}
 
 
+def leased(rate: float) -> Pacer:
+    """A pacer with a lease of so many calls a second."""
+    pacer = Pacer(FakeFleet(), Usage(since=0.0))
+    pacer.follow(Lease(rate, rate))
+    return pacer
+
+
 @leaping
-async def test_permits_come_at_the_ceiling() -> None:
-    """Whoever asks all the time gets exactly the ceiling's calls a second."""
-    pacer, loop = Pacer(10.0), asyncio.get_running_loop()
+async def test_permits_come_at_the_share() -> None:
+    """Whoever asks all the time gets exactly the share's calls a second."""
+    pacer, loop = leased(10.0), asyncio.get_running_loop()
     taken = []
     for _ in range(101):
         await pacer.permit()
+        pacer.follow(Lease(10.0, 10.0))
         taken.append(loop.time())
     assert taken[0] == 0.0
     assert taken[-1] == pytest.approx(10.0, abs=0.01)
 
 
 @leaping
-async def test_a_new_ceiling_is_felt_within_a_nap() -> None:
-    """Whoever waits for a permit at a low rate hardly waits once the rate is raised or lifted."""
-    for other in (100.0, None):
-        pacer, loop = Pacer(0.01), asyncio.get_running_loop()
-        await pacer.permit()
-        began = loop.time()
-        waiting = asyncio.create_task(pacer.permit())
-        await asyncio.sleep(1)
-        pacer.change(other)
-        assert pacer.ceiling == other
-        await waiting
-        assert loop.time() - began < 1.3
+async def test_a_new_share_is_felt_within_a_nap() -> None:
+    """Whoever waits for a permit at a low rate hardly waits once the rate is raised."""
+    pacer, loop = leased(0.01), asyncio.get_running_loop()
+    await pacer.permit()
+    began = loop.time()
+    waiting = asyncio.create_task(pacer.permit())
+    await asyncio.sleep(1)
+    assert pacer.limits
+    pacer.follow(Lease(100.0, 100.0))
+    await waiting
+    assert loop.time() - began < 1.3
+    assert not pacer.limits
 
 
 # --- mailboxes ---
@@ -284,14 +375,28 @@ def test_a_flight_that_landed_takes_nobody_aboard() -> None:
 
 
 def test_a_replay_leads_else_the_first() -> None:
-    """The submission that decides is a replay's if one is aboard, or else the first's."""
+    """The submission that decides is the latest replay's if one is aboard, or else the first's."""
     flights = Flights()
     aboard = flights.board(party(message_id="first"))
     assert aboard is not None
     flights.board(party(message_id="second"))
     assert aboard.leader.submission.message_id == "first"
-    flights.board(party(message_id="replay", replay=True))
-    assert aboard.leader.submission.message_id == "replay"
+    flights.board(party(message_id="replay", replay=ago(seconds=2)))
+    flights.board(party(message_id="later", replay=ago(seconds=1)))
+    flights.board(party(message_id="earlier", replay=ago(seconds=3)))
+    assert aboard.leader.submission.message_id == "later"
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_replay_that_joins_after_the_call_is_late(stage: Stage) -> None:
+    """Only a replay, and only one that joins when the outcome is being written."""
+    flights = Flights()
+    aboard = flights.board(party(message_id="first"))
+    assert aboard is not None
+    aboard.stage = stage
+    flights.board(party(message_id="second"))
+    flights.board(party(message_id="replay", replay=ago(seconds=1)))
+    assert [one.late for one in aboard.parties] == [False, False, stage is Stage.WRITING]
 
 
 def test_age_only_grows() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections import Counter as Tally
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +21,7 @@ from prometheus_client import (
 
 from worker import __version__
 from worker.core.records import FaultKind, Lane, LetterReason, Status
+from worker.core.retention import Chore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +54,7 @@ class Metrics:
         self._calls()
         self._ledger()
         self._fleet()
+        self._retention()
         self._state()
         info = Info("resolution_build", "Which build runs.", registry=self.registry)
         info.info({"version": __version__, "python": platform.python_version()})
@@ -121,9 +125,9 @@ class Metrics:
         self.in_flight = Gauge(
             "resolution_in_flight", "Calls to AWS in flight.", registry=self.registry
         )
-        self.rate = Gauge(
+        self._rate = Gauge(
             "resolution_rate_per_second",
-            "Calls a second that are allowed; +Inf without a limit.",
+            "Calls a second that are allowed to all replicas (shared) and to this one (local).",
             ["scope"],
             registry=self.registry,
         )
@@ -166,6 +170,29 @@ class Metrics:
             "Open dead letters whose token may still be redeemed; the same on each replica.",
             registry=self.registry,
         )
+        expiry = Gauge(
+            "resolution_dead_letters_first_expiry_seconds",
+            "Until the first open dead letter can no longer be redeemed; +Inf where none can be.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._expiry = {reason.value: expiry.labels(reason.value) for reason in LetterReason}
+        self.set_first_expiries({})
+
+    def _retention(self) -> None:
+        rows = Counter(
+            "resolution_retention_rows_total",
+            "Rows that retention has shredded, archived or deleted.",
+            ["action"],
+            registry=self.registry,
+        )
+        self._retained = {chore: rows.labels(chore.value) for chore in Chore}
+        self._round = Gauge(
+            "resolution_retention_last_round_timestamp_seconds",
+            "When a round of retention last ended as it should, or else when the process began.",
+            registry=self.registry,
+        )
+        self._round.set_to_current_time()
 
     def _state(self) -> None:
         self._ready = Gauge(
@@ -177,6 +204,8 @@ class Metrics:
             ["part"],
             registry=self.registry,
         )
+        tasks = Gauge("resolution_tasks", "asyncio tasks of this process.", registry=self.registry)
+        tasks.set_function(_tasks)
 
     # --- told by the runtime ---
 
@@ -208,6 +237,14 @@ class Metrics:
         """Something in a message was passed over."""
         self._odd[what].inc()
 
+    def retained(self, chore: Chore, rows: int) -> None:
+        """Retention has dealt with so many rows."""
+        self._retained[chore].inc(rows)
+
+    def round_ended(self) -> None:
+        """A round of retention ended as it should."""
+        self._round.set_to_current_time()
+
     # --- read when Prometheus asks, or set from time to time ---
 
     def watch(
@@ -215,20 +252,18 @@ class Metrics:
         *,
         oldest: Callable[[Lane], float],
         breaker_open: Callable[[], bool],
+        rates: Mapping[str, Callable[[], float]],
         faults: Callable[[], Mapping[str, str]],
     ) -> None:
-        """Read these whenever the metrics are asked for."""
+        """Read these whenever the metrics are asked for; `rates` by scope, `shared` and `local`."""
+        for scope, rate in rates.items():
+            self._rate.labels(scope).set_function(rate)
         self._ready.set_function(lambda: float(not faults()))
         for part in _PARTS:
             self._fault.labels(part).set_function(partial(_is_in, part, faults))
         for lane in Lane:
             self._oldest.labels(lane.label).set_function(partial(oldest, lane))
         self._breaker.set_function(lambda: float(breaker_open()))
-
-    def set_rate(self, ceiling: float | None) -> None:
-        """The pace of calls; one replica knows of no other yet, so both scopes are its own."""
-        for scope in ("shared", "local"):
-            self.rate.labels(scope).set(float("inf") if ceiling is None else ceiling)
 
     def set_queues(self, ready: Mapping[str, int]) -> None:
         """Messages waiting, by queue."""
@@ -241,6 +276,24 @@ class Metrics:
             self._letters[reason].set(letters)
         self._redeemable.set(redeemable)
 
+    def set_first_expiries(self, expiries: Mapping[str, datetime]) -> None:
+        """When the first open dead letter of each reason can no longer be redeemed.
+
+        A reason without a letter that may still be redeemed is absent.
+        """
+        now = datetime.now(UTC)
+        for reason, gauge in self._expiry.items():
+            expiry = expiries.get(reason)
+            left = float("inf") if expiry is None else (expiry - now).total_seconds()
+            gauge.set(max(0.0, left))
+
 
 def _is_in(part: str, faults: Callable[[], Mapping[str, str]]) -> float:
     return float(part in faults())
+
+
+def _tasks() -> float:
+    try:
+        return float(len(asyncio.all_tasks()))
+    except RuntimeError:  # asked for where no loop runs
+        return 0.0

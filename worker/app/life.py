@@ -20,6 +20,8 @@ from worker.adapters.marketplace import open_marketplace
 from worker.adapters.metrics import Metrics
 from worker.app import parts as building
 from worker.core import backoff
+from worker.core.pacing import live_prefetch, prefetch
+from worker.core.records import Lane
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ async def run(settings: Settings) -> None:
         marketplace = await stack.enter_async_context(open_marketplace(building.endpoint(settings)))
         parts = building.assemble(settings, marketplace, Metrics())
         stack.push_async_callback(parts.ledger.close)
+        stack.push_async_callback(parts.fleet.close)
         await stack.enter_async_context(_listening(settings, parts))
         await _Life(settings, parts).lead()
     log.info("stopped")
@@ -79,6 +82,7 @@ class _Life:
         self._settings = settings
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
+        self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
 
     async def lead(self) -> None:
@@ -93,7 +97,9 @@ class _Life:
                     group.create_task(self._look(), name="looking"),
                     group.create_task(self._summarise(), name="summary"),
                 ]
+                keeping = group.create_task(parts.keeping.run(), name="retention")
                 await self._stop.wait()
+                keeping.cancel()
                 await self._drain()
                 await pipeline
                 for task in tasks:
@@ -113,23 +119,36 @@ class _Life:
                 await asyncio.sleep(delay)
             else:
                 self._ledger_report(None)
+                await self._parts.pipeline.membership.joined.wait()
+                self._lend()
                 await self._parts.consuming.run()
                 return
+
+    def _lend(self) -> None:
+        """Let the broker lend no more than can be called for at this replica's share."""
+        concurrency = self._settings.pool.concurrency
+        share = self._parts.pipeline.pacer.share
+        live = live_prefetch(concurrency, share, self._patience_seconds)
+        self._parts.consuming.lend(Lane.LIVE, live)
+        self._parts.consuming.lend(Lane.BACKLOG, prefetch(concurrency, share))
 
     async def _look(self) -> None:
         """Look at the ledger from time to time, for readiness and for what the fleet shares."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            self._lend()
             self._parts.metrics.set_queues(self._parts.consuming.ready)
             try:
                 await self._parts.ledger.check()
                 counts = await self._parts.ledger.dead_letter_counts()
                 redeemable = await self._parts.ledger.redeemable()
+                expiries = await self._parts.ledger.first_expiries()
             except LedgerUnavailable as error:
                 self._ledger_report(str(error))
             else:
                 self._ledger_report(None)
                 self._parts.metrics.set_letters(counts, redeemable)
+                self._parts.metrics.set_first_expiries(expiries)
 
     async def _summarise(self) -> None:
         """A line at info about what was settled since the last, if anything was."""
@@ -173,8 +192,9 @@ class _Life:
         except configuration.SettingsError as error:
             log.error("reload_refused", faults=error.faults)
             return
-        self._parts.pipeline.pacer.change(settings.rate.ceiling)
-        self._parts.metrics.set_rate(settings.rate.ceiling)
+        self._parts.fleet.ceiling = settings.rate.ceiling
+        self._parts.pipeline.overtaker.change(settings.token.patience)
+        self._patience_seconds = settings.token.patience
         logs.set_level(settings.log.level)
         log.info(
             "reloaded",

@@ -11,6 +11,7 @@ from yarl import URL
 from worker.adapters import logs
 from worker.adapters.marketplace import AwsMarketplace, Endpoint
 from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.fleet import PostgresFleet
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
@@ -18,6 +19,7 @@ from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
 from worker.app.health import Health
+from worker.app.keeping import retention
 from worker.core.outgoing import retry_exchange
 from worker.core.pacing import prefetch
 from worker.core.verdict import Policy
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.metrics import Metrics
     from worker.core.records import Lane
+    from worker.runtime.retention import Retention
     from worker.settings import Settings
 
 _PARKED_PREFETCH: Final = 20
@@ -44,6 +47,8 @@ class Parts:
     publishing: PublishingLink
     consuming: ConsumingLink
     pipeline: Pipeline
+    fleet: PostgresFleet
+    keeping: Retention
 
     def faults(self) -> Mapping[str, str]:
         """What keeps this replica from working, by part."""
@@ -76,10 +81,13 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     """Make the parts and tie them together; nothing runs or connects yet."""
     assert settings.dead_letters.seal_key is not None  # `run` has refused to start without
     health = Health()
-    ledger = PostgresLedger(connector(_hidden(settings.current_postgres_dsn)))
+    connect = connector(_hidden(settings.current_postgres_dsn))
+    ledger = PostgresLedger(connect)
+    fleet = PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling)
     publishing = PublishingLink(_hidden(settings.current_amqp_url), health.reporter("publishing"))
     ports = Ports(
         ledger=ledger,
+        fleet=fleet,
         marketplace=marketplace,
         courier=publishing,
         sealer=Sealer(settings.dead_letters.seal_key),
@@ -90,13 +98,13 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         ports,
         policy(settings),
         concurrency=settings.pool.concurrency,
-        ceiling=settings.rate.ceiling,
+        patience_seconds=settings.token.patience,
         calls_changed=metrics.in_flight.set,
     )
-    _watch(metrics, pipeline, health, settings)
-    return Parts(
-        health, metrics, ledger, publishing, _consuming(settings, pipeline, health), pipeline
-    )
+    _watch(metrics, pipeline, health)
+    consuming = _consuming(settings, pipeline, health)
+    keeping = retention(settings, connect, metrics)
+    return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, keeping)
 
 
 def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> ConsumingLink:
@@ -122,16 +130,16 @@ def _faults(health: Health, pipeline: Pipeline) -> Mapping[str, str]:
     return {**health.faults, **unwritten, **refused}
 
 
-def _watch(metrics: Metrics, pipeline: Pipeline, health: Health, settings: Settings) -> None:
+def _watch(metrics: Metrics, pipeline: Pipeline, health: Health) -> None:
     def oldest(lane: Lane) -> float:
         return pipeline.oldest_seconds(lane, datetime.now(UTC))
 
     metrics.watch(
         oldest=oldest,
         breaker_open=lambda: pipeline.breaker.fault is not None,
+        rates={"shared": lambda: pipeline.pacer.shared, "local": pipeline.pacer.local},
         faults=lambda: _faults(health, pipeline),
     )
-    metrics.set_rate(settings.rate.ceiling)
 
 
 def _hidden(address: Callable[[], str]) -> Callable[[], str]:

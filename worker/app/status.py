@@ -15,14 +15,17 @@ from worker.adapters.postgres.inspection import DatabaseFault, inspecting
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
+from worker.app import fleet
 from worker.core.outgoing import retry_exchange
-from worker.core.records import LetterReason
+from worker.core.records import DEFAULT_SELLER, LetterReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.adapters.postgres.fleet_standing import Member
     from worker.adapters.postgres.inspection import Inspector
     from worker.adapters.rabbitmq.probing import Depth
+    from worker.core.fleet import Pause
     from worker.settings import Settings
 
 RECENT_SECONDS: Final = 300.0
@@ -46,14 +49,6 @@ class Letters:
 
 
 @dataclass(slots=True)
-class Rate:
-    """Calls a second: the operator's ceiling. What the replicas share is not known here."""
-
-    ceiling: float | None
-    shared: float | None = None
-
-
-@dataclass(slots=True)
 class LocalWorker:
     """The worker that answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT.
 
@@ -72,13 +67,20 @@ class Status:
     """What is known; None where a part could not be asked.
 
     Attributes:
+        rate: Calls a second that the replicas share.
+        pause: Who has paused all calls, since when and why; None where nobody has.
+        breaker: Whether AWS refuses us, why, and what to do about it.
+        shares: The live replicas, with their shares of the rate.
         replicas: Consumers of the live queue.
         outcomes: Tokens settled in the last `outcomes_seconds`, by status.
         absent: What could not be asked, by part, and why.
     """
 
     at: datetime
-    rate: Rate
+    rate: fleet.Rate
+    pause: Pause | None = None
+    breaker: fleet.Breaker | None = None
+    shares: tuple[Member, ...] | None = None
     queues: list[Depth] | None = None
     replicas: int | None = None
     dead_letters: Letters | None = None
@@ -90,7 +92,7 @@ class Status:
 
 async def gather(settings: Settings) -> Status:
     """Ask all parts side by side, each within a few seconds."""
-    status = Status(datetime.now(UTC), Rate(settings.rate.ceiling))
+    status = Status(datetime.now(UTC), fleet.Rate(settings.rate.ceiling))
     async with asyncio.TaskGroup() as group:
         group.create_task(_ask_broker(settings, status))
         group.create_task(_ask_database(settings, status))
@@ -113,10 +115,23 @@ async def _ask_broker(settings: Settings, status: Status) -> None:
 async def _ask_database(settings: Settings, status: Status) -> None:
     try:
         async with inspecting(settings.current_postgres_dsn(), _STEP_SECONDS) as inspector:
+            await _ask_fleet(settings, inspector, status)
             status.dead_letters = await _letters(inspector)
             status.outcomes = await inspector.recent_outcomes(RECENT_SECONDS)
     except DatabaseFault as fault:
         status.absent["database"] = f"{fault.what}; {fault.remedy}"
+
+
+async def _ask_fleet(settings: Settings, inspector: Inspector, status: Status) -> None:
+    try:
+        standing = await inspector.fleet(DEFAULT_SELLER)
+    except DatabaseFault as fault:  # a schema that is too old, say: the rest can be told
+        status.absent["fleet"] = f"{fault.what}; {fault.remedy}"
+        return
+    status.rate = fleet.rate(standing, settings.rate.ceiling)
+    status.pause = standing.pause
+    status.breaker = fleet.breaker(standing)
+    status.shares = standing.members
 
 
 async def _letters(inspector: Inspector) -> Letters:

@@ -34,8 +34,9 @@ def check(
     """Checks what a worker needs, and says of each failure what to do about it.
 
     One line each: configuration, seal key, HTTP port, broker, topology, permissions on the broker,
-    database, schema, grants, AWS credentials, account, endpoint, and one call to AWS with a made-up
-    token. What depends on a failed check is skipped. Changes nothing; shows no secret.
+    database, schema, grants, fleet, AWS credentials, account, endpoint, and one call to AWS with a
+    made-up token. What depends on a failed check is skipped. That calls are paused or stopped is
+    told with the fleet, and is no failure. Changes nothing; shows no secret.
 
     Exits with 0 if all is well, 78 if the configuration is bad, else 69 if a dependency can't be
     reached or the HTTP port is taken, else 1 if anything else failed.

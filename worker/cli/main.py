@@ -6,10 +6,14 @@ import typer
 
 from worker import __version__
 from worker.cli.check import check
+from worker.cli.control import pause, resume
+from worker.cli.dead_letters import app as dead_letters
 from worker.cli.demo import demo
+from worker.cli.erase import erase
 from worker.cli.keygen import keygen
 from worker.cli.migrate import migrate
 from worker.cli.publish import publish
+from worker.cli.rate import rate
 from worker.cli.run import run
 from worker.cli.simulator import simulator
 from worker.cli.status import status
@@ -50,9 +54,14 @@ app.command()(publish)
 app.command()(migrate)
 app.command()(check)
 app.command()(status)
+app.command()(pause)
+app.command()(resume)
+app.command()(rate)
+app.command()(erase)
 app.command()(keygen)
 app.command()(simulator)
 app.add_typer(topology, name="topology")
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.command(

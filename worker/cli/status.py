@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from worker.cli import fleet_lines
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, settings_of
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def status(
     """Shows queues, replicas, rate, breaker, dead letters and recent outcomes at a glance.
 
     Asks the broker, the database and the worker of this machine, if one answers at
-    WORKER_HTTP__HOST and WORKER_HTTP__PORT: the breaker and the oldest unsettled message are that
-    worker's own. Parts that are away are named, and the rest is shown.
+    WORKER_HTTP__HOST and WORKER_HTTP__PORT: the oldest unsettled message is that worker's own.
+    Rate, shares, pause and breaker are those of all replicas together, as the database has them.
+    Parts that are away are named, and the rest is shown.
 
     Exits with 69 if a part is away, else 1 if a queue is missing, else 0.
     """
@@ -89,8 +91,7 @@ def _print_text(found: Status) -> None:
 def _lines(found: Status) -> Iterator[str]:
     yield from _queue_lines(found)
     yield _line("replicas", found.replicas, "consumers of resolution.tokens")
-    yield _line("rate", *_rate(found))
-    yield _line("breaker", *_breaker(found))
+    yield from _fleet_lines(found)
     yield _line("oldest", *_oldest(found))
     yield _line("dead letters", *_letters(found))
     yield _line("outcomes", _counts(found.outcomes), f"last {found.outcomes_seconds / 60:g} min")
@@ -114,14 +115,24 @@ def _queue_lines(found: Status) -> Iterator[str]:
             yield f"{depth.queue.ljust(width)}  {depth.ready:>9}  {depth.consumers:>9}"
 
 
-def _rate(found: Status) -> tuple[str, str]:
-    ceiling = found.rate.ceiling
-    words = "no ceiling" if ceiling is None else f"ceiling {ceiling:g}/s"
-    shared = found.rate.shared
-    return words, "the shared rate is unknown" if shared is None else f"shared {shared:g}/s"
+def _fleet_lines(found: Status) -> Iterator[str]:
+    members, breaker = found.shares, found.breaker
+    if members is None or breaker is None:
+        yield _line("rate", None, fleet_lines.ceiling(found.rate))
+        yield _line("paused", None)
+        yield _line("breaker", *_own_breaker(found))
+        return
+    yield _line("shares", fleet_lines.shares(members))
+    rate = fleet_lines.shared(found.rate, live=bool(members))
+    yield _line("rate", rate, fleet_lines.ceiling(found.rate))
+    yield _line("paused", fleet_lines.paused(found.pause))
+    state, *reasons = fleet_lines.breaker(breaker)
+    yield _line("breaker", state)
+    yield from (f"{'':<{_LABEL}}{each}" for each in reasons)
 
 
-def _breaker(found: Status) -> tuple[str | None, str]:
+def _own_breaker(found: Status) -> tuple[str | None, str]:
+    """What the worker of this machine says, where the database does not."""
     if found.worker is None:
         return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
     return found.worker.breaker, f"the worker at {found.worker.address}"
@@ -129,10 +140,10 @@ def _breaker(found: Status) -> tuple[str | None, str]:
 
 def _oldest(found: Status) -> tuple[str | None, str]:
     if found.worker is None:
-        return None, "as above"
+        return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
     ages = found.worker.oldest_unsettled_seconds
     words = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in ages.items())
-    return words or None, "in hand of the same worker"
+    return words or None, f"in hand of the worker at {found.worker.address}"
 
 
 def _letters(found: Status) -> tuple[str | None, str]:

@@ -40,11 +40,14 @@ def equal_jitter(seconds: float, draw: float) -> float:
 def probe_wait(probes: int, draw: float) -> float:
     """Seconds before the next probe for whether a fault of ours is over.
 
-    Short at first, for many are over at once, then about every three seconds and never more than
-    four, so that calls resume soon after the cause is mended.
+    Short at first, for many are over at once, and never under a second, for each probe is a call;
+    then every two and a half seconds and never more than three, so that calls resume soon after
+    the cause is mended.
     """
-    return equal_jitter(min(_PROBE_CAP_SECONDS, _PROBE_BASE_SECONDS * 2.0 ** min(probes, 8)), draw)
+    bound = min(_PROBE_CAP_SECONDS, _PROBE_BASE_SECONDS * _PROBE_GROWTH ** min(probes, 8))
+    return bound * (2 + draw) / 3
 
 
-_PROBE_BASE_SECONDS: Final = 0.25
-_PROBE_CAP_SECONDS: Final = 4.0
+_PROBE_BASE_SECONDS: Final = 1.5
+_PROBE_GROWTH: Final = 1.5
+_PROBE_CAP_SECONDS: Final = 3.0

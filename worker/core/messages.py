@@ -148,7 +148,7 @@ def _submission(
         attempts=_count(incoming, ATTEMPTS_HEADER),
         returns=_count(incoming, RETURNS_HEADER),
         redelivered=incoming.redelivered,
-        replay=incoming.internal and REPLAY_HEADER in incoming.headers,
+        replay=_replay(incoming),
     )
     return submission, ignored
 
@@ -316,8 +316,18 @@ def _instant_header(incoming: Incoming, name: str) -> datetime | None:
     return _EPOCH + timedelta(milliseconds=millis) if 0 < millis < _LATEST_MILLIS else None
 
 
+def _replay(incoming: Incoming) -> datetime | None:
+    """Since when it is a replay; for ever where the header does not say, as it once did not."""
+    if not incoming.internal or REPLAY_HEADER not in incoming.headers:
+        return None
+    millis = _count(incoming, REPLAY_HEADER)
+    return _EPOCH + timedelta(milliseconds=millis) if 1 < millis < _LATEST_MILLIS else ALWAYS_CALLS
+
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_MILLIS: Final = int((datetime(9000, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds() * 1000)
+ALWAYS_CALLS: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""The instant of a replay that no outcome in the ledger answers."""
+_LATEST_MILLIS: Final = int((ALWAYS_CALLS - _EPOCH).total_seconds() * 1000)
 
 
 def _count(incoming: Incoming, name: str) -> int:
@@ -400,7 +410,9 @@ def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str,
         RECEIVED_HEADER: _millis(submission.received_at),
         KNOWN_SINCE_HEADER: _millis(submission.known_since),
     }
-    return carried | {REPLAY_HEADER: 1} if submission.replay else carried
+    if submission.replay is None:
+        return carried
+    return carried | {REPLAY_HEADER: _millis(submission.replay)}
 
 
 def envelope(incoming: Incoming) -> bytes:
@@ -416,3 +428,36 @@ def envelope(incoming: Incoming) -> bytes:
         "body_bytes": len(incoming.body),
     }
     return msgspec.json.encode(properties) + b"\n" + incoming.body[:MAX_BODY_BYTES]
+
+
+class _Properties(msgspec.Struct):
+    body_bytes: int
+    message_id: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    timestamp: str | None = None
+
+
+_PROPERTIES: Final = msgspec.json.Decoder(_Properties)
+
+
+def read_envelope(envelope: bytes) -> Incoming | None:
+    """The message that `envelope` was made of, without its headers.
+
+    Returns:
+        None where not all of its body was kept, or where this is no envelope.
+    """
+    line, _, body = envelope.partition(b"\n")
+    try:
+        properties = _PROPERTIES.decode(line)
+    except msgspec.DecodeError:
+        return None
+    if properties.body_bytes != len(body):
+        return None
+    return Incoming(
+        body,
+        properties.message_id,
+        properties.correlation_id,
+        properties.reply_to,
+        read_instant(properties.timestamp),
+    )

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core import messages, replies
+from worker.core.records import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from worker.core.records import Lane, Malformed, Outcome, Submission
+    from worker.core.records import Malformed, Outcome, Submission
 
 INTERNAL: Final = "resolution.internal"
 REPLIES: Final = "resolution.replies"
@@ -82,6 +83,11 @@ def give_back(
     """A message on its way back into its lane, behind the others, nothing forgotten."""
     headers = messages.headers(submission, attempts=attempts, returns=submission.returns)
     return _moved(INTERNAL, submission, incoming, lane, headers)
+
+
+def give_way(submission: Submission, incoming: messages.Incoming, *, attempts: int) -> Outgoing:
+    """An overtaken message on its way into the backlog lane, its age and its attempts kept."""
+    return give_back(submission, incoming, Lane.BACKLOG, attempts=attempts)
 
 
 def _moved(

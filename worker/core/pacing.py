@@ -45,19 +45,46 @@ class Gcra:
         self.rate = rate
 
 
-def prefetch(concurrency: int, ceiling: float | None) -> int:
+def prefetch(concurrency: int, share: float | None) -> int:
     """How many messages of a lane the broker may lend to one process.
 
-    Enough to keep all calls busy while earlier answers are being written; and under a ceiling no
-    more than can be called for within half a minute, so that what waits, waits where another
-    replica can take it.
+    Enough to keep all calls busy while earlier answers are being written; and no more than can be
+    called for within half a minute, or within two and a half where only a fifth of the share is
+    left for them: what waits, waits where another replica can take it, in its order, and nothing
+    has to be given back for having been held too long.
+
+    Args:
+        concurrency: Calls that the process may have in flight.
+        share: Calls a second that it may make; None for no limit.
     """
     most = 2 * concurrency + _WRITING
-    if ceiling is None:
+    if share is None or share * _HELD_SECONDS >= most:
         return most
-    return min(most, max(_LEAST_LENT, math.ceil(ceiling * _HELD_SECONDS)))
+    return max(_LEAST_LENT, math.ceil(share * _HELD_SECONDS))
+
+
+def live_prefetch(concurrency: int, share: float | None, patience_seconds: float) -> int:
+    """How many messages the broker may lend of the live lane, which those overtaken leave.
+
+    Enough for a rush of twice the share to wait here, and not in the queue, until the patience is
+    over: a message need not say when its buyer came, and then its wait in the queue is not seen.
+    What is lent leaves again when the patience ends, so nothing else need bound it. Only where the
+    patience is longer than anything may be held, the lane is lent like any other.
+    """
+    if share is None or patience_seconds > _PATIENT_SECONDS:
+        return prefetch(concurrency, share)
+    seen = math.ceil(min(_MOST_LENT, _SEEN_RATIO * share * patience_seconds))
+    return max(prefetch(concurrency, None), seen)
+
+
+def lends_anew(lent: int, wanted: int) -> bool:
+    """Whether another number is to be lent: only where the two differ by more than half."""
+    return max(lent, wanted) > 2 * min(lent, wanted)
 
 
 _WRITING: Final = 200
 _HELD_SECONDS: Final = 30.0
-_LEAST_LENT: Final = 10
+_LEAST_LENT: Final = 4
+_MOST_LENT: Final = 3_000
+_PATIENT_SECONDS: Final = 120.0
+_SEEN_RATIO: Final = 2.5  # of what is called for while a patience lasts, for a rush of twice that

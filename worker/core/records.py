@@ -90,7 +90,8 @@ class Submission:
         attempts: Calls already spent on it that count.
         returns: How often it has come back from a retry queue for a fault that counts.
         redelivered: The broker may have handed out this very message before.
-        replay: On-call asked for it again: it always calls.
+        replay: On-call asked for it again, at this instant: it calls, unless the outcome that the
+            ledger holds is a later one. None for what nobody asked for again.
         reply_to: Routing key on `resolution.replies`, already found acceptable, or None.
         metadata: The JSON object as it was written, or None.
     """
@@ -108,7 +109,7 @@ class Submission:
     attempts: int = 0
     returns: int = 0
     redelivered: bool = False
-    replay: bool = False
+    replay: datetime | None = None
 
     @property
     def key(self) -> TokenKey:

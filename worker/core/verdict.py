@@ -80,7 +80,7 @@ def recall(
         known_since = min(known_since, known.received_at)
         if _stands(known, submission, now):
             return Repeat(known)
-        if known.status is Status.RESOLVED and not submission.replay:
+        if known.status is Status.RESOLVED:
             # Resolved stays resolved in the ledger; this buyer is told what AWS would say.
             return Repeat(lifetime_exceeded(submission, now), repeated=False)
     if now - known_since >= policy.lifetime:
@@ -90,13 +90,27 @@ def recall(
 
 def _stands(known: Outcome, submission: Submission, now: datetime) -> bool:
     """Whether what is known answers this submission too."""
-    if submission.replay:
-        return False
+    if submission.replay is not None:
+        return answers_replay(known, submission.replay)
     if submission.redelivered and known.message_id == submission.message_id:
         return True  # its own outcome, committed before a crash: no new submission
     if known.status is Status.RESOLVED:
         return now - min(submission.known_since, known.received_at) <= AWS_LIFETIME
     return now - known.settled_at < FAILURE_MEMORY
+
+
+def answers_replay(known: Outcome, replay: datetime) -> bool:
+    """Whether an outcome answers a replay that was asked for at an instant.
+
+    A failure must be later: then it is this very replay's, told a second time, or that of another
+    submission of the token since. What is resolved stays so.
+    """
+    return known.status is Status.RESOLVED or known.settled_at > replay
+
+
+def wants_own_call(stood: Outcome, submission: Submission, *, late: bool) -> bool:
+    """Whether a submission that came when the call had been made goes back for another."""
+    return late and submission.replay is not None and not answers_replay(stood, submission.replay)
 
 
 def lifetime_exceeded(submission: Submission, now: datetime) -> Outcome:
@@ -161,6 +175,7 @@ def judge(
     now: datetime,
     draw: float,
     policy: Policy,
+    affordable: bool = True,
 ) -> Verdict:
     """Decide after a call.
 
@@ -171,6 +186,7 @@ def judge(
         now: The current time (UTC).
         draw: A uniform draw from [0, 1).
         policy: The operator's.
+        affordable: Whether the retry budget allows another call at once after a passing fault.
     """
     if isinstance(result, Answer):
         return Store(_resolved(submission, result, tries, now))
@@ -183,7 +199,8 @@ def judge(
         case FaultKind.THROTTLED:
             return _soon(tries, draw) or RetryIn(policy.delays[0], counted=False)
         case FaultKind.TRANSIENT if tries.attempts < policy.attempts:
-            quick = _soon(tries, draw) if _has_quick_attempts(submission, tries, policy) else None
+            at_once = affordable and _has_quick_attempts(submission, tries, policy)
+            quick = _soon(tries, draw) if at_once else None
             return quick or RetryIn(policy.delay(submission.returns), counted=True)
         case _:
             return Store(_failed(submission, Status.DEAD, result, tries, now))

@@ -1,29 +1,42 @@
-"""Stops calls for a fault that is ours, and probes until it is over."""
+"""Stops calls for a fault that is ours, and probes until it is over; with all replicas together."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import backoff, faults
+from worker.core import faults
 from worker.core.outage import Outage
-from worker.core.records import FaultKind
+from worker.core.records import Fault, FaultKind
+from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from worker.core.records import Fault
-    from worker.ports import Marketplace
+    from collections.abc import Callable
+
+    from worker.core.fleet import Lease
+    from worker.ports import Fleet, Marketplace
     from worker.runtime.gate import Gate
 
 log: Final = structlog.get_logger()
 
 _WHO: Final = "aws"
+_TURN_SECONDS: Final = 0.25
 
 
 class Breaker:
     """Open while AWS refuses us; one probe at a time, which costs no token, looks again.
+
+    The first probe follows at once and is this replica's own: a fault that follows one token alone
+    is over with it, and nobody else hears of it. If AWS refuses the probe too, the whole fleet is
+    told, and from then on one replica at a time looks for all that call as the same identity.
+
+    Args:
+        gate: Shut while it is open.
+        marketplace: Who is probed, and as whom.
+        fleet: Where the other replicas hear of it.
+        resumed: Called when calls may go on after the fleet was stopped.
 
     Attributes:
         fault: Why it is open, or None while it is closed.
@@ -31,11 +44,17 @@ class Breaker:
             alone from one that meets all.
     """
 
-    def __init__(self, gate: Gate, marketplace: Marketplace) -> None:
+    def __init__(
+        self, gate: Gate, marketplace: Marketplace, fleet: Fleet, resumed: Callable[[], None]
+    ) -> None:
         self._gate = gate
         self._marketplace = marketplace
+        self._fleet = fleet
+        self._resumed = resumed
         self._opened = asyncio.Event()
         self._outage = Outage()
+        self._told_at: float | None = None  # loop time since which the fleet knows of the fault
+        self._closed_at = float("-inf")
         self.fault: Fault | None = None
         self.successes = 0
 
@@ -63,29 +82,71 @@ class Breaker:
             self._opened.set()
         self.fault = fault
 
+    def follow(self, lease: Lease, asked_at: float) -> None:
+        """Do as the fleet does.
+
+        Args:
+            lease: What the fleet says.
+            asked_at: When it was asked (loop time): an answer from before we told of our own
+                fault says nothing about it.
+        """
+        if asked_at <= self._closed_at:
+            return
+        refusal = lease.refusal
+        if refusal is not None:
+            if self._told_at is None:
+                self._told_at = asked_at
+            self.open(faults.systemic(refusal.code, refusal.message))
+        elif self.fault is not None and self._told_at is not None and asked_at > self._told_at:
+            self._marketplace.renew()  # what was mended may be the credentials
+            self._close("another replica's probe was answered")
+
     async def run(self) -> None:
         """Probe whenever it is open, until cancelled."""
         while True:
             await self._opened.wait()
             self._opened.clear()
-            await self._probe_until_over()
+            if self._told_at is None and await self._accepted():
+                self._close("a probe was answered")
+            while self.fault is not None:
+                try:
+                    await self._look(self.fault)
+                except LedgerUnavailable as error:
+                    # Nothing is called for without a ledger either.
+                    log.warning("fleet_not_reached", reason=str(error))
+                await asyncio.sleep(_TURN_SECONDS)
 
-    async def _probe_until_over(self) -> None:
-        probes = 0
-        while self.fault is not None:
-            await asyncio.sleep(backoff.probe_wait(probes, random.random()))  # noqa: S311 - spread
-            probes += 1
-            fault = await self._marketplace.probe()
-            if fault is None:
-                self._close(probes)
-            else:
-                log.warning("calls_still_stopped", code=fault.code, reason=fault.message)
-                if fault.kind is FaultKind.SYSTEMIC:  # no answer is no news of who refuses whom
-                    self.fault = fault
+    async def _look(self, fault: Fault) -> None:
+        """Tell the fleet, or look for the fleet whether it is over, if it is this one's turn."""
+        identity = await self._marketplace.identity()
+        if self._told_at is None:
+            await self._fleet.refuse(identity, fault)
+            self._told_at = asyncio.get_running_loop().time()
+        elif await self._fleet.may_probe(identity):
+            if await self._accepted():
+                await self._fleet.accept(identity)
+                self._close("a probe was answered")
+            elif self.fault is not None and self.fault != fault:
+                await self._fleet.refuse(identity, self.fault)
 
-    def _close(self, probes: int) -> None:
-        log.info("calls_resumed", probes=probes)
-        self.fault = None
+    async def _accepted(self) -> bool:
+        """Whether a probe was answered; if not, the fault is what it met."""
+        fault = await self._marketplace.probe()
+        if fault is None:
+            return True
+        log.warning("calls_still_stopped", code=fault.code, reason=fault.message)
+        if fault.kind is FaultKind.SYSTEMIC:  # no answer is no news of who refuses whom
+            self.fault = fault
+        return False
+
+    def _close(self, why: str) -> None:
+        if self.fault is None:
+            return
+        log.info("calls_resumed", reason=why)
+        if self._told_at is not None:
+            self._resumed()
+        self.fault = self._told_at = None
+        self._closed_at = asyncio.get_running_loop().time()
         self._outage.over()
         self.answered()
         self._gate.open(_WHO)

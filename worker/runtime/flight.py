@@ -28,11 +28,16 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One submission that wants to know, and the delivery that is acked once it does."""
+    """One submission that wants to know, and the delivery that is acked once it does.
+
+    Attributes:
+        late: A replay that joined when the call had been made: it wants one of its own.
+    """
 
     submission: Submission
     delivery: Delivery
     lane: Lane
+    late: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -62,14 +67,20 @@ class Flight:
 
     @property
     def leader(self) -> Party:
-        """Whose submission decides: a replay, which must call, or else the first."""
-        return next((party for party in self.parties if party.submission.replay), self.parties[0])
+        """Whose submission decides: the latest replay, which must call, or else the first."""
+        replays = [party for party in self.parties if party.submission.replay is not None]
+        return max(replays, key=_replayed) if replays else self.parties[0]
 
     @property
     def lane(self) -> Lane:
         """The lane it belongs in: the live one as soon as one buyer waits for it."""
         live = any(party.lane is Lane.LIVE for party in self.parties)
         return Lane.LIVE if live else Lane.BACKLOG
+
+    @property
+    def arrived(self) -> float:
+        """When the first of its deliveries came (loop time)."""
+        return min(party.delivery.arrived for party in self.parties)
 
     def older(self, known_since: datetime) -> None:
         """Let its age run from an earlier instant, which the ledger knows of."""
@@ -84,6 +95,11 @@ class Flight:
         """What has been spent on it by a time on the loop's clock."""
         seconds = 0.0 if self.first_call is None else now - self.first_call
         return Tries(self.attempts, self.failures, seconds, self.strikes)
+
+
+def _replayed(party: Party) -> datetime:
+    assert party.submission.replay is not None
+    return party.submission.replay
 
 
 @dataclass(slots=True)
@@ -107,12 +123,20 @@ class Flights:
         key = party.submission.key
         flight = self._by_key.get(key)
         if flight is not None:
-            flight.parties.append(party)
+            late = flight.stage is Stage.WRITING and party.submission.replay is not None
+            flight.parties.append(replace(party, late=True) if late else party)
             flight.attempts = max(flight.attempts, party.submission.attempts)
             return None
         flight = Flight(key, [party], attempts=party.submission.attempts)
         self._by_key[key] = flight
         return flight
+
+    def reboard(self, flight: Flight, party: Party) -> Flight:
+        """Take a party aboard again that was to leave with a flight; the flight it is on now."""
+        standing = self._by_key.setdefault(flight.key, flight)
+        standing.parties.append(party)
+        standing.attempts = max(standing.attempts, flight.attempts)
+        return standing
 
     def drop_dead(self) -> None:
         """Forget deliveries that the broker will hand out anew, and flights that have no other.

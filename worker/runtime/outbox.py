@@ -28,19 +28,27 @@ _AGAIN: Final = backoff.FullJitter(base_seconds=0.5, cap_seconds=5.0)
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """Messages to be confirmed and, after all of them, a delivery to be acked."""
+    """Messages to be confirmed and, after all of them, a delivery to be acked.
+
+    Attributes:
+        done: Called once it is acked.
+        refused: If given, the parcel is tried only once, and this is called when that failed: the
+            delivery is then the sender's again.
+    """
 
     delivery: Delivery
     messages: tuple[Outgoing, ...]
     done: Callable[[], None]
+    refused: Callable[[NotConfirmed], None] | None = None
     failures: int = 0
 
 
 class Outbox:
     """Publishes parcels in batches and acks what is confirmed.
 
-    A parcel that is not confirmed is tried again for as long as its delivery is alive; after that
-    the broker hands the message out anew, and its next handling says what has to be said.
+    A parcel that is not confirmed is tried again for as long as its delivery is alive, unless its
+    sender wants it back; after that the broker hands the message out anew, and its next handling
+    says what has to be said.
     """
 
     def __init__(self, courier: Courier) -> None:
@@ -54,10 +62,11 @@ class Outbox:
         delivery: Delivery,
         messages: tuple[Outgoing, ...],
         done: Callable[[], None] = lambda: None,
+        refused: Callable[[NotConfirmed], None] | None = None,
     ) -> None:
-        """Say this about a delivery, then ack it, then call `done`."""
+        """Say this about a delivery, then ack it, then call `done`; see `Parcel`."""
         self.pending.add(1)
-        self._push(Parcel(delivery, messages, done))
+        self._push(Parcel(delivery, messages, done, refused))
 
     def _push(self, parcel: Parcel) -> None:
         self._parcels.append(parcel)
@@ -85,7 +94,10 @@ class Outbox:
         unconfirmed: list[NotConfirmed] = []
         for parcel in parcels:
             failed = [failure for _ in parcel.messages if (failure := next(failures))]
-            if failed:
+            if failed and parcel.refused:
+                parcel.refused(failed[0])  # first, for it may put another parcel
+                self.pending.add(-1)
+            elif failed:
                 self._again(parcel)
                 unconfirmed += failed[:1]
             else:

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from worker.core.retry_budget import RetryBudget
+from worker.core.usage import Usage
 from worker.runtime.breaker import Breaker
 from worker.runtime.flight import Flights, Stage
 from worker.runtime.gate import Gate
 from worker.runtime.intake import Intake
+from worker.runtime.membership import Membership
 from worker.runtime.outbox import Outbox
+from worker.runtime.overtaking import Overtaker
 from worker.runtime.pacer import Pacer
 from worker.runtime.pool import Pool
 from worker.runtime.settlement import Settlement
@@ -26,7 +30,16 @@ if TYPE_CHECKING:
 
     from worker.core.records import Lane
     from worker.core.verdict import Policy
-    from worker.ports import Courier, Delivery, Ledger, Marketplace, Sealer, Secrets, Telemetry
+    from worker.ports import (
+        Courier,
+        Delivery,
+        Fleet,
+        Ledger,
+        Marketplace,
+        Sealer,
+        Secrets,
+        Telemetry,
+    )
 
 log: Final = structlog.get_logger()
 
@@ -34,6 +47,7 @@ HOLD_SECONDS: Final = 240.0  # RabbitMQ's ack timeout is 30 minutes at the least
 _SWEEP_SECONDS: Final = 5.0
 _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
 _GIVING_BACK_SHARE: Final = 0.2  # of the drain's time, kept for giving back what did not finish
+_LEAVING_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,7 @@ class Ports:
     """The outside, as the pipeline needs it."""
 
     ledger: Ledger
+    fleet: Fleet
     marketplace: Marketplace
     courier: Courier
     sealer: Sealer
@@ -54,7 +69,9 @@ class Pipeline:
     Attributes:
         gate: Why calls are held, if they are.
         breaker: Whether AWS refuses us.
-        pacer: The pace of calls, changeable while running.
+        pacer: The pace of calls.
+        membership: This replica's part in the fleet.
+        overtaker: Who lets waiting buyers overtake, by a patience that is changeable.
         calling: How many calls are in flight.
     """
 
@@ -64,13 +81,22 @@ class Pipeline:
         policy: Policy,
         *,
         concurrency: int,
-        ceiling: float | None,
+        patience_seconds: float,
         calls_changed: Callable[[int], None] = lambda _: None,
     ) -> None:
         telemetry = ports.telemetry
         self.gate = Gate()
-        self.breaker = Breaker(self.gate, ports.marketplace)
-        self.pacer = Pacer(ceiling)
+        usage = Usage(since=asyncio.get_running_loop().time())
+        self.pacer = Pacer(ports.fleet, usage)
+        self.breaker = Breaker(self.gate, ports.marketplace, ports.fleet, self.pacer.resume)
+        self.membership = Membership(
+            fleet=ports.fleet,
+            marketplace=ports.marketplace,
+            usage=usage,
+            pacer=self.pacer,
+            breaker=self.breaker,
+            gate=self.gate,
+        )
         self.calling = Pending(calls_changed)
         self._flights = Flights()
         self._waiting = WaitingRoom()
@@ -100,13 +126,24 @@ class Pipeline:
             breaker=self.breaker,
             gate=self.gate,
             pacer=self.pacer,
+            usage=usage,
+            budget=RetryBudget(),
             settlement=self._settlement,
             policy=policy,
             telemetry=telemetry,
             concurrency=concurrency,
             calling=self.calling,
         )
+        self.overtaker = Overtaker(
+            waiting=self._waiting,
+            flights=self._flights,
+            settlement=self._settlement,
+            gate=self.gate,
+            limits=lambda: self.pacer.limits,
+            patience_seconds=patience_seconds,
+        )
         self._calls: asyncio.Task[None] | None = None
+        self._leasing: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
 
     def deliver(self, delivery: Delivery) -> None:
@@ -131,12 +168,15 @@ class Pipeline:
         """Work until drained or cancelled."""
         async with asyncio.TaskGroup() as group:
             self._calls = group.create_task(self._pool.run(), name="pool")
+            self._leasing = group.create_task(self.membership.run(), name="membership")
             tasks = [
                 self._calls,
+                self._leasing,
                 group.create_task(self._intake.run(), name="intake"),
                 group.create_task(self._writer.run(), name="writer"),
                 group.create_task(self._outbox.run(), name="outbox"),
                 group.create_task(self.breaker.run(), name="breaker"),
+                group.create_task(self.overtaker.run(), name="overtaking"),
                 group.create_task(self._sweep(), name="sweep"),
             ]
             await self._drained.wait()
@@ -166,9 +206,11 @@ class Pipeline:
                 unacked, and the broker hands it out anew.
         """
         self.gate.shut("drain", "the worker is shutting down")
+        if self._leasing is not None:
+            self._leasing.cancel()
         self._intake.board_rest()
         self._give_back(_UNCALLED)
-        if not await self._within(seconds * (1 - _GIVING_BACK_SHARE), self._finish()):
+        if not await self._within(seconds * (1 - _GIVING_BACK_SHARE), self._finish(seconds)):
             if self._calls is not None:
                 self._calls.cancel()
                 await asyncio.wait([self._calls])
@@ -176,7 +218,8 @@ class Pipeline:
             await self._within(seconds * _GIVING_BACK_SHARE, self._outbox.pending.none())
         self._drained.set()
 
-    async def _finish(self) -> None:
+    async def _finish(self, seconds: float) -> None:
+        await self._within(seconds * _LEAVING_SHARE, self.membership.leave())
         await self.calling.none()
         self._give_back(_UNCALLED)  # what would have been called for once more
         await self._writer.pending.none()

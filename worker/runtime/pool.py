@@ -16,6 +16,8 @@ from worker.core.verdict import Halt, Policy, RetryIn, Store, TryAgain
 from worker.runtime.flight import Flight, Stage
 
 if TYPE_CHECKING:
+    from worker.core.retry_budget import RetryBudget
+    from worker.core.usage import Usage
     from worker.ports import Marketplace, Telemetry
     from worker.runtime.breaker import Breaker
     from worker.runtime.gate import Gate
@@ -41,6 +43,8 @@ class Pool:
         breaker: Breaker,
         gate: Gate,
         pacer: Pacer,
+        usage: Usage,
+        budget: RetryBudget,
         settlement: Settlement,
         policy: Policy,
         telemetry: Telemetry,
@@ -52,6 +56,8 @@ class Pool:
         self._breaker = breaker
         self._gate = gate
         self._pacer = pacer
+        self._usage = usage
+        self._budget = budget
         self._settlement = settlement
         self._policy = policy
         self._telemetry = telemetry
@@ -71,15 +77,15 @@ class Pool:
     async def _next(self) -> Flight:
         """The next flight to call for, chosen at the last moment, with a permit in hand."""
         while True:
-            await self._waiting.wait()
+            await self._waiting.wait(self._settled_by_age)
             await self._gate.passed()
             await self._pacer.permit()
             await self._gate.passed()
-            while flight := self._waiting.next():
-                if not self._settled_by_age(flight):
-                    return flight
+            if flight := self._waiting.next(self._settled_by_age):
+                return flight
 
     def _settled_by_age(self, flight: Flight) -> bool:
+        """Settle a token that is past its lifetime, which costs neither a call nor a turn."""
         submission = flight.leader.submission
         now = datetime.now(UTC)
         if now - submission.known_since < self._policy.lifetime:
@@ -112,20 +118,40 @@ class Pool:
             return faults.unforeseen(type(error).__name__)
 
     def _learn(self, flight: Flight, result: Answer | Fault) -> None:
-        """Count what the call has told about its token."""
+        """Count what the call has told about its token, and about all."""
+        self._budget.called()
         flight.attempts += verdict.counts(result)
         if isinstance(result, Answer):
-            self._breaker.answered()
+            self._answered()
             return
         flight.failures += 1
         match result.kind:
             case FaultKind.TOKEN:
-                self._breaker.answered()
+                self._answered()
+            case FaultKind.THROTTLED:
+                self._usage.refused(flight.key, asyncio.get_running_loop().time())
+                self._pacer.throttled()
             case FaultKind.TRANSIENT:
+                self._failed()
                 self._breaker.failed(result)
-            case FaultKind.SYSTEMIC if self._breaker.successes > flight.strike_mark:
-                flight.strikes += 1
-                flight.strike_mark = self._breaker.successes
+            case FaultKind.SYSTEMIC:
+                self._failed()
+                self._strike(flight)
+
+    def _answered(self) -> None:
+        self._usage.answered()
+        self._pacer.passed()
+        self._breaker.answered()
+
+    def _failed(self) -> None:
+        self._usage.failed()
+        self._pacer.passed()
+
+    def _strike(self, flight: Flight) -> None:
+        """Count a systemic answer, if others were answered since the last."""
+        if self._breaker.successes > flight.strike_mark:
+            flight.strikes += 1
+            flight.strike_mark = self._breaker.successes
 
     def _act(self, flight: Flight, result: Answer | Fault) -> None:
         loop = asyncio.get_running_loop()
@@ -136,10 +162,13 @@ class Pool:
             now=datetime.now(UTC),
             draw=random.random(),  # noqa: S311 - spreads retries, keeps no secret
             policy=self._policy,
+            affordable=self._budget.affordable,
         ):
             case Store(outcome):
                 self._settlement.store(flight, outcome)
             case TryAgain(seconds):
+                if _is_passing(result):
+                    self._budget.withdraw()
                 self._telemetry.retry(label(result))
                 self._waiting.join_later(flight, seconds)
             case RetryIn() as retry:
@@ -149,6 +178,10 @@ class Pool:
                 self._breaker.open(fault)
                 # Last in line: if the fault is this token's own, the others must get past it.
                 self._waiting.join(flight)
+
+
+def _is_passing(result: Answer | Fault) -> bool:
+    return isinstance(result, Fault) and result.kind is FaultKind.TRANSIENT
 
 
 def label(result: Answer | Fault) -> str:

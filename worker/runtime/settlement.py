@@ -19,12 +19,12 @@ from worker.runtime.flight import Flight, Flights, Party, Stage
 from worker.runtime.writer import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from worker.core.messages import Incoming
     from worker.core.records import DeadLetter, Malformed
     from worker.core.verdict import Policy, RetryIn
-    from worker.ports import Delivery, Sealer, Telemetry
+    from worker.ports import Delivery, NotConfirmed, Sealer, Telemetry
     from worker.runtime.outbox import Outbox
     from worker.runtime.writer import Writer
 
@@ -78,7 +78,10 @@ class Settlement:
         stood = standing or meant
         ours = stood.status is meant.status and stood.settled_at == meant.settled_at
         for place, party in enumerate(self._flights.land(flight)):
-            self._answer(party, stood, repeated=place > 0 or not ours)
+            if verdict.wants_own_call(stood, party.submission, late=party.late):
+                self._return(party, party.submission.attempts)
+            else:
+                self._answer(party, stood, repeated=place > 0 or not ours)
 
     def _answer(self, party: Party, outcome: Outcome, *, repeated: bool) -> None:
         said = outgoing.answers(outcome, party.submission, repeated=repeated)
@@ -160,12 +163,47 @@ class Settlement:
         """Back into their lanes; the flight ends with its last party, unless it has an answer."""
         for party in tuple(parties):
             flight.parties.remove(party)
-            message = outgoing.give_back(
-                party.submission, party.delivery.incoming, party.lane, attempts=flight.attempts
-            )
-            self._move(party, message)
+            self._return(party, flight.attempts)
         if not flight.parties and flight.stage is not Stage.WRITING:
             self._flights.land(flight)
+
+    def _return(self, party: Party, attempts: int) -> None:
+        message = outgoing.give_back(
+            party.submission, party.delivery.incoming, party.lane, attempts=attempts
+        )
+        self._move(party, message)
+
+    def give_way(
+        self,
+        flight: Flight,
+        *,
+        moved: Callable[[], None],
+        refused: Callable[[Party, NotConfirmed], None],
+    ) -> None:
+        """Into the backlog lane with all that came through the live one.
+
+        The others stay aboard; without any the flight ends, so that a copy that comes meanwhile is
+        a flight of its own.
+
+        Args:
+            flight: One that waits for its call.
+            moved: Called for each message that was moved.
+            refused: Called for each that was not, which then has to be taken aboard again.
+        """
+        live = [party for party in flight.parties if party.lane is Lane.LIVE]
+        for party in live:
+            flight.parties.remove(party)
+            message = outgoing.give_way(
+                party.submission, party.delivery.incoming, attempts=flight.attempts
+            )
+            done = partial(self._gave_way, party, moved)
+            self._outbox.put(party.delivery, (message,), done, partial(refused, party))
+        if not flight.parties:
+            self._flights.land(flight)
+
+    def _gave_way(self, party: Party, moved: Callable[[], None]) -> None:
+        self._telemetry.submission(party.lane)
+        moved()
 
     def _move(self, party: Party, message: outgoing.Outgoing) -> None:
         done = partial(self._telemetry.submission, party.lane)

@@ -11,11 +11,19 @@ from worker.core.records import Lane
 from worker.runtime.flight import Flight, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+def _nobody(_: Flight) -> bool:
+    return False
 
 
 class WaitingRoom:
-    """Two lines of flights. A flight that left in the meantime is passed over."""
+    """Two lines of flights. A flight that left in the meantime is passed over.
+
+    Whoever waits for a turn, or takes one, may say who needs none any more: those are shown to it
+    when they come to stand first, leave, and use up no turn of their lane.
+    """
 
     def __init__(self) -> None:
         self._lines: dict[Lane, deque[Flight]] = {lane: deque() for lane in Lane}
@@ -28,6 +36,15 @@ class WaitingRoom:
         flight.line = flight.lane
         line = self._lines[flight.line]
         (line.appendleft if first else line.append)(flight)
+        self._someone.set()
+
+    def rejoin(self, flight: Flight) -> None:
+        """Stand in line before all who were delivered later."""
+        flight.stage = Stage.WAITING
+        flight.line = flight.lane
+        line = self._lines[flight.line]
+        place = next((at for at, other in enumerate(line) if _later(other, flight)), len(line))
+        line.insert(place, flight)
         self._someone.set()
 
     def join_later(self, flight: Flight, seconds: float) -> None:
@@ -43,17 +60,32 @@ class WaitingRoom:
     def promote(self, flight: Flight) -> None:
         """Let a flight change lines, for which a buyer has begun to wait."""
         if flight.line is Lane.BACKLOG and flight.lane is Lane.LIVE:
+            self.leave(flight)
             self.join(flight)
 
-    async def wait(self) -> None:
-        """Wait until somebody stands in line."""
-        while not self._occupied():
+    def standing(self, lane: Lane) -> Iterator[Flight]:
+        """Those in a line, in their order; none may join or leave meanwhile."""
+        return (flight for flight in self._lines[lane] if flight.parties and flight.line is lane)
+
+    def leave(self, flight: Flight) -> None:
+        """Stand in line no more."""
+        if flight.line is not None:
+            self._lines[flight.line].remove(flight)
+            flight.line = None
+
+    async def wait(self, over: Callable[[Flight], bool] = _nobody) -> None:
+        """Wait until somebody stands in line.
+
+        Args:
+            over: Takes a flight that needs no turn any more, and says whether it did.
+        """
+        while not self._occupied(over):
             self._someone.clear()
             await self._someone.wait()
 
-    def next(self) -> Flight | None:
-        """The flight whose turn it is, or None if all have left."""
-        live, backlog = self._prune(Lane.LIVE), self._prune(Lane.BACKLOG)
+    def next(self, over: Callable[[Flight], bool] = _nobody) -> Flight | None:
+        """The flight whose turn it is, or None if all have left; `over` as in `wait`."""
+        live, backlog = self._prune(Lane.LIVE, over), self._prune(Lane.BACKLOG, over)
         lane = self._chooser.choose(live=live, backlog=backlog)
         if lane is None:
             return None
@@ -61,15 +93,24 @@ class WaitingRoom:
         flight.line = None
         return flight
 
-    def _occupied(self) -> bool:
-        return any(self._prune(lane) for lane in Lane)
+    def _occupied(self, over: Callable[[Flight], bool]) -> bool:
+        return any(self._prune(lane, over) for lane in Lane)
 
-    def _prune(self, lane: Lane) -> bool:
+    def _prune(self, lane: Lane, over: Callable[[Flight], bool]) -> bool:
         """Whether somebody stands first in a line who has neither left nor changed lines."""
         line = self._lines[lane]
-        while line and not (line[0].parties and line[0].line is lane):
+        while line:
+            first = line[0]
+            if first.parties and first.line is lane:
+                if not over(first):
+                    return True
+                first.line = None
             line.popleft()
-        return bool(line)
+        return False
+
+
+def _later(one: Flight, other: Flight) -> bool:
+    return bool(one.parties) and one.arrived > other.arrived
 
 
 class Pending:

@@ -108,6 +108,18 @@ def span(low: str, high: str) -> Kind:
     return Kind(f"a duration from {low} to {high}, such as 500ms, 5s, 2m or 1h30m", read)
 
 
+def period(low: str, high: str) -> Kind:
+    """A duration between two bounds, both accepted, in seconds; None for `never`."""
+    bounded = span(low, high)
+
+    def read(value: object) -> float | None:
+        if isinstance(value, str) and value.strip().lower() == "never":
+            return None
+        return float(bounded.read(value))
+
+    return Kind(f"a duration from {low} to {high}, such as 30d, or never", read)
+
+
 def schedule(high: str, longest: int) -> Kind:
     """A list of delays, each up to `high`: a TOML array, or text with commas."""
     most = durations.parse(high)

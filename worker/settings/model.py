@@ -123,6 +123,17 @@ class DeadLetters(Section):
     ] = Field(default_factory=tuple)
 
 
+class Retention(Section):
+    """How long things are kept, in seconds; None for ever.
+
+    The shortest that each may be is also what the database itself keeps, whoever asks it to delete.
+    """
+
+    ledger: Annotated[float | None, kinds.period("1d", "36500d")] = _read("never")
+    dead_letters: Annotated[float | None, kinds.period("1d", "36500d")] = _read("30d")
+    audit: Annotated[float | None, kinds.period("30d", "36500d")] = _read("400d")
+
+
 class Http(Section):
     """Where `/metrics`, `/healthz` and `/readyz` are served; port 0 takes a free one."""
 
@@ -158,6 +169,7 @@ class Settings(BaseSettings):
     rate: Rate = Field(default_factory=Rate)
     token: Token = Field(default_factory=Token)
     dead_letters: DeadLetters = Field(default_factory=DeadLetters)
+    retention: Retention = Field(default_factory=Retention)
     http: Http = Field(default_factory=Http)
     log: Log = Field(default_factory=Log)
 

@@ -7,6 +7,7 @@ metered there.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -73,10 +74,11 @@ class BadAwsSetup(Exception):  # noqa: N818 - says what is wrong
 class AwsMarketplace:
     """ResolveCustomer; see `worker.ports.Marketplace`. Made by `open_marketplace`."""
 
-    def __init__(self, client: Any, credentials: Credentials, timeout_seconds: float) -> None:
+    def __init__(self, client: Any, credentials: Credentials, endpoint: Endpoint) -> None:
         self._client = client
         self._credentials = credentials
-        self._timeout_seconds = timeout_seconds
+        self._endpoint = endpoint
+        self._timeout_seconds = endpoint.timeout_seconds
 
     async def resolve(self, token: Token) -> Answer | Fault:
         """Spend one call on a token."""
@@ -96,9 +98,26 @@ class AwsMarketplace:
             return _local_fault(error)
         return faults.read_answer(reply)
 
+    async def identity(self) -> str:
+        """Who calls, where to, as 16 hexadecimal digits that give nothing away.
+
+        With a role it is the role: each replica assumes it under keys of its own.
+        """
+        who = self._endpoint.role_arn
+        if who is None:
+            deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+            fault = await self._identified(deadline)
+            who = fault.code if fault else (await self._credentials.current()).access_key
+        told = "\n".join((who, self._endpoint.region, self._endpoint.url or ""))
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def renew(self) -> None:
+        """Look the credentials up anew at the next call."""
+        self._credentials.forget()
+
     async def probe(self) -> Fault | None:
         """Ask whether AWS accepts us again, with credentials looked up anew."""
-        self._credentials.forget()
+        self.renew()
         result = await self.resolve(_PROBE)
         if isinstance(result, Fault) and result.kind in _UNPROVEN:
             return result
@@ -174,7 +193,7 @@ async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
         async with http:
             exchange = Exchange(http, credentials, Scope(endpoint.region, _SIGNING_NAME))
             client.meta.events.register(_EVENT, exchange)
-            yield AwsMarketplace(client, credentials, endpoint.timeout_seconds)
+            yield AwsMarketplace(client, credentials, endpoint)
 
 
 def _http_session(session: AioSession, url: str, concurrency: int) -> aiohttp.ClientSession:

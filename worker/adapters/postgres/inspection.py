@@ -11,6 +11,7 @@ import asyncpg
 
 from worker.adapters.postgres import errors, statements
 from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.fleet_standing import Standing, standing
 from worker.adapters.postgres.migrate import LATEST
 
 if TYPE_CHECKING:
@@ -162,11 +163,19 @@ class Inspector:
         rows = await self._fetch(_RECENT_OUTCOMES, seconds)
         return {row["status"]: row["outcomes"] for row in rows}
 
+    async def fleet(self, seller: str) -> Standing:
+        """What a seller's replicas share.
+
+        Raises:
+            DatabaseFault: It could not be read.
+        """
+        return await standing(self._fetch, seller)
+
     async def _fetch(self, sql: str, *arguments: object) -> list[Any]:
         try:
             rows: list[Any] = await self._connection.fetch(sql, *arguments)
         except errors.FAULTS as error:
-            raise _fault(error) from error
+            raise fault_of(error) from error
         return rows
 
 
@@ -188,7 +197,7 @@ async def inspecting(dsn: str, seconds: float) -> AsyncIterator[Inspector]:
     try:
         connection = await connect()
     except (*errors.FAULTS, ValueError) as error:
-        raise _fault(error) from error
+        raise fault_of(error) from error
     try:
         yield Inspector(connection)
     finally:
@@ -198,7 +207,8 @@ async def inspecting(dsn: str, seconds: float) -> AsyncIterator[Inspector]:
             connection.terminate()
 
 
-def _fault(error: BaseException) -> DatabaseFault:
+def fault_of(error: BaseException) -> DatabaseFault:
+    """What the driver raised, in words for a person."""
     found = errors.diagnose(error)
     # The first argument alone: asyncpg appends DETAIL and HINT to str().
     said = f" ({error.args[0]})" if isinstance(error, asyncpg.PostgresError) else ""

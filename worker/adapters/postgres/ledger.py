@@ -18,6 +18,7 @@ from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from worker.adapters.postgres.connection import Connect
     from worker.core.records import Batch, Outcome, TokenKey
@@ -124,6 +125,17 @@ class PostgresLedger:
         """
         (found,) = await self._read(statements.REDEEMABLE)
         return int(found["letters"])
+
+    async def first_expiries(self) -> Mapping[str, datetime]:
+        """When the first open dead letter of each reason can no longer be redeemed.
+
+        Reasons without a letter that still may are absent.
+
+        Raises:
+            LedgerUnavailable: Nothing could be read.
+        """
+        rows = await self._read(statements.FIRST_EXPIRIES)
+        return {row["reason"]: row["first_expiry"] for row in rows}
 
     async def close(self) -> None:
         """Close all connections."""

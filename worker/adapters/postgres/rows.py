@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
+from worker.core import grouping
 from worker.core.records import Outcome, Status, TokenKey
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def letter_row(letter: DeadLetter) -> Row:
         "sealed": _hex(letter.sealed),
         "seal_key_id": letter.seal_key_id,
         "body_bytes": letter.body_bytes,
+        "group_key": grouping.key(letter.reason, letter.error_code, letter.error_message),
     }
 
 

@@ -42,6 +42,7 @@ async def _write_letters(session: Session, letters: Sequence[DeadLetter]) -> Non
     given = document([letter_row(letter) for letter in letters])
     await session.fetch(statements.RETELL_LETTERS, given)
     await session.fetch(statements.KEEP_LETTERS, given)
+    await session.fetch(statements.REOPEN_LETTERS, given)
 
 
 async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict[TokenKey, Outcome]:

@@ -12,6 +12,7 @@ from worker.adapters.rabbitmq import tolerance
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.supervision import open_wire
+from worker.core.pacing import lends_anew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _RPC_SECONDS: Final = 10.0
 _ACK_SECONDS: Final = 10.0
+_LENT_SECONDS: Final = 10.0  # a change costs three calls to the broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Consumer:
         alive: Whether its deliveries may still be acked.
         cancelled: Whether the broker has ended it.
         seen: Whether anything was delivered yet.
+        wanted: How many it would like to have lent to it while it is WIDE.
     """
 
     def __init__(
@@ -82,6 +85,9 @@ class Consumer:
         self.alive = True
         self.cancelled = False
         self.seen = False
+        self.wanted = self._lent = source.prefetch
+        self._lent_at = float("-inf")
+        self._ended = False
         self._deliver = deliver
         self._attention = attention
         self._tag: str | None = None
@@ -121,7 +127,7 @@ class Consumer:
 
     def starving(self, ready: int, now: float, seconds: float) -> bool:
         """Whether messages wait, there is room for them, and none has come for so long."""
-        lent_most = {Mode.CAUTIOUS: 1, Mode.WIDE: self.source.prefetch, Mode.ALONE: 0}[self.mode]
+        lent_most = {Mode.CAUTIOUS: 1, Mode.WIDE: self._lent, Mode.ALONE: 0}[self.mode]
         return ready > 0 and self.unacked < lent_most and now - self.active > seconds
 
     async def step(self) -> None:
@@ -132,13 +138,25 @@ class Consumer:
         """
         if self.mode is Mode.CAUTIOUS and self._harmless:
             self.mode = Mode.WIDE
-            await self.end()
-            await self._consume(self.source.prefetch)
+            await self._widen()
         elif self.mode is Mode.WIDE and self._aside:
             self.mode = Mode.ALONE
-            await self.end()
+            await self._cancel()
+        elif self.mode is Mode.WIDE and self._lends_anew():
+            self._lent_at = asyncio.get_running_loop().time()
+            await self._widen()
         if self.mode is Mode.ALONE and self.unacked == len(self._aside):
             await self._next_alone()
+
+    def _lends_anew(self) -> bool:
+        due = self._lent_at + _LENT_SECONDS <= asyncio.get_running_loop().time()
+        return due and lends_anew(self._lent, self.wanted)
+
+    async def _widen(self) -> None:
+        """Consume anew: the broker counts what it lends by consumer, and fixes it as one begins."""
+        await self._cancel()
+        self._lent = self.wanted
+        await self._consume(self._lent)
 
     async def _next_alone(self) -> None:
         if self._aside:
@@ -166,17 +184,28 @@ class Consumer:
         Raises:
             BrokerLost: The channel is gone.
         """
+        self._ended = True
+        await self._cancel()
+
+    async def _cancel(self) -> None:
         tag, self._tag = self._tag, None
         if tag is not None:
             await bounded(self.wire.basic_cancel(tag), _RPC_SECONDS)
 
     async def _consume(self, prefetch: int) -> None:
+        if self._ended:
+            return
         self.active = asyncio.get_running_loop().time()
         await bounded(self.wire.basic_qos(prefetch_count=prefetch), _RPC_SECONDS)
         began = await bounded(
             self.wire.basic_consume(self.source.queue, self._receive), _RPC_SECONDS
         )
         self._tag = began.consumer_tag
+        await self._cancel_if_ended()
+
+    async def _cancel_if_ended(self) -> None:
+        if self._ended:  # while the broker was asked
+            await self._cancel()
 
     async def _receive(self, message: DeliveredMessage) -> None:
         self.active = asyncio.get_running_loop().time()

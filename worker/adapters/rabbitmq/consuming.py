@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from worker.adapters.rabbitmq.consumer import Source
     from worker.adapters.rabbitmq.delivery import BrokerDelivery
     from worker.adapters.rabbitmq.topology import Topology
+    from worker.core.records import Lane
 
 log: Final = structlog.get_logger()
 
@@ -71,7 +73,7 @@ class ConsumingLink:
     ) -> None:
         self._url = url
         self._topology = topology
-        self._sources = sources
+        self._sources = list(sources)
         self._watched = watched
         self._deliver = deliver
         self._lost = lost
@@ -86,6 +88,21 @@ class ConsumingLink:
     def stands_still(self) -> bool:
         """Whether consuming was rebuilt several times, and still hands out nothing."""
         return any(times >= _ZOMBIES_BEFORE_FAILING for times in self.zombies.values())
+
+    def lend(self, lane: Lane, prefetch: int) -> None:
+        """Let the broker lend us about so many messages of a lane from now on.
+
+        It follows changes of more than a factor of two, and not more often than each ten seconds.
+        What was lent before stays lent. To be called as often as one likes.
+        """
+        self._sources = [
+            replace(source, prefetch=prefetch) if source.lane is lane else source
+            for source in self._sources
+        ]
+        for consumer in self._consumers:
+            if consumer.source.lane is lane and consumer.wanted != prefetch:
+                consumer.wanted = prefetch
+                self._attention.set()
 
     async def run(self) -> None:
         """Consume until `stop`, then until cancelled keep the channels for the last acks."""
@@ -135,9 +152,10 @@ class ConsumingLink:
 
     async def _begin_all(self, connection: AbstractConnection, watching: Wire) -> None:
         """Begin one source after another, each once the one before has shown itself harmless."""
-        for source in self._sources:
+        for place in range(len(self._sources)):  # what they may lend changes meanwhile
             if self._stopping:
                 return
+            source = self._sources[place]
             consumer = await Consumer.open(connection, source, self._deliver, self._attention.set)
             self._consumers.append(consumer)
             await self._until_cleared(consumer, watching)

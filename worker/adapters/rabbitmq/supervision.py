@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
-_STEADY_SECONDS: Final = 30.0
+_STEADY_SECONDS: Final = 5.0  # longer, and faults a minute apart would add up to the longest wait
+# An outage of two seconds is enough to come to the cap: it is what buyers then wait in addition.
+_RECONNECT: Final = backoff.FullJitter(base_seconds=0.25, cap_seconds=3.0)
 _OPEN_SECONDS: Final = 10.0
 
 
@@ -44,12 +46,15 @@ async def supervise(
         began = loop.time()
         try:
             await epoch()
-        except (BrokerUnavailable, NotConfirmed, TopologyMissing) as error:
-            reason = str(error)
+        except (BrokerUnavailable, TopologyMissing) as error:
+            failures, reason = failures + 1, str(error)
+        except NotConfirmed as error:
+            # Only a connection that was there can have been steady: a handshake may be long too.
+            steady = loop.time() - began > _STEADY_SECONDS
+            failures, reason = 1 if steady else failures + 1, str(error)
         else:
             return
-        failures = 1 if loop.time() - began > _STEADY_SECONDS else failures + 1
-        delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
+        delay = _RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
         report(reason)
         log.warning("broker_link_down", link=name, reason=reason, again_in_seconds=round(delay, 2))
         await asyncio.sleep(delay)

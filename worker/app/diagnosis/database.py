@@ -11,14 +11,17 @@ from worker.adapters.postgres.inspection import (
     DatabaseFault,
     inspecting,
 )
+from worker.app.diagnosis import refusals
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
+from worker.core.records import DEFAULT_SELLER
 from worker.settings import addresses
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
+    from worker.adapters.postgres.fleet_standing import Standing
     from worker.adapters.postgres.inspection import Inspection, Inspector
     from worker.settings import Settings
 
@@ -102,6 +105,23 @@ async def grants(settings: Settings) -> Passed:
             f"{_GRANTS}, or: GRANT {missing[0].text} TO {found.role}",
         )
     return Passed(f"{found.role} has all it needs")
+
+
+async def fleet(settings: Settings) -> Passed:
+    """What the replicas share; that calls are stopped is worth a note, and no fault of a set-up."""
+    async with _asking(settings.current_postgres_dsn()) as inspector:
+        found = await inspector.fleet(DEFAULT_SELLER)
+    rate = "no rate yet" if found.rate is None else f"{found.rate:.4g} calls a second shared"
+    return Passed(f"{rate}, {len(found.members)} replicas live", tuple(_stopped(found)))
+
+
+def _stopped(found: Standing) -> Iterator[str]:
+    if found.pause:
+        yield f"calls are paused by {found.pause.actor}: {found.pause.reason}"
+    if found.refused:
+        for each in found.refusals:
+            remedy = refusals.breaker_remedy(each.code, each.message)
+            yield f"calls are stopped: {each.code}: {each.message}: {remedy}"
 
 
 def place(dsn: str) -> str:

@@ -119,6 +119,16 @@ _IDENTITY: Final[dict[str, str]] = {
 }
 _CHAIN: Final = "correct what the standard AWS chain finds (AWS_… variables, ~/.aws, or the role)"
 
+# Of the calls before ResolveCustomer, as in `AssumeRole was refused: …`.
+_BEFORE: Final = " was refused: "
+_WORKERS_OWN: Final[dict[str, str]] = {
+    "WrongAccount": "use the credentials of the account in WORKER_AWS__EXPECTED_ACCOUNT, or "
+    "correct that setting",
+    "CredentialsTimeout": CREDENTIALS_SILENT[1],
+    "AwsUnavailable": "this is AWS's own fault or the network's: look at AWS's health dashboard, "
+    "and with `resolution-worker check` at the way there; calls resume by themselves",
+}
+
 
 def call_remedy(code: str, message: str) -> str:
     """What to do about a refused or failed call."""
@@ -135,3 +145,14 @@ def call_remedy(code: str, message: str) -> str:
 def identity_remedy(code: str) -> str:
     """What to do about credentials that can't be had."""
     return _IDENTITY.get(code, _CHAIN)
+
+
+def breaker_remedy(code: str, message: str) -> str:
+    """What to do about a fault that has stopped all calls, wherever a worker met it."""
+    if code in _WORKERS_OWN:
+        return _WORKERS_OWN[code]
+    # Names that end so are those of botocore's exceptions.
+    local = code not in _BY_CODE and (code in _IDENTITY or code.endswith("Error"))
+    if local or _BEFORE in message:
+        return identity_remedy(code)
+    return call_remedy(code, message)

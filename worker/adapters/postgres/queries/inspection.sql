@@ -24,7 +24,8 @@ SELECT
         FROM unnest(
             ARRAY[
                 'schema_migration', 'ledger', 'customer', 'agreement', 'dead_letter',
-                'malformed_message', 'audit'
+                'letter_event', 'replay', 'malformed_message', 'audit', 'quota', 'replica',
+                'breaker'
             ]
         ) AS name
         WHERE

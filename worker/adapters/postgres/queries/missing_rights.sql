@@ -1,5 +1,5 @@
 -- Lists the rights that the worker needs and the current role lacks, as they are granted: by table,
--- or by column where deploy/postgres/grants.sql gives columns.
+-- by column where deploy/postgres/grants.sql gives columns, and by function.
 WITH needed (name, wanted, columns) AS (
     VALUES
     ('ledger', 'SELECT', NULL),
@@ -15,7 +15,7 @@ WITH needed (name, wanted, columns) AS (
     (
         'dead_letter', 'SELECT',
         ARRAY[
-            'state', 'seller', 'reason', 'token_sha256', 'body_sha256', 'message_id',
+            'id', 'state', 'seller', 'reason', 'token_sha256', 'body_sha256', 'message_id',
             'occurrences', 'received_at', 'failed_at', 'redeemable_until'
         ]
     ),
@@ -24,13 +24,40 @@ WITH needed (name, wanted, columns) AS (
         ARRAY[
             'state', 'seller', 'reason', 'error_code', 'error_message', 'token_sha256',
             'correlation_id', 'lane', 'metadata', 'attempts', 'occurrences', 'received_at',
-            'failed_at', 'redeemable_until', 'sealed', 'seal_key_id', 'body_bytes'
+            'failed_at', 'redeemable_until', 'sealed', 'seal_key_id', 'body_bytes', 'group_key',
+            'grouped_at', 'claimed_at', 'published_at', 'closed_at', 'shredded_at'
         ]
+    ),
+    (
+        'letter_event', 'INSERT',
+        ARRAY['letter_id', 'at', 'kind', 'error_code', 'error_message', 'attempts']
     ),
     ('malformed_message', 'INSERT', NULL),
     ('schema_migration', 'SELECT', NULL),
+    ('quota', 'SELECT', NULL),
+    ('quota', 'INSERT', NULL),
+    ('quota', 'UPDATE', NULL),
+    ('replica', 'SELECT', NULL),
+    ('replica', 'INSERT', NULL),
+    ('replica', 'UPDATE', NULL),
+    ('replica', 'DELETE', NULL),
+    ('breaker', 'SELECT', NULL),
+    ('breaker', 'INSERT', NULL),
+    ('breaker', 'UPDATE', NULL),
+    ('breaker', 'DELETE', NULL),
     ('audit', 'SELECT', NULL),
     ('audit', 'INSERT', ARRAY['actor', 'reason', 'action', 'subject'])
+),
+
+called (name, arguments) AS (
+    VALUES
+    ('shred_payloads', 'integer'),
+    ('archive_letters', 'integer'),
+    ('prune_letters', 'interval, integer'),
+    ('prune_malformed', 'interval, integer'),
+    ('prune_replays', 'interval, integer'),
+    ('prune_ledger', 'interval, integer'),
+    ('prune_audit', 'interval, integer')
 ),
 
 tables AS (
@@ -64,8 +91,23 @@ lacking AS (
     INNER JOIN tables ON needed.name = tables.relname
     INNER JOIN pg_attribute AS att
         ON tables.oid = att.attrelid AND att.attname = ANY(needed.columns)
-    WHERE NOT has_column_privilege(tables.oid, att.attnum, needed.wanted)
+    -- Guarded, for it refuses to be asked about a right that only whole tables have.
+    WHERE
+        CASE
+            WHEN needed.columns IS NOT NULL
+                THEN NOT has_column_privilege(tables.oid, att.attnum, needed.wanted)
+        END
     GROUP BY needed.name, needed.wanted
+    UNION ALL
+    SELECT
+        format('FUNCTION resolution.%s(%s)', called.name, called.arguments),
+        'EXECUTE',
+        '{}'::text[]
+    FROM called
+    INNER JOIN pg_proc AS fun
+        ON called.name = fun.proname AND called.arguments = oidvectortypes(fun.proargtypes)
+    INNER JOIN pg_namespace AS nsp ON fun.pronamespace = nsp.oid
+    WHERE nsp.nspname = 'resolution' AND NOT has_function_privilege(fun.oid, 'EXECUTE')
 )
 
 SELECT name, wanted, columns

@@ -1,0 +1,257 @@
+"""The shared rate and its shares, among real replicas on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from tests.integration.fleets import DENIED, HUNGRY, IDLE, Crew, Stopwatch, crew, leases, settled
+from tests.schema import connected, prepare
+from worker.core.fleet import Report
+from worker.ports import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.schema import Schema
+    from tests.servers import Database
+
+
+@pytest.fixture
+async def schema(database: Database) -> Schema:
+    """A database as an operator prepares it."""
+    return await prepare(database)
+
+
+@pytest.fixture
+async def fleet(schema: Schema) -> AsyncIterator[Crew]:
+    """A fleet without replicas yet; its search starts at 40 calls a second."""
+    async with crew(schema) as made:
+        yield made
+
+
+async def test_the_first_lease_starts_at_the_initial_rate(fleet: Crew) -> None:
+    """Where nothing is known yet, a lone replica gets all of the initial rate."""
+    (lease,) = await leases(fleet.replicas(1))
+    assert (lease.rate, lease.share, lease.replicas) == (40.0, 40.0, 1)
+    assert (lease.ceiling, lease.pause, lease.refusal) == (None, None, None)
+    assert not lease.others_refused
+
+
+async def test_sixteen_at_once_share_the_rate_evenly(fleet: Crew) -> None:
+    """Sixteen that ask at the same instant come to equal shares, which add up to the rate."""
+    replicas = fleet.replicas(16)
+    found = await settled(replicas)
+    assert {lease.replicas for lease in found} == {16}
+    assert sum(lease.share for lease in found) <= found[-1].rate * 1.001
+    assert min(lease.share for lease in found) >= found[-1].rate / 16 * 0.95
+
+
+async def test_no_lease_is_lost_among_many(fleet: Crew) -> None:
+    """Each of many leases taken at once counts: the reports of all arrive in the shared state."""
+    replicas = fleet.replicas(8)
+    await leases(replicas)
+    await leases(replicas, Report(float("inf"), calls=1, successes=1))
+    ((state,),) = await fleet.schema.rows("SELECT state::text FROM resolution.quota")
+    assert orjson.loads(state)["calls"] == 8
+
+
+async def test_the_share_of_an_idle_replica_is_lent_on(fleet: Crew) -> None:
+    """Those that wait for permits share what the idle ones do not need, but for a little."""
+    busy, *idle = fleet.replicas(4)
+    for _ in range(2):
+        await leases(idle, IDLE)
+        await busy.lease(HUNGRY, "id")
+    lease = await busy.lease(HUNGRY, "id")
+    assert lease.share >= 0.9 * lease.rate
+
+
+async def test_a_dead_replicas_share_is_back_within_five_seconds(fleet: Crew) -> None:
+    """What a replica held that no longer calls goes to the others within five seconds."""
+    dead, *alive = fleet.replicas(4)
+    before = await settled([dead, *alive])
+    clock = Stopwatch()
+    while True:
+        found = await leases(alive)
+        if sum(lease.share for lease in found) >= 0.99 * found[-1].rate:
+            break
+        assert clock.seconds < 5
+        await asyncio.sleep(0.5)
+    assert clock.seconds > 2
+    assert before[-1].replicas == 4
+    assert found[-1].replicas == 3
+
+
+async def test_leaving_gives_the_share_back_at_once(fleet: Crew) -> None:
+    """A replica that leaves is no longer counted, and its row is gone."""
+    gone, stays = fleet.replicas(2)
+    await settled([gone, stays])
+    await gone.leave()
+    lease = await stays.lease(HUNGRY, "id")
+    assert (lease.replicas, lease.share) == (1, lease.rate)
+    assert [row["id"] for row in await fleet.schema.rows("SELECT id FROM resolution.replica")] == [
+        stays.replica
+    ]
+
+
+async def test_rows_of_the_long_dead_are_removed(fleet: Crew) -> None:
+    """A lease removes replicas dead for a minute, and refusals that nobody met for an hour."""
+    old, young = fleet.replicas(2)
+    await leases([old])
+    await old.refuse("an-old-identity", DENIED)
+    await old.refuse("id", DENIED)
+    await fleet.schema.execute(
+        "UPDATE resolution.replica SET expires_at = now() - interval '61 s';"
+        "UPDATE resolution.breaker SET seen_at = now() - interval '61 min';"
+    )
+    await leases([young])
+    tables = [
+        await fleet.schema.rows("SELECT id FROM resolution.replica"),
+        await fleet.schema.rows("SELECT identity FROM resolution.breaker"),
+    ]
+    assert tables == [[(young.replica,)], [("id",)]]
+
+
+async def test_the_rate_survives_a_restart_of_everything(fleet: Crew) -> None:
+    """Replicas that start where all others have ended go on at the last rate, not the initial."""
+    first = fleet.replica()
+    await first.lease(HUNGRY, "id")
+    await fleet.schema.execute(
+        """UPDATE resolution.quota SET state = state || '{"rate": 23, "searching": false}'"""
+    )
+    await first.leave()
+    assert (await fleet.replica().lease(HUNGRY, "id")).rate == 23.0
+
+
+async def test_a_state_of_another_version_is_read_for_what_it_says(fleet: Crew) -> None:
+    """A stored state that lacks members or has others is understood, nonsense starts anew."""
+    one = fleet.replica()
+    for state, rate in (('{"rate": 7, "new": []}', 7.0), ('{"rate": "x"}', 40.0)):
+        await one.lease(HUNGRY, "id")
+        await fleet.schema.execute(f"UPDATE resolution.quota SET state = '{state}'")
+        assert (await one.lease(HUNGRY, "id")).rate == rate
+
+
+async def test_the_lowest_configured_ceiling_holds(fleet: Crew) -> None:
+    """Of different ceilings in the settings of live replicas the lowest bounds the rate of all."""
+    low, high, none = fleet.replica(5), fleet.replica(30), fleet.replica(None)
+    await leases([low, high, none])
+    found = await leases([high, none])
+    assert [(lease.ceiling, lease.rate) for lease in found] == [(5, 5), (5, 5)]
+    await low.leave()
+    assert (await none.lease(HUNGRY, "id")).ceiling == 30
+    high.ceiling = 60
+    assert (await high.lease(HUNGRY, "id")).ceiling == 60
+
+
+async def test_two_sellers_have_nothing_in_common(fleet: Crew) -> None:
+    """Rate, replicas and breaker are each seller's own."""
+    one, other = fleet.replica(), fleet.replica(3, seller="second")
+    await leases([one, other])
+    await other.refuse("id", DENIED)
+    lease = await one.lease(HUNGRY, "id")
+    assert (lease.replicas, lease.ceiling, lease.refusal) == (1, None, None)
+    assert not lease.others_refused
+
+
+async def test_a_frozen_replica_stops_nobody(fleet: Crew) -> None:
+    """One that has read but not yet written when it freezes delays no other's lease."""
+    await fleet.replica().lease(HUNGRY, "id")
+    async with connected(fleet.schema.worker) as frozen:
+        await frozen.execute("BEGIN; SELECT * FROM resolution.quota, resolution.replica")
+        clock = Stopwatch()
+        await settled(fleet.replicas(4))
+        assert clock.seconds < 1.5
+
+
+async def test_a_row_that_is_locked_is_not_waited_for_long(fleet: Crew) -> None:
+    """Where the row can't be had a lease fails within about two seconds, and the next succeeds."""
+    one = fleet.replica()
+    await one.lease(HUNGRY, "id")
+    async with connected(fleet.schema.superuser) as locking:
+        await locking.execute("BEGIN; SELECT FROM resolution.quota FOR UPDATE")
+        clock = Stopwatch()
+        with pytest.raises(LedgerUnavailable):
+            await one.lease(HUNGRY, "id")
+        assert clock.seconds < 3
+    assert (await one.lease(HUNGRY, "id")).share == 40.0
+
+
+async def test_an_absent_database_is_told_as_such(fleet: Crew) -> None:
+    """Every method says that the database is away, and works again once it is back."""
+    one = fleet.replica()
+    await one.lease(HUNGRY, "id")
+    await fleet.schema.execute("ALTER TABLE resolution.quota RENAME TO away")
+    with pytest.raises(LedgerUnavailable, match="migrate"):
+        await one.lease(HUNGRY, "id")
+    with pytest.raises(LedgerUnavailable, match="migrate"):
+        await one.permit()
+    await fleet.schema.execute("ALTER TABLE resolution.away RENAME TO quota")
+    assert await one.permit() == 0.0
+
+
+async def test_two_hundred_leases_are_little_work(fleet: Crew) -> None:
+    """A lease takes a few hundredths of a second at the median, even with sixteen at once."""
+    replicas = fleet.replicas(16)
+    await leases(replicas)
+    seconds = []
+    for _ in range(12):
+        clock = Stopwatch()
+        await leases(replicas)
+        seconds.append(clock.seconds / 16)
+    assert statistics.median(seconds) < 0.06
+
+
+# --- single permits ---
+
+
+async def test_single_permits_come_evenly_to_all(schema: Schema) -> None:
+    """At two a second over eight replicas permits follow each other at half a second."""
+    async with crew(schema, initial=2.0) as fleet:
+        replicas = fleet.replicas(8)
+        found = await settled(replicas)
+        assert all(lease.singly for lease in found)
+        clock = Stopwatch()
+
+        async def due(index: int) -> float:
+            wait = await replicas[index].permit()
+            return clock.seconds + wait
+
+        times = sorted(await asyncio.gather(*map(due, range(8))))
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    assert statistics.fmean(gaps) == pytest.approx(0.5, abs=0.03)
+    assert min(gaps) > 0.35
+    assert times[-1] < 4.5
+
+
+async def test_permits_that_nobody_takes_are_not_saved_up(schema: Schema) -> None:
+    """After a rest one permit is ready, not several."""
+    async with crew(schema, initial=5.0) as fleet:
+        one = fleet.replica()
+        await one.lease(HUNGRY, "id")
+        await one.permit()
+        await asyncio.sleep(1)
+        waits = [await one.permit() for _ in range(3)]
+    assert waits[0] == 0.0
+    assert waits[1] > 0.1
+    assert waits[2] > 0.3
+
+
+async def test_a_permit_put_far_off_is_drawn_nearer(schema: Schema) -> None:
+    """When the rate has risen, a next permit set by the old rate is at most ten seconds away."""
+    async with crew(schema, initial=2.0) as fleet:
+        one = fleet.replica()
+        await one.lease(HUNGRY, "id")
+        await schema.execute("UPDATE resolution.quota SET next_permit_at = now() + '1 h'")
+        assert 9 < await one.permit() <= 10
+
+
+async def test_no_permit_without_a_rate(fleet: Crew) -> None:
+    """A permit asked for before any lease is refused in words."""
+    with pytest.raises(LedgerUnavailable, match="no rate yet"):
+        await fleet.replica().permit()

@@ -1,0 +1,497 @@
+"""Overtaken tokens on their way aside: nothing is lost, doubled or held up, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.fakes.clock import leaping, settle
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.outside import FakeCourier, FakeDelivery, FakeSealer, FakeTelemetry
+from tests.fakes.records import NOW, POLICY, body, submission
+from worker.core.messages import Incoming, parse, write_instant
+from worker.core.records import Lane, Submission
+from worker.runtime.flight import Flight, Flights, Party, Stage
+from worker.runtime.gate import Gate
+from worker.runtime.outbox import Outbox
+from worker.runtime.overtaking import Overtaker, buyers_wait
+from worker.runtime.settlement import Settlement
+from worker.runtime.waiting import WaitingRoom
+from worker.runtime.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.core.outgoing import Outgoing
+
+PATIENCE = 30.0
+NUMBERS = itertools.count()
+
+
+@dataclass
+class Room:
+    """The part of a pipeline in which tokens wait, and an overtaker at work in it.
+
+    Attributes:
+        limited: Whether calls wait for permits.
+    """
+
+    limited: bool = True
+    gate: Gate = field(default_factory=Gate)
+    courier: FakeCourier = field(default_factory=FakeCourier)
+    telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
+    flights: Flights = field(default_factory=Flights)
+    waiting: WaitingRoom = field(default_factory=WaitingRoom)
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.courier)
+        self.settlement = Settlement(
+            flights=self.flights,
+            writer=Writer(FakeLedger(), self.gate, self.telemetry),
+            outbox=self.outbox,
+            sealer=FakeSealer(),
+            policy=POLICY,
+            telemetry=self.telemetry,
+        )
+        self.overtaker = Overtaker(
+            waiting=self.waiting,
+            flights=self.flights,
+            settlement=self.settlement,
+            gate=self.gate,
+            limits=lambda: self.limited,
+            patience_seconds=PATIENCE,
+        )
+
+    def enter(
+        self, token: str, waited: float, *, lane: Lane = Lane.LIVE, attempts: int = 0
+    ) -> Party:
+        """A message of a token arrives, whose buyer has waited so long, and stands in line."""
+        received_at = datetime.now(UTC) - timedelta(seconds=waited)
+        content = body(token, received_at=write_instant(received_at))
+        incoming = Incoming(content, message_id=f"m-{next(NUMBERS)}", correlation_id="c")
+        parsed, _ = parse(incoming, datetime.now(UTC))
+        assert isinstance(parsed, Submission)
+        now = asyncio.get_running_loop().time()
+        party = Party(parsed, FakeDelivery(incoming, lane, now), lane)
+        flight = self.flights.board(party)
+        if flight is None:
+            standing = self.flights.of(parsed.key)
+            assert standing is not None
+            self.waiting.promote(standing)
+        else:
+            flight.attempts = attempts
+            self.waiting.join(flight)
+        return party
+
+    def line(self, lane: Lane = Lane.LIVE) -> list[str]:
+        """The tokens in a line."""
+        return [token(flight) for flight in self.waiting.standing(lane)]
+
+    @property
+    def moved(self) -> list[Outgoing]:
+        """What went into the backlog lane."""
+        return [sent for sent in self.courier.sent if sent.routing_key == "backlog"]
+
+
+def token(flight: Flight) -> str:
+    """The token of a flight."""
+    return flight.leader.submission.token.value
+
+
+def acks(*parties: Party) -> list[int]:
+    """How often each was acked."""
+    return [party.delivery.acks for party in parties if isinstance(party.delivery, FakeDelivery)]
+
+
+@asynccontextmanager
+async def working() -> AsyncIterator[Room]:
+    """A room with its overtaker and its outbox at work."""
+    room = Room()
+    tasks = [asyncio.create_task(room.overtaker.run()), asyncio.create_task(room.outbox.run())]
+    try:
+        yield room
+        assert not any(task.done() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+# --- the move ---
+
+
+@leaping
+async def test_overtaken_tokens_go_to_the_backlog_with_all_that_was_known() -> None:
+    """Past the patience old tokens move, confirmed before acked; age and attempts go with them."""
+    async with working() as room:
+        old, younger = room.enter("old", 31, attempts=2), room.enter("younger", 6)
+        fresh = room.enter("fresh", 1)
+        await asyncio.sleep(1)
+        assert room.line() == ["fresh"]
+        assert acks(old, younger, fresh) == [1, 1, 0]
+        message = room.moved[0]
+        assert (message.exchange, message.routing_key) == ("resolution.internal", "backlog")
+        assert message.mandatory
+        assert (message.message_id, message.correlation_id) == (old.submission.message_id, "c")
+        assert message.body == old.delivery.incoming.body
+        read, _ = parse(
+            Incoming(message.body, headers=message.headers, internal=True), datetime.now(UTC)
+        )
+        assert isinstance(read, Submission)
+        assert read.attempts == 2
+        assert abs(read.received_at - old.submission.received_at) < timedelta(milliseconds=1)
+        assert abs(read.known_since - old.submission.known_since) < timedelta(milliseconds=1)
+        assert room.telemetry.submissions == {Lane.LIVE: 2}
+        assert len(room.flights) == 1
+
+
+@leaping
+async def test_nothing_is_acked_before_it_is_confirmed() -> None:
+    """While the broker has not confirmed a move its delivery is not acked."""
+    async with working() as room:
+        room.courier.latency = 2.0
+        old = room.enter("old", 31)
+        await asyncio.sleep(1.9)
+        assert (acks(old), room.line(), len(room.flights)) == ([0], [], 0)
+        await asyncio.sleep(0.5)
+        assert acks(old) == [1]
+
+
+@leaping
+@pytest.mark.parametrize("why", ["no limit", "aws", "pause", "ledger"])
+async def test_nobody_moves_unless_the_quota_is_the_limit(why: str) -> None:
+    """While calls wait for anything but permits, tokens keep their places, however old."""
+    async with working() as room:
+        room.limited = why != "no limit"
+        if why != "no limit":
+            room.gate.shut(why, "for the test")
+        room.enter("old", 3_600)
+        await asyncio.sleep(60)
+        assert (room.line(), room.moved) == (["old"], [])
+        room.limited = True
+        room.gate.open(why)
+        await asyncio.sleep(1)
+        assert (room.line(), len(room.moved)) == ([], 1)
+
+
+@leaping
+async def test_a_moment_without_waiting_does_not_stop_it() -> None:
+    """At a high rate a look may find nobody waiting for a permit; what was so lately counts."""
+    async with working() as room:
+        room.enter("first", 31)
+        await asyncio.sleep(0.1)
+        room.limited = False
+        room.enter("second", 31)
+        await asyncio.sleep(0.5)
+        assert len(room.moved) == 2
+
+
+@leaping
+async def test_thousands_move_in_seconds() -> None:
+    """What is moved makes room at once for more, and no look waits for a permit."""
+    async with working() as room:
+        room.courier.latency = 0.02
+        for number in range(20):
+            parties = [room.enter(f"t{number}-{each}", 31) for each in range(300)]
+            for party in parties:
+                assert isinstance(party.delivery, FakeDelivery)
+                await party.delivery.acked.wait()
+        assert len(room.moved) == 6_000
+        assert asyncio.get_running_loop().time() < 3
+
+
+@leaping
+async def test_the_backlog_lane_and_replays_stay() -> None:
+    """Old tokens of the backlog lane stay, and so do on-call's canaries, which start nothing."""
+    async with working() as room:
+        room.enter("bulk", 3_600, lane=Lane.BACKLOG)
+        canary = room.enter("canary", 3_600)
+        object.__setattr__(canary.submission, "replay", NOW)
+        room.enter("younger", 6)
+        await asyncio.sleep(1)
+        assert (room.line(), room.line(Lane.BACKLOG)) == (["canary", "younger"], ["bulk"])
+        room.enter("old", 31)
+        await asyncio.sleep(1)
+        assert room.line() == ["canary"]
+
+
+def test_the_latest_buyer_counts() -> None:
+    """Of several submissions of a token the wait of the buyer who came last counts."""
+
+    def party(seconds: float, lane: Lane = Lane.LIVE) -> Party:
+        asked = submission(received_at=NOW - timedelta(seconds=seconds), known_since=NOW)
+        return Party(asked, FakeDelivery(Incoming(b""), lane), lane)
+
+    def wait(*parties: Party) -> float | None:
+        return buyers_wait(Flight(submission().key, list(parties)), NOW)
+
+    assert wait(party(40)) == 40
+    assert wait(party(40), party(3), party(20)) == 3
+    assert wait(party(1, Lane.BACKLOG), party(40)) == 40
+    assert wait(party(1, Lane.BACKLOG)) is None
+    assert wait() is None
+
+
+@leaping
+async def test_who_comes_back_from_a_retry_begins_nothing() -> None:
+    """A token's time in a retry queue is no overload of the line; in one it gives way like all."""
+    async with working() as room:
+        returned = room.enter("returned", 150)
+        object.__setattr__(returned.submission, "returns", 2)
+        room.enter("younger", 6)
+        await asyncio.sleep(60)
+        assert room.line() == ["returned", "younger"]
+        room.enter("old", 31)
+        await asyncio.sleep(1)
+        assert room.line() == []
+
+
+@leaping
+async def test_a_buyer_who_asks_again_stays_in_line() -> None:
+    """A token that a buyer has just asked for anew keeps its place, and its old copy with it."""
+    async with working() as room:
+        room.enter("asked-again", 31)
+        room.enter("asked-again", 0)
+        room.enter("old", 31)
+        await asyncio.sleep(1)
+        assert (room.line(), len(room.moved)) == (["asked-again"], 1)
+
+
+@leaping
+async def test_bulk_copies_stay_and_stand_in_their_own_line() -> None:
+    """Of a token that bulk and buyer share the buyer's message moves; the bulk copy waits on."""
+    async with working() as room:
+        bulk = room.enter("shared", 60, lane=Lane.BACKLOG)
+        await asyncio.sleep(0.1)
+        room.enter("later-bulk", 1, lane=Lane.BACKLOG)
+        buyer = room.enter("shared", 31)
+        assert room.line() == ["shared"]
+        await asyncio.sleep(1)
+        assert (room.line(), room.line(Lane.BACKLOG)) == ([], ["shared", "later-bulk"])
+        assert acks(bulk, buyer) == [0, 1]
+
+
+@leaping
+async def test_a_change_of_patience_is_felt() -> None:
+    """A shorter patience moves who stands in line already."""
+    async with working() as room:
+        room.enter("t", 10)
+        await asyncio.sleep(5)
+        assert room.moved == []
+        room.overtaker.change(9.0)
+        await asyncio.sleep(1)
+        assert len(room.moved) == 1
+
+
+@leaping
+async def test_a_stretch_is_told_once() -> None:
+    """One line says that moving began, and one how many moved, once it is over."""
+    with capture_logs() as lines:
+        async with working() as room:
+            for number in range(5):
+                room.enter(f"t{number}", 31)
+                await asyncio.sleep(1)
+            await asyncio.sleep(60)
+    told = [(line["event"], line["log_level"]) for line in lines]
+    assert told == [("overtaking_began", "info"), ("overtaking_ended", "info")]
+    assert lines[1]["submissions"] == 5
+
+
+# --- what may happen meanwhile ---
+
+
+@leaping
+async def test_what_is_refused_goes_back_to_its_place() -> None:
+    """A full backlog gives tokens back to their places; moving rests, and then tries with one."""
+    with capture_logs() as lines:
+        async with working() as room:
+            room.courier.refuses = lambda each: each.routing_key == "backlog"
+            parties = [room.enter(f"t{number}", 40 - number) for number in range(9)]
+            await asyncio.sleep(1)
+            room.enter("t9", 1)
+            assert room.line() == [f"t{number}" for number in range(10)]
+            assert acks(*parties) == [0] * 9
+            assert len(room.courier.tried) == 9
+            assert room.outbox.pending.count == 0
+            await asyncio.sleep(8)
+            assert len(room.courier.tried) == 9
+            await asyncio.sleep(2)
+            assert len(room.courier.tried) == 10
+            room.courier.refuses = lambda _: False
+            await asyncio.sleep(18)
+            assert len(room.courier.tried) == 10
+            await asyncio.sleep(4)
+            assert sum(acks(*parties)) == 9
+            assert len(room.courier.tried) == 19
+    held = [line for line in lines if line["event"] == "overtaking_held"]
+    assert [(line["log_level"], line["again_in_seconds"]) for line in held] == [
+        ("warning", 10),
+        ("warning", 20),
+    ]
+
+
+@leaping
+async def test_who_returns_is_called_for() -> None:
+    """A token that could not move has its turn as if nothing had been, once and not twice."""
+    async with working() as room:
+        room.courier.refuses = lambda _: True
+        room.enter("a", 40)
+        room.enter("b", 39)
+        await asyncio.sleep(35)
+        turns = [room.waiting.next() for _ in range(3)]
+        assert [token(flight) for flight in turns if flight] == ["a", "b"]
+
+
+@leaping
+async def test_a_copy_that_comes_during_the_move_is_on_its_own() -> None:
+    """A buyer who asks while the old message moves need not wait for that."""
+    async with working() as room:
+        room.courier.latency = 5.0
+        old = room.enter("t", 31)
+        await asyncio.sleep(1)
+        copy = room.enter("t", 0)
+        assert room.line() == ["t"]
+        await asyncio.sleep(5)
+        assert acks(old, copy) == [1, 0]
+        assert room.line() == ["t"]
+        assert len(room.flights) == 1
+
+
+@leaping
+@pytest.mark.parametrize("stage", list(Stage))
+async def test_what_is_refused_joins_a_copy_that_came_meanwhile(stage: Stage) -> None:
+    """A message that could not move shares the flight of a copy, however far that has come."""
+    async with working() as room:
+        room.courier.latency = 5.0
+        room.courier.refuses = lambda _: True
+        old = room.enter("t", 31, attempts=3)
+        await asyncio.sleep(1)
+        copy = room.enter("t", 0)
+        standing = room.flights.of(copy.submission.key)
+        assert standing is not None
+        standing.stage = stage
+        if stage is not Stage.WAITING:
+            room.waiting.leave(standing)
+        await asyncio.sleep(5)
+        assert standing.parties == [copy, old]
+        assert (standing.stage, standing.attempts) == (stage, 3)
+        assert room.line() == (["t"] if stage is Stage.WAITING else [])
+        assert acks(old, copy) == [0, 0]
+
+
+@leaping
+async def test_what_is_refused_takes_a_bulk_copy_into_the_live_line() -> None:
+    """A buyer's message that could not move makes its token a live one again."""
+    async with working() as room:
+        room.courier.refuses = lambda _: True
+        room.enter("other", 1)
+        room.enter("t", 60, lane=Lane.BACKLOG)
+        room.enter("t", 31)
+        await asyncio.sleep(1)
+        assert (room.line(), room.line(Lane.BACKLOG)) == (["other", "t"], [])
+        assert len(room.courier.tried) == 1
+
+
+@leaping
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_delivery_that_dies_during_its_move_is_forgotten(*, refused: bool) -> None:
+    """For a delivery that the broker hands out anew nothing is done, confirmed or refused."""
+    async with working() as room:
+        room.courier.latency = 5.0
+        room.courier.refuses = lambda _: refused
+        old = room.enter("t", 31)
+        await asyncio.sleep(1)
+        assert isinstance(old.delivery, FakeDelivery)
+        old.delivery.alive = False
+        room.flights.drop_dead()
+        await asyncio.sleep(6)
+        assert (acks(old), len(room.flights), room.line()) == ([0], 0, [])
+        assert room.outbox.pending.count == 0
+        assert room.telemetry.submissions == {}
+
+
+@leaping
+async def test_a_drain_waits_for_moves_and_gives_back_what_is_refused() -> None:
+    """What is refused while the worker drains goes back to the live lane, before the drain ends."""
+    async with working() as room:
+        room.courier.latency = 5.0
+        room.courier.refuses = lambda each: each.routing_key == "backlog"
+        old = room.enter("t", 31)
+        await asyncio.sleep(1)
+        room.gate.shut("drain", "the worker is shutting down")
+        await room.outbox.pending.none()
+        assert acks(old) == [1]
+        (sent,) = room.courier.sent
+        assert (sent.exchange, sent.routing_key) == ("resolution.internal", "token")
+        assert (len(room.flights), room.line()) == (0, [])
+
+
+@leaping
+async def test_what_is_given_back_or_moved_is_so_once() -> None:
+    """Giving back all that is in hand leaves alone what is under way to the backlog."""
+    async with working() as room:
+        room.courier.latency = 5.0
+        old, shared = room.enter("old", 31), room.enter("shared", 31)
+        bulk = room.enter("shared", 60, lane=Lane.BACKLOG)
+        await asyncio.sleep(1)
+        for flight in room.flights:
+            room.settlement.give_back(flight, flight.parties)
+        await asyncio.sleep(11)
+        assert acks(old, shared, bulk) == [1, 1, 1]
+        assert [sent.routing_key for sent in room.courier.sent] == ["backlog"] * 3
+        assert len(room.flights) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_each_message_leaves_once(seed: int) -> None:
+    """Among refusals, copies, bulk, turns and losses nothing is acked twice or forgotten."""
+
+    @leaping
+    async def run() -> None:
+        chance = random.Random(seed)
+        async with working() as room:
+            room.courier.refuses = lambda each: (
+                each.routing_key == "backlog" and chance.random() < 0.3
+            )
+            parties = []
+            for _ in range(400):
+                room.courier.latency = chance.choice([0.0, 0.05, 3.0])
+                lane = chance.choice([Lane.LIVE, Lane.LIVE, Lane.BACKLOG])
+                waited = chance.choice([0, 6, 31])
+                parties.append(room.enter(f"t{chance.randrange(60)}", waited, lane=lane))
+                if chance.random() < 0.4 and (flight := room.waiting.next()):
+                    assert flight.parties
+                    flight.stage = Stage.CALLING
+                    room.settlement.give_back(flight, flight.parties)
+                await asyncio.sleep(chance.choice([0, 0.01, 0.3]))
+            room.courier.refuses = lambda _: False
+            room.gate.shut("end", "of the test")
+            await asyncio.sleep(90)
+            for flight in room.flights:
+                room.settlement.give_back(flight, flight.parties)
+            await room.outbox.pending.none()
+            assert acks(*parties) == [1] * 400
+            assert len(room.courier.sent) == 400
+            assert (len(room.flights), room.line(), room.line(Lane.BACKLOG)) == (0, [], [])
+
+    run()
+
+
+@leaping
+async def test_it_looks_at_an_empty_line_only_when_somebody_comes() -> None:
+    """With nobody in line the overtaker sleeps until somebody is."""
+    async with working() as room:
+        await settle()
+        scheduled = getattr(asyncio.get_running_loop(), "_scheduled")  # noqa: B009 - of asyncio's
+        assert not scheduled
+        room.enter("old", 31)
+        await asyncio.sleep(0.5)
+        assert len(room.moved) == 1

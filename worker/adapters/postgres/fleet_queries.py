@@ -1,0 +1,32 @@
+"""The SQL about what a fleet shares, by name: one statement a file in `queries/`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Final
+
+_QUERIES: Final = resources.files(__package__) / "queries"
+
+
+def _read(name: str) -> str:
+    return (_QUERIES / f"fleet_{name}.sql").read_text(encoding="utf-8")
+
+
+LOOK: Final = _read("look")
+LEASE: Final = _read("lease")
+PERMIT: Final = _read("permit")
+REFUSE: Final = _read("refuse")
+PROBE: Final = _read("probe")
+ACCEPT: Final = _read("accept")
+LEAVE: Final = _read("leave")
+
+ROW: Final = _read("row")
+REPLICAS: Final = _read("replicas")
+REFUSALS: Final = _read("refusals")
+
+HOLD: Final = _read("hold")
+PAUSE: Final = _read("pause")
+RESUME: Final = _read("resume")
+OVERRIDE: Final = _read("override")
+DEFAULT: Final = _read("default")
+SEARCH: Final = _read("search")

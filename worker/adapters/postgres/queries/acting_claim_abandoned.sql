@@ -1,0 +1,49 @@
+-- Takes claims over that were not marked as published: of replays that ended or fell silent, and
+-- those of its own that a lost connection left in doubt.
+WITH chosen AS (
+    SELECT id
+    FROM resolution.dead_letter
+    WHERE
+        {chosen}
+        AND state = 'replaying'
+        AND published_at IS NULL
+        AND sealed IS NOT NULL
+        AND seal_key_id IN (SELECT json_array_elements_text({given} -> 'keys'))
+        AND redeemable_until > now() + ({given} ->> 'margin')::interval
+        AND NOT EXISTS (
+            SELECT FROM resolution.replay AS holder
+            WHERE
+                holder.id = dead_letter.replay_id
+                AND holder.id <> ({given} ->> 'replay')::bigint
+                AND holder.state = 'running'
+                AND holder.heartbeat_at > now() - ({given} ->> 'stale')::interval
+        )
+    ORDER BY failed_at, id
+    LIMIT ({given} ->> 'most')::bigint
+    FOR UPDATE SKIP LOCKED
+)
+
+UPDATE resolution.dead_letter AS letter
+SET
+    state = 'replaying',
+    replay_id = ({given} ->> 'replay')::bigint,
+    published_at = NULL,
+    claimed_at = CASE
+        WHEN
+            letter.published_at IS NULL
+            AND letter.claimed_at > letter.failed_at
+            AND letter.claimed_at >= coalesce(stands.settled_at, '-infinity')
+            THEN letter.claimed_at
+        ELSE
+            date_trunc(
+                'milliseconds',
+                greatest(clock_timestamp(), letter.failed_at, stands.settled_at)
+            ) + interval '1 millisecond'
+    END
+FROM chosen
+INNER JOIN resolution.dead_letter AS itself USING (id)
+LEFT JOIN resolution.ledger AS stands USING (token_sha256, seller)
+WHERE letter.id = chosen.id
+RETURNING
+    letter.id, letter.seller, letter.reason, letter.message_id, letter.received_at,
+    letter.redeemable_until, letter.claimed_at, letter.sealed, letter.failed_at

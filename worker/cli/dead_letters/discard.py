@@ -1,0 +1,161 @@
+"""`dead-letters discard`: puts letters away that nobody will replay."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from worker.cli.dead_letters import acts, filters
+from worker.cli.dead_letters.words import counted
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+
+if TYPE_CHECKING:
+    from worker.core.acting import Actor
+    from worker.core.selection import Selection
+    from worker.settings import Settings
+
+_BATCH: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    settings: Settings
+    selection: Selection
+    actor: Actor
+    dry_run: bool
+    yes: bool
+
+
+@dataclass(slots=True)
+class _Done:
+    """How many were open, how many are discarded, and why it stopped before its time."""
+
+    open: int = 0
+    discarded: int = 0
+    left: int = 0
+    stopped: str | None = None
+
+
+def discard(
+    ids: acts.IdsArgument = None,
+    *,
+    group: filters.GroupOption = None,
+    letter_reason: filters.LetterReasonOption = None,
+    error: filters.ErrorOption = None,
+    since: filters.SinceOption = None,
+    until: filters.UntilOption = None,
+    seller: filters.SellerOption = None,
+    message_id: filters.MessageIdOption = None,
+    redeemable: filters.RedeemableOption = False,
+    everything: acts.AllOption = False,
+    dry_run: acts.DryRunOption = False,
+    reason: acts.WhyOption = None,
+    actor: acts.ActorOption = None,
+    yes: acts.YesOption = False,
+    config: filters.ConfigOption = None,
+    json: filters.JsonOption = False,
+) -> None:
+    """Puts open letters away, with a reason; their history stays until retention prunes it.
+
+    They are no longer counted, nor replayed by a filter. Letters that are being replayed are left
+    alone. Exits with 1 if it stopped early, or if a letter that was named could not be discarded.
+    """
+    selection = filters.chosen(
+        ids=ids,
+        group=group,
+        reason=letter_reason,
+        error=error,
+        since=since,
+        until=until,
+        seller=seller,
+        message_id=message_id,
+        redeemable=redeemable,
+    )
+    meant = acts.meant(selection, everything=everything)
+    who = acts.who(actor, reason, needed=not dry_run)
+    done = _run(_Wish(settings_of(config), meant, who, dry_run, yes))
+    _tell(done, dry_run=dry_run, json=json)
+    short = meant.ids and not dry_run and done.discarded < len(meant.ids)
+    raise typer.Exit(PARTLY_FAILED if done.stopped or short else 0)
+
+
+def _run(wish: _Wish) -> _Done:
+    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return asyncio.run(_act(wish))
+    except (LedgerUnavailable, RowsRefused) as error:
+        raise failure(f"{error}; nothing was discarded", UNAVAILABLE) from None
+
+
+async def _act(wish: _Wish) -> _Done:
+    from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.letters_acting import acting  # noqa: PLC0415 - as above
+
+    connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
+    async with acting(connect) as letters:
+        await letters.group()
+        await acts.require_known(letters, wish.selection.ids)
+        done = _Done(await letters.discardable(wish.selection))
+        done.left = done.open
+        if wish.dry_run or not done.open:
+            return done
+        acts.confirm(f"Discard {counted(done.open, 'letter')}?", yes=wish.yes)
+        await _discard(wish, letters, done)
+    return done
+
+
+async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
+    from worker.adapters.postgres.audit import Entry  # noqa: PLC0415 - keeps --help fast
+    from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
+    from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
+
+    subject = {"selection": wish.selection.described(), "letters": done.open}
+    began = await letters.record(Entry(*wish.actor, "dead-letters.discard", subject))
+    after = 0
+    with acts.stopping_on_signals() as stopping, progress("discarding", done.open) as tell:
+        try:
+            while not stopping.is_set() and (
+                batch := await letters.discard(
+                    wish.selection, wish.actor, failed_until=began, after=after, most=_BATCH
+                )
+            ):
+                done.discarded, after = done.discarded + len(batch), batch[-1]
+                tell(done.discarded)
+            if stopping.is_set():
+                done.stopped = "interrupted"
+        except LedgerUnavailable as error:
+            done.stopped = str(error)
+    done.left = max(0, done.open - done.discarded)
+    await _record_end(wish, letters, done)
+
+
+async def _record_end(wish: _Wish, letters: Any, done: _Done) -> None:
+    from worker.adapters.postgres.audit import Entry  # noqa: PLC0415 - keeps --help fast
+    from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
+
+    subject = {"discarded": done.discarded, "stopped": done.stopped is not None}
+    try:
+        await letters.record(Entry(*wish.actor, "dead-letters.discard.end", subject))
+    except LedgerUnavailable as error:
+        done.stopped = done.stopped or str(error)
+
+
+def _tell(done: _Done, *, dry_run: bool, json: bool) -> None:
+    if json:
+        import orjson  # noqa: PLC0415 - keeps --help fast
+
+        told = {"open": done.open, "discarded": done.discarded, "stopped": done.stopped}
+        typer.echo(orjson.dumps(told).decode())
+    elif dry_run:
+        typer.echo(f"would discard {counted(done.open, 'letter')}")
+    else:
+        typer.echo(f"{counted(done.discarded, 'letter')} discarded")
+    if not done.open:
+        typer.echo("No open dead letter matches.", err=True)
+    if done.stopped:
+        words = f"stopped: {done.stopped}; {done.left} left: repeat the command to go on"
+        typer.echo(words, err=True)

@@ -1,0 +1,133 @@
+"""`dead-letters groups`: where on-call begins."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from worker.cli.dead_letters import filters
+from worker.cli.dead_letters.asking import ask, grouped
+from worker.cli.dead_letters.words import (
+    bold,
+    columns,
+    counted,
+    instant,
+    printable,
+    redeemable,
+    wrapped,
+)
+from worker.cli.exits import settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.adapters.postgres.connection import Session
+    from worker.core.filed import Groups, LetterGroup
+    from worker.core.selection import Selection
+
+_MOST_GROUPS: Final = 1_000
+
+
+def groups(
+    *,
+    reason: filters.ReasonOption = None,
+    error: filters.ErrorOption = None,
+    since: filters.SinceOption = None,
+    until: filters.UntilOption = None,
+    seller: filters.SellerOption = None,
+    state: filters.StateOption = None,
+    message_id: filters.MessageIdOption = None,
+    group: filters.GroupOption = None,
+    redeemable: filters.RedeemableOption = False,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST_GROUPS, help="Most groups to show.")] = 20,
+    config: filters.ConfigOption = None,
+    json: filters.JsonOption = False,
+) -> None:
+    """Groups failures by reason, error code and message, those that can be saved first.
+
+    Each with how many, when, how many can still be redeemed and for how long, and what most
+    likely helps. Its id is what the other commands take as --group. Filters compose: all of them
+    must hold, and one given several times takes any of its values.
+    """
+    selection = filters.chosen(
+        reason=reason,
+        error=error,
+        since=since,
+        until=until,
+        seller=seller,
+        redeemable=redeemable,
+        state=state,
+        message_id=message_id,
+        group=group,
+    )
+    found = ask(settings_of(config), lambda session: _read(session, selection, limit))
+    _print_json(found) if json else _print_text(found)
+    _say_rest(found, selection)
+
+
+async def _read(session: Session, selection: Selection, limit: int) -> Groups:
+    from worker.adapters.postgres import letters_reading  # noqa: PLC0415 - keeps --help fast
+
+    await grouped(session)
+    return await letters_reading.groups(session, selection, limit)
+
+
+def _print_json(found: Groups) -> None:
+    import orjson  # noqa: PLC0415 - keeps --help fast
+
+    shown = [_members(group) for group in found.shown]
+    totals = {"groups": found.groups, "letters": found.letters, "redeemable": found.redeemable}
+    typer.echo(orjson.dumps({"groups": shown, "total": totals}).decode())
+
+
+def _members(group: LetterGroup) -> dict[str, Any]:
+    from worker.core.remedies import remedy  # noqa: PLC0415 - keeps --help fast
+
+    return {
+        "group": group.key,
+        "reason": group.reason,
+        "error_code": group.error_code,
+        "message": group.message,
+        "letters": group.letters,
+        "first_failed_at": group.first_failed_at,
+        "last_failed_at": group.last_failed_at,
+        "redeemable": group.redeemable,
+        "first_expiry": group.first_expiry,
+        "remedy": remedy(group.reason, group.error_code),
+    }
+
+
+def _print_text(found: Groups) -> None:
+    now = datetime.now(UTC)
+    for number, group in enumerate(found.shown):
+        if number:
+            typer.echo()
+        for line in _lines(group, now):
+            typer.echo(line)
+
+
+def _lines(group: LetterGroup, now: datetime) -> Iterator[str]:
+    from worker.core.remedies import remedy  # noqa: PLC0415 - keeps --help fast
+
+    title = f"{group.key}  {group.reason}  {printable(group.error_code)}"
+    yield from map(bold, wrapped(title, hanging="  "))
+    yield from wrapped(printable(group.message) or "(no message)", "  ")
+    first, last = instant(group.first_failed_at), instant(group.last_failed_at)
+    times = f"at {last}" if first == last else f"from {first} to {last}"
+    yield from wrapped(f"{counted(group.letters, 'letter')} {times} UTC", "  ")
+    yield from wrapped(redeemable(group.redeemable, group.first_expiry, now), "  ")
+    yield from wrapped(f"remedy: {remedy(group.reason, group.error_code)}", "  ", "    ")
+
+
+def _say_rest(found: Groups, selection: Selection) -> None:
+    if not found.groups:
+        typer.echo(f"No dead letter matches ({selection.words()}).", err=True)
+        return
+    rest = found.groups - len(found.shown)
+    more = f"; {rest} more with --limit {min(found.groups, _MOST_GROUPS)}" if rest else ""
+    counts = f"{counted(found.groups, 'group')}, {counted(found.letters, 'letter')}"
+    typer.echo(f"{counts}, {found.redeemable} redeemable{more}", err=True)
+    if found.redeemable and columns() is not None:
+        typer.echo("next: dead-letters replay --group ID --dry-run", err=True)

@@ -1,0 +1,294 @@
+"""`dead-letters replay`: publishes letters anew, once what made them fail is mended."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.dead_letters import acts, filters
+from worker.cli.exits import (
+    BAD_CONFIGURATION,
+    PARTLY_FAILED,
+    UNAVAILABLE,
+    failure,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from worker.adapters.postgres.letters_acting import ActingLetters
+    from worker.adapters.sealing import Opener
+    from worker.app.replaying import Order
+    from worker.core.acting import Account, Preview
+    from worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for, checked."""
+
+    settings: Settings
+    order: Order
+    opener: Opener | None = field(repr=False)
+    dry_run: bool
+    yes: bool
+    json: bool
+
+
+def replay(
+    ids: acts.IdsArgument = None,
+    *,
+    group: filters.GroupOption = None,
+    letter_reason: filters.LetterReasonOption = None,
+    error: filters.ErrorOption = None,
+    since: filters.SinceOption = None,
+    until: filters.UntilOption = None,
+    seller: filters.SellerOption = None,
+    message_id: filters.MessageIdOption = None,
+    redeemable: filters.RedeemableOption = False,
+    everything: acts.AllOption = False,
+    dry_run: acts.DryRunOption = False,
+    canary: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=20,
+            metavar="N",
+            help="So many first, through the live lane; the rest only if all of them resolve.",
+        ),
+    ] = 0,
+    canary_wait: Annotated[
+        str, typer.Option(metavar="SPAN", help="How long the canaries' outcomes are awaited.")
+    ] = "60s",
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=100_000, metavar="N", help="Most letters a second."),
+    ] = None,
+    abort_on_failures: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="PERCENT",
+            help="Stop once more of the outcomes so far are failures; goes best with --rate.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most letters to replay.")
+    ] = None,
+    patience: Annotated[
+        str,
+        typer.Option(
+            metavar="SPAN", help="How long a broker or database that is away is waited for."
+        ),
+    ] = "20s",
+    reason: acts.WhyOption = None,
+    actor: acts.ActorOption = None,
+    yes: acts.YesOption = False,
+    config: filters.ConfigOption = None,
+    json: filters.JsonOption = False,
+) -> None:
+    """Publishes dead letters anew into the backlog lane, the oldest failures first.
+
+    For the time after the cause was mended: begin with --dry-run, go on with --canary. A replayed
+    token is always called for; what fails again comes back with its history, what resolves is
+    closed. Tokens past saving are left out: their buyers must click through again.
+
+    Each letter is claimed before it is published. Killed, or left by the broker or the database,
+    the same command goes on where it was; two at once share the letters out. Opens payloads with
+    WORKER_DEAD_LETTERS__OPEN_KEYS.
+
+    Exits with 1 if it stopped early or refused letters, 69 if broker or database are away, 78
+    without a key that fits.
+    """
+    selection = filters.chosen(
+        ids=ids,
+        group=group,
+        reason=letter_reason,
+        error=error,
+        since=since,
+        until=until,
+        seller=seller,
+        message_id=message_id,
+        redeemable=redeemable,
+    )
+    from worker.app.replaying import Order  # noqa: PLC0415 - keeps --help fast
+
+    meant = acts.meant(selection, everything=everything)
+    who = acts.who(actor, reason, needed=not dry_run)
+    wait, patient = _seconds("--canary-wait", canary_wait), _seconds("--patience", patience)
+    settings = settings_of(config)
+    opener = _opener(settings, needed=not dry_run)
+    order = Order(
+        selection=meant,
+        actor=who,
+        keys=() if opener is None else opener.key_ids,
+        canary=canary,
+        canary_seconds=wait,
+        rate=rate,
+        abort_percent=abort_on_failures,
+        limit=limit,
+        margin=_margin(settings),
+        patience_seconds=patient,
+    )
+    wish = _Wish(settings, order, opener, dry_run, yes, json)
+    raise typer.Exit(_run(wish))
+
+
+def _seconds(option: str, text: str) -> float:
+    from worker.settings.durations import parse  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return parse(text).seconds
+    except ValueError as error:
+        raise failure(f"{option} {error}", filters.WRONG_USAGE) from None
+
+
+def _margin(settings: Settings) -> timedelta:
+    from worker.core.verdict import AWS_LIFETIME  # noqa: PLC0415 - keeps --help fast
+
+    return AWS_LIFETIME - timedelta(seconds=settings.token.lifetime)
+
+
+def _opener(settings: Settings, *, needed: bool) -> Opener | None:
+    if not needed and not settings.dead_letters.open_keys:
+        return None
+    return acts.opener_of(settings)
+
+
+def _run(wish: _Wish) -> int:
+    from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
+        BrokerLost,
+        BrokerUnavailable,
+    )
+    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
+
+    try:
+        return asyncio.run(_act(wish))
+    except (BrokerUnavailable, BrokerLost) as error:
+        raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
+    except (LedgerUnavailable, RowsRefused) as error:
+        raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
+
+
+async def _act(wish: _Wish) -> int:
+    from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.letters_acting import acting  # noqa: PLC0415 - as above
+
+    order = wish.order
+    connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
+    async with acting(connect) as letters:
+        await letters.group()
+        await acts.require_known(letters, order.selection.ids)
+        if not wish.dry_run:
+            await letters.reconcile()
+        preview = await letters.preview(order.selection, order.margin, order.keys)
+        if wish.dry_run:
+            return _show(preview, wish)
+        if (code := _ends_here(preview, wish)) is not None:
+            return code
+        account = await _publish(wish, letters, preview)
+    _tell(account, preview, wish)
+    return _code(account, preview, wish)
+
+
+def _show(preview: Preview, wish: _Wish) -> int:
+    from worker.cli.dead_letters import forecast  # noqa: PLC0415 - keeps --help fast
+
+    if not preview.letters:
+        _say_empty(wish)
+    if wish.json:
+        _print_json(forecast.preview_members(preview))
+    elif preview.letters:
+        forecast.print_preview(preview)
+    if wish.opener is None:
+        typer.echo("the replay itself needs WORKER_DEAD_LETTERS__OPEN_KEYS", err=True)
+    return 0
+
+
+def _say_empty(wish: _Wish) -> None:
+    typer.echo(f"No dead letter matches ({wish.order.selection.words()}).", err=True)
+
+
+def _ends_here(preview: Preview, wish: _Wish) -> int | None:
+    """The exit code where there is nothing to be replayed."""
+    from worker.core.replaying import Fate  # noqa: PLC0415 - keeps --help fast
+
+    if not preview.letters:
+        _say_empty(wish)
+        return 0
+    if preview.count(Fate.READY, Fate.CLAIMED):
+        return None
+    _say_left_out(preview)
+    typer.echo("nothing was replayed", err=True)
+    return BAD_CONFIGURATION if preview.count(Fate.LOCKED) else PARTLY_FAILED
+
+
+def _say_left_out(preview: Preview, *, waiting: bool = False) -> None:
+    """What is left out; of what another replay holds only the end can tell."""
+    from worker.cli.dead_letters.forecast import left_out  # noqa: PLC0415 - keeps --help fast
+
+    for line in left_out(preview, held=not waiting):
+        typer.echo(line, err=True)
+
+
+def _count(preview: Preview, limit: int | None) -> int:
+    from worker.core.replaying import Fate  # noqa: PLC0415 - keeps --help fast
+
+    most = preview.count(Fate.READY, Fate.CLAIMED)
+    return most if limit is None else min(most, limit)
+
+
+async def _publish(wish: _Wish, letters: ActingLetters, preview: Preview) -> Account:
+    from worker.app.replaying import replay as carry_out  # noqa: PLC0415 - keeps --help fast
+    from worker.app.replaying.outlet import Outlet  # noqa: PLC0415 - as above
+    from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
+
+    assert wish.opener is not None
+    _say_left_out(preview, waiting=True)
+    count = _count(preview, wish.order.limit)
+    acts.confirm(f"Replay {count} letters?", yes=wish.yes)
+    with acts.stopping_on_signals() as stopping, progress("replaying", count) as tell:
+        url, patience = wish.settings.current_amqp_url, wish.order.patience_seconds
+        outlet = Outlet(url, patience, stopping)
+        try:
+            await outlet.open()
+            return await carry_out(
+                wish.order,
+                letters,
+                wish.opener,
+                outlet,
+                chosen=preview.ready,
+                tell=lambda account: tell(account.published),
+                stopping=stopping,
+            )
+        finally:
+            await outlet.close()
+
+
+def _tell(account: Account, preview: Preview, wish: _Wish) -> None:
+    from worker.cli.dead_letters import replayed  # noqa: PLC0415 - keeps --help fast
+
+    if wish.json:
+        _print_json(replayed.account_members(account, preview))
+    else:
+        replayed.print_account(account)
+
+
+def _code(account: Account, preview: Preview, wish: _Wish) -> int:
+    """Letters that were named must all have gone; of a filter's only those that could."""
+    from worker.cli.dead_letters.replayed import code  # noqa: PLC0415 - keeps --help fast
+    from worker.core.replaying import Fate  # noqa: PLC0415 - as above
+
+    short = preview.left_out().keys() - {Fate.CLAIMED, Fate.UNDER_WAY}
+    failed = short if wish.order.selection.ids else short & {Fate.LOCKED}
+    return PARTLY_FAILED if failed else code(account)
+
+
+def _print_json(members: dict[str, object]) -> None:
+    import orjson  # noqa: PLC0415 - keeps --help fast
+
+    typer.echo(orjson.dumps(members).decode())

@@ -1,0 +1,195 @@
+"""One letter told to a person, or as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import typer
+
+from worker.cli.dead_letters.list import members
+from worker.cli.dead_letters.payload import parts
+from worker.cli.dead_letters.words import (
+    bold,
+    columns,
+    counted,
+    instant,
+    left,
+    printable,
+    wrapped,
+)
+from worker.core.records import LetterReason
+from worker.core.remedies import remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.core.filed import Dossier, FiledLetter, LetterEvent
+
+_LABEL: Final = 13
+_NOT_REDEEMABLE: Final = {
+    LetterReason.EXPIRED: "no: the token has expired",
+    LetterReason.MALFORMED: "no: the message can't be read",
+}
+
+
+def print_json(found: Dossier, opened: bytes | None) -> None:
+    """Everything as one JSON object."""
+    letter = found.letter
+    told = members(letter) | {
+        "body_sha256": found.body_sha256.hex(),
+        "body_bytes": found.body_bytes,
+        "correlation_id": found.correlation_id,
+        "lane": found.lane,
+        "metadata": _metadata(found.metadata),
+        "seal_key_id": found.seal_key_id,
+        "payload_kept": found.is_kept,
+        "shredded_at": found.shredded_at,
+        "closed_at": found.closed_at if _is_closed(letter) else None,
+        "remedy": remedy(letter.reason, letter.error_code),
+        "history": list(_history(found)),
+        "history_is_cut": found.earlier,
+    }
+    if opened is not None:
+        told["payload"] = _payload(opened)
+    # The standard library's: it writes what is not Unicode, which metadata may hold, as escapes.
+    typer.echo(json.dumps(told, default=_written))
+
+
+def _written(value: object) -> Any:
+    return orjson.loads(orjson.dumps(value))
+
+
+def _metadata(text: str | None) -> Any:
+    """The object; its text where it can't be read."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _payload(opened: bytes) -> dict[str, Any]:
+    properties, body = parts(opened)
+    try:
+        return {"properties": properties, "body": body.decode()}
+    except UnicodeDecodeError:
+        return {"properties": properties, "body_base64": base64.b64encode(body).decode()}
+
+
+def print_text(found: Dossier, opened: bytes | None) -> None:
+    """Everything in words."""
+    for line in _lines(found, datetime.now(UTC)):
+        typer.echo(line)
+    if opened is not None:
+        for line in _payload_lines(opened):
+            typer.echo(line)
+
+
+def _lines(found: Dossier, now: datetime) -> Iterator[str]:
+    letter = found.letter
+    yield bold(f"letter {letter.id}  {letter.state}")
+    for label, value in _facts(found, now):
+        yield from wrapped(value, f"  {label.ljust(_LABEL)}", " " * (_LABEL + 2))
+    yield ""
+    yield bold("history (UTC)")
+    if found.earlier:
+        yield "  …"
+    for event in _events(found):
+        yield from wrapped(f"{instant(event.at)}  {_told(event)}", "  ", "    ")
+
+
+def _facts(found: Dossier, now: datetime) -> Iterator[tuple[str, str]]:
+    letter = found.letter
+    yield "reason", f"{letter.reason}  {printable(letter.error_code)}"
+    yield "message", printable(letter.error_message) or "(none)"
+    yield "remedy", remedy(letter.reason, letter.error_code)
+    yield "redeemable", _redeemable(letter, now)
+    yield "group", letter.group
+    yield "message id", printable(letter.message_id)
+    yield "correlation", "-" if found.correlation_id is None else printable(found.correlation_id)
+    yield "fingerprint", letter.fingerprint or "- (no token was read)"
+    yield "seller, lane", f"{printable(letter.seller)}, {found.lane}"
+    yield "received", f"{instant(letter.received_at)} UTC"
+    yield "attempts", _attempts(letter)
+    yield "metadata", "-" if found.metadata is None else printable(found.metadata)
+    yield "payload", _kept(found)
+
+
+def _redeemable(letter: FiledLetter, now: datetime) -> str:
+    until = letter.redeemable_until
+    if until is None:
+        return _NOT_REDEEMABLE.get(LetterReason(letter.reason), "no")
+    if until <= now:
+        return f"no: not since {instant(until)} UTC"
+    return f"for {left(until, now)}, until {instant(until)} UTC"
+
+
+def _attempts(letter: FiledLetter) -> str:
+    died, replayed = counted(letter.occurrences, "time"), counted(letter.replays, "time")
+    return f"{letter.attempts}; died {died}, replayed {replayed}"
+
+
+def _kept(found: Dossier) -> str:
+    if found.is_kept:
+        return f"{found.body_bytes} bytes, sealed to the key {found.seal_key_id}"
+    since = "" if found.shredded_at is None else f" at {instant(found.shredded_at)} UTC"
+    return f"shredded{since}"
+
+
+def _is_closed(letter: FiledLetter) -> bool:
+    return letter.state not in {"open", "replaying"}
+
+
+def _events(found: Dossier) -> tuple[LetterEvent, ...]:
+    """The history; of a letter that an older version has kept, at least its latest death."""
+    from worker.core.filed import LetterEvent  # noqa: PLC0415 - used for this alone
+
+    if found.earlier or any(event.kind == "failed" for event in found.history):
+        return found.history
+    letter = found.letter
+    death = LetterEvent(
+        letter.failed_at, "failed", letter.error_code, letter.error_message, letter.attempts
+    )
+    return tuple(sorted((death, *found.history), key=lambda event: event.at))
+
+
+def _history(found: Dossier) -> Iterator[dict[str, Any]]:
+    for event in _events(found):
+        yield {
+            "at": event.at,
+            "kind": event.kind,
+            "error_code": event.error_code,
+            "error_message": event.error_message,
+            "attempts": event.attempts,
+            "actor": event.actor,
+            "reason": event.reason,
+            "replay": event.replay_id,
+        }
+
+
+def _told(event: LetterEvent) -> str:
+    """`replayed by ann (replay 3): keys mended`."""
+    words = event.kind
+    if event.actor is not None:
+        words += f" by {printable(event.actor)}"
+    if event.replay_id is not None:
+        words += f" (replay {event.replay_id})"
+    said = (event.error_code, event.error_message, event.reason)
+    words += "".join(f": {printable(each)}" for each in said if each)
+    return words if event.attempts is None else f"{words} ({counted(event.attempts, 'attempt')})"
+
+
+def _payload_lines(opened: bytes) -> Iterator[str]:
+    properties, body = parts(opened)
+    text = body.decode(errors="backslashreplace")
+    yield ""
+    yield bold("payload: the token is a secret")
+    for name, value in properties.items():
+        yield from wrapped(f"{name}: {printable(str(value))}", "  ", "    ")
+    # Into a pipe as it is; a terminal takes orders from what is in it.
+    yield text if columns() is None else printable(text)

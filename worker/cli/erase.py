@@ -1,0 +1,164 @@
+"""`erase`: removes what is stored of one customer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from worker.cli.actors import actor as actor_of
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.adapters.postgres.erasure import Erased, Request
+
+_WRONG_USAGE: Final = 2
+_LONGEST_CUSTOMER: Final = 255
+_LONGEST_REASON: Final = 1000
+_QUEUES: Final = (
+    "Not reached: messages that still wait in queues, replies and events already sent, backups. "
+    "A token that is resolved later is stored anew; then erase again."
+)
+_ROWS: Final = (
+    ("outcomes", "tokens in the ledger"),
+    ("customers", "customers"),
+    ("agreements", "agreements"),
+    ("letters", "dead letters, with their metadata"),
+    ("events", "entries in their histories"),
+    ("malformed", "notes of unreadable messages"),
+    ("mentions", "other texts, without the name now"),
+)
+
+
+def erase(
+    customer: Annotated[
+        str,
+        typer.Option(
+            metavar="ACCOUNT",
+            help="AWS account id of 12 digits, or a CustomerIdentifier.",
+            show_default=False,
+        ),
+    ],
+    reason: Annotated[
+        str,
+        typer.Option(
+            help="Why, for the audit: a ticket, say. It must not name the customer.",
+            show_default=False,
+        ),
+    ],
+    actor: Annotated[
+        str | None, typer.Option(help="Who you are, for the audit; else your login name.")
+    ] = None,
+    seller: Annotated[
+        str | None, typer.Option(help="Of this seller alone; else of all sellers.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
+    ] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Removes what is stored of one customer: ledger, agreements, dead letters, metadata.
+
+    All or nothing, and audited with counts alone. Uses WORKER_POSTGRES__DSN, as a role that may:
+    resolution_operator. Safe to run again. What can't be reached is said at the end.
+
+    Exits with 1 if nothing is stored of that customer.
+    """
+    request = _request(customer, seller, actor_of(actor), reason)
+    settings = settings_of(config)
+    if not (dry_run or yes):
+        _ask_first(settings.current_postgres_dsn, request)
+    erased = _erase(settings.current_postgres_dsn, request, dry_run=dry_run)
+    _print_json(erased, dry_run=dry_run) if json else _print_table(erased)
+    _say_end(erased, dry_run=dry_run)
+
+
+def _request(customer: str, seller: str | None, actor: str, reason: str) -> Request:
+    from worker.adapters.postgres.erasure import Request  # noqa: PLC0415 - keeps --help fast
+
+    customer, reason = customer.strip(), reason.strip()
+    if not re.fullmatch(rf"[!-~]{{1,{_LONGEST_CUSTOMER}}}", customer):
+        raise failure(
+            "--customer: neither an AWS account id of 12 digits nor a CustomerIdentifier",
+            _WRONG_USAGE,
+        )
+    if customer.isdecimal() and len(customer) != 12:  # noqa: PLR2004 - an AWS account
+        raise failure(
+            "--customer: an AWS account id has 12 digits, leading zeros included", _WRONG_USAGE
+        )
+    if not reason or len(reason) > _LONGEST_REASON:
+        raise failure(f"--reason: 1 to {_LONGEST_REASON} characters, please", _WRONG_USAGE)
+    if customer.casefold() in f"{reason} {actor}".casefold():
+        raise failure(_NAMED, _WRONG_USAGE)
+    return Request(customer, seller, actor, reason)
+
+
+_NAMED: Final = (
+    "--reason or --actor names the customer, and both stay in the audit: name a ticket instead. "
+    "Nothing was removed."
+)
+
+
+def _ask_first(dsn: Callable[[], str], request: Request) -> None:
+    """Show what would go and ask; the end of the command where nobody can answer, or says no."""
+    if not sys.stdin.isatty():
+        raise failure("say --yes, or --dry-run to look first; nobody can be asked", _WRONG_USAGE)
+    found = _erase(dsn, request, dry_run=True)
+    _print_table(found, err=True)
+    if found.is_nothing:
+        raise failure("Nothing is stored of this customer.", PARTLY_FAILED)
+    if not typer.confirm("Remove all this? It can't be undone.", err=True):
+        raise failure("Nothing was removed.", PARTLY_FAILED)
+
+
+def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased:
+    from worker.adapters.postgres import erasure  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - as above
+    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
+
+    connect = connector(dsn, command_seconds=erasure.COMMAND_SECONDS)
+    try:
+        return asyncio.run(erasure.erase(connect, request, dry_run=dry_run))
+    except erasure.NamesCustomer:
+        raise failure(_NAMED, _WRONG_USAGE) from None
+    except LedgerUnavailable as error:
+        raise failure(f"The database: {error}", UNAVAILABLE) from None
+    except RowsRefused as error:
+        raise failure(f"The database: {error}", PARTLY_FAILED) from None
+
+
+def _print_json(erased: Erased, *, dry_run: bool) -> None:
+    import orjson  # noqa: PLC0415 - keeps --help fast
+
+    typer.echo(orjson.dumps({"dry_run": dry_run, **asdict(erased)}).decode())
+
+
+def _print_table(erased: Erased, *, err: bool = False) -> None:
+    counts = asdict(erased)
+    for name, words in _ROWS:
+        typer.echo(f"{counts[name]:>8,}  {words}", err=err)
+
+
+def _say_end(erased: Erased, *, dry_run: bool) -> None:
+    if erased.audited:
+        typer.echo(
+            f"{erased.audited:,} older entries of the audit name this customer. They stay until "
+            "WORKER_RETENTION__AUDIT ends them: the audit only grows.",
+            err=True,
+        )
+    if erased.is_nothing:
+        raise failure("Nothing is stored of this customer.", PARTLY_FAILED)
+    typer.echo("Nothing was removed: a dry run." if dry_run else "Removed, and audited.", err=True)
+    typer.echo(_QUEUES, err=True)
