@@ -164,6 +164,10 @@ class Secrets(Protocol):
         """Hide this token from every log."""
         ...
 
+    def hide(self, text: str) -> str:
+        """The text without them."""
+        ...
+
 
 class Telemetry(Protocol):
     """What the runtime tells the metrics."""

@@ -201,3 +201,9 @@ class FakeSecrets:
     def add(self, token: str) -> None:
         """Hide this token."""
         self.known.append(token)
+
+    def hide(self, text: str) -> str:
+        """Without the tokens."""
+        for token in self.known:
+            text = text.replace(token, "[hidden]") if len(token) > 3 else text
+        return text

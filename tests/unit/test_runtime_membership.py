@@ -241,3 +241,33 @@ async def test_a_throttled_replica_slows_down_at_once() -> None:
         await asyncio.sleep(0.1)
         assert worker.pipeline.pacer.local() < 40
         await worker.all_acked()
+
+
+@leaping
+async def test_each_opening_is_looked_into_and_holds_calls() -> None:
+    """A breaker that opens again at once after it closed behaves as the first time."""
+    async with working(concurrency=1) as worker:
+        for number in range(5):
+            worker.aws.script(f"t{number}", REFUSED, Answer("p", "1"))
+            worker.deliver(f"t{number}")
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            is_open = worker.pipeline.breaker.fault is not None
+            assert is_open == ("aws" in worker.pipeline.gate.reasons)
+        assert len(worker.aws.probed) == 5
+        assert worker.fleet.refusals == {}
+        await worker.all_acked(1.0)
+
+
+@leaping
+async def test_a_fault_is_told_without_tokens() -> None:
+    """Whoever refuses a probe may repeat any token; neither gate nor fleet hears it."""
+    async with working() as worker:
+        odd = Fault(FaultKind.SYSTEMIC, "AccessDeniedException", "secret-token is odd")
+        worker.aws.probes = deque([odd] * 3)
+        worker.aws.script("secret-token", odd, Answer("p", "1"))
+        worker.deliver("secret-token")
+        await asyncio.sleep(1)
+        assert worker.fleet.refusals["somebody"].message == "[hidden] is odd"
+        assert "secret-token" not in worker.pipeline.gate.reasons["aws"]
+        await worker.all_acked()

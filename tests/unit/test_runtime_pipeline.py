@@ -760,3 +760,26 @@ def test_a_replay_calls_though_it_is_known() -> None:
             assert worker.event(replay)["status"] == worker.event(fresh)["status"] == "resolved"
 
     run()
+
+
+@leaping
+async def test_a_replay_that_comes_after_the_call_has_one_of_its_own() -> None:
+    """While a failure waits to be written, a later replay is not answered with it but goes back."""
+    async with working() as worker:
+        worker.aws.latency = 1.0
+        worker.aws.script("t", REJECTED)
+        first = worker.deliver("t")
+        await asyncio.sleep(0.5)
+        worker.ledger.outage = "down"
+        await asyncio.sleep(1)
+        asked, _ = parse(Incoming(body("t")), datetime.now(UTC))
+        assert isinstance(asked, Submission)
+        later = datetime.now(UTC) + timedelta(hours=1)
+        ours = headers(replace(asked, replay=later), attempts=0, returns=0)
+        replay = worker.deliver("t", lane=Lane.BACKLOG, headers=ours, internal=True)
+        await asyncio.sleep(0.5)
+        worker.ledger.outage = None
+        await worker.all_acked()
+        assert worker.event(first)["status"] == "rejected"
+        assert worker.events(replay) == []
+        assert worker.moved(replay) == [("resolution.internal", "backlog")]

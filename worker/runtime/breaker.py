@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.core.fleet import Lease
-    from worker.ports import Fleet, Marketplace
+    from worker.ports import Fleet, Marketplace, Secrets
     from worker.runtime.gate import Gate
 
 log: Final = structlog.get_logger()
@@ -36,6 +37,7 @@ class Breaker:
         gate: Shut while it is open.
         marketplace: Who is probed, and as whom.
         fleet: Where the other replicas hear of it.
+        secrets: What must not be in the words of a fault.
         resumed: Called when calls may go on after the fleet was stopped.
 
     Attributes:
@@ -45,16 +47,24 @@ class Breaker:
     """
 
     def __init__(
-        self, gate: Gate, marketplace: Marketplace, fleet: Fleet, resumed: Callable[[], None]
+        self,
+        *,
+        gate: Gate,
+        marketplace: Marketplace,
+        fleet: Fleet,
+        secrets: Secrets,
+        resumed: Callable[[], None],
     ) -> None:
         self._gate = gate
         self._marketplace = marketplace
         self._fleet = fleet
+        self._secrets = secrets
         self._resumed = resumed
         self._opened = asyncio.Event()
         self._outage = Outage()
         self._told_at: float | None = None  # loop time since which the fleet knows of the fault
         self._closed_at = float("-inf")
+        self._confirmed = False  # a probe of our own was refused too
         self.fault: Fault | None = None
         self.successes = 0
 
@@ -75,12 +85,12 @@ class Breaker:
             self.open(faults.outage(fault))
 
     def open(self, fault: Fault) -> None:
-        """Stop calls. Does nothing more if it is open already."""
+        """Stop calls, unless they are stopped already."""
         if self.fault is None:
+            self.fault = fault = self._harmless(fault)
             log.error("calls_stopped", code=fault.code, reason=fault.message)
             self._gate.shut(_WHO, f"{fault.code}: {fault.message}")
             self._opened.set()
-        self.fault = fault
 
     def follow(self, lease: Lease, asked_at: float) -> None:
         """Do as the fleet does.
@@ -105,39 +115,53 @@ class Breaker:
         """Probe whenever it is open, until cancelled."""
         while True:
             await self._opened.wait()
-            self._opened.clear()
-            if self._told_at is None and await self._accepted():
-                self._close("a probe was answered")
-            while self.fault is not None:
-                try:
-                    await self._look(self.fault)
-                except LedgerUnavailable as error:
-                    # Nothing is called for without a ledger either.
-                    log.warning("fleet_not_reached", reason=str(error))
+            try:
+                await self._look()
+            except LedgerUnavailable as error:
+                # Nothing is called for without a ledger either.
+                log.warning("fleet_not_reached", reason=str(error))
+            if self.fault is not None:
                 await asyncio.sleep(_TURN_SECONDS)
 
-    async def _look(self, fault: Fault) -> None:
-        """Tell the fleet, or look for the fleet whether it is over, if it is this one's turn."""
-        identity = await self._marketplace.identity()
+    async def _look(self) -> None:
+        """Look whether it is over, at first for oneself, and then for all in turn."""
         if self._told_at is None:
-            await self._fleet.refuse(identity, fault)
-            self._told_at = asyncio.get_running_loop().time()
-        elif await self._fleet.may_probe(identity):
+            if not self._confirmed and await self._accepted():
+                self._close("a probe was answered")
+            else:
+                await self._tell()
+            return
+        identity = await self._marketplace.identity()
+        if await self._fleet.may_probe(identity):
+            before = self.fault
             if await self._accepted():
                 await self._fleet.accept(identity)
                 self._close("a probe was answered")
-            elif self.fault is not None and self.fault != fault:
-                await self._fleet.refuse(identity, self.fault)
+            elif self.fault not in {None, before}:
+                await self._tell()
+
+    async def _tell(self) -> None:
+        """Stop all who call as this identity."""
+        if self.fault is not None:
+            await self._fleet.refuse(await self._marketplace.identity(), self.fault)
+            self._told_at = None if self.fault is None else asyncio.get_running_loop().time()
 
     async def _accepted(self) -> bool:
         """Whether a probe was answered; if not, the fault is what it met."""
         fault = await self._marketplace.probe()
         if fault is None:
             return True
-        log.warning("calls_still_stopped", code=fault.code, reason=fault.message)
-        if fault.kind is FaultKind.SYSTEMIC:  # no answer is no news of who refuses whom
-            self.fault = fault
+        if self.fault is not None:  # else another replica's probe was answered meanwhile
+            self._confirmed = True
+            fault = self._harmless(fault)
+            log.warning("calls_still_stopped", code=fault.code, reason=fault.message)
+            if fault.kind is FaultKind.SYSTEMIC:  # no answer is no news of who refuses whom
+                self.fault = fault
         return False
+
+    def _harmless(self, fault: Fault) -> Fault:
+        """A fault as it may be told to all: whoever answers may repeat any token."""
+        return replace(fault, message=self._secrets.hide(fault.message))
 
     def _close(self, why: str) -> None:
         if self.fault is None:
@@ -146,6 +170,8 @@ class Breaker:
         if self._told_at is not None:
             self._resumed()
         self.fault = self._told_at = None
+        self._confirmed = False
+        self._opened.clear()
         self._closed_at = asyncio.get_running_loop().time()
         self._outage.over()
         self.answered()

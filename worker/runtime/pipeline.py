@@ -88,7 +88,13 @@ class Pipeline:
         self.gate = Gate()
         usage = Usage(since=asyncio.get_running_loop().time())
         self.pacer = Pacer(ports.fleet, usage)
-        self.breaker = Breaker(self.gate, ports.marketplace, ports.fleet, self.pacer.resume)
+        self.breaker = Breaker(
+            gate=self.gate,
+            marketplace=ports.marketplace,
+            fleet=ports.fleet,
+            secrets=ports.secrets,
+            resumed=self.pacer.resume,
+        )
         self.membership = Membership(
             fleet=ports.fleet,
             marketplace=ports.marketplace,

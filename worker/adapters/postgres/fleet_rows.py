@@ -96,13 +96,15 @@ def grant(
         ceiling: The one in this replica's settings.
     """
     most = sight.ceiling(ceiling)
-    state = quota.advance(_known(sight, initial), report, sight.now, most)
     replicas = len(sight.others) + 1
-    share = shares.share(state.rate, shares.Claim(report.need, sight.granted), sight.others)
+    # The ceiling bounds what is used and not what is known, so that raising it is felt at once.
+    state = quota.advance(_known(sight, initial), report, sight.now, None, replicas)
+    rate = state.rate if most is None else min(state.rate, most)
+    share = shares.share(rate, shares.Claim(report.need, sight.granted), sight.others)
     lease = Lease(
-        rate=state.rate,
+        rate=rate,
         share=share,
-        singly=shares.singly(state.rate, replicas, now_singly=sight.singly),
+        singly=shares.singly(rate, replicas, now_singly=sight.singly),
         ceiling=most,
         replicas=replicas,
         pause=sight.pause,
