@@ -100,3 +100,17 @@ class Run:
         if isinstance(pace, Shared):
             pace.alive = False
         return self
+
+    def outsider(self, rate: float, until: float) -> Run:
+        """Somebody else uses the quota too, at a steady rate, and does not give way."""
+
+        def call() -> None:
+            self.market.call(Token(), OUTSIDER, self.agenda.now)
+            if self.agenda.now < until:
+                self.agenda.at(self.agenda.now + 1 / rate, call)
+
+        self.agenda.at(self.agenda.now, call)
+        return self
+
+
+OUTSIDER = -1

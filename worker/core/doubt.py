@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from worker.core.fleet import Report
     from worker.core.quota import SharedRate
 
-CUTS: Final = 4
+CUTS: Final = 4  # a drop to a quarter takes two or three
 LEAST_RATE: Final = 1.0  # calls a second: fewer don't tell a cut in vain from one that helped
 CLEAN_CALLS: Final = 40
 CLEAN_TIMES: Final = 4.0  # so many throttles were to be expected, and none came
-CLEARS: Final = 2
-MOST: Final = 0.3
+CLEARS: Final = 2  # cuts forgiven for each clean stretch
+MOST: Final = 0.3  # of the calls; more is taken for a quota, or for none left at all
 
 
 def counted(state: SharedRate, report: Report) -> SharedRate:

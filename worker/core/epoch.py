@@ -21,20 +21,20 @@ STRONG_THROTTLES: Final = 5.0
 STRONG_SHARE: Final = 0.3
 
 FEW: Final = 4.0  # calls a second, below which two throttles hardly fall into one epoch
-FEW_CALLS: Final = 20
-NEEDED: Final = 0.3
-USED: Final = 0.75
+FEW_CALLS: Final = 20  # fewer do not measure successes a second
+NEEDED: Final = 0.3  # of the rate is called at least, or the rate says nothing of the quota
+USED: Final = 0.75  # of the rate is called at least, or it does not grow
 USED_IN_DOUBT: Final = 0.35  # replicas that are throttled at any rate slow themselves down
-LEAST_AT_ONCE: Final = 0.4
-STRONG_PEAK: Final = 1.35
-FAR: Final = 1.3
+LEAST_AT_ONCE: Final = 0.4  # what was counted in so short a time is partly from before a drop
+STRONG_PEAK: Final = 1.35  # measured while replicas slowed themselves down far below the quota
+FAR: Final = 1.3  # times the successes: a cut that settles is not waited for
 OVERSHOT_FAR: Final = 2.0
 LEAST_GENTLE: Final = 0.7
-SLOWED: Final = 0.8
-NEAR: Final = 0.93
+SLOWED: Final = 0.8  # of what the share tells: below, replicas have slowed themselves down
+NEAR: Final = 0.93  # of a rate that was a little too high is the quota at least
 
-GROWN_IN_VAIN: Final = 1.6
-FRUITS: Final = 1.2
+GROWN_IN_VAIN: Final = 1.6  # times the rate
+FRUITS: Final = 1.2  # times the successes, with chance allowed for
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 FLOOR: Final = 0.1  # calls a second: below any quota worth the name, yet a call in ten seconds
 HIGHEST: Final = 1e6  # a rate that nothing uses must not grow out of what a float tells apart
-CUT: Final = 0.85
+CUT: Final = 0.85  # what is lost below the quota still fits into a burst of one second
 OF_MEASURED: Final = 0.95
-SLIGHT: Final = 0.97
-MOST_GROWTH: Final = 1.6
+SLIGHT: Final = 0.97  # after one token alone, where calls are few
+MOST_GROWTH: Final = 1.6  # an epoch, once a quota is known
 GAP_SECONDS: Final = 10.0  # ten reports of a lonely replica: a longer silence was a rest
-SETTLING_SECONDS: Final = 2.0
+SETTLING_SECONDS: Final = 2.0  # each replica renews within 1.1 s, and then reports of a second
 SETTLING_CALLS: Final = 8.0
 
 
@@ -174,7 +174,7 @@ def _held(state: SharedRate, now: float) -> SharedRate:
 
 def _congested(epoch: Epoch, now: float) -> SharedRate:
     """Cut the rate, unless cuts have turned out to be in vain: then search again."""
-    state = epoch.state if epoch.state.throttled >= 0.5*epoch.state.calls else doubt.cut(epoch.state)
+    state = epoch.state if epoch.strong else doubt.cut(epoch.state)
     if doubt.background(state) == doubt.background(epoch.state):
         return _cut(epoch, state, now)
     search = replace(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 APART_SECONDS: Final = 0.15  # about a round trip: throttles nearer than that are one event
-MEMORY_SECONDS: Final = 0.7
+MEMORY_SECONDS: Final = 0.7  # of answers: a few calls of a slow replica, many of a fast one
 CUT: Final = 0.5
-LEAST_FACTOR: Final = 0.05
+LEAST_FACTOR: Final = 0.05  # so that a replica still finds out when it is over
 RECOVERY_SECONDS: Final = 3.0
-BEGIN: Final = 0.25
+BEGIN: Final = 0.25  # of the share, after a stop
 
 
 @dataclass(slots=True)
