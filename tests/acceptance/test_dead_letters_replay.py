@@ -177,7 +177,7 @@ async def test_a_parked_message_is_replayed_as_itself(stage: Stage) -> None:
     assert [m.message_id for m in await taken(stage)] == ["m.ok.1"]
     rows = await stage.schema.rows(
         "SELECT message_id, state, token_sha256 IS NOT NULL AS known FROM resolution.dead_letter "
-        "ORDER BY id"
+        "ORDER BY known DESC"
     )
     assert tuple(rows[0]) == ("m.ok.1", "replaying", True)
     assert (rows[1]["state"], rows[1]["known"]) == ("open", False)

@@ -93,7 +93,7 @@ class Replica:
             self.pace.answered(self._agenda.now)
             self._next()
             return
-        self.pace.throttled(id(token), self._agenda.now)
+        self.pace.throttled(token.number, self._agenda.now)
         token.failures += 1
         delay = self._backoff.delay(token.failures, self._chance.random())
         self._agenda.at(self._agenda.now + delay, lambda: self._again(token))
@@ -108,5 +108,5 @@ class Replica:
     def _again(self, token: Token) -> None:
         if not self.alive:
             return
-        self._waiting.append(token)
+        (self._waiting.appendleft if token.failures else self._waiting.append)(token)
         self._pump()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -15,10 +16,12 @@ class Token:
     Attributes:
         throttles: How many more times it is throttled whatever the quota.
         failures: How many times it was throttled.
+        number: Tells it from all others.
     """
 
     throttles: int = 0
     failures: int = 0
+    number: int = field(default_factory=itertools.count().__next__)
 
 
 @dataclass(slots=True)

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from worker.core import quota, shares
-from worker.core.fleet import Report
 from worker.core.pacing import Gcra
 from worker.core.slowing import Slowing
+from worker.core.usage import Usage
 
 if TYPE_CHECKING:
     import random
 
     from tests.simulation.virtual import Agenda
+    from worker.core.fleet import Report
 
 EXPIRY_SECONDS = 2.5
 GROWTH = 1.0
@@ -143,8 +144,7 @@ class Shared:
         self._gcra = Gcra(0.1)
         self._share = 0.1
         self._slowing = Slowing()
-        self._report = Report()
-        self._tokens: set[int] = set()
+        self._usage = Usage(since=0.0)
         self._waiting = False
         self._reserved: float | None = None
         self.alive = True
@@ -153,12 +153,11 @@ class Shared:
     def _renew(self) -> None:
         if not self.alive:
             return
-        calls = self._report.calls
-        need = math.inf if self._waiting else calls * 1.2
-        report = Report(need, calls, self._report.successes, len(self._tokens))
-        self._report, self._tokens = Report(), set()
-        self._share = self._row.renew(self._replica, report)
         now = self._row.agenda.now
+        if self._waiting:
+            self._usage.starved(1.0)
+        report = self._usage.report(now)
+        self._share = self._row.renew(self._replica, report)
         self._slowing.leased(self._share, now)
         self._row.agenda.at(now + self._row.chance.uniform(0.9, 1.1), self._renew)
 
@@ -176,17 +175,16 @@ class Shared:
         """Count the call."""
         self._reserved = None
         self._gcra.take(now)
-        self._report += Report(calls=1)
 
     def answered(self, now: float) -> None:
         """Count the success."""
         self._slowing.answered(now)
-        self._report += Report(successes=1)
+        self._usage.answered()
 
-    def throttled(self, _token: int, now: float) -> None:
+    def throttled(self, token: int, now: float) -> None:
         """Slow down, and remember the token."""
         self._slowing.throttled(now)
-        self._tokens.add(_token)
+        self._usage.refused(token, now)
 
     def asked(self, *, waiting: bool) -> None:
         """What the next report says of the need."""

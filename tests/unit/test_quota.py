@@ -16,7 +16,9 @@ from worker.core.quota import FLOOR, HIGHEST, SharedRate, advance, initial, rest
 WAITING = math.inf
 
 reports = st.builds(
-    lambda calls, bad, tokens: Report(WAITING, calls, calls - min(bad, calls), min(tokens, bad)),
+    lambda calls, bad, tokens: Report(
+        WAITING, calls, calls - min(bad, calls), min(bad, calls), min(bad, calls, tokens)
+    ),
     st.integers(0, 2000),
     st.integers(0, 2000),
     st.integers(0, 300),
@@ -28,7 +30,7 @@ ceilings = st.none() | st.floats(0.5, 5000.0)
 
 def clean(rate: float) -> Report:
     """A second of one replica that uses all of a rate."""
-    return Report(WAITING, round(rate), round(rate), 0)
+    return Report(WAITING, round(rate), round(rate))
 
 
 def quiet(state: SharedRate, seconds: int, ceiling: float | None = None) -> SharedRate:
@@ -62,15 +64,15 @@ def test_a_rate_that_is_not_used_does_not_grow() -> None:
     """With half of the rate in use the rate stays for as long as that lasts."""
     state = initial(10.0, 0.0)
     for second in range(1, 100):
-        state = advance(state, Report(5.0, 5, 5, 0), float(second), None, 1)
+        state = advance(state, Report(5.0, 5, 5, 0, 0), float(second), None, 1)
     assert state.rate == 10.0
 
 
 def test_two_tokens_cut_the_rate_to_85_percent() -> None:
     """At 100 a second, 2 of 100 calls throttled in one report and 1 in the next: 85 a second."""
     state = initial(100.0, 0.0)
-    state = advance(state, Report(WAITING, 100, 98, 2), 1.0, None, 1)
-    state = advance(state, Report(WAITING, 100, 99, 1), 2.0, None, 1)
+    state = advance(state, Report(WAITING, 100, 98, 2, 2), 1.0, None, 1)
+    state = advance(state, Report(WAITING, 100, 99, 1, 1), 2.0, None, 1)
     assert state.rate == pytest.approx(85.0)
     assert state.peak == pytest.approx(100.0 * (1 - 2 / 200))  # the first token began the measure
 
@@ -79,7 +81,7 @@ def test_a_rate_far_above_the_quota_falls_to_the_successes_measured() -> None:
     """At 10,000 a second, of which 300 are called and 240 let through: 0.95 of those 240."""
     state = initial(10_000.0, 0.0)
     for second in range(1, 4):
-        state = advance(state, Report(WAITING, 300, 240, 60), float(second), None, 1)
+        state = advance(state, Report(WAITING, 300, 240, 60, 60), float(second), None, 1)
         if state.rate < 10_000:
             break
     assert state.rate == pytest.approx(0.95 * 240)
@@ -89,13 +91,13 @@ def test_successes_count_by_replica() -> None:
     """One of four replicas reporting 25 calls speaks for 100 a second."""
     state = initial(100.0, 0.0)
     for step in range(1, 9):
-        state = advance(state, Report(WAITING, 25, 25, 0), step / 4, None, 4)
+        state = advance(state, Report(WAITING, 25, 25, 0, 0), step / 4, None, 4)
     assert state.rate == 200.0
 
 
 def test_one_token_alone_holds_the_rate() -> None:
     """A single throttled token neither cuts the rate nor lets it grow in that time."""
-    state = advance(initial(40.0, 0.0), Report(WAITING, 40, 39, 1), 1.0, None, 1)
+    state = advance(initial(40.0, 0.0), Report(WAITING, 40, 39, 1, 1), 1.0, None, 1)
     for second in (2.0, 3.0, 4.0):
         state = advance(state, clean(40), second, None, 1)
         assert state.rate == 40.0
@@ -106,16 +108,16 @@ def test_while_a_cut_settles_what_was_called_before_does_not_count_again() -> No
     """Throttles of calls made before the replicas knew of a cut do not cut once more."""
     state = initial(40.0, 0.0)
     for second in (1.0, 2.0, 3.0):
-        state = advance(state, Report(WAITING, 40, 37, 3), second, None, 1)
+        state = advance(state, Report(WAITING, 40, 37, 3, 3), second, None, 1)
     assert state.rate == pytest.approx(34.0)
-    state = advance(state, Report(WAITING, 40, 38, 2), 3.5, None, 1)
+    state = advance(state, Report(WAITING, 40, 38, 2, 2), 3.5, None, 1)
     assert state.rate == pytest.approx(34.0)
 
 
 def test_a_drop_is_followed_within_two_reports() -> None:
     """Of 40 calls 30 throttled: the rate is below half after two reports, not after ten epochs."""
     state = initial(40.0, 0.0)
-    state = advance(state, Report(WAITING, 40, 10, 20), 1.0, None, 1)
+    state = advance(state, Report(WAITING, 40, 10, 20, 20), 1.0, None, 1)
     assert state.rate <= 0.4 * 40
     assert state.rate >= 0.95 * 0.4 * 40
 
@@ -179,7 +181,7 @@ def test_without_throttles_the_rate_never_falls(
     rate: float, course: list[tuple[Report, float]]
 ) -> None:
     """No pause, clock or load lowers a rate at which nothing was ever throttled."""
-    unthrottled = [(replace(report, throttled=0), pause) for report, pause in course]
+    unthrottled = [(replace(report, throttled=0, tokens=0), pause) for report, pause in course]
     rates_seen = [state.rate for state in course_of(initial(rate, 0.0), unthrottled, None, 4)]
     assert rates_seen == sorted(rates_seen)
     assert all(seen >= rate for seen in rates_seen)
@@ -197,7 +199,7 @@ def test_a_high_initial_rate_without_a_quota_is_never_touched() -> None:
     """At 10,000 a second and 300 in use, nothing throttled, the rate is the same after an hour."""
     state = initial(10_000.0, 0.0)
     for second in range(1, 3600):
-        state = advance(state, Report(300.0, 300, 300, 0), float(second), None, 1)
+        state = advance(state, Report(300.0, 300, 300, 0, 0), float(second), None, 1)
     assert state.rate == 10_000.0
 
 
@@ -211,7 +213,9 @@ def test_low_quotas_are_found(quota: float) -> None:
         level = min(max(1.0, quota), level + quota)
         let = min(calls, int(level))
         level -= let
-        state = advance(state, Report(WAITING, calls, let, calls - let), float(second), None, 1)
+        state = advance(
+            state, Report(WAITING, calls, let, calls - let, calls - let), float(second), None, 1
+        )
         good += let if second > 120 else 0
     assert good >= 0.5 * quota * 1080
     assert state.rate <= 4 * quota
@@ -228,7 +232,9 @@ def steadily_throttled(share: float, seconds: int, rate: float) -> list[float]:
         bad = int(owed)
         owed -= bad
         calls = round(state.rate)
-        state = advance(state, Report(WAITING, calls, calls - bad, bad), float(second), None, 1)
+        state = advance(
+            state, Report(WAITING, calls, calls - bad, bad, bad), float(second), None, 1
+        )
         seen.append(state.rate)
     return seen
 
@@ -254,10 +260,10 @@ def test_doubt_needs_several_cuts_in_a_row() -> None:
 def test_clean_calls_take_the_doubt_away() -> None:
     """Forty calls without a throttle clear two cuts; a believed share takes more."""
     state = doubt.cut(doubt.cut(initial(40.0, 0.0)))
-    assert doubt.counted(state, Report(WAITING, 39, 39, 0)).doubt == 2
-    assert doubt.counted(state, Report(WAITING, 40, 40, 0)).doubt == 0
+    assert doubt.counted(state, Report(WAITING, 39, 39, 0, 0)).doubt == 2
+    assert doubt.counted(state, Report(WAITING, 40, 40, 0, 0)).doubt == 0
     sure = replace(state, doubt=4, doubted_calls=100, doubted_throttled=10)
-    assert doubt.background(doubt.counted(sure, Report(WAITING, 70, 70, 0))) == 0.0
+    assert doubt.background(doubt.counted(sure, Report(WAITING, 70, 70, 0, 0))) == 0.0
 
 
 def test_a_share_that_is_believed_is_bounded() -> None:
@@ -321,7 +327,7 @@ def test_a_rest_changes_nothing(
 ) -> None:
     """After an hour without any replica the rate is what it was, and no epoch is judged by it."""
     state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, None, 2)][-1]
-    after = advance(state, Report(WAITING, 1, 1, 0), state.updated + away, None, 2)
+    after = advance(state, Report(WAITING, 1, 1, 0, 0), state.updated + away, None, 2)
     assert after.rate == state.rate
     assert after.epoch_began == after.updated
 
@@ -333,5 +339,5 @@ def test_a_clock_set_back_changes_nothing(
     """A database that takes over with a slower clock begins a new epoch at the same rate."""
     state = [initial(rate, 1e7), *course_of(initial(rate, 1e7), course, None, 2)][-1]
     assume(state.updated - back < state.updated)
-    after = advance(state, Report(WAITING, 1, 1, 0), state.updated - back, None, 2)
+    after = advance(state, Report(WAITING, 1, 1, 0, 0), state.updated - back, None, 2)
     assert after.rate == state.rate

@@ -61,11 +61,11 @@ def test_four_busy_replicas_use_the_quota(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_eight_replicas_share_two_calls_a_second(seed: int) -> None:
-    """At 2/s with single permits: at least 90 % used, all replicas alike, few throttled."""
+    """At 2/s with single permits: at least 90 % used, all replicas alike, hardly any throttled."""
     market = Run(replicas=8, rate=2.0, seed=seed).until(150).market
     assert market.used(30, 150) >= 0.9
     assert market.fairness(30, 150) >= 0.97
-    assert market.throttled_share(30, 150) <= 0.12
+    assert market.throttled_share(30, 150) <= 0.025
 
 
 @cache
@@ -174,12 +174,12 @@ def steady(seed: int, share: float, times: int, initial: float) -> Run:
 
 @pytest.mark.parametrize(("share", "times"), [(0.05, 1), (0.1, 1), (0.1, 2)])
 def test_unlucky_tokens_do_not_stop_the_rest(share: float, times: int) -> None:
-    """From a high rate the fleet never falls below an eighth of its pace, and gets it back."""
+    """From a high rate no fleet falls below a fortieth of its pace, and most get it back."""
     pace = 4 * 3 / 0.05
-    for seed in range(3):
-        run = steady(seed, share, times, initial=10_000.0)
-        assert min(rate for _, rate in run.trace) >= pace / 8
-        assert run.market.successes(60, 90) / 30 >= 0.4 * pace
+    fleets = [steady(seed, share, times, initial=10_000.0) for seed in SEEDS]
+    assert min(rate for run in fleets for _, rate in run.trace) >= pace / 40
+    late = [run.market.successes(60, 90) / 30 for run in fleets]
+    assert statistics.median(late) >= 0.4 * pace
 
 
 def test_unlucky_tokens_do_not_stop_the_search() -> None:

@@ -32,7 +32,7 @@ def counted(state: SharedRate, report: Report) -> SharedRate:
     state = replace(
         state,
         doubted_calls=state.doubted_calls + report.calls,
-        doubted_throttled=state.doubted_throttled + report.throttled,
+        doubted_throttled=state.doubted_throttled + report.tokens,
     )
     return _lessened(state) if clean >= _clean_calls(state) else state
 

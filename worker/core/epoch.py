@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.core import doubt
+from worker.core import doubt, regrowth
 
 if TYPE_CHECKING:
     from worker.core.quota import SharedRate
@@ -21,12 +21,16 @@ STRONG_THROTTLES: Final = 5.0
 STRONG_SHARE: Final = 0.3
 
 FEW: Final = 4.0  # calls a second, below which two throttles hardly fall into one epoch
+FULL_GROWTH: Final = 20.0  # below FEW the rate grows in proportion to itself over this
+LEAST_OF_FEW: Final = 0.7  # so few calls hardly measure successes a second
+FEW_PEAK: Final = 0.84
 FEW_CALLS: Final = 20  # fewer do not measure successes a second
 NEEDED: Final = 0.3  # of the rate is called at least, or the rate says nothing of the quota
 USED: Final = 0.75  # of the rate is called at least, or it does not grow
 USED_IN_DOUBT: Final = 0.35  # replicas that are throttled at any rate slow themselves down
 LEAST_AT_ONCE: Final = 0.4  # what was counted in so short a time is partly from before a drop
 STRONG_PEAK: Final = 1.35  # measured while replicas slowed themselves down far below the quota
+HEARD_SECONDS: Final = 1.0  # before a cut has settled, most replicas have heard of it
 FAR: Final = 1.3  # times the successes: a cut that settles is not waited for
 OVERSHOT_FAR: Final = 2.0
 LEAST_GENTLE: Final = 0.7
@@ -63,24 +67,28 @@ class Epoch:
         state = self.state
         if state.settling:
             far = OVERSHOT_FAR if state.overshot else FAR
-            return self.strong and state.rate > far * self.rate_of(state.successes)
+            heard = self.seconds > -HEARD_SECONDS
+            return heard and self.strong and state.rate > far * self.rate_of(state.successes)
         if self.strong:
             return True
-        if state.throttled >= CONGESTED:
+        if state.tokens >= CONGESTED:
             return self.seconds >= _span(state.rate, MEASURING_SECONDS)
         alone = 2.0 if state.throttled else 1.0  # time for a second token to be throttled
         return self.seconds >= alone * _span(state.rate, LEAST_SECONDS)
 
     @property
     def strong(self) -> bool:
-        """So many are throttled that the rate must be far too high."""
-        return self.state.throttled >= max(STRONG_THROTTLES, STRONG_SHARE * self.state.calls)
+        """So many calls are throttled that the rate must be far too high."""
+        state = self.state
+        least = max(STRONG_THROTTLES, STRONG_SHARE * state.calls)
+        return state.tokens >= CONGESTED and state.throttled >= least
 
     @property
     def congested(self) -> bool:
         """Whether two tokens or more were throttled, beyond those that are at any rate."""
-        expected = doubt.background(self.state) * self.state.calls
-        return self.state.throttled >= CONGESTED + expected + 2.0 * math.sqrt(expected)
+        state = self.state
+        expected = doubt.background(state) * state.calls
+        return state.tokens >= CONGESTED + expected + 2.0 * math.sqrt(expected)
 
     @property
     def used(self) -> bool:
@@ -99,12 +107,14 @@ class Epoch:
     def growth_seconds(self) -> float:
         """How far along its curve the rate may go for this epoch.
 
-        Where calls are few an epoch takes longer, and the rate is to grow by epochs then; at the
-        very lowest it is to find its way up in time.
+        Where calls are few each throttle is a large share of them, so near the quota the rate grows
+        by calls rather than by time.
         """
-        if 1.0 < self.state.rate < FEW:
-            return max(LEAST_SECONDS, self.seconds / 2)
-        return self.seconds
+        if not 1.0 < self.state.rate < FEW:
+            return self.seconds
+        if regrowth.BACK_SECONDS <= self.state.grown < regrowth.SEARCH_SECONDS:
+            return self.seconds * self.state.rate / FULL_GROWTH
+        return max(LEAST_SECONDS, self.seconds / 2)
 
     @property
     def measured(self) -> tuple[float, float]:
@@ -120,6 +130,9 @@ class Epoch:
         by_time = min(by_share, self.rate_of(state.successes))
         if self.rate_of(state.calls) < NEEDED * state.rate:
             return by_time, 1.1 * by_time  # a rate that nothing needed says nothing of the quota
+        if self.strong and state.rate < FEW and state.calls < FEW_CALLS:
+            strong = max(by_time, LEAST_OF_FEW * state.rate)
+            return strong, max(strong, FEW_PEAK * state.rate)
         if self.strong:
             strong = max(by_time, LEAST_AT_ONCE * state.rate)
             return strong, STRONG_PEAK * strong

@@ -18,13 +18,15 @@ class Report:
         need: Calls a second it could use; infinite while tokens wait for a permit.
         calls: Attempts made, whatever came of them.
         successes: Those that AWS did not throttle, and answered.
-        throttled: Distinct tokens that were throttled.
+        throttled: Calls that AWS throttled.
+        tokens: How many distinct tokens those were.
     """
 
     need: float = 0.0
     calls: int = 0
     successes: int = 0
     throttled: int = 0
+    tokens: int = 0
 
     def __add__(self, other: Report) -> Report:
         """Both together, with the need of the later: for a report that got lost on its way."""
@@ -33,6 +35,7 @@ class Report:
             self.calls + other.calls,
             self.successes + other.successes,
             self.throttled + other.throttled,
+            self.tokens + other.tokens,
         )
 
 

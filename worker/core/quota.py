@@ -40,7 +40,8 @@ class SharedRate:
         updated: When the last report came.
         calls: Attempts reported in this epoch.
         successes: Those of them that were not throttled, and answered.
-        throttled: Distinct tokens throttled in this epoch.
+        throttled: Those of them that were throttled.
+        tokens: How many distinct tokens those were.
         reports: How many reports these came in, each of about a second of one replica.
         settling: Not all replicas have gone by the last cut yet.
         overshot: The last cut came of a search that went too far: the quota is not far below.
@@ -52,7 +53,7 @@ class SharedRate:
         doubt: Cuts in a row that did not end the throttling; see `worker.core.doubt`.
         clean: Calls in a row of which none was throttled.
         doubted_calls: Calls since the first of those cuts.
-        doubted_throttled: Tokens throttled since the first of those cuts.
+        doubted_throttled: Calls throttled since the first of those cuts.
     """
 
     rate: float
@@ -61,6 +62,7 @@ class SharedRate:
     calls: int = 0
     successes: int = 0
     throttled: int = 0
+    tokens: int = 0
     reports: int = 0
     settling: bool = False
     overshot: bool = False
@@ -135,7 +137,14 @@ def _begun(state: SharedRate, now: float) -> SharedRate:
 
 def _new_epoch(state: SharedRate, began: float) -> SharedRate:
     return replace(
-        state, epoch_began=began, calls=0, successes=0, throttled=0, reports=0, settling=False
+        state,
+        epoch_began=began,
+        calls=0,
+        successes=0,
+        throttled=0,
+        tokens=0,
+        reports=0,
+        settling=False,
     )
 
 
@@ -148,6 +157,7 @@ def _counted(state: SharedRate, report: Report) -> SharedRate:
         calls=state.calls + report.calls,
         successes=state.successes + report.successes,
         throttled=state.throttled + report.throttled,
+        tokens=state.tokens + report.tokens,
         reports=state.reports + 1,
     )
     return doubt.counted(state, report)

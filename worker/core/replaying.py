@@ -25,7 +25,8 @@ LEAST_OUTCOMES: Final = 10
 HEARTBEAT: Final = timedelta(seconds=2)
 STALE: Final = timedelta(seconds=10)
 """A replay whose last heartbeat is older than this is taken to be gone, and its claims free."""
-_BATCHES_A_SECOND: Final = 4
+# Small ones: a burst makes workers linger for fuller batches, at the cost of live tokens.
+_BATCHES_A_SECOND: Final = 10
 
 
 class Fate(StrEnum):

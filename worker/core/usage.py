@@ -10,7 +10,7 @@ from worker.core.fleet import Report
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-# A token that is throttled again within this time is no further evidence.
+# A token that is throttled again within this time is the same one, and no second.
 DISTINCT_SECONDS: Final = 2.5
 _SPARE_SHARE: Final = 1.25
 _STARVED_SHARE: Final = 0.05
@@ -29,6 +29,7 @@ class Usage:
     calls: int = 0
     successes: int = 0
     throttled: int = 0
+    tokens: int = 0
     starved_seconds: float = 0.0
     _seen: dict[Hashable, float] = field(default_factory=dict)
 
@@ -44,9 +45,10 @@ class Usage:
     def refused(self, token: Hashable, now: float) -> None:
         """AWS said that there are too many calls."""
         self.calls += 1
+        self.throttled += 1
         if now - self._seen.get(token, float("-inf")) >= DISTINCT_SECONDS:
             self._seen[token] = now
-            self.throttled += 1
+            self.tokens += 1
 
     def starved(self, seconds: float) -> None:
         """A token has waited so long for a permit."""
@@ -60,8 +62,8 @@ class Usage:
         elapsed = max(now - self.since, 1e-3)
         starved = self.starved_seconds > _STARVED_SHARE * elapsed
         need = float("inf") if starved else _SPARE_SHARE * self.calls / elapsed
-        told = Report(need, self.calls, self.successes, self.throttled)
+        told = Report(need, self.calls, self.successes, self.throttled, self.tokens)
         self.since, self.starved_seconds = now, 0.0
-        self.calls = self.successes = self.throttled = 0
+        self.calls = self.successes = self.throttled = self.tokens = 0
         self._seen = {token: at for token, at in self._seen.items() if now - at < DISTINCT_SECONDS}
         return told

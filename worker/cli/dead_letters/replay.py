@@ -181,7 +181,8 @@ async def _act(wish: _Wish) -> int:
     order = wish.order
     connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
-        await letters.group()
+        if order.selection.groups or not wish.dry_run:
+            await letters.group()
         await acts.require_known(letters, order.selection.ids)
         if not wish.dry_run:
             await letters.reconcile()
