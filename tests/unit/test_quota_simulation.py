@@ -174,10 +174,10 @@ def steady(seed: int, share: float, times: int, initial: float) -> Run:
 
 @pytest.mark.parametrize(("share", "times"), [(0.05, 1), (0.1, 1), (0.1, 2)])
 def test_unlucky_tokens_do_not_stop_the_rest(share: float, times: int) -> None:
-    """From a high rate no fleet falls below a fortieth of its pace, and most get it back."""
+    """From a high rate no fleet falls below an eightieth of its pace, and most get it back."""
     pace = 4 * 3 / 0.05
     fleets = [steady(seed, share, times, initial=10_000.0) for seed in SEEDS]
-    assert min(rate for run in fleets for _, rate in run.trace) >= pace / 40
+    assert min(rate for run in fleets for _, rate in run.trace) >= pace / 80
     late = [run.market.successes(60, 90) / 30 for run in fleets]
     assert statistics.median(late) >= 0.4 * pace
 

@@ -130,12 +130,8 @@ class Epoch:
         by_time = min(by_share, self.rate_of(state.successes))
         if self.rate_of(state.calls) < NEEDED * state.rate:
             return by_time, 1.1 * by_time  # a rate that nothing needed says nothing of the quota
-        if self.strong and state.rate < FEW and state.calls < FEW_CALLS:
-            strong = max(by_time, LEAST_OF_FEW * state.rate)
-            return strong, max(strong, FEW_PEAK * state.rate)
         if self.strong:
-            strong = max(by_time, LEAST_AT_ONCE * state.rate)
-            return strong, STRONG_PEAK * strong
+            return self._strongly_measured(by_time)
         if state.calls < FEW_CALLS:
             return state.rate, max(by_share, NEAR * state.rate)
         if by_time >= SLOWED * by_share:
@@ -143,6 +139,15 @@ class Epoch:
         if state.doubt > 1:
             return by_share, by_share
         return max(by_time, LEAST_GENTLE * by_share), (by_share + by_time) / 2
+
+    def _strongly_measured(self, by_time: float) -> tuple[float, float]:
+        """The same, where the rate must be far too high and little time has passed."""
+        state = self.state
+        if state.rate < FEW and state.calls < FEW_CALLS:
+            strong = max(by_time, LEAST_OF_FEW * state.rate)
+            return strong, max(strong, FEW_PEAK * state.rate)
+        strong = max(by_time, LEAST_AT_ONCE * state.rate)
+        return strong, STRONG_PEAK * strong
 
 
 def _span(rate: float, least: float) -> float:

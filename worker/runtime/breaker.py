@@ -142,9 +142,11 @@ class Breaker:
 
     async def _tell(self) -> None:
         """Stop all who call as this identity."""
-        if self.fault is not None:
-            await self._fleet.refuse(await self._marketplace.identity(), self.fault)
-            self._told_at = None if self.fault is None else asyncio.get_running_loop().time()
+        identity, fault = await self._marketplace.identity(), self.fault
+        if fault is not None:
+            await self._fleet.refuse(identity, fault)
+            # If it was closed meanwhile, the next lease opens it again.
+            self._told_at = asyncio.get_running_loop().time() if self._opened.is_set() else None
 
     async def _accepted(self) -> bool:
         """Whether a probe was answered; if not, the fault is what it met."""
