@@ -124,7 +124,10 @@ async def _stalled(wire: Wire, chance: random.Random) -> None:
 
 async def _cut(wire: Wire, chance: random.Random) -> None:
     wire.cut_after_bytes(chance.randrange(20_000))
-    await asyncio.sleep(_OUTAGE_SECONDS)
+    try:
+        await asyncio.sleep(_OUTAGE_SECONDS)
+    finally:
+        wire.cut_after_bytes(None)
 
 
 def _before(name: str, fault: Callable[[Wire, random.Random], Awaitable[None]]) -> Fault:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import secrets
 import sys
@@ -23,6 +24,7 @@ import aio_pika
 
 from benchmarks.ground import laid
 from benchmarks.mutation import Mutation
+from benchmarks.vitals import starved_seconds
 from tests.acceptance.front import LANES, front
 from tests.acceptance.stage import eventually
 from tests.faults.arena import SETTINGS
@@ -113,8 +115,15 @@ async def _worker(options: argparse.Namespace) -> list[str]:
         async with front(stage) as web:
             worker = await stage.run(**SETTINGS | {"WORKER_LOG__LEVEL": "info"})
             await web.settled("ok-first")  # what the first of all costs is nobody's neighbour
+            pid = worker.process.pid
+            began = time.monotonic(), starved_seconds(pid)
             alone = await _control(web, options)
             faults = await _through(web, worker, options, alone)
+            share = (starved_seconds(pid) - began[1]) / (time.monotonic() - began[0])
+            load = os.getloadavg()[0]
+            print(
+                f"load average {load:.1f}; the worker had no processor for {share:.0%} of the time"
+            )
         worker.kill()
         return faults
 

@@ -19,22 +19,26 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from benchmarks.breakage import FAULTS, Troupe
 from benchmarks.ground import laid
-from benchmarks.vitals import Vitals
+from benchmarks.vitals import Vitals, starved_seconds
 from tests.acceptance.stage import eventually
 from tests.faults.arena import QUEUES
-from tests.history import History, check, count
+from tests.faults.wire import wire_to
+from tests.history import EVENT, History, check, count
 
 if TYPE_CHECKING:
     from tests.faults.arena import Arena
-    from tests.history import Finding, Submission
+    from tests.history import Finding, Submission, Told
 
 _RECOVERY_SECONDS = 15.0
 _SETTLE_SECONDS = 180.0
 _CHUNK_SECONDS = 0.25
+_LINES = 60
+_SLOW_SECONDS = 6.0  # from here on the report says what the workers said meanwhile
 _CALM_SECONDS = (0.5, 4.0)
 _PER_MINUTE = 5000
 _MOST_UNSETTLED = 1500
@@ -51,7 +55,11 @@ async def main() -> int:
     options = _options()
     print(f"SOAK_SEED={options.seed} minutes={options.minutes:g} tokens={options.tokens}")
     chance = random.Random(options.seed)
-    async with laid() as field_, field_.ground.arena(options.seed) as arena:
+    async with (
+        laid() as field_,
+        field_.ground.arena(options.seed) as arena,
+        wire_to(arena.stage.simulator.url) as arena.door,  # nobody counts calls: the short way
+    ):
         troupe = await Troupe.gather(arena, field_.services, options.workers)
         report, vitals = _Report(), Vitals(troupe)
         findings: list[Finding] = []
@@ -116,12 +124,21 @@ async def _hurt(
     while not publishing.done():
         deck = deck or chance.sample(names, len(names))
         name = deck.pop()
+        said = {id(worker): len(worker.err) for worker in troupe.workers}
         await FAULTS[name](troupe, chance)
-        recovered = await _recovery(troupe.arena)
+        ended, starved = datetime.now(UTC), starved_seconds()
+        recovered, fresh = await _recovery(troupe.arena)
         report.recoveries[name].append(recovered)
         _say(
             f"{time.monotonic() - began:6.0f} s {name}: back after {recovered:.1f} s", troupe.arena
         )
+        if recovered >= _SLOW_SECONDS:
+            print(f"    the fault ended at {ended}, {_way(troupe.arena, fresh, ended)}")
+            starved = starved_seconds() - starved
+            print(
+                f"    meanwhile this program, the way of all traffic, starved for {starved:.1f} s"
+            )
+            _explain(troupe, said)
         await asyncio.sleep(chance.uniform(*_CALM_SECONDS))
 
 
@@ -129,13 +146,36 @@ def _say(words: str, arena: Arena) -> None:
     print(f"{words}; {len(arena.audience.sent)} sent, {_unsettled(arena)} unsettled", flush=True)
 
 
-async def _recovery(arena: Arena) -> float:
-    """Seconds until a token is settled that is published now, in the live lane."""
+def _way(arena: Arena, fresh: Submission, ended: datetime) -> str:
+    """Where a token spent its time: a worker has it from `received_at` to `settled_at`."""
+    (told, *_) = [one for one in arena.audience.told if _is_event(one, fresh)]
+    steps = {
+        name: datetime.fromisoformat(told.body[name]) for name in ("received_at", "settled_at")
+    }
+    steps = {"confirmed": datetime.fromtimestamp(fresh.at, UTC), **steps}
+    steps["heard"] = datetime.fromtimestamp(told.at, UTC)
+    return ", ".join(f"{name} +{(at - ended).total_seconds():.1f} s" for name, at in steps.items())
+
+
+def _is_event(told: Told, fresh: Submission) -> bool:
+    return told.channel == EVENT and told.body["message_id"] == fresh.message_id
+
+
+def _explain(troupe: Troupe, said: dict[int, int]) -> None:
+    """What the workers have said since the fault began."""
+    for place, worker in enumerate(troupe.workers):
+        lines = worker.err[said.get(id(worker), 0) :]
+        for line in [line for line in lines if "message_malformed" not in line][-_LINES:]:
+            print(f"    worker {place}: {line.rstrip()[:300]}", flush=True)
+
+
+async def _recovery(arena: Arena) -> tuple[float, Submission]:
+    """Seconds until a token is settled that is published now, in the live lane; and the token."""
     began = time.time()
     (fresh,) = arena.crowd.of("ok-{n}", lane="live")
     fresh = await arena.audience.publish(fresh)
     await _settled(arena, [fresh], _SETTLE_SECONDS)
-    return (arena.audience.heard(fresh.message_id) or time.time()) - began
+    return (arena.audience.heard(fresh.message_id) or time.time()) - began, fresh
 
 
 async def _settled(arena: Arena, some: list[Submission], seconds: float) -> None:

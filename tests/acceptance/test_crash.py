@@ -18,7 +18,7 @@ from tests.history import EVENT, MALFORMED, Due, History, Submission, Told, chec
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
@@ -92,25 +92,29 @@ class Troupe:
         self.all = list(self.workers)
         self.killed_at_work = 0
 
-    async def suffer(self, kills: int, is_over: Callable[[], bool]) -> None:
-        """Kill so many times, mostly a worker that is at work, at random moments."""
-        for n in range(kills):
-            place = self._chance.randrange(WORKERS)
-            if n % 5:  # every fifth dies wherever it is, the start included
-                await eventually(partial(self._works, place), "a worker consumes", SECONDS)
-            await asyncio.sleep(self._chance.uniform(0.0, 1.0))  # the moment is the chance
-            assert not is_over(), f"all was settled after {n} kills: too few tokens"
-            self.killed_at_work += self._works(place)
-            self.workers[place].kill()
-            self.workers[place] = self._stage.start(**SETTINGS)
-            self.all.append(self.workers[place])
+    async def suffer(
+        self, n: int, publish: Callable[[], None], is_over: Callable[[], bool]
+    ) -> None:
+        """Give them work, kill one at a random moment soon, and start another in its place."""
+        place = self._chance.randrange(WORKERS)
+        if n % 5:  # every fifth dies wherever it is, the start included
+            await eventually(partial(self._works, place), "a worker consumes", SECONDS)
+        publish()
+        await asyncio.sleep(self._chance.uniform(0.0, 1.0))  # the moment is the chance
+        assert not is_over(), f"all was settled after {n} kills: too few tokens"
+        self.killed_at_work += self._works(place)
+        self.workers[place].kill()
+        self.workers[place] = self._stage.start(**SETTINGS)
+        self.all.append(self.workers[place])
 
     def _works(self, place: int) -> bool:
-        return bool(self.workers[place].logged("consuming"))
+        logged = self.workers[place].logged
+        return bool(logged("consuming") or logged("settled"))
 
     async def dismiss(self) -> list[int]:
         """Let all of them drain; their exit codes."""
         for worker in self.workers:
+            await worker.ready()  # one that has only just begun knows no signal yet
             worker.send(signal.SIGTERM)
         return [await worker.exit_code() for worker in self.workers]
 
@@ -166,8 +170,12 @@ async def _endure(troupe: Troupe, web: Front, sent: list[Submission]) -> None:
         return ids <= web.events.keys()
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(_publish(web, sent))
-        group.create_task(troupe.suffer(KILLS, is_over))
+        for n, share in enumerate(_shares(sent)):
+
+            def publish(some: list[Submission] = share) -> None:
+                group.create_task(_publish(web, some))
+
+            await troupe.suffer(n, publish, is_over)
 
     await eventually(is_over, "every message has an event", SECONDS)
 
@@ -175,6 +183,15 @@ async def _endure(troupe: Troupe, web: Front, sent: list[Submission]) -> None:
         return not any((await web.depths(*RETRYING)).values())
 
     await eventually(is_empty, "all queues are empty")
+
+
+def _shares(sent: list[Submission]) -> Iterator[list[Submission]]:
+    """A share for each kill, about half of all for the first: however slow, each meets work."""
+    size = len(sent) // (2 * KILLS)
+    first = len(sent) - (KILLS - 1) * size
+    yield sent[:first]
+    for start in range(first, len(sent), size):
+        yield sent[start : start + size]
 
 
 async def _publish(web: Front, sent: list[Submission]) -> None:

@@ -79,16 +79,17 @@ async def test_broker_alarm(
     raised, lowered = ALARMS[alarm]
 
     async def hold(arena: Arena) -> None:
-        # Calls that return while the alarm is on, so that there is something to be told.
-        await arena.audience.publish_all(arena.crowd.of("slow-4000-{n}", 20))
+        # Calls that return while the alarm is on, whenever that is: there is something to be told.
+        for seconds in (4, 8, 12, 16):
+            await arena.audience.publish_all(arena.crowd.of(f"slow-{seconds}000-{{n}}", 5))
         await own_rabbitmq.ctl(*raised)
         try:
-            await asyncio.sleep(14)  # beyond the wait for a confirm
+            await eventually(lambda: arena.worker.logged(*UNCONFIRMED), "a confirm is missed")
         finally:
             await own_rabbitmq.ctl(*lowered)
 
     async with broker_ground.arena(seed) as arena:
-        settings = {"WORKER_AWS__TIMEOUT": "10s"}
+        settings = {"WORKER_AWS__TIMEOUT": "20s"}
         await endure(arena, Trial(alarm, hold, settings, evidence=UNCONFIRMED), seed)
 
 

@@ -234,9 +234,9 @@ async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
 
         async def unrecordable(arena: Arena) -> None:
             await arena.audience.publish_all(bad)
-            await asyncio.sleep(6)
-            assert len(arena.worker.logged("parked_message_refused")) > 20
-            assert arena.worker.logged("publish_not_confirmed")
+            logged = arena.worker.logged
+            await eventually(lambda: len(logged("parked_message_refused")) > 20, "it is refused")
+            await eventually(lambda: logged("publish_not_confirmed"), "a confirm is missed")
             await execute("ALTER TABLE resolution.dead_letter DROP CONSTRAINT nothing_bad")
 
         await endure(arena, Trial("full parked queue", unrecordable, before=30), seed)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.faults.ground import Ground
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]  # a hundred starts
 
 MARK = "ends-the-process"
 MOST_STARTS = 130
