@@ -182,6 +182,15 @@ def test_unlucky_tokens_do_not_stop_the_rest(share: float, times: int) -> None:
     assert statistics.median(late) >= 0.4 * pace
 
 
+@pytest.mark.parametrize("share", [0.02, 0.04])
+def test_few_unlucky_tokens_cost_no_more_than_half_a_minute(share: float) -> None:
+    """From a high rate, with one token in fifty or in 25 throttled once, the pace comes back."""
+    late = [
+        steady(seed, share, 1, initial=10_000.0).market.successes(60, 90) / 30 for seed in SEEDS
+    ]
+    assert statistics.median(late) >= 0.8 * 240
+
+
 def test_unlucky_tokens_do_not_stop_the_search() -> None:
     """From 10/s, with a tenth of the tokens throttled twice, most fleets find their way up."""
     late = [steady(seed, 0.1, 2, initial=10.0).market.successes(60, 90) / 30 for seed in SEEDS]

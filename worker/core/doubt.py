@@ -20,6 +20,9 @@ LEAST_RATE: Final = 1.0  # calls a second: fewer don't tell a cut in vain from o
 CLEAN_CALLS: Final = 40
 CLEAN_TIMES: Final = 4.0  # so many throttles were to be expected, and none came
 CLEARS: Final = 2  # cuts forgiven for each clean stretch
+SAFE_SHARE: Final = 0.1  # of an epoch's calls; more, and the quota has fallen meanwhile
+SAFE_THROTTLED: Final = 6  # fewer come from cuts that were not deep enough
+SAFE_CALLS: Final = 400  # of late: then both counts are halved
 MOST: Final = 0.3  # of the calls; more is taken for a quota, or for none left at all
 
 
@@ -37,6 +40,20 @@ def counted(state: SharedRate, report: Report) -> SharedRate:
     return _lessened(state) if clean >= _clean_calls(state) else state
 
 
+def tallied(state: SharedRate) -> SharedRate:
+    """Go by an epoch right after a gentle cut, in which AWS's bucket fills.
+
+    What is throttled then is throttled at any rate, unless it is so much that the quota itself
+    must have fallen meanwhile.
+    """
+    if not state.gentle or state.grown > 0 or state.throttled > SAFE_SHARE * state.calls:
+        return state
+    calls, throttled = state.safe_calls + state.calls, state.safe_throttled + state.tokens
+    if calls > SAFE_CALLS:
+        calls, throttled = calls // 2, throttled // 2
+    return replace(state, safe_calls=calls, safe_throttled=throttled)
+
+
 def _clean_calls(state: SharedRate) -> float:
     share = background(state)
     return CLEAN_TIMES / share if share else CLEAN_CALLS
@@ -50,7 +67,9 @@ def _lessened(state: SharedRate) -> SharedRate:
 
 def cleared(state: SharedRate) -> SharedRate:
     """The throttles do follow the rate."""
-    return replace(state, doubt=0, doubted_calls=0, doubted_throttled=0)
+    return replace(
+        state, doubt=0, doubted_calls=0, doubted_throttled=0, safe_calls=0, safe_throttled=0
+    )
 
 
 def cut(state: SharedRate) -> SharedRate:
@@ -62,6 +81,10 @@ def cut(state: SharedRate) -> SharedRate:
 
 def background(state: SharedRate) -> float:
     """The share of calls that is throttled whatever the rate; 0 as long as cuts do help."""
-    if state.doubt < CUTS:
-        return 0.0
-    return min(MOST, state.doubted_throttled / max(1, state.doubted_calls))
+    doubted = 0.0
+    if state.doubt >= CUTS:
+        doubted = state.doubted_throttled / max(1, state.doubted_calls)
+    safe = 0.0
+    if state.safe_throttled >= SAFE_THROTTLED:
+        safe = state.safe_throttled / max(1, state.safe_calls)
+    return min(MOST, max(doubted, safe))

@@ -53,7 +53,10 @@ class SharedRate:
         doubt: Cuts in a row that did not end the throttling; see `worker.core.doubt`.
         clean: Calls in a row of which none was throttled.
         doubted_calls: Calls since the first of those cuts.
-        doubted_throttled: Calls throttled since the first of those cuts.
+        doubted_throttled: Tokens throttled since the first of those cuts.
+        gentle: The last cut went to less than was let through, so nothing should be throttled.
+        safe_calls: Calls of late right after such cuts; see `worker.core.doubt`.
+        safe_throttled: Tokens throttled in these.
     """
 
     rate: float
@@ -75,6 +78,9 @@ class SharedRate:
     clean: int = 0
     doubted_calls: int = 0
     doubted_throttled: int = 0
+    gentle: bool = False
+    safe_calls: int = 0
+    safe_throttled: int = 0
 
 
 def initial(rate: float, now: float) -> SharedRate:
@@ -164,6 +170,7 @@ def _counted(state: SharedRate, report: Report) -> SharedRate:
 
 
 def _decided(epoch: Epoch, now: float) -> SharedRate:
+    epoch = replace(epoch, state=doubt.tallied(epoch.state))
     if epoch.fruitless:
         epoch = replace(epoch, state=doubt.cleared(epoch.state))
     if epoch.congested:
@@ -205,7 +212,9 @@ def _cut(epoch: Epoch, state: SharedRate, now: float) -> SharedRate:
     rate = max(FLOOR, min(CUT * state.rate, OF_MEASURED * measured))
     cut = replace(state, rate=rate, low=rate, peak=max(rate, peak), grown=0.0, searching=False)
     settled = now + max(SETTLING_SECONDS, 1.0 + SETTLING_CALLS / max(FLOOR, state.rate))
-    return replace(_new_epoch(cut, settled), settling=True, overshot=overshot)
+    return replace(
+        _new_epoch(cut, settled), settling=True, overshot=overshot, gentle=not epoch.strong
+    )
 
 
 def _grown(epoch: Epoch, now: float) -> SharedRate:
