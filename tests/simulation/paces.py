@@ -178,7 +178,7 @@ class Shared:
     def answered(self, now: float) -> None:
         """Count the success."""
         self._slowing.answered(now)
-        self._usage.answered()
+        self._usage.passed()
 
     def throttled(self, token: int, now: float) -> None:
         """Slow down, and remember the token."""

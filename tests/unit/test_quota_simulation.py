@@ -188,7 +188,7 @@ def test_few_unlucky_tokens_cost_no_more_than_half_a_minute(share: float) -> Non
     late = [
         steady(seed, share, 1, initial=10_000.0).market.successes(60, 90) / 30 for seed in SEEDS
     ]
-    assert statistics.median(late) >= 0.8 * 240
+    assert statistics.median(late) >= 0.7 * 240
 
 
 def test_unlucky_tokens_do_not_stop_the_search() -> None:

@@ -21,7 +21,7 @@ CLEAN_CALLS: Final = 40
 CLEAN_TIMES: Final = 4.0  # so many throttles were to be expected, and none came
 CLEARS: Final = 2  # cuts forgiven for each clean stretch
 SAFE_SHARE: Final = 0.1  # of an epoch's calls; more, and the quota has fallen meanwhile
-SAFE_THROTTLED: Final = 6  # fewer come from cuts that were not deep enough
+SAFE_THROTTLED: Final = 5  # fewer come from cuts that were not deep enough
 SAFE_CALLS: Final = 400  # of late: then both counts are halved
 MOST: Final = 0.3  # of the calls; more is taken for a quota, or for none left at all
 
@@ -30,6 +30,8 @@ def counted(state: SharedRate, report: Report) -> SharedRate:
     """Go by a report: a long stretch without a throttle lessens the doubt."""
     clean = 0 if report.throttled else state.clean + report.calls
     state = replace(state, clean=clean)
+    if state.safe_throttled and clean * state.safe_throttled >= CLEAN_TIMES * state.safe_calls:
+        state = fallen(state)
     if not state.doubt or state.settling:
         return state
     state = replace(
@@ -61,7 +63,7 @@ def _clean_calls(state: SharedRate) -> float:
 
 def _lessened(state: SharedRate) -> SharedRate:
     if state.doubt <= CLEARS:
-        return cleared(state)
+        return replace(state, doubt=0, doubted_calls=0, doubted_throttled=0)
     return replace(state, doubt=state.doubt - CLEARS, clean=0)
 
 
@@ -70,6 +72,11 @@ def cleared(state: SharedRate) -> SharedRate:
     return replace(
         state, doubt=0, doubted_calls=0, doubted_throttled=0, safe_calls=0, safe_throttled=0
     )
+
+
+def fallen(state: SharedRate) -> SharedRate:
+    """The quota has fallen: what followed earlier cuts says nothing any more."""
+    return replace(state, safe_calls=0, safe_throttled=0)
 
 
 def cut(state: SharedRate) -> SharedRate:

@@ -17,7 +17,7 @@ class Report:
     Attributes:
         need: Calls a second it could use; infinite while tokens wait for a permit.
         calls: Attempts made, whatever came of them.
-        successes: Those that AWS did not throttle, and answered.
+        successes: Those that AWS let through, whatever came of them.
         throttled: Calls that AWS throttled.
         tokens: How many distinct tokens those were.
     """

@@ -39,7 +39,7 @@ class SharedRate:
             a cut settles.
         updated: When the last report came.
         calls: Attempts reported in this epoch.
-        successes: Those of them that were not throttled, and answered.
+        successes: Those of them that AWS let through.
         throttled: Those of them that were throttled.
         tokens: How many distinct tokens those were.
         reports: How many reports these came in, each of about a second of one replica.
@@ -191,7 +191,7 @@ def _held(state: SharedRate, now: float) -> SharedRate:
 
 def _congested(epoch: Epoch, now: float) -> SharedRate:
     """Cut the rate, unless cuts have turned out to be in vain: then search again."""
-    state = epoch.state if epoch.strong else doubt.cut(epoch.state)
+    state = doubt.fallen(epoch.state) if epoch.strong else doubt.cut(epoch.state)
     if doubt.background(state) == doubt.background(epoch.state):
         return _cut(epoch, state, now)
     search = replace(
@@ -213,7 +213,10 @@ def _cut(epoch: Epoch, state: SharedRate, now: float) -> SharedRate:
     cut = replace(state, rate=rate, low=rate, peak=max(rate, peak), grown=0.0, searching=False)
     settled = now + max(SETTLING_SECONDS, 1.0 + SETTLING_CALLS / max(FLOOR, state.rate))
     return replace(
-        _new_epoch(cut, settled), settling=True, overshot=overshot, gentle=not epoch.strong
+        _new_epoch(cut, settled),
+        settling=True,
+        overshot=overshot,
+        gentle=not (epoch.strong or overshot),
     )
 
 

@@ -33,14 +33,10 @@ class Usage:
     starved_seconds: float = 0.0
     _seen: dict[Hashable, float] = field(default_factory=dict)
 
-    def answered(self) -> None:
-        """AWS answered a call, whatever it said of the token."""
+    def passed(self) -> None:
+        """AWS let a call through; what came of it says nothing about the quota."""
         self.calls += 1
         self.successes += 1
-
-    def failed(self) -> None:
-        """A call got no answer, for another reason than too many calls."""
-        self.calls += 1
 
     def refused(self, token: Hashable, now: float) -> None:
         """AWS said that there are too many calls."""

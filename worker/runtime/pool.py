@@ -132,19 +132,19 @@ class Pool:
                 self._usage.refused(flight.key, asyncio.get_running_loop().time())
                 self._pacer.throttled()
             case FaultKind.TRANSIENT:
-                self._failed()
+                self._passed()
                 self._breaker.failed(result)
             case FaultKind.SYSTEMIC:
-                self._failed()
+                self._passed()
                 self._strike(flight)
 
     def _answered(self) -> None:
-        self._usage.answered()
-        self._pacer.passed()
+        self._passed()
         self._breaker.answered()
 
-    def _failed(self) -> None:
-        self._usage.failed()
+    def _passed(self) -> None:
+        """AWS has not said that there are too many calls."""
+        self._usage.passed()
         self._pacer.passed()
 
     def _strike(self, flight: Flight) -> None:

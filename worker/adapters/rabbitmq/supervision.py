@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 log: Final = structlog.get_logger()
 
 _STEADY_SECONDS: Final = 5.0  # longer, and faults a minute apart would add up to the longest wait
-# An outage of two seconds is enough to come to the cap: it is what buyers then wait in addition.
-_RECONNECT: Final = backoff.FullJitter(base_seconds=0.25, cap_seconds=3.0)
 _OPEN_SECONDS: Final = 10.0
 
 
@@ -54,7 +52,7 @@ async def supervise(
             failures, reason = 1 if steady else failures + 1, str(error)
         else:
             return
-        delay = _RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
+        delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
         report(reason)
         log.warning("broker_link_down", link=name, reason=reason, again_in_seconds=round(delay, 2))
         await asyncio.sleep(delay)
