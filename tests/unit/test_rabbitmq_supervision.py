@@ -9,6 +9,7 @@ import pytest
 from worker.adapters.rabbitmq import supervision
 from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.adapters.rabbitmq.supervision import TopologyMissing, supervise
+from worker.core import backoff
 
 STEADY_SECONDS = 0.05
 
@@ -29,7 +30,7 @@ class Waits:
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """The waits between connections; one is steady after a twentieth of a second."""
     waits = Waits()
-    monkeypatch.setattr(supervision, "_RECONNECT", waits)
+    monkeypatch.setattr(backoff, "RECONNECT", waits)
     monkeypatch.setattr(supervision, "_STEADY_SECONDS", STEADY_SECONDS)
     return waits
 
@@ -79,4 +80,4 @@ async def test_a_long_handshake_is_no_sound_connection(waits: Waits) -> None:
 
 def test_the_longest_wait_is_bounded() -> None:
     """However long the broker was away, its return is noticed within three seconds."""
-    assert supervision._RECONNECT.bound(1000) == 3.0
+    assert backoff.RECONNECT.bound(1000) == 3.0
