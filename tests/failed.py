@@ -76,7 +76,7 @@ async def fail(
     status: Status = Status.REJECTED,
     reply_to: str | None = None,
 ) -> None:
-    """Let tokens have failed a minute ago, received so long ago."""
+    """Let tokens have failed a minute ago, one after another, received so long ago."""
     now = datetime.now(UTC)
     sealer = Sealer(seal_key)
     messages_ = [
@@ -86,7 +86,8 @@ async def fail(
         for n, token in enumerate(tokens)
     ]
     failures = [
-        failure_of(each, sealer, now - timedelta(seconds=60), status=status) for each in messages_
+        failure_of(each, sealer, now - timedelta(seconds=60, microseconds=-n), status=status)
+        for n, each in enumerate(messages_)
     ]
     await settle(dsn, failures)
 
