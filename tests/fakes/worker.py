@@ -48,7 +48,13 @@ class FakeWorker:
             secrets=self.secrets,
             telemetry=self.telemetry,
         )
-        self.pipeline = Pipeline(ports, policy, concurrency=concurrency, patience_seconds=30.0)
+        self.pipeline = Pipeline(
+            ports,
+            policy,
+            concurrency=concurrency,
+            patience_seconds=30.0,
+            remedy=lambda code, _: f"mend {code}",
+        )
         self.deliveries: list[FakeDelivery] = []
 
     def deliver(

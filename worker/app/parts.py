@@ -18,6 +18,7 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
+from worker.app.diagnosis.refusals import breaker_remedy
 from worker.app.health import Health
 from worker.app.keeping import retention
 from worker.core.outgoing import retry_exchange
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.adapters.metrics import Metrics
-    from worker.core.records import Lane
+    from worker.core.records import Fault, Lane
     from worker.runtime.retention import Retention
     from worker.settings import Settings
 
@@ -99,6 +100,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         policy(settings),
         concurrency=settings.pool.concurrency,
         patience_seconds=settings.token.patience,
+        remedy=breaker_remedy,
         calls_changed=metrics.in_flight.set,
     )
     _watch(metrics, pipeline, health)
@@ -124,10 +126,14 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
 
 def _faults(health: Health, pipeline: Pipeline) -> Mapping[str, str]:
     fault = pipeline.breaker.refused
-    refused = {} if fault is None else {"aws": f"{fault.code}: {fault.message}"}
+    refused = {} if fault is None else {"aws": _refusal(fault)}
     # The writer meets a fault of the ledger's before anybody looks.
     unwritten = {part: why for part, why in pipeline.gate.reasons.items() if part == LEDGER}
     return {**health.faults, **unwritten, **refused}
+
+
+def _refusal(fault: Fault) -> str:
+    return f"{fault.code}: {fault.message}; {breaker_remedy(fault.code, fault.message)}"
 
 
 def _watch(metrics: Metrics, pipeline: Pipeline, health: Health) -> None:

@@ -39,6 +39,7 @@ class Breaker:
         fleet: Where the other replicas hear of it.
         secrets: What must not be in the words of a fault.
         resumed: Called when calls may go on after the fleet was stopped.
+        remedy: What to do about a fault, by its code and words; for the log.
 
     Attributes:
         fault: Why it is open, or None while it is closed.
@@ -54,12 +55,14 @@ class Breaker:
         fleet: Fleet,
         secrets: Secrets,
         resumed: Callable[[], None],
+        remedy: Callable[[str, str], str],
     ) -> None:
         self._gate = gate
         self._marketplace = marketplace
         self._fleet = fleet
         self._secrets = secrets
         self._resumed = resumed
+        self._remedy = remedy
         self._opened = asyncio.Event()
         self._outage = Outage()
         self._told_at: float | None = None  # loop time since which the fleet knows of the fault
@@ -88,7 +91,8 @@ class Breaker:
         """Stop calls, unless they are stopped already."""
         if self.fault is None:
             self.fault = fault = self._harmless(fault)
-            log.error("calls_stopped", code=fault.code, reason=fault.message)
+            remedy = self._remedy(fault.code, fault.message)
+            log.error("calls_stopped", code=fault.code, reason=fault.message, remedy=remedy)
             self._gate.shut(_WHO, f"{fault.code}: {fault.message}")
             self._opened.set()
 

@@ -82,6 +82,7 @@ class Pipeline:
         *,
         concurrency: int,
         patience_seconds: float,
+        remedy: Callable[[str, str], str],
         calls_changed: Callable[[int], None] = lambda _: None,
     ) -> None:
         telemetry = ports.telemetry
@@ -94,6 +95,7 @@ class Pipeline:
             fleet=ports.fleet,
             secrets=ports.secrets,
             resumed=self.pacer.resume,
+            remedy=remedy,
         )
         self.membership = Membership(
             fleet=ports.fleet,
