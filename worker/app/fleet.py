@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.app.diagnosis import refusals
+from worker.app import refusals
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -18,9 +18,9 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
-from worker.app.diagnosis.refusals import breaker_remedy
 from worker.app.health import Health
 from worker.app.keeping import retention
+from worker.app.refusals import breaker_remedy
 from worker.core.outgoing import retry_exchange
 from worker.core.pacing import prefetch
 from worker.core.verdict import Policy

@@ -10,7 +10,7 @@ from yarl import URL
 
 from worker.adapters import reach
 from worker.adapters.marketplace import identity, open_marketplace
-from worker.app.diagnosis import refusals
+from worker.app import refusals
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.parts import endpoint

@@ -11,7 +11,7 @@ from worker.adapters.postgres.inspection import (
     DatabaseFault,
     inspecting,
 )
-from worker.app.diagnosis import refusals
+from worker.app import refusals
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
