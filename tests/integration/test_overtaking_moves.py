@@ -218,7 +218,7 @@ async def test_a_full_backlog_stops_the_moving_and_nothing_else(
         await until(lambda: bool(replica.overtaker._overtaking.refusals.times))
         await until(lambda: len(replica.line()) == 250 - replica.moved)
         stayed = replica.line()
-        assert 100 < len(stayed) == 250 - replica.moved
+        assert 0 < len(stayed) == 250 - replica.moved
         assert stayed == [token for token in old if token in set(stayed)]
         turn = replica.waiting.next()
         assert turn is not None
