@@ -30,15 +30,14 @@ COPIES = 0.08
 SECONDS = 240.0  # about 40 on a machine that does nothing else
 RETRYING = tuple(f"resolution.retry.{delay}" for delay in DELAYS.split(","))
 
-# How many of each kind; the rest is `ok`. A denied token stops all calls for a moment. Few are
-# throttled: many that are throttled at any rate would slow the whole fleet down.
+# How many of each kind; the rest is `ok`. A denied token stops all calls for a moment.
 KINDS = {
     "same-{customer}-{n}": 600,
     "new-{n}": 600,
     "old-{n}": 400,
     "slow-300-{n}": 40,
-    "throttle-1-{n}": 20,
-    "throttle-4-{n}": 4,
+    "throttle-1-{n}": 60,
+    "throttle-4-{n}": 20,
     "fail-1-{n}": 100,
     "fail-2-{n}": 60,
     "invalid-{n}": 500,

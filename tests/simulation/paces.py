@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from worker.core.fleet import Report
 
 EXPIRY_SECONDS = 2.5
+GRACE_SECONDS = 10.0
+VOID_RATIO = 1.5
 GROWTH = 1.0
 HALF = 0.5
 
@@ -129,8 +131,9 @@ class Row:
         return share
 
     def reserve(self, now: float) -> float:
-        """When the fleet's next single permit may be used."""
-        due = max(now, self.arrival)
+        """When the fleet's next single permit may be used; one put far off is drawn nearer."""
+        farthest = now + max(GRACE_SECONDS, (1 + len(self.claims)) / self.state.rate)
+        due = max(now, min(self.arrival, farthest))
         self.arrival = due + 1 / self.state.rate
         return due
 
@@ -146,6 +149,7 @@ class Shared:
         self._usage = Usage(since=0.0)
         self._waiting = False
         self._reserved: float | None = None
+        self._reserved_at_rate = 0.0
         self.alive = True
         row.agenda.at(row.chance.uniform(0.0, 0.2), self._renew)
 
@@ -163,8 +167,9 @@ class Shared:
     def wait(self, now: float) -> float:
         """As the share and the own slowing have it."""
         if self._row.singly:
-            if self._reserved is None:
-                self._reserved = self._row.reserve(now)
+            rate = self._row.state.rate
+            if self._reserved is None or rate > VOID_RATIO * self._reserved_at_rate:
+                self._reserved, self._reserved_at_rate = self._row.reserve(now), rate
             return max(0.0, self._reserved - now)
         self._reserved = None
         self._gcra.change(self._share * self._slowing.factor(now), now)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core import doubt, regrowth
+from worker.core import background, regrowth
 from worker.core.fleet import Report
 from worker.core.quota import FLOOR, HIGHEST, SharedRate, advance, initial, restored
 
@@ -31,6 +31,11 @@ ceilings = st.none() | st.floats(0.5, 5000.0)
 def clean(rate: float) -> Report:
     """A second of one replica that uses all of a rate."""
     return Report(WAITING, round(rate), round(rate))
+
+
+def known(rate: float) -> SharedRate:
+    """A rate at a quota that was found: the first search is over."""
+    return replace(initial(rate, 0.0), searching=False, low=rate, peak=rate)
 
 
 def quiet(state: SharedRate, seconds: int, ceiling: float | None = None) -> SharedRate:
@@ -70,7 +75,7 @@ def test_a_rate_that_is_not_used_does_not_grow() -> None:
 
 def test_two_tokens_cut_the_rate_to_85_percent() -> None:
     """At 100 a second, 2 of 100 calls throttled in one report and 1 in the next: 85 a second."""
-    state = initial(100.0, 0.0)
+    state = known(100.0)
     state = advance(state, Report(WAITING, 100, 98, 2, 2), 1.0, None, 1)
     state = advance(state, Report(WAITING, 100, 99, 1, 1), 2.0, None, 1)
     assert state.rate == pytest.approx(85.0)
@@ -97,16 +102,16 @@ def test_successes_count_by_replica() -> None:
 
 def test_one_token_alone_holds_the_rate() -> None:
     """A single throttled token neither cuts the rate nor lets it grow in that time."""
-    state = advance(initial(40.0, 0.0), Report(WAITING, 40, 39, 1, 1), 1.0, None, 1)
+    state = advance(known(40.0), Report(WAITING, 40, 39, 1, 1), 1.0, None, 1)
     for second in (2.0, 3.0, 4.0):
         state = advance(state, clean(40), second, None, 1)
         assert state.rate == 40.0
-    assert quiet(state, 3).rate == 80.0
+    assert quiet(state, 18).rate > 40.0
 
 
 def test_while_a_cut_settles_what_was_called_before_does_not_count_again() -> None:
     """Throttles of calls made before the replicas knew of a cut do not cut once more."""
-    state = initial(40.0, 0.0)
+    state = known(40.0)
     for second in (1.0, 2.0, 3.0):
         state = advance(state, Report(WAITING, 40, 37, 3, 3), second, None, 1)
     assert state.rate == pytest.approx(34.0)
@@ -248,28 +253,113 @@ def test_throttles_at_any_rate_do_not_stop_the_worker(share: float, rate: float)
     assert seen[-1] >= rate
 
 
-def test_doubt_needs_several_cuts_in_a_row() -> None:
-    """After four cuts without 40 clean calls between them the throttled share is believed."""
-    state = replace(initial(40.0, 0.0), doubted_calls=100, doubted_throttled=10)
-    for _ in range(3):
-        state = doubt.cut(state)
-        assert doubt.background(state) == 0.0
-    assert doubt.background(doubt.cut(state)) == pytest.approx(0.1)
+def gently_cut(proven: float = 40.0) -> SharedRate:
+    """Right after a cut to 30 a second, when AWS let through so many."""
+    return replace(
+        initial(30.0, 0.0), searching=False, rate=30.0, low=30.0, peak=40.0, proven=proven
+    )
 
 
-def test_clean_calls_take_the_doubt_away() -> None:
-    """Forty calls without a throttle clear two cuts; a believed share takes more."""
-    state = doubt.cut(doubt.cut(initial(40.0, 0.0)))
-    assert doubt.counted(state, Report(WAITING, 39, 39, 0, 0)).doubt == 2
-    assert doubt.counted(state, Report(WAITING, 40, 40, 0, 0)).doubt == 0
-    sure = replace(state, doubt=4, doubted_calls=100, doubted_throttled=10)
-    assert doubt.background(doubt.counted(sure, Report(WAITING, 70, 70, 0, 0))) == 0.0
+def counting(state: SharedRate, calls: int, tokens: int) -> SharedRate:
+    """An epoch in which so many tokens of so many calls were throttled."""
+    return replace(state, calls=calls, successes=calls - tokens, throttled=tokens, tokens=tokens)
+
+
+def test_what_is_throttled_below_what_was_let_through_is_believed() -> None:
+    """Three tokens of 60 calls, then two of 60: five of 120 are throttled at any rate."""
+    state = background.learnt(counting(gently_cut(), 60, 3), 3 / 60, called=30.0)
+    assert background.share(state) == 0.0
+    state = background.learnt(counting(state, 60, 2), 2 / 60, called=30.0)
+    assert background.share(state) == pytest.approx(5 / 120)
+
+
+def test_one_epoch_alone_is_never_believed() -> None:
+    """Twenty throttled tokens in one epoch count as three of as many calls as these came in."""
+    state = background.learnt(counting(gently_cut(), 200, 20), 0.1, called=30.0)
+    assert (state.safe_throttled, state.safe_calls) == (3, 30)
+    assert background.share(state) == 0.0
+
+
+@pytest.mark.parametrize(("called", "throttled"), [(39.0, 0.05), (30.0, 0.4)])
+def test_a_quota_is_not_taken_for_it(called: float, throttled: float) -> None:
+    """Near what was let through, or with many throttled, an epoch tells of the quota alone."""
+    state = counting(gently_cut(), 60, 3)
+    assert background.learnt(state, throttled, called) == state
+
+
+def test_many_clean_calls_end_the_belief() -> None:
+    """At four of 100, eight are to be expected in 400 calls of 50 a sure one; 399 do not tell."""
+    state = replace(gently_cut(), safe_calls=100, safe_throttled=4)
+    assert background.share(state) == pytest.approx(0.04)
+    assert background.counted(state, Report(WAITING, 399, 399)).safe_throttled == 4
+    assert background.share(background.counted(state, Report(WAITING, 400, 400))) == 0.0
 
 
 def test_a_share_that_is_believed_is_bounded() -> None:
     """More than three tenths is never believed: an outage of the quota goes on cutting the rate."""
-    state = replace(initial(40.0, 0.0), doubt=4, doubted_calls=100, doubted_throttled=90)
-    assert doubt.background(state) == pytest.approx(0.3)
+    state = replace(gently_cut(), safe_calls=100, safe_throttled=90)
+    assert background.share(state) == pytest.approx(0.3)
+
+
+def test_a_higher_rate_that_is_throttled_more_ends_the_belief() -> None:
+    """At 1.5 times the quota, 30 of 150 throttled where six are believed in: it is a quota."""
+    state = replace(
+        gently_cut(), rate=60.0, peak=40.0, low=40.0, safe_calls=100, safe_throttled=4, grown=20.0
+    )
+    for second in (1.0, 2.0):
+        state = advance(state, Report(WAITING, 60, 45, 15, 15), second, None, 1)
+        if state.rate < 60.0:
+            break
+    assert state.rate < 60.0
+    assert background.share(state) == 0.0
+
+
+def test_a_few_throttled_tokens_do_not_end_the_first_search() -> None:
+    """At 20 a second, three of 40 throttled: the next rate is 40, and 18 a second are proven."""
+    state = initial(20.0, 0.0)
+    for second in (1.0, 2.0, 3.0):
+        state = advance(state, Report(WAITING, 20, 18, 2, 2), second, None, 1)
+        if state.rate > 20.0:
+            break
+    assert state.rate == 40.0
+    assert state.before == pytest.approx(18.0)
+
+
+# --- a quota that falls, and is soon as it was ---
+
+
+def fallen(known: float) -> SharedRate:
+    """At 4 a second after a cut, where so many were known to be let through before."""
+    return replace(initial(4.0, 0.0), searching=False, low=4.0, peak=4.5, before=4.0, known=known)
+
+
+def test_a_rate_that_fell_far_doubles_its_way_back() -> None:
+    """From 4 a second, of 100 known: 8, 16, 32, 64 after eight seconds, at most 100 after ten."""
+    state = fallen(known=100.0)
+    seen = [state.rate]
+    for _ in range(5):
+        state = quiet(state, 2)
+        seen.append(state.rate)
+    assert seen[:5] == [4.0, 8.0, 16.0, 32.0, 64.0]
+    assert seen[5] <= 1.6 * 64.0
+
+
+def test_a_fall_to_half_grows_back_as_usual() -> None:
+    """Where another user takes half of the quota, nobody rushes for it."""
+    assert quiet(fallen(known=9.0), 4).rate <= 1.07 * 4.5
+
+
+def test_a_way_back_in_vain_is_mostly_forgotten() -> None:
+    """At 16 a second on the way to 100, most are throttled: 25 are known from now on."""
+    state = replace(fallen(known=100.0), rate=16.0, recalling=True, grown=18.0)
+    state = advance(state, Report(WAITING, 16, 5, 11, 11), 1.0, None, 1)
+    assert state.rate <= 8.0
+    assert (state.known, state.recalling) == (25.0, False)
+
+
+def test_the_first_burst_is_not_taken_for_the_quota() -> None:
+    """While the first search still empties AWS's bucket, only the rate before it is known."""
+    assert quiet(initial(10.0, 0.0), 4).known == 10.0
 
 
 # --- keeping it ---

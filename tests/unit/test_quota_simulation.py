@@ -196,3 +196,39 @@ def test_unlucky_tokens_do_not_stop_the_search() -> None:
     late = [steady(seed, 0.1, 2, initial=10.0).market.successes(60, 90) / 30 for seed in SEEDS]
     assert statistics.median(late) >= 50.0
     assert min(late) >= 1.0
+
+
+@pytest.mark.parametrize("share", [0.01, 0.04, 0.08])
+def test_unlucky_tokens_do_not_hold_the_first_search_back(share: float) -> None:
+    """From 10/s with tokens throttled once, most fleets are near their pace within 40 s."""
+    late = [steady(seed, share, 1, initial=10.0).market.successes(20, 40) / 20 for seed in SEEDS]
+    assert statistics.median(late) >= 0.6 * 240
+
+
+# --- a quota that falls, and is soon as it was ---
+
+
+@pytest.mark.parametrize("share", [0.0, 0.04])
+@pytest.mark.parametrize(("quota", "seconds"), [(5.0, 2), (5.0, 4), (20.0, 3)])
+def test_a_short_fall_is_soon_over(quota: float, seconds: int, share: float) -> None:
+    """After some seconds of hardly any quota, 75/s are called again within half a minute."""
+    end = 40 + seconds
+    for seed in SEEDS:
+        run = Run(
+            replicas=3,
+            rate=None,
+            seed=seed,
+            workers=3,
+            mix=lambda draw: 1 if draw < share else 0,
+        ).until(40)
+        market = run.change(quota).until(end).change(1e6).until(end + 30).market
+        assert any(market.successes(at, at + 3) >= 3 * 75 for at in range(end, end + 28))
+
+
+@pytest.mark.parametrize("replicas", [1, 4])
+@pytest.mark.parametrize("quota", [3.0, 5.0, 8.0])
+def test_a_low_quota_is_never_taken_for_bad_luck(quota: float, replicas: int) -> None:
+    """The few throttles of a low quota stay few: at most 5 % of the calls."""
+    for seed in SEEDS:
+        market = Run(rate=quota, replicas=replicas, seed=seed).until(150).market
+        assert market.throttled_share(30, 150) <= 0.05

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.core import doubt, regrowth
+from worker.core import background, recall, regrowth
 
 if TYPE_CHECKING:
     from worker.core.quota import SharedRate
@@ -17,7 +17,9 @@ LEAST_CALLS: Final = 8.0  # fewer do not tell a quota that is a tenth too low fr
 MEASURING_SECONDS: Final = 1.1  # until each replica has reported once more
 
 CONGESTED: Final = 2.0  # one token may be throttled for a reason of its own
+SIGMAS: Final = 3.0  # above what is throttled at any rate; less would be chance
 STRONG_THROTTLES: Final = 5.0
+STRONG_TOKENS: Final = 4  # fewer may be throttled several times each, for reasons of their own
 STRONG_SHARE: Final = 0.3
 
 FEW: Final = 4.0  # calls a second, below which two throttles hardly fall into one epoch
@@ -26,8 +28,8 @@ LEAST_OF_FEW: Final = 0.7  # so few calls hardly measure successes a second
 FEW_PEAK: Final = 0.84
 FEW_CALLS: Final = 20  # fewer do not measure successes a second
 NEEDED: Final = 0.3  # of the rate is called at least, or the rate says nothing of the quota
-USED: Final = 0.75  # of the rate is called at least, or it does not grow
 USED_IN_DOUBT: Final = 0.35  # replicas that are throttled at any rate slow themselves down
+USED: Final = 0.75  # of the rate is called at least, or it does not grow
 LEAST_AT_ONCE: Final = 0.4  # what was counted in so short a time is partly from before a drop
 STRONG_PEAK: Final = 1.35  # measured while replicas slowed themselves down far below the quota
 HEARD_SECONDS: Final = 1.0  # before a cut has settled, most replicas have heard of it
@@ -37,8 +39,12 @@ LEAST_GENTLE: Final = 0.7
 SLOWED: Final = 0.8  # of what the share tells: below, replicas have slowed themselves down
 NEAR: Final = 0.93  # of a rate that was a little too high is the quota at least
 
-GROWN_IN_VAIN: Final = 1.6  # times the rate
-FRUITS: Final = 1.2  # times the successes, with chance allowed for
+SLIGHT_SHARE: Final = 0.1  # replicas slow down to four fifths, the square of what remains
+PASSING_SHARE: Final = 0.2  # a quota just that much below the rate would be a rare chance
+RISEN: Final = 1.2  # times the quota as it was measured: it has risen, then
+
+GROWN_IN_VAIN: Final = 1.3  # times the rate
+FRUITS: Final = 1.1  # times the successes, with chance allowed for
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class Epoch:
             return heard and self.strong and state.rate > far * self.rate_of(state.successes)
         if self.strong:
             return True
-        if state.tokens >= CONGESTED:
+        if self.congested:
             return self.seconds >= _span(state.rate, MEASURING_SECONDS)
         alone = 2.0 if state.throttled else 1.0  # time for a second token to be throttled
         return self.seconds >= alone * _span(state.rate, LEAST_SECONDS)
@@ -81,27 +87,62 @@ class Epoch:
         """So many calls are throttled that the rate must be far too high."""
         state = self.state
         least = max(STRONG_THROTTLES, STRONG_SHARE * state.calls)
-        return state.tokens >= CONGESTED and state.throttled >= least
+        return state.tokens >= STRONG_TOKENS and state.throttled >= least
+
+    @property
+    def share(self) -> float:
+        """The part of the calls that was throttled."""
+        return self.state.throttled / max(1, self.state.calls)
+
+    @property
+    def slight(self) -> bool:
+        """Whether so few calls are throttled that replicas need not have slowed down."""
+        return self.share <= SLIGHT_SHARE
+
+    @property
+    def rising(self) -> bool:
+        """Whether a quota is searched that must be far higher than the last that was measured."""
+        state = self.state
+        return state.searching or recall.fallen(state) or state.rate >= RISEN * state.peak
+
+    @property
+    def passing(self) -> bool:
+        """Whether these throttles are not to stop a search.
+
+        A search takes large steps: if its quota is reached, the next one shows it beyond doubt, and
+        soon. Until then a few throttled tokens may have reasons of their own.
+        """
+        state = self.state
+        if state.searching:
+            return self.used and not self.strong
+        alone = state.tokens < CONGESTED
+        most = PASSING_SHARE if state.recalling or alone else SLIGHT_SHARE
+        return self.rising and self.used and self.share <= most
 
     @property
     def congested(self) -> bool:
         """Whether two tokens or more were throttled, beyond those that are at any rate."""
         state = self.state
-        expected = doubt.background(state) * state.calls
-        return state.tokens >= CONGESTED + expected + 2.0 * math.sqrt(expected)
+        expected = background.share(state) * state.calls
+        return state.tokens >= max(CONGESTED, expected + SIGMAS * math.sqrt(expected))
 
     @property
     def used(self) -> bool:
         """Whether the rate is what limits the calls."""
-        least = USED_IN_DOUBT if doubt.background(self.state) else USED
-        return self.rate_of(self.state.calls) >= least * self.state.rate
+        doubted = background.share(self.state) or (self.state.throttled and self.rising)
+        return self._called(USED_IN_DOUBT if doubted else USED)
+
+    def _called(self, part: float) -> bool:
+        calls = self.state.calls  # and one that is due at this moment
+        return calls > 0 and self.rate_of(calls + 1) >= part * self.state.rate
 
     @property
     def fruitless(self) -> bool:
         """Whether a rate that grew in spite of throttles has brought no more successes."""
         state = self.state
-        grown = doubt.background(state) > 0 and state.rate >= GROWN_IN_VAIN * state.peak
-        return grown and self.used and self.rate_of(state.successes) < FRUITS * state.low
+        grown = background.share(state) > 0 and state.rate >= GROWN_IN_VAIN * state.peak
+        needed = self._called(USED * (1.0 - self.share) ** 2)
+        return grown and needed and self.rate_of(state.successes) < FRUITS * state.low
 
     @property
     def growth_seconds(self) -> float:
@@ -128,7 +169,7 @@ class Epoch:
         share = (state.throttled - 1) / max(1, state.calls, state.throttled)
         by_share = state.rate * (1.0 - share)
         by_time = min(by_share, self.rate_of(state.successes))
-        if self.rate_of(state.calls) < NEEDED * state.rate:
+        if self.rate_of(state.calls) < NEEDED * state.rate or (self.slight and not self.used):
             return by_time, 1.1 * by_time  # a rate that nothing needed says nothing of the quota
         if self.strong:
             return self._strongly_measured(by_time)
@@ -136,8 +177,6 @@ class Epoch:
             return state.rate, max(by_share, NEAR * state.rate)
         if by_time >= SLOWED * by_share:
             return by_time, max(by_share, NEAR * state.rate)
-        if state.doubt > 1:
-            return by_share, by_share
         return max(by_time, LEAST_GENTLE * by_share), (by_share + by_time) / 2
 
     def _strongly_measured(self, by_time: float) -> tuple[float, float]:

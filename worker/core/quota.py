@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core import doubt, regrowth
+from worker.core import background, recall, regrowth
 from worker.core.epoch import FEW, Epoch
 
 if TYPE_CHECKING:
@@ -48,14 +48,13 @@ class SharedRate:
         low: The rate right after the last cut.
         peak: The quota as measured at the last cut.
         before: The rate before it last grew, at which nothing was throttled.
+        known: The most that was surely let through a second; see `worker.core.recall`.
+        recalling: The rate grows towards that again.
         grown: Seconds of growth since the cut; time in which the rate was not used is left out.
         searching: No cut was ever needed: the rate doubles each epoch.
-        doubt: Cuts in a row that did not end the throttling; see `worker.core.doubt`.
         clean: Calls in a row of which none was throttled.
-        doubted_calls: Calls since the first of those cuts.
-        doubted_throttled: Tokens throttled since the first of those cuts.
-        gentle: The last cut went to less than was let through, so nothing should be throttled.
-        safe_calls: Calls of late right after such cuts; see `worker.core.doubt`.
+        proven: What was let through a second at the last cut: fewer calls should not be throttled.
+        safe_calls: Calls of late right after such cuts; see `worker.core.background`.
         safe_throttled: Tokens throttled in these.
     """
 
@@ -72,13 +71,12 @@ class SharedRate:
     low: float = 0.0
     peak: float = 0.0
     before: float = 0.0
+    known: float = 0.0
+    recalling: bool = False
     grown: float = 0.0
     searching: bool = True
-    doubt: int = 0
     clean: int = 0
-    doubted_calls: int = 0
-    doubted_throttled: int = 0
-    gentle: bool = False
+    proven: float = 0.0
     safe_calls: int = 0
     safe_throttled: int = 0
 
@@ -166,16 +164,21 @@ def _counted(state: SharedRate, report: Report) -> SharedRate:
         tokens=state.tokens + report.tokens,
         reports=state.reports + 1,
     )
-    return doubt.counted(state, report)
+    return background.counted(state, report)
 
 
 def _decided(epoch: Epoch, now: float) -> SharedRate:
-    epoch = replace(epoch, state=doubt.tallied(epoch.state))
+    state = epoch.state
+    believed = background.share(state)
+    called = epoch.rate_of(state.calls)
+    epoch = replace(epoch, state=background.learnt(state, epoch.share, called))
     if epoch.fruitless:
-        epoch = replace(epoch, state=doubt.cleared(epoch.state))
-    if epoch.congested:
-        return _congested(epoch, now)
-    if epoch.state.throttled and not doubt.background(epoch.state):
+        epoch = replace(epoch, state=background.forgotten(epoch.state))
+    elif background.share(epoch.state) and not believed:
+        return _probed(epoch, now)
+    if epoch.congested and not epoch.passing:
+        return _cut(epoch, now)
+    if state.throttled and not (epoch.passing or background.share(epoch.state)):
         return _held(epoch.state, now)
     return _grown(epoch, now) if epoch.used else _new_epoch(epoch.state, now)
 
@@ -189,24 +192,24 @@ def _held(state: SharedRate, now: float) -> SharedRate:
     return _new_epoch(held, now)
 
 
-def _congested(epoch: Epoch, now: float) -> SharedRate:
-    """Cut the rate, unless cuts have turned out to be in vain: then search again."""
-    state = doubt.fallen(epoch.state) if epoch.strong else doubt.cut(epoch.state)
-    if doubt.background(state) == doubt.background(epoch.state):
-        return _cut(epoch, state, now)
-    search = replace(
-        state,
-        low=epoch.rate_of(state.successes),
-        peak=state.rate,
-        grown=regrowth.SEARCH_SECONDS,
+def _probed(epoch: Epoch, now: float) -> SharedRate:
+    """Cuts have turned out to be in vain: look what a higher rate brings."""
+    probe = replace(
+        epoch.state,
+        low=epoch.rate_of(epoch.state.successes),
+        peak=epoch.state.rate,
+        grown=regrowth.PROBE_SECONDS,
         searching=False,
     )
-    return _new_epoch(search, now)
+    return _new_epoch(probe, now)
 
 
-def _cut(epoch: Epoch, state: SharedRate, now: float) -> SharedRate:
+def _cut(epoch: Epoch, now: float) -> SharedRate:
+    state = recall.cut(epoch.state)
+    if epoch.strong or epoch.rising:
+        state = background.forgotten(state)
     measured, peak = epoch.measured
-    overshot = state.searching or state.grown > regrowth.SEARCH_SECONDS
+    overshot = not epoch.slight and (state.searching or state.grown > regrowth.SEARCH_SECONDS)
     if overshot:
         measured, peak = max(measured, state.before), max(peak, state.before)
     rate = max(FLOOR, min(CUT * state.rate, OF_MEASURED * measured))
@@ -216,14 +219,26 @@ def _cut(epoch: Epoch, state: SharedRate, now: float) -> SharedRate:
         _new_epoch(cut, settled),
         settling=True,
         overshot=overshot,
-        gentle=not (epoch.strong or overshot),
+        proven=0.0 if epoch.strong else epoch.rate_of(state.successes),
     )
 
 
 def _grown(epoch: Epoch, now: float) -> SharedRate:
-    state = epoch.state
+    state, good = epoch.state, epoch.rate_of(epoch.state.successes)
     grown = 0.0 if state.searching else state.grown + epoch.growth_seconds
-    aim = math.inf if state.searching else regrowth.rate(state.low, state.peak, grown)
-    most = 2.0 if state.searching else MOST_GROWTH
-    rate = max(state.rate, min(most * state.rate, aim))
-    return _new_epoch(replace(state, rate=rate, before=state.rate, grown=grown), now)
+    if state.searching:
+        aim = 2.0 * state.rate
+    elif recall.due(state, grown):
+        grown = regrowth.PROBE_SECONDS
+        state = replace(state, peak=max(state.peak, good), recalling=True)
+        aim = max(recall.doubled(state), _aim(state, grown))
+    else:
+        aim = _aim(state, grown)
+    state = recall.learnt(state, good)
+    rate, before = max(state.rate, aim), state.rate * (1.0 - epoch.share)
+    return _new_epoch(replace(state, rate=rate, before=before, grown=grown), now)
+
+
+def _aim(state: SharedRate, grown: float) -> float:
+    """Where the way back leads, so many seconds after the cut."""
+    return min(MOST_GROWTH * state.rate, regrowth.rate(state.low, state.peak, grown))

@@ -7,6 +7,7 @@ from typing import Final
 BACK_SECONDS: Final = 4.0
 FLAT_SECONDS: Final = 8.0
 SEARCH_SECONDS: Final = BACK_SECONDS + FLAT_SECONDS
+PROBE_SECONDS: Final = SEARCH_SECONDS + 6.0  # from here on its steps are large
 FLAT_GROWTH: Final = 0.07
 EPOCH_SECONDS: Final = 2.0
 SEARCH_GROWTH: Final = 0.03
