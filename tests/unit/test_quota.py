@@ -100,6 +100,14 @@ def test_successes_count_by_replica() -> None:
     assert state.rate == 200.0
 
 
+def test_a_report_of_several_seconds_is_no_higher_rate() -> None:
+    """A replica that was held up for ten seconds and reports 200 calls has made 20 a second."""
+    state = initial(100.0, 0.0)
+    for second in (1.0, 2.0, 3.0):
+        state = advance(state, Report(20.0, 200, 200, seconds=10.0), second, None, 1)
+    assert state.rate == 100.0
+
+
 def test_one_token_alone_holds_the_rate() -> None:
     """A single throttled token neither cuts the rate nor lets it grow in that time."""
     state = advance(known(40.0), Report(WAITING, 40, 39, 1, 1), 1.0, None, 1)

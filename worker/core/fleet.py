@@ -20,6 +20,7 @@ class Report:
         successes: Those that AWS let through, whatever came of them.
         throttled: Calls that AWS throttled.
         tokens: How many distinct tokens those were.
+        seconds: How long that took; 0 where it is not known, which is about one second.
     """
 
     need: float = 0.0
@@ -27,6 +28,7 @@ class Report:
     successes: int = 0
     throttled: int = 0
     tokens: int = 0
+    seconds: float = 0.0
 
     def __add__(self, other: Report) -> Report:
         """Both together, with the need of the later: for a report that got lost on its way."""
@@ -36,6 +38,7 @@ class Report:
             self.successes + other.successes,
             self.throttled + other.throttled,
             self.tokens + other.tokens,
+            self.seconds + other.seconds,
         )
 
 

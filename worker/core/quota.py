@@ -42,7 +42,8 @@ class SharedRate:
         successes: Those of them that AWS let through.
         throttled: Those of them that were throttled.
         tokens: How many distinct tokens those were.
-        reports: How many reports these came in, each of about a second of one replica.
+        reports: How many reports these came in, each of about a second of one replica; one of a
+            replica that was held up for several seconds counts as so many.
         settling: Not all replicas have gone by the last cut yet.
         overshot: The last cut came of a search that went too far: the quota is not far below.
         low: The rate right after the last cut.
@@ -162,7 +163,7 @@ def _counted(state: SharedRate, report: Report) -> SharedRate:
         successes=state.successes + report.successes,
         throttled=state.throttled + report.throttled,
         tokens=state.tokens + report.tokens,
-        reports=state.reports + 1,
+        reports=state.reports + max(1, round(report.seconds)),
     )
     return background.counted(state, report)
 

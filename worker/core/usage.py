@@ -58,7 +58,7 @@ class Usage:
         elapsed = max(now - self.since, 1e-3)
         starved = self.starved_seconds > _STARVED_SHARE * elapsed
         need = float("inf") if starved else _SPARE_SHARE * self.calls / elapsed
-        told = Report(need, self.calls, self.successes, self.throttled, self.tokens)
+        told = Report(need, self.calls, self.successes, self.throttled, self.tokens, elapsed)
         self.since, self.starved_seconds = now, 0.0
         self.calls = self.successes = self.throttled = self.tokens = 0
         self._seen = {token: at for token, at in self._seen.items() if now - at < DISTINCT_SECONDS}
