@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
 
-_HEADERS, _CORRELATION_ID, _MESSAGE_ID, _TIMESTAMP = 1 << 13, 1 << 10, 1 << 7, 1 << 6
+_HEADERS, _CORRELATION_ID, _REPLY_TO = 1 << 13, 1 << 10, 1 << 9
+_MESSAGE_ID, _TIMESTAMP = 1 << 7, 1 << 6
 
 
 class Raw(Basic.Properties):
@@ -47,6 +48,9 @@ PROPERTIES = {
     "an instant out of reach": Raw(_TIMESTAMP, struct.pack(">Q", 2**63 - 1)),
     "the last instant": Raw(_TIMESTAMP, b"\xff" * 8),
     "an id that is no UTF-8": Raw(_MESSAGE_ID, short(b"\xff\xfe")),
+    "an id whose replacement is too long": Raw(_MESSAGE_ID, short(b"\xff" * 255)),
+    "a correlation id like that": Raw(_CORRELATION_ID, short(b"\xff" * 200)),
+    "an address like that": Raw(_REPLY_TO, short(b"resolution.reply." + b"\xff" * 100)),
     "a correlation id that is no UTF-8": Raw(_CORRELATION_ID, short(b"a\xff")),
     "a header that is no UTF-8": Raw(_HEADERS, table(short(b"a") + b"S" + table(b"\xff"))),
     "a header's name that is no UTF-8": Raw(_HEADERS, table(short(b"\xff") + b"V")),

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pamqp import decode
 
+from worker.core.caution import DELIVERIES_HEADER, VAIN_DELIVERIES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TIMESTAMP_BYTES: Final = 8
+_MOST_SHORT_BYTES: Final = 255
 _LENGTH: Final = struct.Struct(">I")
+_SUSPECT: Final = {DELIVERIES_HEADER: VAIN_DELIVERIES}
 
 # As they come with the library, whatever is done to its table afterwards.
 _TIMESTAMP: Final = decode.timestamp
@@ -25,9 +29,14 @@ _TABLE: Final = decode.field_table
 
 
 def short_text(value: bytes) -> tuple[int, str]:
-    """A short string; what is no UTF-8 in it is replaced."""
+    """A short string; what is no UTF-8 in it is replaced.
+
+    A replacement is longer than what it stands for. A text that grows beyond what AMQP can carry
+    counts as empty, since nothing that has to repeat it could ever be sent.
+    """
     end = 1 + value[0]
-    return end, value[1:end].decode(errors="replace")
+    text = value[1:end].decode(errors="replace")
+    return end, text if len(text.encode()) <= _MOST_SHORT_BYTES else ""
 
 
 def timestamp(value: bytes) -> tuple[int, Any]:
@@ -39,11 +48,15 @@ def timestamp(value: bytes) -> tuple[int, Any]:
 
 
 def table(value: bytes) -> tuple[int, Any]:
-    """A table of headers, empty if anything in it can't be read."""
+    """A table of headers; if anything in it can't be read, it counts as one of a suspect.
+
+    The broker's own count of deliveries is lost with the rest, and nobody knows whether the message
+    has ended processes: so it is handled alone once it is delivered again.
+    """
     try:
         return _TABLE(value)
     except (ValueError, OverflowError, OSError, ArithmeticError, RecursionError):
-        return _LENGTH.size + _LENGTH.unpack_from(value)[0], {}
+        return _LENGTH.size + _LENGTH.unpack_from(value)[0], dict(_SUSPECT)
 
 
 _TOLERANT: Final[dict[str, Callable[[bytes], tuple[int, Any]]]] = {

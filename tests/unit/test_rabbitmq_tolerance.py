@@ -1,0 +1,39 @@
+"""Properties that can't be read, as they come off the wire."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.adapters.rabbitmq import tolerance
+from worker.core.caution import is_suspect
+
+
+def table(entries: bytes) -> bytes:
+    """A table of entries."""
+    return struct.pack(">I", len(entries)) + entries
+
+
+@given(st.binary(max_size=255))
+def test_a_short_text_can_always_be_sent_on(text: bytes) -> None:
+    """Whatever stands in it, what is read of it fits into a short string again."""
+    end, read = tolerance.short_text(bytes([len(text)]) + text + b"more")
+    assert end == 1 + len(text)
+    assert len(read.encode()) <= 255
+
+
+def test_replacements_that_grow_too_long_count_as_empty() -> None:
+    """A replacement has three bytes: 85 of them still fit, 86 do not."""
+    assert tolerance.short_text(b"\x55" + b"\xff" * 85) == (86, "\ufffd" * 85)
+    assert tolerance.short_text(b"\x56" + b"\xff" * 86) == (87, "")
+
+
+@pytest.mark.parametrize("entries", [b"\x01\xffV", b"\x01aT" + b"\xff" * 8])
+def test_headers_that_can_not_be_read_are_those_of_a_suspect(entries: bytes) -> None:
+    """With them the broker's count of deliveries is lost, so the message is handled alone."""
+    end, read = tolerance.table(table(entries))
+    assert end == 4 + len(entries)
+    assert is_suspect(read)
