@@ -84,7 +84,9 @@ async def publish(broker: Broker, count: int, key: str = "token") -> None:
 
 
 @asynccontextmanager
-async def consuming(broker: Broker, prefetch: int) -> AsyncIterator[tuple[ConsumingLink, Hand]]:
+async def consuming(
+    broker: Broker, prefetch: int, report: Callable[[str | None], None] = lambda _: None
+) -> AsyncIterator[tuple[ConsumingLink, Hand]]:
     """A link that consumes both lanes, being lent so many messages of each."""
     await declare(broker.url, WANTED)
     hand = Hand()
@@ -95,7 +97,7 @@ async def consuming(broker: Broker, prefetch: int) -> AsyncIterator[tuple[Consum
         watched=[],
         deliver=hand.take,
         lost=hand.lost,
-        report=lambda _: None,
+        report=report,
     )
     running = asyncio.create_task(link.run())
     try:
@@ -219,3 +221,41 @@ async def test_lending_anew_does_not_disturb_the_careful(broker: Broker) -> None
         assert most == 1  # a suspect is in hand only by itself
         await link.settle()
         assert hand.epochs == 0
+
+
+async def test_looking_after_consumers_leaves_nothing_behind(broker: Broker) -> None:
+    """However often consumers are looked after, nothing waits for the ends of their channels."""
+
+    def observers() -> list[int]:
+        wires = [each.wire for each in link._consumers]
+        return [len(wire._closing._callbacks or ()) for wire in wires]
+
+    async with consuming(broker, 10) as (link, _):
+        await until(lambda: len(link._consumers) == 2)
+        before = observers()
+        for _ in range(50):
+            link._attention.set()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        assert observers() == before
+
+
+async def test_a_suspect_that_is_held_does_not_keep_consuming_from_being_up(
+    broker: Broker,
+) -> None:
+    """While the first message may end the process the rest waits, yet the link says it is up."""
+    told: list[str | None] = []
+    async with consuming(broker, 10) as (_, hand):
+        await publish(broker, 1)
+        await until(lambda: len(hand.held) == 1)
+        for _ in range(2):
+            epochs = hand.epochs
+            await drop_connections(broker)
+            await until(lambda epochs=epochs: hand.epochs > epochs and len(hand.held) == 1)  # type: ignore[misc]
+    async with consuming(broker, 10, told.append) as (link, hand):
+        await until(lambda: len(hand.held) == 1)
+        await asyncio.sleep(0.5)
+        assert hand.held[0].suspect
+        assert len(link._consumers) == 1
+        assert told[-1] is None
+        assert link.ready[BACKLOG] == 0

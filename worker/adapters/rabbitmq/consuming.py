@@ -81,6 +81,7 @@ class ConsumingLink:
         self._consumers: list[Consumer] = []
         self._attention = asyncio.Event()
         self._stopping = False
+        self._look_at = 0.0
         self.ready: dict[str, int] = {}
         self.zombies: Counter[str] = Counter()
 
@@ -130,9 +131,9 @@ class ConsumingLink:
             watching.closing.add_done_callback(lambda _: self._attention.set())
             try:
                 await self._begin_all(connection, watching)
-                self._report(None)
                 log.info("consuming", queues=[source.queue for source in self._sources])
-                await self._watch(watching)
+                while True:
+                    await self._attend(_LOOK_SECONDS, watching)
             finally:
                 self._end_epoch()
 
@@ -158,26 +159,29 @@ class ConsumingLink:
             source = self._sources[place]
             consumer = await Consumer.open(connection, source, self._deliver, self._attention.set)
             self._consumers.append(consumer)
+            self._report(None)  # the first may be held up for as long as calls are held
             await self._until_cleared(consumer, watching)
 
     async def _until_cleared(self, consumer: Consumer, watching: Wire) -> None:
         """Until a harmless message came, or none at all for a moment."""
         loop = asyncio.get_running_loop()
         while not self._stopping:
-            await self._until_attention(_QUIET_SECONDS, watching)
+            await self._attend(_QUIET_SECONDS, watching)
             quiet = loop.time() - consumer.active >= _QUIET_SECONDS and not consumer.unacked
             if quiet or not consumer.careful:
                 return
 
-    async def _watch(self, watching: Wire) -> None:
-        """Look after the consumers until one of them is of no use any more."""
-        loop = asyncio.get_running_loop()
-        look_at = loop.time()
-        while True:
-            if loop.time() >= look_at:
-                look_at = loop.time() + _LOOK_SECONDS
-                await self._look(watching)
-            await self._until_attention(look_at - loop.time(), watching)
+    async def _attend(self, seconds: float, watching: Wire) -> None:
+        """Look after the consumers for a while, and at the queues whenever that is due.
+
+        Raises:
+            BrokerLost: One of the consumers is of no use any more.
+        """
+        now = asyncio.get_running_loop().time
+        if now() >= self._look_at:
+            self._look_at = now() + _LOOK_SECONDS
+            await self._look(watching)
+        await self._until_attention(min(seconds, self._look_at - now()), watching)
 
     async def _until_attention(self, seconds: float, watching: Wire) -> None:
         """Wait a while for a consumer that wants attention, and give it to all of them.
@@ -190,7 +194,7 @@ class ConsumingLink:
                 await self._attention.wait()
         self._attention.clear()
         for wire in (watching, *(consumer.wire for consumer in self._consumers)):
-            if wire.closing.done():
+            if wire.is_closed:  # `closing` would leave an observer behind at each look
                 raise _why_closed(wire)
         for consumer in self._consumers:
             if consumer.cancelled:
