@@ -128,6 +128,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.lent = False
 
     def drop(self) -> None:
         if self.session is not None:
@@ -139,11 +140,25 @@ class Sessions:
     """A fixed number of sessions to one database.
 
     No reset query runs between callers, for none of them leaves anything behind.
+
+    Args:
+        connect: Opens one connection.
+        size: How many there are at most.
+        statement_cache: See `Session.open`.
+        lost: Called when a session was dropped for a fault.
     """
 
-    def __init__(self, connect: Connect, size: int, *, statement_cache: bool | None) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        size: int,
+        *,
+        statement_cache: bool | None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connect = connect
         self._statement_cache = statement_cache
+        self._lost = lost
         self._slots = tuple(_Slot() for _ in range(size))
         # The one used last is given out first: a second opens only when two are needed.
         self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
@@ -154,14 +169,23 @@ class Sessions:
     async def borrow(self) -> AsyncIterator[Session]:
         """A session of one's own for a while; it is dropped if it ends in doubt."""
         slot = await self._free.get()
+        slot.lent = True
         try:
             yield await self._ready(slot)
         except BaseException as error:
             if not leaves_session_sound(error):
                 slot.drop()
+                self._lost()
             raise
         finally:
+            slot.lent = False
             self._free.put_nowait(slot)
+
+    def drop_idle(self) -> None:
+        """Cut what nobody uses just now; what is wanted later opens anew."""
+        for slot in self._slots:
+            if not slot.lent:
+                slot.drop()
 
     async def _ready(self, slot: _Slot) -> Session:
         if slot.session is None or slot.session.is_closed:

@@ -47,9 +47,19 @@ class PostgresLedger:
         call_seconds: float = 15.0,
         statement_cache: bool | None = None,
     ) -> None:
-        self._writer = Sessions(connect, 1, statement_cache=statement_cache)
-        self._readers = Sessions(connect, readers, statement_cache=statement_cache)
+        self._writer, self._readers = (
+            Sessions(connect, size, statement_cache=statement_cache, lost=self._doubt)
+            for size in (1, readers)
+        )
         self._call_seconds = call_seconds
+
+    def _doubt(self) -> None:
+        """A session was lost: the idle ones may be gone too, and each would find out for itself.
+
+        A network or a failover that says nothing costs a whole time-out for each dead session.
+        """
+        self._writer.drop_idle()
+        self._readers.drop_idle()
 
     async def recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
         """What is settled of these tokens; those not settled are absent.
