@@ -70,6 +70,22 @@ async def test_what_is_not_confirmed_is_tried_again() -> None:
 
 
 @leaping
+async def test_a_queue_that_takes_nothing_for_a_minute_is_given_up() -> None:
+    """A message that is refused all the time goes elsewhere then, and its delivery is acked."""
+    courier = FakeCourier()
+    courier.refuses = lambda each: each.message_id == "retry"
+    async with running(courier) as outbox:
+        delivery = FakeDelivery(incoming())
+        outbox.put(delivery, (message("retry"),), otherwise=(message("back"),))
+        await asyncio.sleep(55)
+        assert delivery.acks == 0
+        await outbox.pending.none()
+        assert delivery.acks == 1
+    assert courier.tried[-1][1].message_id == "back"
+    assert 60 < courier.tried[-1][0] < 75
+
+
+@leaping
 async def test_one_refused_message_holds_its_ack_back() -> None:
     """If the reply is refused and the event is not, both are sent again before the ack."""
     courier = FakeCourier()

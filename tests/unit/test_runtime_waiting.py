@@ -110,6 +110,34 @@ async def test_a_buyer_who_joins_a_backlog_token_takes_it_into_the_live_line() -
 
 
 @leaping
+async def test_who_left_is_let_go_of_in_both_lines() -> None:
+    """While somebody stands in the live line those who left the backlog's are not kept."""
+    room = WaitingRoom()
+    room.join(flight("live"))
+    for number in range(100):
+        gone = flight(f"t{number}", Lane.BACKLOG)
+        room.join(gone)
+        gone.parties.clear()
+    await room.wait()
+    assert [len(line) for line in room._lines.values()] == [1, 0]
+
+
+@leaping
+async def test_who_was_passed_over_may_leave_again() -> None:
+    """A flight that was passed over stands in no line, so it can be taken back and moved."""
+    room = WaitingRoom()
+    passed, other = flight("passed"), flight("other")
+    room.join(passed)
+    room.join(other)
+    parties, passed.parties = passed.parties, []
+    await room.wait()
+    passed.parties = parties
+    room.leave(passed)
+    room.join(passed, first=True)
+    assert drawn(room) == ["passed", "other"]
+
+
+@leaping
 async def test_the_room_wakes_who_waits_for_somebody() -> None:
     """Waiting ends when somebody joins, not before, and not for those who left."""
     room = WaitingRoom()

@@ -98,6 +98,41 @@ async def test_an_entry_learns_what_stands_and_not_what_was_meant() -> None:
         assert desk.stood["a"] == known
 
 
+@leaping
+async def test_what_nobody_wants_any_more_is_not_written() -> None:
+    """An entry whose message the broker hands out anew makes room for the one that comes then."""
+    async with open_desk() as desk:
+        desk.ledger.outage = "away"
+        desk.put("a")
+        await settle()
+        stale = Entry(
+            stands=lambda _: desk.stood.__setitem__("stale", None),
+            refused=lambda words: desk.refused.__setitem__("stale", words),
+            outcome=outcome(Status.DEAD, submission("stale")),
+            wanted=lambda: False,
+        )
+        desk.writer.put(stale)
+        desk.ledger.outage = None
+        await desk.writer.pending.none()
+        assert set(desk.stood) == {"a"}
+        assert desk.refused == {}
+
+
+@leaping
+async def test_a_ledger_that_refuses_a_row_has_answered() -> None:
+    """After an outage calls go on, even if all that waited is refused for its data."""
+    async with open_desk() as desk:
+        desk.ledger.outage = "away"
+        desk.ledger.is_poison = lambda _: True
+        desk.put("a")
+        await settle()
+        assert desk.gate.reasons
+        desk.ledger.outage = None
+        await desk.writer.pending.none()
+        assert set(desk.refused) == {"a"}
+        assert desk.gate.reasons == {}
+
+
 @pytest.mark.parametrize("poisoned", [{0}, {199}, {77}, {3, 4, 150}, set(range(0, 200, 7))])
 def test_poison_is_isolated(poisoned: set[int]) -> None:
     """Of 200 rows the database refuses those it must, and the others are settled all the same."""

@@ -146,6 +146,7 @@ class Intake:
             stands=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
             refused=lambda words: self._settlement.park(delivery, malformed.message_id, words),
             letter=letter,
+            wanted=lambda: delivery.alive,
             malformed=malformed,
         )
 
@@ -155,6 +156,7 @@ class Intake:
             stands=lambda _: self._settlement.collected(delivery),
             refused=lambda words: self._later(delivery, words),
             letter=letter,
+            wanted=lambda: delivery.alive,
         )
 
     def _later(self, delivery: Delivery, words: str) -> None:

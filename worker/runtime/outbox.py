@@ -23,6 +23,7 @@ log: Final = structlog.get_logger()
 
 _BATCH: Final = 100
 _BATCHES_AT_ONCE: Final = 4
+_PATIENCE_SECONDS: Final = 60.0
 _AGAIN: Final = backoff.FullJitter(base_seconds=0.5, cap_seconds=5.0)
 
 
@@ -34,12 +35,17 @@ class Parcel:
         done: Called once it is acked.
         refused: If given, the parcel is tried only once, and this is called when that failed: the
             delivery is then the sender's again.
+        otherwise: If given, what is sent instead once the messages were refused for a minute: a
+            queue that takes nothing must not keep the delivery here for good.
+        since: When it was put (loop time).
     """
 
     delivery: Delivery
     messages: tuple[Outgoing, ...]
     done: Callable[[], None]
     refused: Callable[[NotConfirmed], None] | None = None
+    otherwise: tuple[Outgoing, ...] = ()
+    since: float = 0.0
     failures: int = 0
 
 
@@ -63,10 +69,12 @@ class Outbox:
         messages: tuple[Outgoing, ...],
         done: Callable[[], None] = lambda: None,
         refused: Callable[[NotConfirmed], None] | None = None,
+        otherwise: tuple[Outgoing, ...] = (),
     ) -> None:
         """Say this about a delivery, then ack it, then call `done`; see `Parcel`."""
         self.pending.add(1)
-        self._push(Parcel(delivery, messages, done, refused))
+        now = asyncio.get_running_loop().time()
+        self._push(Parcel(delivery, messages, done, refused, otherwise, now))
 
     def _push(self, parcel: Parcel) -> None:
         self._parcels.append(parcel)
@@ -113,6 +121,9 @@ class Outbox:
         self.pending.add(-1)
 
     def _again(self, parcel: Parcel) -> None:
+        loop = asyncio.get_running_loop()
         parcel.failures += 1
+        if parcel.otherwise and loop.time() - parcel.since > _PATIENCE_SECONDS:
+            parcel.messages, parcel.otherwise = parcel.otherwise, ()
         delay = _AGAIN.delay(parcel.failures, random.random())  # noqa: S311 - spread, no secret
-        asyncio.get_running_loop().call_later(delay, self._push, parcel)
+        loop.call_later(delay, self._push, parcel)

@@ -147,7 +147,10 @@ class Settlement:
     # --- back to the broker ---
 
     def retry(self, flight: Flight, retry: RetryIn) -> None:
-        """Into a retry queue, everybody who waits with the attempts that were spent."""
+        """Into a retry queue, everybody who waits with the attempts that were spent.
+
+        One that takes nothing, since it is full or gone, is given up: back into the lane then.
+        """
         for party in self._flights.land(flight):
             message = outgoing.retry(
                 party.submission,
@@ -157,7 +160,10 @@ class Settlement:
                 attempts=flight.attempts,
                 counted=retry.counted,
             )
-            self._move(party, message)
+            back = outgoing.give_back(
+                party.submission, party.delivery.incoming, party.lane, attempts=flight.attempts
+            )
+            self._move(party, message, otherwise=(back,))
 
     def give_back(self, flight: Flight, parties: Iterable[Party]) -> None:
         """Back into their lanes; the flight ends with its last party, unless it has an answer."""
@@ -205,6 +211,11 @@ class Settlement:
         self._telemetry.submission(party.lane)
         moved()
 
-    def _move(self, party: Party, message: outgoing.Outgoing) -> None:
+    def _move(
+        self,
+        party: Party,
+        message: outgoing.Outgoing,
+        otherwise: tuple[outgoing.Outgoing, ...] = (),
+    ) -> None:
         done = partial(self._telemetry.submission, party.lane)
-        self._outbox.put(party.delivery, (message,), done)
+        self._outbox.put(party.delivery, (message,), done, otherwise=otherwise)

@@ -94,16 +94,17 @@ class WaitingRoom:
         return flight
 
     def _occupied(self, over: Callable[[Flight], bool]) -> bool:
-        return any(self._prune(lane, over) for lane in Lane)
+        occupied = [self._prune(lane, over) for lane in Lane]  # both, to let go of who left
+        return any(occupied)
 
     def _prune(self, lane: Lane, over: Callable[[Flight], bool]) -> bool:
         """Whether somebody stands first in a line who has neither left nor changed lines."""
         line = self._lines[lane]
         while line:
             first = line[0]
-            if first.parties and first.line is lane:
-                if not over(first):
-                    return True
+            if first.parties and first.line is lane and not over(first):
+                return True
+            if first.line is lane:
                 first.line = None
             line.popleft()
         return False

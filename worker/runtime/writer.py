@@ -35,10 +35,13 @@ class Entry:
     Attributes:
         stands: Called once it is committed, with what stands in the ledger for the token.
         refused: Called if the database refuses this very entry for its data, with its words.
+        wanted: Whether it is still to be written. A message without an outcome is written again
+            when the broker hands it out anew, and must not pile up here meanwhile.
     """
 
     stands: Callable[[Outcome | None], None]
     refused: Callable[[str], None]
+    wanted: Callable[[], bool] = lambda: True
     outcome: Outcome | None = None
     letter: DeadLetter | None = None
     malformed: Malformed | None = None
@@ -74,6 +77,12 @@ class Writer:
 
     async def _write(self, entries: Sequence[Entry]) -> None:
         """Commit a batch whole or, if a row of it is poison, in halves."""
+        wanted = [entry for entry in entries if entry.wanted()]
+        self.pending.add(len(wanted) - len(entries))
+        if wanted:
+            await self._write_wanted(wanted)
+
+    async def _write_wanted(self, entries: Sequence[Entry]) -> None:
         try:
             standing = await self._commit(_batch(entries))
         except RowsRefused as error:
@@ -100,6 +109,9 @@ class Writer:
                 failures += 1
                 await self._unavailable(error, failures)
                 continue
+            except RowsRefused:
+                self._gate.open(LEDGER)  # it has answered
+                raise
             self._gate.open(LEDGER)
             rows = len(batch.outcomes) + len(batch.malformed)
             self._telemetry.written(rows, asyncio.get_running_loop().time() - began)
