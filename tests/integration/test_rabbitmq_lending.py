@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -227,8 +227,8 @@ async def test_looking_after_consumers_leaves_nothing_behind(broker: Broker) -> 
     """However often consumers are looked after, nothing waits for the ends of their channels."""
 
     def observers() -> list[int]:
-        wires = [each.wire for each in link._consumers]
-        return [len(wire._closing._callbacks or ()) for wire in wires]
+        closings: list[Any] = [getattr(each.wire, "_closing") for each in link._consumers]  # noqa: B009 - no public name
+        return [len(closing._callbacks or ()) for closing in closings]
 
     async with consuming(broker, 10) as (link, _):
         await until(lambda: len(link._consumers) == 2)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+import structlog
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import (
@@ -21,19 +22,21 @@ from botocore.exceptions import (
     ClientError,
     HTTPClientError,
 )
-from botocore.httpsession import get_cert_path
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
 from worker import __version__
-from worker.adapters.marketplace.credentials import Credentials, WrongAccount
-from worker.adapters.marketplace.exchange import Exchange, UnusableReply
-from worker.adapters.marketplace.signing import Scope
+from worker.adapters.marketplace.credentials import Credentials
+from worker.adapters.marketplace.exchange import Exchange, UnusableReply, signer
+from worker.adapters.marketplace.signing import Identity, Scope
 from worker.core import faults
 from worker.core.faults import ServiceError
 from worker.core.records import Answer, Fault, FaultKind, Token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+log: Final = structlog.get_logger()
 
 _SERVICE: Final = "meteringmarketplace"
 _EVENT: Final = "before-call.marketplace-metering.ResolveCustomer"
@@ -83,8 +86,10 @@ class AwsMarketplace:
     async def resolve(self, token: Token) -> Answer | Fault:
         """Spend one call on a token."""
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        if fault := await self._identified(deadline):
-            return fault
+        identity = await self._identified(deadline)
+        if isinstance(identity, Fault):
+            return identity
+        signed = signer.set(identity)
         try:
             async with asyncio.timeout_at(deadline):
                 reply = await self._client.resolve_customer(RegistrationToken=token.value)
@@ -94,20 +99,22 @@ class AwsMarketplace:
             return _service_fault(error)
         except UnusableReply as error:
             return faults.unusable(str(error))
-        except (BotoCoreError, WrongAccount, aiohttp.ClientError, OSError) as error:
+        except (BotoCoreError, aiohttp.ClientError, OSError) as error:
             return _local_fault(error)
+        finally:
+            signer.reset(signed)
         return faults.read_answer(reply)
 
     async def identity(self) -> str:
-        """Who calls, where to, as 16 hexadecimal digits that give nothing away.
+        """Who calls, where to, as 16 hexadecimal digits that give nothing away. Never raises.
 
         With a role it is the role: each replica assumes it under keys of its own.
         """
         who = self._endpoint.role_arn
         if who is None:
             deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-            fault = await self._identified(deadline)
-            who = fault.code if fault else (await self._credentials.current()).access_key
+            found = await self._identified(deadline)
+            who = found.code if isinstance(found, Fault) else found.access_key
         told = "\n".join((who, self._endpoint.region, self._endpoint.url or ""))
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -116,26 +123,30 @@ class AwsMarketplace:
         self._credentials.forget()
 
     async def probe(self) -> Fault | None:
-        """Ask whether AWS accepts us again, with credentials looked up anew."""
+        """Ask whether AWS accepts us again, with credentials looked up anew. Never raises."""
         self.renew()
-        result = await self.resolve(_PROBE)
+        try:
+            result = await self.resolve(_PROBE)
+        except Exception as error:
+            # What meets a made-up token meets every token, and is none's fault.
+            log.exception("probe_failed_unforeseen")
+            return faults.unforeseen_of_all(type(error).__name__)
         if isinstance(result, Fault) and result.kind in _UNPROVEN:
             return result
         return None
 
-    async def _identified(self, deadline: float) -> Fault | None:
-        """Whatever keeps us from having credentials is our fault, never a token's."""
+    async def _identified(self, deadline: float) -> Identity | Fault:
+        """Who we are; whatever keeps us from knowing is our fault, never a token's."""
         try:
             async with asyncio.timeout_at(deadline):
-                await self._credentials.current()
+                return await self._credentials.current()
         except TimeoutError:
             waited = f"no credentials within {self._timeout_seconds:g} s"
             return faults.systemic("CredentialsTimeout", waited)
         except ClientError as error:
             return _service_fault(error)
         except Exception as error:  # noqa: BLE001 - the chain runs files and programs of all kinds
-            return faults.systemic(type(error).__name__, _words(error))
-        return None
+            return _named(error)
 
 
 def _service_fault(error: ClientError) -> Fault:
@@ -151,9 +162,16 @@ def _local_fault(error: Exception) -> Fault:
     """A call that never reached AWS, or not whole: the network's fault, or our set-up's."""
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
         return faults.systemic("CertificateNotTrusted", _words(error))
+    if isinstance(error, aiohttp.InvalidURL):  # the endpoint's was accepted: it is a proxy's
+        return faults.systemic("InvalidURL", f"the proxy's address can't be read: {error}")
     if isinstance(error, (HTTPClientError, aiohttp.ClientError, OSError)):
         return faults.connection_fault(_words(error))
-    return faults.systemic(type(error).__name__, _words(error))
+    return _named(error)
+
+
+def _named(error: Exception) -> Fault:
+    name = type(error).__name__
+    return faults.systemic(name, str(error) or name)
 
 
 def _words(error: Exception) -> str:
@@ -168,7 +186,13 @@ async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
         BadAwsSetup: Profile, trust store or endpoint can't be used.
     """
     session = AioSession()
-    credentials = Credentials(endpoint.region, endpoint.role_arn, endpoint.expected_account)
+    credentials = Credentials(
+        endpoint.region,
+        endpoint.role_arn,
+        endpoint.expected_account,
+        # Leaves time for a call with the old ones, where new ones do not come.
+        renewal_seconds=endpoint.timeout_seconds / 2,
+    )
     config = AioConfig(
         retries={"total_max_attempts": 1, "mode": "standard"},
         user_agent=f"resolution-worker/{__version__}",
@@ -191,7 +215,7 @@ async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
         except (BotoCoreError, ValueError, OSError) as error:
             raise BadAwsSetup(f"the AWS set-up can't be used: {_words(error)}") from error
         async with http:
-            exchange = Exchange(http, credentials, Scope(endpoint.region, _SIGNING_NAME))
+            exchange = Exchange(http, Scope(endpoint.region, _SIGNING_NAME))
             client.meta.events.register(_EVENT, exchange)
             yield AwsMarketplace(client, credentials, endpoint)
 
@@ -212,7 +236,7 @@ def _http_session(session: AioSession, url: str, concurrency: int) -> aiohttp.Cl
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=None),  # the whole call is bounded by its caller
         cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=get_environ_proxies(url).get(url.partition(":")[0]),
+        proxy=ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url),
         trust_env=False,
     )
 

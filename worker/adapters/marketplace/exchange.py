@@ -7,6 +7,7 @@ the reply, at about a third of the CPU that botocore's general machinery takes f
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,9 +20,13 @@ from worker.adapters.marketplace import signing
 if TYPE_CHECKING:
     import aiohttp
 
-    from worker.adapters.marketplace.credentials import Credentials
+    from worker.adapters.marketplace.signing import Identity
 
 MAX_REPLY_BYTES: Final = 1024 * 1024
+
+# Set around each call: botocore's events pass nothing of the caller's on. Whoever calls has found
+# the identity before, within bounds of its own, so that nothing but the call itself fails here.
+signer: ContextVar[Identity] = ContextVar("signer")
 
 
 class UnusableReply(Exception):  # noqa: N818 - a state of AWS's reply, told to the caller
@@ -35,29 +40,24 @@ class HttpStatus(NamedTuple):
 
 
 class Exchange:
-    """Signs, sends and reads; registered for `before-call`.
+    """Signs as `signer`, sends and reads; registered for `before-call`.
 
     Args:
         session: The pooled HTTP session.
-        credentials: Who we are, asked anew for each call.
         scope: Region and signing name.
     """
 
-    def __init__(
-        self, session: aiohttp.ClientSession, credentials: Credentials, scope: signing.Scope
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, scope: signing.Scope) -> None:
         self._session = session
-        self._credentials = credentials
         self._scope = scope
         self._urls: dict[str, URL] = {}
 
     async def __call__(self, params: dict[str, Any], **_: Any) -> tuple[HttpStatus, dict[str, Any]]:
         """Answer a call in botocore's stead with a status and a parsed reply."""
-        identity = await self._credentials.current()
         url = self._url(params["url"])
         body = params["body"]
         headers = signing.sign(
-            _headers(params["headers"], url), body, identity, self._scope, datetime.now(UTC)
+            _headers(params["headers"], url), body, signer.get(), self._scope, datetime.now(UTC)
         )
         headers["User-Agent"] = params["headers"]["User-Agent"]
         async with self._session.post(

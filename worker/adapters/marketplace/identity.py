@@ -6,13 +6,12 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.httpsession import get_cert_path
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
-from worker.adapters.marketplace.credentials import Credentials, WrongAccount
+from worker.adapters.marketplace.credentials import Credentials
 
 if TYPE_CHECKING:
     from worker.adapters.marketplace.client import Endpoint
@@ -67,12 +66,12 @@ async def identity(endpoint: Endpoint, *, expected_account: str | None = None) -
     """The identity that would sign; with an expected account, confirmed by STS.
 
     Raises:
-        IdentityFault: There is none, or it is another account's.
+        IdentityFault: There is none, it can't be used, or it is another account's.
     """
     credentials = Credentials(endpoint.region, endpoint.role_arn, expected_account)
     try:
         return await credentials.current()
-    except (BotoCoreError, ClientError, WrongAccount, aiohttp.ClientError, OSError) as error:
+    except Exception as error:  # the chain runs files and programs of all kinds
         raise _fault(error) from error
 
 
@@ -98,7 +97,7 @@ async def address(endpoint: Endpoint) -> str:
 
 def proxy(url: str) -> str | None:
     """The proxy that the environment puts before an address."""
-    found = get_environ_proxies(url).get(url.partition(":")[0])
+    found = ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url)
     return None if found is None else str(found)
 
 
@@ -117,8 +116,7 @@ def trust() -> ssl.SSLContext:
 
 def _fault(error: Exception) -> IdentityFault:
     if isinstance(error, ClientError):
-        said = error.response["Error"]
-        return IdentityFault(
-            said["Code"], f"{error.operation_name} was refused: {said['Code']}: {said['Message']}"
-        )
+        said = error.response.get("Error", {})
+        code, words = said.get("Code", "Unknown"), said.get("Message", "no words")
+        return IdentityFault(code, f"{error.operation_name} was refused: {code}: {words}")
     return IdentityFault(type(error).__name__, str(error) or type(error).__name__)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Connect: TypeAlias = Callable[[], Awaitable[Connection]]
 
-_FAREWELL_SECONDS: Final = 2.0
+_FAREWELL_SECONDS: Final = 1.0
 
 
 def connector(
@@ -195,7 +195,7 @@ class Sessions:
 
     async def close(self) -> None:
         """Close every session; one wanted later opens anew."""
+        sessions = [slot.session for slot in self._slots if slot.session is not None]
         for slot in self._slots:
-            session, slot.session = slot.session, None
-            if session is not None:
-                await session.close()
+            slot.session = None
+        await asyncio.gather(*(session.close() for session in sessions))

@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
-OPEN_SECONDS: Final = 10.0
+OPEN_SECONDS: Final = 6.0  # a half-open handshake is given up in time to be back within 15 s
 HEARTBEAT_SECONDS: Final = 10
 """The library's default of 60 s takes about three minutes to notice a dead peer."""
 CLOSE_SECONDS: Final = 5.0

@@ -159,8 +159,14 @@ class ConsumingLink:
             source = self._sources[place]
             consumer = await Consumer.open(connection, source, self._deliver, self._attention.set)
             self._consumers.append(consumer)
+            await self._end_if_stopping(consumer)
             self._report(None)  # the first may be held up for as long as calls are held
             await self._until_cleared(consumer, watching)
+
+    async def _end_if_stopping(self, consumer: Consumer) -> None:
+        """End one that began while it was already time to stop."""
+        if self._stopping:
+            await consumer.end()
 
     async def _until_cleared(self, consumer: Consumer, watching: Wire) -> None:
         """Until a harmless message came, or none at all for a moment."""
@@ -219,7 +225,7 @@ class ConsumingLink:
                     f"{self.ready[queue]} messages wait in {queue}, and none was "
                     f"delivered for {_STARVING_SECONDS:g} s: the consumer is rebuilt"
                 )
-            if consumer.seen:
+            if consumer.seen or not self.ready[queue]:
                 self.zombies[queue] = 0
 
 
