@@ -188,6 +188,7 @@ async def _throttled(troupe: Troupe, _: random.Random) -> None:
         await simulator.order("PUT", "quota", {"rate": None})
 
 
+QUOTA_FELL: Final = "AWS throttles"
 _ON_THE_WAY: Final = {
     "connections reset": _reset,
     "nobody listens": _shut,
@@ -203,7 +204,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "the database frozen": _frozen,
     "AWS denies access": _answering("AccessDeniedException", 400),
     "AWS has an internal fault": _answering("InternalServiceErrorException", 500),
-    "AWS throttles": _throttled,
+    QUOTA_FELL: _throttled,
     **{
         f"{what} ({name})": _before(name, fault)
         for what, fault in _ON_THE_WAY.items()
