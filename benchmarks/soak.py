@@ -4,9 +4,9 @@
 of all kinds are published evenly over the time, while one fault after another befalls the workers
 and what is around them. One worker is spared restarts, so that what grows can be seen in it. At the
 end the books are checked, and one line tells of each kind of fault. Ends with 1 if anything was
-lost, doubled, leaked or otherwise wrong, if the work did not go on within 15 s of a fault's end (30 s
-where AWS's quota itself fell: so long it takes to find it again, see docs/pacing.md), or if the
-spared worker grew. A fault that left so much behind that publishing has to wait is worked off
+lost, doubled, leaked or otherwise wrong, if the work did not go on within 15 s of a fault's end
+(30 s where AWS's quota itself fell: so long it takes to find it again, see docs/pacing.md), or if
+the spared worker grew. A fault that left so much behind that publishing has to wait is worked off
 before the next one, so that each recovery is that of its own fault.
 """
 

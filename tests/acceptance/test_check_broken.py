@@ -404,6 +404,22 @@ _AWS = (
         1,
     ),
     Broken(
+        "aws: a line break in the access key",
+        lambda _: {"AWS_ACCESS_KEY_ID": f"{ACCESS_KEY}\n"},
+        "aws credentials",
+        r"the access key \(AWS_ACCESS_KEY_ID\) ends with a line break",
+        "remove the line break",
+        1,
+    ),
+    Broken(
+        "aws: a line break in the secret key",
+        lambda s: {"AWS_SECRET_ACCESS_KEY": f"{s.environment()['AWS_SECRET_ACCESS_KEY']}\n"},
+        "aws credentials",
+        r"the secret key \(AWS_SECRET_ACCESS_KEY\) ends with a line break",
+        "remove the line break",
+        1,
+    ),
+    Broken(
         "aws: no such profile",
         lambda _: {"AWS_PROFILE": "nowhere"},
         "aws credentials",

@@ -219,6 +219,23 @@ async def test_absent_credentials_are_ours(stage: Stage, web: Front) -> None:
     await worker.ready()
 
 
+@pytest.mark.parametrize("part", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"])
+async def test_a_line_break_in_the_credentials_is_ours(stage: Stage, web: Front, part: str) -> None:
+    """Credentials that no request can carry stop calls, use up no attempt, and are named."""
+    ids = [await web.submit(token) for token in tokens("ok", 30)]
+    worker = stage.start(**{f"AWS_{part}": "simulator\n"})
+    await worker.unready("aws", f"(AWS_{part}) ends with a line break; remove the line break")
+    assert await worker.metric("resolution_breaker_open") == 1
+    assert await stage.simulator.calls() == 0
+    assert not any(web.events[message_id] for message_id in ids)
+    worker.kill()
+
+    await stage.run()
+    statuses = [(await web.event(message_id)).status for message_id in ids]
+    assert statuses == ["resolved"] * len(ids)
+    assert {row["attempts"] for row in await rows(stage)} == {1}
+
+
 async def test_an_outage_of_aws_spends_attempts(stage: Stage, web: Front) -> None:
     """Faults of the service and the connection make a token dead by their own codes."""
     async with gateway(stage.simulator.url) as aws:

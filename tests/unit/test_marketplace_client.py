@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from aiohttp import web
 from tests.fakes.aws import CLOSE, HANG, RESET, Cut, Late, RawAws, Step, raw_aws, reply
 from worker import __version__
 from worker.adapters.marketplace import AwsMarketplace, Endpoint, open_marketplace
+from worker.app.refusals import breaker_remedy
 from worker.core.records import Answer, Fault, FaultKind, Status, Token
 from worker.simulator import server as simulator
 from worker.simulator.endpoint import Options
@@ -371,6 +373,25 @@ async def self_signed(tmp_path: Path) -> Any:
     return context
 
 
+async def test_a_proxy_needs_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is found as botocore and the AWS CLI find it, by host and port alone too."""
+    async with raw_aws(reply(200, FULL)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removeprefix("http://"))
+        monkeypatch.setenv("NO_PROXY", "")
+        assert await ask("http://nowhere.invalid") == ANSWER
+        assert proxy.received[0].line == "POST http://nowhere.invalid/ HTTP/1.1"
+
+
+async def test_a_proxy_whose_address_is_none_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token pays for a proxy's address that can't be read."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:99999")
+    monkeypatch.setenv("NO_PROXY", "")
+    found = await ask("http://nowhere.invalid")
+    assert isinstance(found, Fault)
+    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "InvalidURL")
+    assert "HTTP_PROXY" in breaker_remedy(found.code, found.message)
+
+
 # --- credentials ---
 
 
@@ -379,6 +400,42 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without credentials."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+
+
+MALFORMED = {
+    "simulator\n": "ends with a line break",
+    "simulator\r\n": "ends with a line break",
+    "simu\nlator": "holds a line break",
+    " simulator": "holds white space",
+    "simulator\x07": "holds a control character",
+    "simul\u00e4tor": "holds a character that is not ASCII",
+    "simul\udcfftor": "holds a character that is not ASCII",
+}
+
+
+@pytest.mark.parametrize("part", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"])
+@pytest.mark.parametrize("role_arn", [None, "arn:aws:iam::1:role/x"])
+async def test_credentials_that_no_request_can_carry_are_our_fault(
+    monkeypatch: pytest.MonkeyPatch, part: str, role_arn: str | None
+) -> None:
+    """A line break or the like in credentials stops all calls, and the fault says in which part."""
+    async with (
+        raw_aws(reply(200, FULL)) as aws,
+        raw_aws(ASSUMED) as sts,
+        marketplace(aws.url, role_arn=role_arn) as client,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        for value, words in MALFORMED.items():
+            monkeypatch.setenv(f"AWS_{part}", value)
+            client.renew()
+            assert len(await client.identity()) == 16
+            for found in (await client.resolve(TOKEN), await client.probe()):
+                assert isinstance(found, Fault)
+                assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "MalformedCredentials")
+                assert f"(AWS_{part}) {words}" in found.message
+                assert value.strip() not in found.message
+                assert "remove the line break" in breaker_remedy(found.code, found.message)
+        assert aws.received == sts.received == []
 
 
 async def test_no_credentials_are_our_fault(nobody: None) -> None:
@@ -420,11 +477,11 @@ def sts_reply(operation: str, result: str) -> bytes:
 
 
 WHOAMI = sts_reply("GetCallerIdentity", "<Account>111122223333</Account>")
-ASSUMED = sts_reply(
-    "AssumeRole",
+_ROLE = (
     "<Credentials><AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
-    "<SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>",
+    "<SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>"
 )
+ASSUMED = sts_reply("AssumeRole", _ROLE)
 
 
 async def test_the_expected_account_is_confirmed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,6 +503,58 @@ async def test_another_account_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> 
     assert isinstance(found, Fault)
     assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "WrongAccount")
     assert "111122223333" in found.message
+
+
+@pytest.mark.parametrize(("step", "code"), [(WHOAMI, "WrongAccount"), (HANG, "CredentialsTimeout")])
+async def test_an_account_that_is_not_confirmed_is_asked_for_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, step: Step, code: str
+) -> None:
+    """STS is not asked again for the same key at each lease and call, but at each probe."""
+    async with raw_aws(step) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace(
+            aws.url, expected_account="999900001111", timeout_seconds=1.0
+        ) as client:
+            names = {await client.identity() for _ in range(5)}
+            found = [await client.resolve(TOKEN) for _ in range(5)]
+            assert len(sts.received) == 1
+            await client.probe()
+            assert len(sts.received) == 2
+    assert len(names) == 1
+    assert {each.code for each in found if isinstance(each, Fault)} == {code}
+    assert aws.received == []
+
+
+async def test_mended_credentials_are_confirmed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doubt about one key says nothing about the next one."""
+    other = sts_reply("GetCallerIdentity", "<Account>999900001111</Account>")
+    async with raw_aws(other, WHOAMI) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace(aws.url, expected_account="111122223333") as client:
+            assert isinstance(await client.resolve(TOKEN), Fault)
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mended")
+            client.renew()
+            assert await client.resolve(TOKEN) == ANSWER
+
+
+async def test_who_we_are_is_told_whatever_happens_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Credentials that go while STS is asked about them let neither a lease nor a call fail."""
+    late = Late(WHOAMI, seconds=0.3)
+    for asked in ("identity", "resolve"):
+        async with raw_aws(late) as sts, raw_aws(reply(200, FULL)) as aws:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "simulator")
+            async with marketplace(aws.url, expected_account="111122223333") as client:
+                call = client.identity() if asked == "identity" else client.resolve(TOKEN)
+                task = asyncio.create_task(call)
+                while not sts.received:  # noqa: ASYNC110 - the server has no event
+                    await asyncio.sleep(0.01)
+                monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mended\n")
+                client.renew()
+                found = await task
+        assert found == ANSWER or (isinstance(found, str) and len(found) == 16)
 
 
 async def test_a_role_is_assumed_and_signs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -506,6 +615,50 @@ async def test_a_probe_looks_credentials_up_anew(
         await client.probe()
         keys = [each.headers["authorization"].split("=")[1].split("/")[0] for each in aws.received]
     assert keys == ["mended", "mended", "rotated"]
+
+
+@pytest.mark.parametrize("step", [HANG, RESET, reply(500, b"")], ids=["hang", "reset", "500"])
+async def test_credentials_that_hold_are_kept_where_new_ones_can_not_be_had(
+    monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    """A probe while STS is down goes on with the role's credentials, which are valid still."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    async with raw_aws(ASSUMED, step) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        role = "arn:aws:iam::1:role/x"
+        async with marketplace(aws.url, role_arn=role, timeout_seconds=2.0) as client:
+            assert await client.resolve(TOKEN) == ANSWER
+            for _ in range(2):
+                assert await client.probe() is None
+                assert await client.resolve(TOKEN) == ANSWER
+            assert len(sts.received) == 3
+            sts.answer(sts_reply("AssumeRole", _ROLE.replace("ROLE", "NEXT")))
+            assert await client.probe() is None
+        assert "Credential=NEXT/" in aws.received[-1].headers["authorization"]
+
+
+async def test_credentials_that_end_soon_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is about to expire is no way out: the fault is told."""
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assumed = sts_reply("AssumeRole", _ROLE.replace("2099-01-01T00:00:00Z", soon))
+    async with raw_aws(assumed, DENIED) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace(aws.url, role_arn="arn:aws:iam::1:role/x") as client:
+            assert await client.resolve(TOKEN) == ANSWER
+            found = await client.probe()
+    assert isinstance(found, Fault)
+    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "AccessDenied")
+
+
+async def test_a_probe_never_raises() -> None:
+    """What nobody foresaw, here a client that is closed, is a fault of ours by its own name."""
+    async with marketplace("http://127.0.0.1:9") as client:
+        pass
+    found = await client.probe()
+    assert isinstance(found, Fault)
+    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "UnforeseenError")
+    assert "RuntimeError" in found.message
+    assert "defect of the worker" in breaker_remedy(found.code, found.message)
 
 
 PROBES: list[tuple[Step, bool]] = [

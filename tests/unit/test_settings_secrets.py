@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
+from worker.adapters import logs
+from worker.app import parts
 from worker.settings import Settings, SettingsError, load, reload
+from worker.settings.addresses import passwords
 
 FIRST, SECOND = "amqp://u:hunter1@127.0.0.1/", "amqp://u:hunter2@127.0.0.1/"
 
@@ -121,3 +126,36 @@ def test_reload_asks_the_same_sources(tmp_path: Path) -> None:
     assert after.rate.ceiling == 6.0
     config.write_text("[rate]\nceiling = 7\n")
     assert reload(after).rate.ceiling == 7.0
+
+
+PASSWORDS = [
+    ("amqp://u:hunter1@127.0.0.1/", {"hunter1"}),
+    ("amqp://u@127.0.0.1/", set()),
+    ("postgresql://u:hunter1@127.0.0.1:5432,127.0.0.1:5433/x", {"hunter1"}),
+    ("postgresql://u:hunt%40r%2B1@127.0.0.1,[::1]:5433/x", {"hunt%40r%2B1", "hunt@r+1"}),
+    ("postgresql://u:hun:ter1@127.0.0.1/x", {"hun:ter1"}),
+    ("postgresql://127.0.0.1/x?user=u&password=hunter1", {"hunter1"}),
+    ("postgresql:///x?host=127.0.0.1&pass%77ord=hunt%40r+1", {"hunt%40r+1", "hunt@r 1"}),
+    (
+        "postgresql://u:hunter1@127.0.0.1/x?password=hunter2&sslpassword=hunter3",
+        {"hunter1", "hunter2", "hunter3"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("address", "secret"), PASSWORDS)
+def test_every_password_of_an_accepted_address_is_hidden(address: str, secret: set[str]) -> None:
+    """Of one host or several, before the host or in the query, as written and as meant."""
+    name = "AMQP__URL" if address.startswith("amqp") else "POSTGRES__DSN"
+    load(environ={f"WORKER_{name}": address})
+    assert passwords(address) == secret
+    ask = parts._hidden(lambda: address)
+    assert ask() == address
+    for each in secret:
+        assert each not in logs.secrets.hide(f"words {each} words")
+
+
+@given(st.text() | st.text("postgresql:/?#@&=%[]password,1").map("postgresql://".__add__))
+def test_whatever_an_address_is_asking_for_its_passwords_does_not_fail(address: str) -> None:
+    """What can't be read has no password, and ends no process."""
+    assert "" not in passwords(address)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from yarl import URL
-
 from worker.adapters import logs
 from worker.adapters.marketplace import AwsMarketplace, Endpoint
 from worker.adapters.postgres.connection import connector
@@ -26,6 +24,7 @@ from worker.core.pacing import prefetch
 from worker.core.verdict import Policy
 from worker.runtime.pipeline import Pipeline, Ports
 from worker.runtime.writer import LEDGER
+from worker.settings.addresses import passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,11 +148,11 @@ def _watch(metrics: Metrics, pipeline: Pipeline, health: Health) -> None:
 
 
 def _hidden(address: Callable[[], str]) -> Callable[[], str]:
-    """The same address, whose password is kept out of the log, a rotated one too."""
+    """The same address, whose passwords are kept out of the log, rotated ones too."""
 
     def ask() -> str:
         given = address()
-        if password := URL(given).password:
+        for password in passwords(given):
             logs.secrets.keep(password)
         return given
 

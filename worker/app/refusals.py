@@ -60,6 +60,14 @@ _SILENT: Final = (
     "look for a firewall or proxy that swallows the traffic, and at WORKER_AWS__ENDPOINT_URL and "
     "WORKER_AWS__TIMEOUT"
 )
+_PROXY: Final = "correct HTTPS_PROXY, HTTP_PROXY or NO_PROXY"
+_CHARACTERS: Final = (
+    "remove the line break, or whatever else is named, from where it is kept: in a Kubernetes "
+    "secret made with `echo` that is the line end, which `printf %s` does not write"
+)
+_DEFECT: Final = (
+    "this is a defect of the worker: report it, with what its log says at probe_failed_unforeseen"
+)
 _TRUST: Final = "set AWS_CA_BUNDLE to the authority that signed the certificate"
 _AWS: Final = "this is AWS's own fault: look at its health dashboard, and check again"
 
@@ -91,6 +99,7 @@ _BY_CODE: Final[dict[str, str]] = {
     "Timeout": _SILENT,
     "ConnectionFault": _SILENT,
     "CertificateNotTrusted": _TRUST,
+    "InvalidURL": _PROXY,
 }
 
 # What AWS says besides the code, where one code has several reasons.
@@ -112,6 +121,7 @@ _IDENTITY: Final[dict[str, str]] = {
     "PartialCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY together",
     "ProfileNotFound": "correct AWS_PROFILE, or add that profile to ~/.aws/config",
     "ConfigParseError": "correct the AWS configuration file (AWS_CONFIG_FILE, ~/.aws/config)",
+    "MalformedCredentials": _CHARACTERS,
     "CaBundle": "correct AWS_CA_BUNDLE",
     "UnauthorizedSSOTokenError": "run `aws sso login`",
     "SSOTokenLoadError": "run `aws sso login`",
@@ -125,6 +135,7 @@ _WORKERS_OWN: Final[dict[str, str]] = {
     "WrongAccount": "use the credentials of the account in WORKER_AWS__EXPECTED_ACCOUNT, or "
     "correct that setting",
     "CredentialsTimeout": CREDENTIALS_SILENT[1],
+    "UnforeseenError": _DEFECT,
     "AwsUnavailable": "this is AWS's own fault or the network's: look at AWS's health dashboard, "
     "and with `resolution-worker check` at the way there; calls resume by themselves",
 }

@@ -70,6 +70,7 @@ TIMEOUT: Final = "Timeout"
 CONNECTION_FAULT: Final = "ConnectionFault"
 UNUSABLE_ANSWER: Final = "UnusableAnswer"
 LIFETIME_EXCEEDED: Final = "LifetimeExceeded"
+UNFORESEEN: Final = "UnforeseenError"
 OUTAGE: Final = "AwsUnavailable"
 
 
@@ -136,7 +137,12 @@ def systemic(code: str, message: str) -> Fault:
 
 def unforeseen(error: str) -> Fault:
     """A defect of ours that a call has met; `error` is the name of its class."""
-    return Fault(FaultKind.TRANSIENT, "UnforeseenError", f"the worker failed with {error}")
+    return Fault(FaultKind.TRANSIENT, UNFORESEEN, f"the worker failed with {error}")
+
+
+def unforeseen_of_all(error: str) -> Fault:
+    """The same, met without a buyer's token: then it meets every call."""
+    return systemic(UNFORESEEN, f"the worker failed with {error}")
 
 
 _MEMBERS: Final = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
-
-from yarl import URL
+from urllib.parse import urlsplit
 
 from worker import settings as configuration
 from worker.adapters.logs import Secrets
 from worker.app.diagnosis import aws, broker, database
 from worker.app.diagnosis import configuration as basics
 from worker.app.diagnosis.examination import PATIENT_SECONDS, Check, run
+from worker.settings.addresses import passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
 
 def _passwords(settings: Settings) -> list[str]:
     urls = [
-        URL(each.get_secret_value())
+        each.get_secret_value()
         for each in (
             settings.amqp.url,
             settings.amqp.admin_url,
@@ -125,7 +125,12 @@ def _passwords(settings: Settings) -> list[str]:
     ]
     keys = [key.get_secret_value() for key in settings.dead_letters.open_keys]
     # One that equals the user's name is no secret, and would hide that name.
-    return keys + [url.password for url in urls if url.password and url.password != url.user]
+    return keys + [
+        password
+        for url in urls
+        for password in passwords(url)
+        if password != urlsplit(url).username
+    ]
 
 
 def _hidden(finding: Finding, secrets: Secrets) -> Finding:
