@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.records import NOW, ago, body, incoming, read, submission
+from worker.core import secrecy
 from worker.core.messages import (
     ALWAYS_CALLS,
     ATTEMPTS_HEADER,
@@ -638,6 +639,35 @@ def test_harmless_echoes_of_a_malformed_message_are_kept() -> None:
     assert (malformed.message_id, malformed.correlation_id) == ("m-1", "c-1")
     assert malformed.reply_to == "resolution.reply.x"
     assert malformed.metadata == b'{"session": "s" }'
+
+
+def test_metadata_of_many_texts_is_searched_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of thousands of words and metadata of hundreds of texts cost their sum."""
+    plainly, spelled = secrecy._unescaped, list[str]()
+
+    def unescaped(text: str) -> str:
+        spelled.append(text)
+        return plainly(text)
+
+    monkeypatch.setattr(secrecy, "_unescaped", unescaped)
+    words = " ".join(f"{n:016d}" for n in range(3_000))
+    metadata = {"a": [f"%25{n:03d}" for n in range(300)]}
+    message = incoming(body(words, version=2, metadata=metadata), message_id="%" * 255)
+    assert refused(message).metadata is not None
+    assert len(spelled) <= 3 * 301
+
+
+def test_too_large_a_body_costs_no_more_than_is_told_of_it() -> None:
+    """Of a body over the limit nothing is read that is too large to be told."""
+    many: list[Any] = [[]] * 40_000
+    huge = {"metadata": {"a": many}, "received_at": many}
+    malformed = refused(incoming(body("a b", **huge), message_id="m-1"))
+    assert (malformed.code, malformed.message_id) == ("BodyTooLarge", "m-1")
+    assert (malformed.metadata, malformed.received_at) == (None, NOW)
+    token = refused(incoming(body("x" * 70_000, metadata={"a": "b"}), message_id="m-1"))
+    assert token.token_sha256 == hashlib.sha256(b"x" * 70_000).digest()
+    assert token.message_id.startswith("derived-")
+    assert token.metadata is None
 
 
 def test_metadata_of_an_unread_token_is_left_out() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core import secrecy
 from worker.core.records import Token
 from worker.core.secrecy import Secret, contains, harmless_code, texts, without
 
@@ -111,3 +113,123 @@ def test_a_code_stays_readable_unless_it_tells() -> None:
     assert harmless_code("Timeout", "out") == "Timeout"
     assert harmless_code("x" * 500, "t") == "x" * 128
     assert "0123456789abcdef" not in harmless_code("Bad0123456789abcdef", "0123456789abcdef")
+
+
+# --- the same as a plain reader finds, at a bounded cost ---
+
+# What escapes are made of, and what tells.
+ESCAPED = st.lists(
+    st.sampled_from(
+        [
+            *("%", "25", "2B", "5c", "%2B", "%25", "%e2", "%82", "+", " ", "\n", "\x00", "é", "a"),
+            *("\\", "\\u0025", "\\u005c", "\\/", "\\ud83d", "\\ude00", "u00", "0123456789abcdef"),
+        ]
+    ),
+    max_size=12,
+).map("".join)
+
+
+def all_spellings(text: str) -> list[str]:
+    """A text with up to three layers of either kind of escapes taken off, one after another."""
+    found = [text]
+    for _ in range(3):
+        found.append(unquote(found[-1]))
+        found.append(secrecy._unescaped(found[-1]))
+    return found
+
+
+def share(text: str, other: str) -> bool:
+    """Whether two texts have 16 characters in a row in common."""
+    return any(text[at : at + 16] in other for at in range(len(text) - 15))
+
+
+def token_is_told(token: str, value: str) -> bool:
+    """Whether a value tells a token, or how one of the long words of an unfit one begins."""
+    meant = {token, token.strip(), unquote(token), unquote(token).replace(" ", "+")} - {""}
+    words = secrecy._BLANK.split(token)
+    told = meant | {word[:16] for word in words if len(word) >= 16 and word not in meant}
+    return any(each in spelling for each in told for spelling in all_spellings(value))
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[str, str]:
+    """A secret, and a value that has a piece of it more often than not."""
+    secret = draw(ESCAPED)
+    first, last = sorted(draw(st.tuples(*[st.integers(0, len(secret))] * 2)))
+    return secret, draw(ESCAPED) + secret[first:last] + draw(ESCAPED)
+
+
+@given(pairs())
+def test_a_spelling_is_found_as_a_plain_reader_finds_it(pair: tuple[str, str]) -> None:
+    """Stopping where no escape is left overlooks nothing."""
+    token, text = pair
+    assert contains(text, token) == any(token in each for each in all_spellings(text))
+
+
+@given(pairs())
+def test_a_token_is_told_where_a_plain_reader_finds_it(pair: tuple[str, str]) -> None:
+    """A value tells a token if one of its spellings holds it, or the start of a long word of it."""
+    token, value = pair
+    assert Secret.of_token(token).gives_away(value) == token_is_told(token, value)
+
+
+@given(pairs())
+def test_a_body_is_told_where_a_plain_reader_finds_it(pair: tuple[str, str]) -> None:
+    """A value tells a body if it holds all of it, or 16 characters in a row in any spelling."""
+    body, value = pair
+    known = body.replace("\x00", "").strip()
+    told = any(
+        share(mine, yours) or (known and known in mine)
+        for mine in all_spellings(value)
+        for yours in all_spellings(known)
+    )
+    assert Secret.of_body(body).gives_away(value) == bool(told)
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\x00", "\u2028"])
+def test_any_word_of_a_token_tells_by_how_it_begins(blank: str) -> None:
+    """However many words an unfit token has: of each long one, 16 characters are telling."""
+    secret = Secret.of_token(blank.join(f"{n:08d}abcdefgh-{n}" for n in range(2_000)))
+    assert secret.withhold("x-00001999abcdefgh") is None
+    assert secret.withhold("x-0000%31999abcdefgh") is None
+    assert secret.withhold("x-00001999abcdefg") == "x-00001999abcdefg"
+    assert secret.withhold("x-00002000abcdefgh") == "x-00002000abcdefgh"
+
+
+def test_a_value_is_spelled_once_whatever_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of thousands of words costs no more than one: each layer comes off a value once."""
+    secret = Secret.of_token(" ".join(f"{n:016d}" for n in range(3_450)))
+    assert len(secret.whole) <= 4
+    plainly, spelled = secrecy._unescaped, list[str]()
+
+    def unescaped(text: str) -> str:
+        spelled.append(text)
+        return plainly(text)
+
+    monkeypatch.setattr(secrecy, "_unescaped", unescaped)
+    assert not secret.gives_away("%252525" * 30)
+    assert len(spelled) == 3
+    spelled.clear()
+    assert not secret.gives_away("%" * 255)
+    assert len(spelled) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "searched"),
+    [
+        ("x" * 65_536, True),
+        ("x" * 65_537, False),
+        ("%" + "x" * 8_191, True),
+        ("%" + "x" * 8_192, False),
+        ("\\" + "x" * 8_192, False),
+    ],
+)
+def test_of_a_body_too_long_to_search_nothing_is_echoed(body: str, *, searched: bool) -> None:
+    """Of 64 Ki characters, or 8 Ki where there are escapes, more is taken to hold anything."""
+    assert Secret.of_body(body).withhold("m-1") == ("m-1" if searched else None)
+
+
+@pytest.mark.parametrize(("chars", "searched"), [(65_536, True), (65_537, False)])
+def test_of_a_token_too_long_to_search_nothing_is_echoed(chars: int, *, searched: bool) -> None:
+    """A token longer than any body may be is taken to hold anything."""
+    assert Secret.of_token("x" * chars).withhold("m-1") == ("m-1" if searched else None)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.adapters import logs
-from worker.adapters.logs.secrets import MAX_TEXT, REDACTED, Secrets
+from worker.adapters.logs.secrets import MAX_TEXT, REDACTED, Secrets, _forms, _found
 
 TOKEN = "canary/+=" + "0123456789abcdef" * 8
 # What JSON, repr or percent-encoding would write differently.
@@ -221,7 +221,77 @@ def test_no_live_token_survives(tokens: list[str], data: st.DataObject) -> None:
     parts = data.draw(st.lists(st.sampled_from([*tokens, "a", " ", ": "]), max_size=10))
     hidden = secrets.hide("\0".join(parts))
     for part in hidden.split("\0"):
-        assert part not in tokens
+        assert part == REDACTED or part not in tokens
+
+
+# What the forms of a secret write differently, and what they don't.
+CHARS = st.sampled_from("aA1 \"'\\%+/é\u2028😀\ud800")
+PLAIN = st.sampled_from(["0123456789abcdef", "fedcba9876543210x"])
+ODD_TOKENS = st.lists(CHARS | PLAIN, min_size=1, max_size=30).map("".join)
+
+
+@given(st.lists(ODD_TOKENS, min_size=1, max_size=8), st.data())
+def test_a_secret_is_found_in_each_of_its_forms(tokens: list[str], data: st.DataObject) -> None:
+    """Looking for likely secrets finds the same as looking for each form of each secret."""
+    secrets = Secrets()
+    for token in tokens:
+        secrets.add(token)
+    forms = {form for token in tokens for form in _forms(token)}
+    parts = st.sampled_from(sorted(forms)) | CHARS | st.sampled_from(["%4", "\\u00", "\\"])
+    text = "".join(data.draw(st.lists(parts, max_size=6)))
+    found = {form for form in forms if form in text and (len(form) >= 4 or form == text)}
+    assert _found(secrets._index.likely(text), text) == found
+
+
+@given(st.lists(st.tuples(ODD_TOKENS, st.booleans()), max_size=30), st.sets(ODD_TOKENS, max_size=3))
+def test_what_is_forgotten_leaves_nothing(steps: list[tuple[str, bool]], kept: set[str]) -> None:
+    """However tokens come and go, just those that are there are looked for."""
+    secrets = Secrets(capacity=4)
+    for secret in kept:
+        secrets.keep(secret)
+    for token, comes in steps:
+        (secrets.add if comes else secrets.discard)(token)
+    fresh = Secrets()
+    for secret in {*secrets._live, *kept}:
+        fresh.add(secret)
+    assert len(secrets) <= 4
+    assert secrets._index._by_piece == fresh._index._by_piece
+    assert +secrets._index._sizes == fresh._index._sizes
+
+
+def test_a_token_that_comes_again_stays_longer() -> None:
+    """Of a full registry the token goes that was added longest ago, not the one first seen."""
+    secrets = Secrets(capacity=2)
+    for token in ("first token", "second token", "first token", "third token"):
+        secrets.add(token)
+    assert "first token" in secrets
+    assert "second token" not in secrets
+
+
+def test_a_line_costs_no_work_for_each_token() -> None:
+    """With thousands of tokens, only those that a line may hold are looked for one by one."""
+    secrets = Secrets()
+    tokens = [f"{n:020d}+/" + "x" * 400 + f"%{n}é" * 4 for n in range(4_096)]
+    tokens += [f"{n}/+%é\\" * 40 for n in range(2_000)]
+    for token in tokens:
+        secrets.add(token)
+    for text in ("%" * 255, "\\" * 255, "%2B%2F" * 50, "\\u00e9" * 50, "x" * 300):
+        assert secrets._index.likely(text) == set()
+    for form in _forms(tokens[-1]):
+        assert secrets._index.likely(f"<{form}>") == {tokens[-1]}
+
+
+@pytest.mark.parametrize("form", range(4))
+def test_tokens_made_to_look_alike_hide_the_words_they_may_be_in(form: int) -> None:
+    """Too many to look for one by one: no token is shown, nor any word that looks like one."""
+    secrets = Secrets()
+    secrets.keep("a lasting secret")
+    tokens = [f"{n:08d}+/=é/site-packages/worker/cli{n:08d}" for n in range(4_096)]
+    for token in tokens:
+        secrets.add(token)
+    written = _forms(tokens[7])[form]
+    hidden = secrets.hide(f"before <{written}>\nin the middle /site-packages/x a lasting secret")
+    assert hidden == f"before {REDACTED}\nin the middle /site-packages/x {REDACTED}"
 
 
 @pytest.mark.timeout(30)

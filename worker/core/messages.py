@@ -28,6 +28,7 @@ MAX_METADATA_BYTES: Final = 4 * 1024
 MAX_OFFER_TYPE_CHARS: Final = 255
 MAX_ROUTING_KEY_BYTES: Final = 255
 VERSION: Final = 1
+_MAX_INSTANT_BYTES: Final = 512  # with every character escaped
 REPLY_PREFIX: Final = "resolution.reply."
 
 # Our own headers. They count only on deliveries through `resolution.internal`, which publishers
@@ -41,6 +42,7 @@ REPLAY_HEADER: Final = "x-resolution-replay"
 _Raw = dict[str, msgspec.Raw]
 _OBJECT: Final = msgspec.json.Decoder(_Raw)
 _ANY: Final = msgspec.json.Decoder()
+_TEXT: Final = msgspec.json.Decoder(str)
 
 _PERCENT_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _WHITE_SPACE: Final = re.compile(r"\s")
@@ -283,6 +285,8 @@ def _received_at(incoming: Incoming, members: _Raw, now: datetime) -> tuple[date
 
 
 def _said_instant(members: _Raw) -> datetime | None:
+    if len(bytes(members["received_at"])) > _MAX_INSTANT_BYTES:
+        return None
     try:
         return read_instant(_value(members, "received_at"))
     except _Unfit:
@@ -380,19 +384,20 @@ def _opening(body: bytes) -> str:
 
 def _token_text(members: _Raw) -> str | None:
     try:
-        value = _value(members, "registration_token")
-    except _Unfit:
+        return _TEXT.decode(members.get("registration_token", b""))
+    except msgspec.DecodeError:
         return None
-    return value if isinstance(value, str) else None
 
 
 def _harmless_metadata(members: _Raw, secret: Secret) -> bytes | None:
+    raw = bytes(members.get("metadata", b""))
+    if len(raw) > MAX_METADATA_BYTES:
+        return None
     try:
         metadata = _value(members, "metadata")
     except _Unfit:
         return None
-    raw = bytes(members.get("metadata", b""))
-    if not isinstance(metadata, dict) or len(raw) > MAX_METADATA_BYTES:
+    if not isinstance(metadata, dict):
         return None
     leaks = any(secret.gives_away(text) for text in secrecy.texts(raw))
     return None if leaks else raw

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 _TELLING_CHARS: Final = 16  # a part of a secret so long is told apart from chance
 _MAX_LAYERS: Final = 3
+# A body that holds escapes has several spellings to search, and each has to be made.
+_MAX_ESCAPED_CHARS: Final = 8 * 1024
+_MAX_READ_CHARS: Final = 64 * 1024
 _MAX_MESSAGE_CHARS: Final = 1_000
 _MAX_CODE_CHARS: Final = 128
 _UNSPEAKABLE: Final = "UnknownError"
@@ -26,19 +30,24 @@ _LITERAL: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"{}\[\],:]+')
 
 def contains(text: str, token: str) -> bool:
     """Whether a text gives the token away: as it is, percent-encoded or JSON-escaped."""
-    if token in text:
-        return True
-    return ("%" in text or "\\" in text) and any(token in each for each in _spellings(text))
+    return any(token in each for each in _spellings(text))
 
 
 def _spellings(text: str) -> Iterator[str]:
     """A text as it is, and with one layer of escapes after another taken off."""
     yield text
     for _ in range(_MAX_LAYERS):
-        if "%" not in text and "\\" not in text:
+        if not _has_escapes(text):
             return
-        yield (text := unquote(text))
-        yield (text := _unescaped(text))
+        yield (unquoted := unquote(text))
+        yield (plain := _unescaped(unquoted))
+        if plain == text:
+            return  # what is left are no escapes
+        text = plain
+
+
+def _has_escapes(text: str) -> bool:
+    return "%" in text or "\\" in text
 
 
 def _unescaped(text: str) -> str:
@@ -56,37 +65,52 @@ def texts(json: bytes) -> Iterator[str]:
 class Secret:
     """What must not be echoed of a malformed message: its token or, unread, its whole body.
 
+    A publisher chooses both the secret and what is compared with it, so both are prepared once: to
+    ask costs as much as the value is long, whatever the secret is.
+
     Attributes:
-        spellings: The token as it was written, and as it may have been meant.
-        unread: The body in its spellings, where no token could be read in it.
+        whole: The token as it was written, and as it may have been meant; or the body.
+        telling: Pieces of `_TELLING_CHARS` that tell it too: how each long word of the token
+            begins or, where no token could be read, everything in the body.
     """
 
-    spellings: frozenset[str]
-    unread: tuple[str, ...] = ()
+    whole: tuple[str, ...]
+    telling: frozenset[str] = frozenset()
 
     @classmethod
     def of_token(cls, token: str) -> Secret:
         """The secret of a message whose token can be read, fit or not."""
-        parts = {part for part in _BLANK.split(token) if len(part) >= _TELLING_CHARS}
+        if len(token) > _MAX_READ_CHARS:
+            return cls.of_anything()
         # A blank may be a plus sign that was decoded once too often.
-        meant = {token, token.strip(), unquote(token), unquote(token).replace(" ", "+")}
-        return cls(frozenset(parts | meant) - {""})
+        unquoted = unquote(token)
+        meant = {token, token.strip(), unquoted, unquoted.replace(" ", "+")} - {""}
+        words = set(_BLANK.split(token)) - meant
+        telling = (word[:_TELLING_CHARS] for word in words if len(word) >= _TELLING_CHARS)
+        return cls(tuple(meant), frozenset(telling))
 
     @classmethod
     def of_body(cls, body: str) -> Secret:
         """The secret of a message that may hold its token anywhere."""
         known = body.replace("\x00", "").strip()
-        return cls(frozenset({known}) - {""}, tuple(dict.fromkeys(_spellings(known))))
+        if len(known) > (_MAX_ESCAPED_CHARS if _has_escapes(known) else _MAX_READ_CHARS):
+            return cls.of_anything()
+        spellings = dict.fromkeys(_spellings(known))
+        return cls(
+            (known,) if known else (), frozenset(chain.from_iterable(map(_pieces, spellings)))
+        )
+
+    @classmethod
+    def of_anything(cls) -> Secret:
+        """The secret of a message that is too much to search: whatever it echoes may tell it."""
+        return cls(("",))  # is in every value
 
     def gives_away(self, value: str) -> bool:
-        """Whether a value tells the secret or, of an unread body, a telling part."""
-        if any(contains(value, spelling) for spelling in self.spellings):
-            return True
+        """Whether a value tells the secret or a telling piece, in whatever spelling."""
         return any(
-            part in body
+            any(whole in spelling for whole in self.whole)
+            or not self.telling.isdisjoint(_pieces(spelling))
             for spelling in _spellings(value)
-            for part in _parts(spelling)
-            for body in self.unread
         )
 
     def withhold(self, value: str | None) -> str | None:
@@ -94,7 +118,7 @@ class Secret:
         return None if not value or self.gives_away(value) else value
 
 
-def _parts(text: str) -> Iterator[str]:
+def _pieces(text: str) -> Iterator[str]:
     return (text[at : at + _TELLING_CHARS] for at in range(len(text) - _TELLING_CHARS + 1))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from worker.runtime.mailbox import Mailbox
 from worker.runtime.writer import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from worker.core.records import Lane, Outcome, TokenKey
     from worker.ports import Delivery, Ledger, Secrets, Telemetry
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log: Final = structlog.get_logger()
 
 _PARKED_AGAIN_SECONDS: Final = 5.0
+_TURN_SECONDS: Final = 0.02  # the slowest message takes about as long
 
 
 class Intake:
@@ -55,6 +57,7 @@ class Intake:
         self._policy = policy
         self._telemetry = telemetry
         self._deliveries: Mailbox[Delivery] = Mailbox(batching.RECALLS)
+        self._unread: deque[Delivery] = deque()
 
     def deliver(self, delivery: Delivery) -> None:
         """Take a delivery from the broker; the broker's prefetch bounds how many wait here."""
@@ -63,26 +66,40 @@ class Intake:
     async def run(self) -> None:
         """Take in until cancelled."""
         while True:
-            if fresh := self._boarded(await self._deliveries.batch()):
+            self._unread.extend(await self._deliveries.batch())
+            if fresh := await self._boarded():
                 await self._look_up(fresh)
 
-    def board_rest(self) -> list[Flight]:
+    def board_rest(self) -> None:
         """Read all that was delivered and not yet read, without looking anything up."""
-        fresh: list[Flight] = []
+        self._take_rest()
+        while self._unread:
+            self._board(self._unread.popleft())
+
+    def _take_rest(self) -> None:
         while batch := self._deliveries.take():
-            fresh += self._boarded(batch)
+            self._unread.extend(batch)
+
+    async def _boarded(self) -> list[Flight]:
+        """The new flights in what is unread; who takes long to read lets others have a turn.
+
+        What is unread stays where `board_rest` finds it, if a drain comes in between.
+        """
+        clock = asyncio.get_running_loop().time
+        fresh: list[Flight] = []
+        turn_ends = clock() + _TURN_SECONDS
+        while self._unread:
+            if flight := self._board(self._unread.popleft()):
+                fresh.append(flight)
+            if clock() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = clock() + _TURN_SECONDS
         return fresh
 
-    def _boarded(self, batch: Sequence[Delivery]) -> list[Flight]:
-        """The flights that are new in a batch."""
-        return [
-            flight
-            for delivery in batch
-            if delivery.alive and (flight := self._board(delivery)) is not None
-        ]
-
     def _board(self, delivery: Delivery) -> Flight | None:
-        """The new flight of a delivery, unless it is unreadable, parked, or joined another."""
+        """The new flight of a live delivery, unless it is unreadable, parked, or joined another."""
+        if not delivery.alive:
+            return None
         now = datetime.now(UTC)
         if delivery.lane is None:
             self._writer.put(self._parked(delivery, now))
@@ -135,7 +152,8 @@ class Intake:
                 log.error("ledger_unreadable", reason=str(error), again_in_seconds=round(delay, 2))
                 await asyncio.sleep(delay)
                 waiting = [flight for flight in flights if flight.parties]
-                flights = waiting + self.board_rest()
+                self._take_rest()
+                flights = waiting + await self._boarded()
 
     def _malformed(
         self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime

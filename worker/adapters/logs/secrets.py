@@ -20,6 +20,12 @@ _SLACK = 3 * 8_192
 _LEAST = 4
 # Several times what one process holds at once; each new token makes the oldest one give way.
 _CAPACITY = 4_096
+# Enough to tell tokens apart that nobody made to look alike.
+_PIECE = 16
+_PLAIN = re.compile(rf"[A-Za-z0-9]{{{_PIECE}}}")
+# More secrets than this are not looked for one by one.
+_MOST_LIKELY = 16
+_WORD = re.compile(r"\S+")
 
 _END = r"(?=[\r\n])|$"
 _QUOTED = "|".join(rf"\\*{q}(?:[^{q}\\\r\n]|\\.)*\\*(?:{q}|{_END})" for q in "\"'")
@@ -41,13 +47,15 @@ _PATTERNS = (
 class Secrets:
     """The tokens alive in this process, each as often as it is alive, and lasting secrets.
 
-    Adding, discarding and asking take constant time. When full, the oldest token makes room.
+    Adding, discarding and asking take constant time, and hiding as much as the text is long,
+    however many tokens there are. When full, the token that was added longest ago makes room.
     """
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._capacity = capacity
-        self._live: Counter[str] = Counter()
+        self._live: dict[str, int] = {}  # how often; the last added is the last
         self._lasting: set[str] = set()
+        self._index = _Index()
 
     def __len__(self) -> int:
         return len(self._live)
@@ -60,10 +68,12 @@ class Secrets:
 
     def add(self, token: str) -> None:
         """Hides a token until it is discarded as often as it was added."""
-        live = self._live
-        if token not in live and len(live) >= self._capacity:
-            del live[next(iter(live))]
-        live[token] += 1
+        count = self._live.pop(token, 0)
+        if not count:
+            if len(self._live) >= self._capacity:
+                self._forget(next(iter(self._live)))
+            self._index.add(token)
+        self._live[token] = count + 1
 
     def discard(self, token: str) -> None:
         """Takes one `add` back; a token that is not there is passed over."""
@@ -71,11 +81,17 @@ class Secrets:
         if count > 1:
             self._live[token] = count - 1
         elif count:
-            del self._live[token]
+            self._forget(token)
 
     def keep(self, secret: str) -> None:
         """Hides a secret, a password say, for as long as the process lives."""
         self._lasting.add(secret)
+        self._index.add(secret)
+
+    def _forget(self, token: str) -> None:
+        del self._live[token]
+        if token not in self._lasting:
+            self._index.discard(token)
 
     def hide(self, text: str) -> str:
         """The text without secrets, and no longer than about `MAX_TEXT` characters."""
@@ -91,23 +107,83 @@ class Secrets:
         return self.hide(text) if len(text) > SHORT or text in self else text
 
     def _hide(self, text: str) -> str:
-        for found in sorted(self._found(text), key=len, reverse=True):
+        likely = self._index.likely(text)
+        if len(likely) > _MOST_LIKELY:
+            # So many are mostly made to look alike. No token of a message has a blank in it.
+            text = _WORD.sub(self._hidden_word, text)
+            likely &= self._lasting
+        for found in sorted(_found(likely, text), key=len, reverse=True):
             text = text.replace(found, REDACTED)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
         return text
 
-    def _found(self, text: str) -> set[str]:
-        known = [*self._live, *self._lasting]
-        found = {secret for secret in known if secret in text}
-        if "%" in text or "\\" in text:
-            found |= {form for secret in known for form in _escaped(secret) if form in text}
-        return {form for form in found if len(form) >= _LEAST or form == text}
+    def _hidden_word(self, word: re.Match[str]) -> str:
+        return REDACTED if self._index.pieces(word[0]) else word[0]
 
 
-def _escaped(secret: str) -> tuple[str, ...]:
+class _Index:
+    """Secrets by a piece of each of their forms, so that a text needs to be searched only once."""
+
+    def __init__(self) -> None:
+        self._by_piece: dict[str, set[str]] = {}
+        self._sizes: Counter[int] = Counter()
+
+    def add(self, secret: str) -> None:
+        for piece in _pieces(secret):
+            if piece not in self._by_piece:
+                self._by_piece[piece] = set()
+                self._sizes[len(piece)] += 1
+            self._by_piece[piece].add(secret)
+
+    def discard(self, secret: str) -> None:
+        for piece in _pieces(secret):
+            alike = self._by_piece[piece]
+            alike.discard(secret)
+            if not alike:
+                del self._by_piece[piece]
+                self._sizes[len(piece)] -= 1
+
+    def likely(self, text: str) -> set[str]:
+        """All secrets of which a form may be in the text, or be the text if it is very short."""
+        likely = (secret for piece in self.pieces(text) for secret in self._by_piece[piece])
+        return {secret for secret in likely if len(secret) <= len(text)}  # no form is shorter
+
+    def pieces(self, text: str) -> set[str]:
+        """All pieces that are in the text, or are the text if it is very short."""
+        by_piece = self._by_piece
+        pieces = {text} & by_piece.keys()
+        for size in (size for size, count in self._sizes.items() if count and size >= _LEAST):
+            windows = (text[at : at + size] for at in range(len(text) - size + 1))
+            pieces.update(filter(by_piece.__contains__, windows))
+        return pieces
+
+
+def _found(secrets: set[str], text: str) -> set[str]:
+    """The forms of these secrets that are in the text."""
+    forms = {form for secret in secrets for form in _forms(secret) if form in text}
+    return {form for form in forms if len(form) >= _LEAST or form == text}
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """A secret as it is, and as URLs, JSON and `repr` write it."""
     percent = quote(secret, safe="", errors="backslashreplace")
-    return percent, json.dumps(secret)[1:-1], repr(secret)[1:-1]
+    return secret, percent, json.dumps(secret)[1:-1], repr(secret)[1:-1]
+
+
+def _pieces(secret: str) -> set[str]:
+    """Of each form a piece of at most `_PIECE` characters: whatever has the form has the piece."""
+    if plain := _PLAIN.search(secret, len(secret) // 3):
+        return {plain[0]}  # is the same in each form
+    middle = _middle(secret)
+    # How `repr` writes a quotation mark depends on the others in the whole secret.
+    single = repr(middle + "'\"")[1:-4]
+    return {_middle(form) for form in (*_forms(middle), single)}
+
+
+def _middle(text: str) -> str:
+    start = max(0, (len(text) - _PIECE) // 2)
+    return text[start : start + _PIECE]
 
 
 def _joined(head: str, tail: str) -> str:
