@@ -14,6 +14,7 @@ from tests.faults.arena import DELAYS, Trial, endure
 from tests.faults.queues import with_arguments
 from tests.seeds import seeds
 from worker.adapters.rabbitmq.declaration import declare
+from worker.adapters.rabbitmq.publisher import PUBLISH_SECONDS
 from worker.adapters.rabbitmq.topology import topology
 from worker.settings.durations import parse
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # What a worker logs when it loses the broker, and when the broker takes nothing from it.
 LINK = ("broker_link_down",)
 UNCONFIRMED = ("publish_not_confirmed",)
+ALARMED = ("broker_alarm",)  # and why
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 FIRST_RETRY = f"resolution.retry.{DELAYS.split(',')[0]}"
@@ -84,13 +86,16 @@ async def test_broker_alarm(
             await arena.audience.publish_all(arena.crowd.of(f"slow-{seconds}000-{{n}}", 5))
         await own_rabbitmq.ctl(*raised)
         try:
-            await eventually(lambda: arena.worker.logged(*UNCONFIRMED), "a confirm is missed")
+            await eventually(lambda: arena.worker.logged(*ALARMED), "the alarm is told")
+            await arena.worker.unready("publishing", "under alarm", "rabbitmq-diagnostics alarms")
+            await asyncio.sleep(1.5 * PUBLISH_SECONDS)  # longer than a confirm is waited for
+            assert not arena.worker.logged("publish_not_confirmed")
         finally:
             await own_rabbitmq.ctl(*lowered)
 
     async with broker_ground.arena(seed) as arena:
         settings = {"WORKER_AWS__TIMEOUT": "20s"}
-        await endure(arena, Trial(alarm, hold, settings, evidence=UNCONFIRMED), seed)
+        await endure(arena, Trial(alarm, hold, settings, evidence=ALARMED), seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))

@@ -24,8 +24,8 @@ SABOTAGES = {
         """
         from worker.runtime.outbox import Outbox
         put, count = Outbox.put, iter(range(10**9))
-        def quiet(self, delivery, messages, done=lambda: None):
-            put(self, delivery, () if next(count) % 9 == 0 else messages, done)
+        def quiet(self, delivery, messages, *rest, **more):
+            put(self, delivery, () if next(count) % 9 == 0 else messages, *rest, **more)
         Outbox.put = quiet
         """,
     ),

@@ -169,7 +169,7 @@ class Epoch:
         share = (state.throttled - 1) / max(1, state.calls, state.throttled)
         by_share = state.rate * (1.0 - share)
         by_time = min(by_share, self.rate_of(state.successes))
-        if self.rate_of(state.calls) < NEEDED * state.rate:
+        if state.calls >= FEW_CALLS and self.rate_of(state.calls) < NEEDED * state.rate:
             return by_time, 1.1 * by_time  # a rate that nothing needed says nothing of the quota
         if self.strong:
             return self._strongly_measured(by_time)
