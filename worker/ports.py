@@ -56,6 +56,10 @@ class Marketplace(Protocol):
         """A short name of who calls, where to: it changes with the credentials, and hides them."""
         ...
 
+    async def confirm(self) -> Fault | None:
+        """Why our identity can't be had or is another than expected, or None. Spends no call."""
+        ...
+
     def renew(self) -> None:
         """Look the credentials up anew at the next call: they may have been mended."""
         ...

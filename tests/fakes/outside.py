@@ -28,6 +28,7 @@ class FakeMarketplace:
         probes: What probes find, in turn; then nothing wrong.
         calls: Tokens called for, in order, with the loop's time.
         name: Whose calls they are.
+        unconfirmed: Why it can't be said who calls, if it can't.
         renewals: How often the credentials were looked up anew.
     """
 
@@ -36,6 +37,7 @@ class FakeMarketplace:
         self.latency = 0.0
         self.hanging = False
         self.probes: deque[Fault | None] = deque()
+        self.unconfirmed: Fault | None = None
         self.name = "somebody"
         self.renewals = 0
         self.calls: list[tuple[float, str]] = []
@@ -75,6 +77,10 @@ class FakeMarketplace:
     async def identity(self) -> str:
         """Who calls."""
         return self.name
+
+    async def confirm(self) -> Fault | None:
+        """Why the identity is none."""
+        return self.unconfirmed
 
     def renew(self) -> None:
         """Look the credentials up anew."""

@@ -505,6 +505,24 @@ async def test_another_account_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> 
     assert "111122223333" in found.message
 
 
+async def test_an_identity_is_confirmed_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether we are the expected account is told without asking the metering service anything."""
+    async with raw_aws(WHOAMI) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace(aws.url, expected_account="111122223333") as client:
+            assert await client.confirm() is None
+        async with marketplace(aws.url, expected_account="999900001111") as client:
+            wrong = await client.confirm()
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        async with marketplace(aws.url) as client:
+            absent = await client.confirm()
+        assert aws.received == []
+    assert wrong is not None
+    assert absent is not None
+    assert (wrong.kind, wrong.code) == (FaultKind.SYSTEMIC, "WrongAccount")
+    assert absent.kind is FaultKind.SYSTEMIC
+
+
 @pytest.mark.parametrize(("step", "code"), [(WHOAMI, "WrongAccount"), (HANG, "CredentialsTimeout")])
 async def test_an_account_that_is_not_confirmed_is_asked_for_now_and_then(
     monkeypatch: pytest.MonkeyPatch, step: Step, code: str

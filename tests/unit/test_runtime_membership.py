@@ -8,13 +8,19 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes.clock import leaping
+from tests.fakes.records import POLICY
 from tests.fakes.worker import FakeWorker, working
+from worker.core import faults
 from worker.core.fleet import Pause, Refusal, decayed
 from worker.core.records import Answer, Fault, FaultKind
+from worker.core.shortage import DESCRIPTORS
 
 REFUSED = Fault(FaultKind.SYSTEMIC, "AccessDeniedException", "not you")
+WRONG = Fault(FaultKind.SYSTEMIC, "WrongAccount", "another account")
+SHORT = faults.systemic(DESCRIPTORS.code, DESCRIPTORS.what)
 THROTTLED = Fault(FaultKind.THROTTLED, "ThrottlingException", "slower")
 PAUSE = Pause("ada", "a migration", datetime(2026, 11, 22, tzinfo=UTC))
 
@@ -271,3 +277,88 @@ async def test_a_fault_is_told_without_tokens() -> None:
         assert worker.fleet.refusals["somebody"].message == "[hidden] is odd"
         assert "secret-token" not in worker.pipeline.gate.reasons["aws"]
         await worker.all_acked()
+
+
+@leaping
+async def test_a_broken_identity_is_told_before_the_first_token() -> None:
+    """Who can't say who it is, or is another account, is stopped at start, until that is mended."""
+    worker = FakeWorker(POLICY, 8, None)
+    worker.aws.unconfirmed = WRONG
+    worker.aws.probes = deque([WRONG] * 5)
+    running = asyncio.create_task(worker.pipeline.run())
+    await worker.pipeline.membership.joined.wait()
+    stopped = [worker.pipeline.breaker.refused]
+    worker.deliver("t")
+    await asyncio.sleep(1)
+    assert worker.aws.calls == []
+    await worker.all_acked()
+    stopped.append(worker.pipeline.breaker.refused)
+    assert stopped == [WRONG, None]
+    assert worker.fleet.refusals == {}
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@leaping
+async def test_a_sound_identity_costs_no_call_at_start() -> None:
+    """Where the identity is confirmed nothing is asked of AWS before the first token."""
+    async with working() as worker:
+        await asyncio.sleep(5)
+        assert (worker.aws.probed, worker.aws.calls) == ([], [])
+        assert worker.pipeline.breaker.fault is None
+
+
+@leaping
+async def test_a_lease_that_can_not_be_had_is_told() -> None:
+    """At start at once, later after five seconds; each minute in the log; until the next lease."""
+    worker = FakeWorker(POLICY, 8, None)
+    said: list[str | None] = []
+    heard: list[str | None] = []
+    worker.pipeline.membership.report = said.append
+
+    async def hear(seconds: float, away: str | None) -> None:
+        worker.fleet.away = away
+        await asyncio.sleep(seconds)
+        heard.append(said[-1])
+
+    with capture_logs() as logs:
+        worker.fleet.away = "lacks a right; run grants.sql"
+        running = asyncio.create_task(worker.pipeline.run())
+        await hear(1, "lacks a right; run grants.sql")
+        await hear(2, None)
+        await hear(4, "down")
+        await hear(3, "down")
+        logs.clear()
+        await hear(180, "down")
+        assert [line["event"] for line in logs].count("lease_not_renewed") == 3
+        await hear(2, None)
+    words = "no share of the rate can be had"
+    down = f"{words}: down"
+    assert heard == [f"{words}: lacks a right; run grants.sql", None, None, down, down, None]
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@leaping
+async def test_a_shortage_of_our_own_is_nobody_elses_and_no_tokens() -> None:
+    """Who has no descriptors left stops by itself, tells no other replica, and spends no token."""
+    async with working(concurrency=4) as worker:
+        told: list[str] = []
+
+        async def note(identity: str, fault: Fault) -> None:
+            told.append(f"{identity}: {fault.code}")
+
+        worker.fleet.refuse = note  # type: ignore[method-assign]
+        for number in range(4):
+            worker.aws.script(f"t{number}", *[SHORT] * 6, Answer("p", str(number)))
+        worker.aws.probes = deque([SHORT] * 3)
+        for number in range(4):
+            worker.deliver(f"t{number}")
+            worker.deliver(f"fine{number}")
+        await asyncio.sleep(0.5)
+        assert worker.pipeline.breaker.refused == SHORT
+        await worker.all_acked()
+        outcomes = [worker.event(delivery) for delivery in worker.deliveries]
+        assert {each["status"] for each in outcomes} == {"resolved"}
+        assert told == []
+        assert worker.pipeline.breaker.fault is None

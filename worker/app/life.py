@@ -82,6 +82,7 @@ class _Life:
         self._settings = settings
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
+        parts.pipeline.membership.report = parts.health.reporter("fleet")
         self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from worker.core.shortage import ALL as SHORTAGES
+
 NO_CREDENTIALS: Final = (
     "no AWS credentials are found",
     (
@@ -134,6 +136,7 @@ _BEFORE: Final = " was refused: "
 _WORKERS_OWN: Final[dict[str, str]] = {
     "WrongAccount": "use the credentials of the account in WORKER_AWS__EXPECTED_ACCOUNT, or "
     "correct that setting",
+    **{shortage.code: shortage.remedy for shortage in SHORTAGES},
     "CredentialsTimeout": CREDENTIALS_SILENT[1],
     "UnforeseenError": _DEFECT,
     "AwsUnavailable": "this is AWS's own fault or the network's: look at AWS's health dashboard, "

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import resource
+from contextlib import suppress
 from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure, settings_of
+
+_SPARE_DESCRIPTORS: Final = 100  # beside calls: database, broker, HTTP, files, credentials
+_MOST_DESCRIPTORS: Final = 2**20  # what Linux allows a process, where "unlimited" is asked for
 
 
 def run(
@@ -20,15 +25,21 @@ def run(
     if faults := settings.faults_for_run():
         raise failure("\n".join(faults), BAD_CONFIGURATION)
 
-    import uvloop  # noqa: PLC0415 - keeps --help fast
+    import structlog  # noqa: PLC0415 - keeps --help fast
+    import uvloop  # noqa: PLC0415 - as above
 
     from worker import app  # noqa: PLC0415 - as above
     from worker.adapters import logs  # noqa: PLC0415 - as above
     from worker.adapters.http import PortTaken  # noqa: PLC0415 - as above
     from worker.adapters.marketplace import BadAwsSetup  # noqa: PLC0415 - as above
     from worker.adapters.sealing import BadKey  # noqa: PLC0415 - as above
+    from worker.core.shortage import DESCRIPTORS  # noqa: PLC0415 - as above
 
     logs.configure(settings.log.level, settings.log.format)
+    limit, needed = _descriptors(), settings.pool.concurrency + _SPARE_DESCRIPTORS
+    if limit < needed:
+        log = structlog.get_logger()
+        log.warning("few_descriptors", limit=limit, wanted=needed, remedy=DESCRIPTORS.remedy)
     try:
         uvloop.run(app.run(settings))
     except PortTaken as error:
@@ -37,3 +48,15 @@ def run(
         raise failure(str(error), BAD_CONFIGURATION) from error
     except BadKey as error:
         raise failure(f"WORKER_DEAD_LETTERS__SEAL_KEY: {error}", BAD_CONFIGURATION) from error
+
+
+def _descriptors() -> int:
+    """Raise the soft limit of open files to the hard one, and return what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    most = _MOST_DESCRIPTORS if hard == unlimited else min(hard, _MOST_DESCRIPTORS)
+    if soft != unlimited and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_DESCRIPTORS if soft == unlimited else soft

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Final
 
 from worker.core.records import Answer, Fault, FaultKind, Status
+from worker.core.shortage import ALL as SHORTAGES
 
 _SECURITY_TOKEN: Final = re.compile(r"security token|session token|credential", re.IGNORECASE)
 
@@ -72,6 +73,7 @@ UNUSABLE_ANSWER: Final = "UnusableAnswer"
 LIFETIME_EXCEEDED: Final = "LifetimeExceeded"
 UNFORESEEN: Final = "UnforeseenError"
 OUTAGE: Final = "AwsUnavailable"
+_SHORTAGES: Final = frozenset(shortage.code for shortage in SHORTAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,11 @@ def outage(last: Fault) -> Fault:
 def systemic(code: str, message: str) -> Fault:
     """A fault of ours that no call was needed to find, such as absent credentials."""
     return Fault(FaultKind.SYSTEMIC, code, message)
+
+
+def is_shortage(fault: Fault) -> bool:
+    """Whether this process alone is short of something: no other replica's fault, no token's."""
+    return fault.kind is FaultKind.SYSTEMIC and fault.code in _SHORTAGES
 
 
 def unforeseen(error: str) -> Fault:

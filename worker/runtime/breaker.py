@@ -24,6 +24,7 @@ log: Final = structlog.get_logger()
 
 _WHO: Final = "aws"
 _TURN_SECONDS: Final = 0.25
+_OWN_TURN_SECONDS: Final = 1.0
 
 
 class Breaker:
@@ -31,7 +32,8 @@ class Breaker:
 
     The first probe follows at once and is this replica's own: a fault that follows one token alone
     is over with it, and nobody else hears of it. If AWS refuses the probe too, the whole fleet is
-    told, and from then on one replica at a time looks for all that call as the same identity.
+    told, and from then on one replica at a time looks for all that call as the same identity. What
+    this process alone is short of is never told: it looks by itself until there is enough again.
 
     Args:
         gate: Shut while it is open.
@@ -130,8 +132,10 @@ class Breaker:
     async def _look(self) -> None:
         """Look whether it is over, at first for oneself, and then for all in turn."""
         if self._told_at is None:
-            if not self._confirmed and await self._accepted():
+            if (not self._confirmed or self._is_own) and await self._accepted():
                 self._close("a probe was answered")
+            elif self._is_own:
+                await asyncio.sleep(_OWN_TURN_SECONDS)
             else:
                 await self._tell()
             return
@@ -141,8 +145,12 @@ class Breaker:
             if await self._accepted():
                 await self._fleet.accept(identity)
                 self._close("a probe was answered")
-            elif self.fault not in {None, before}:
+            elif self.fault not in {None, before} and not self._is_own:
                 await self._tell()
+
+    @property
+    def _is_own(self) -> bool:
+        return self.fault is not None and faults.is_shortage(self.fault)
 
     async def _tell(self) -> None:
         """Stop all who call as this identity."""

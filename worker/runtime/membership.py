@@ -14,6 +14,8 @@ from worker.core.records import FaultKind
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.core.fleet import Lease, Pause
     from worker.core.usage import Usage
     from worker.ports import Fleet, Marketplace
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 log: Final = structlog.get_logger()
 
 _PERIOD_SECONDS: Final = 1.2  # jittered to 0.6 to 1.2, so that replicas do not queue for the row
+_LOST_SECONDS: Final = 5.0  # a database that restarts is back before anybody is told
+_AGAIN_SECONDS: Final = 60.0
 _PAUSE: Final = "pause"
 _FLEET: Final = "fleet"
 
@@ -35,6 +39,7 @@ class Membership:
 
     Attributes:
         joined: Set once there was a lease.
+        report: Called with why there has been no lease for a while, or None once there is one.
     """
 
     def __init__(
@@ -55,22 +60,35 @@ class Membership:
         self._gate = gate
         self._unheard = Report()
         self._paused: Pause | None = None
+        self._lost_at: float | None = None
+        self._told_at = 0.0
         self.joined = asyncio.Event()
+        self.report: Callable[[str | None], None] = lambda _: None
         gate.shut(_FLEET, "the fleet's rate is not known yet")
 
     async def run(self) -> None:
         """Keep the lease until cancelled."""
-        lost = False
         while True:
             try:
                 await self._renew()
             except LedgerUnavailable as error:
-                if not lost:
-                    log.warning("lease_not_renewed", reason=str(error))
-                lost = True
+                self._not_renewed(str(error))
             else:
-                lost = False
+                self._lost_at = None
+                self.report(None)
             await asyncio.sleep(equal_jitter(_PERIOD_SECONDS, random.random()))  # noqa: S311 - spread
+
+    def _not_renewed(self, reason: str) -> None:
+        """Say so in the log at once and each minute, and to all who ask if it lasts."""
+        now = asyncio.get_running_loop().time()
+        if self._lost_at is None:
+            self._lost_at, self._told_at = now, float("-inf")
+        if now - self._told_at >= _AGAIN_SECONDS:
+            self._told_at = now
+            seconds = round(now - self._lost_at)
+            log.warning("lease_not_renewed", reason=reason, for_seconds=seconds)
+        if now - self._lost_at >= _LOST_SECONDS or not self.joined.is_set():
+            self.report(f"no share of the rate can be had: {reason}")
 
     async def leave(self) -> None:
         """Give the share back; a share that can't be is free after a few seconds anyway."""
@@ -91,13 +109,17 @@ class Membership:
             await self._join(lease)
 
     async def _join(self, lease: Lease) -> None:
-        """Begin to call; where another identity is refused, only after a look at this one."""
-        self.joined.set()
-        if lease.others_refused and lease.refusal is None:
+        """Begin to call, unless we can't say who we are, or are another account.
+
+        Where another identity is refused, only after a look at this one.
+        """
+        fault = await self._marketplace.confirm()
+        if fault is None and lease.others_refused and lease.refusal is None:
             fault = await self._marketplace.probe()
-            if fault is not None and fault.kind is FaultKind.SYSTEMIC:
-                self._breaker.open(fault)
+        if fault is not None and fault.kind is FaultKind.SYSTEMIC:
+            self._breaker.open(fault)
         self._gate.open(_FLEET)
+        self.joined.set()
 
     def _hold(self, pause: Pause | None) -> None:
         if pause == self._paused:

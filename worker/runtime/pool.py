@@ -136,7 +136,8 @@ class Pool:
                 self._breaker.failed(result)
             case FaultKind.SYSTEMIC:
                 self._passed()
-                self._strike(flight)
+                if not faults.is_shortage(result):  # that is this process's, however often
+                    self._strike(flight)
 
     def _answered(self) -> None:
         self._passed()

@@ -29,6 +29,7 @@ from worker import __version__
 from worker.adapters.marketplace.credentials import Credentials
 from worker.adapters.marketplace.exchange import Exchange, UnusableReply, signer
 from worker.adapters.marketplace.signing import Identity, Scope
+from worker.adapters.shortages import shortage_behind
 from worker.core import faults
 from worker.core.faults import ServiceError
 from worker.core.records import Answer, Fault, FaultKind, Token
@@ -118,6 +119,15 @@ class AwsMarketplace:
         told = "\n".join((who, self._endpoint.region, self._endpoint.url or ""))
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
+    async def confirm(self) -> Fault | None:
+        """Why our identity can't be had or is not the expected one, or None. Never raises.
+
+        STS is asked where a role or an expected account need it; no call is spent.
+        """
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        found = await self._identified(deadline)
+        return found if isinstance(found, Fault) else None
+
     def renew(self) -> None:
         """Look the credentials up anew at the next call."""
         self._credentials.forget()
@@ -146,7 +156,7 @@ class AwsMarketplace:
         except ClientError as error:
             return _service_fault(error)
         except Exception as error:  # noqa: BLE001 - the chain runs files and programs of all kinds
-            return _named(error)
+            return _shortage(error) or _named(error)
 
 
 def _service_fault(error: ClientError) -> Fault:
@@ -159,7 +169,9 @@ def _service_fault(error: ClientError) -> Fault:
 
 
 def _local_fault(error: Exception) -> Fault:
-    """A call that never reached AWS, or not whole: the network's fault, or our set-up's."""
+    """A call that never reached AWS, or not whole: the network's fault, or our own."""
+    if short := _shortage(error):
+        return short
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
         return faults.systemic("CertificateNotTrusted", _words(error))
     if isinstance(error, aiohttp.InvalidURL):  # the endpoint's was accepted: it is a proxy's
@@ -167,6 +179,11 @@ def _local_fault(error: Exception) -> Fault:
     if isinstance(error, (HTTPClientError, aiohttp.ClientError, OSError)):
         return faults.connection_fault(_words(error))
     return _named(error)
+
+
+def _shortage(error: Exception) -> Fault | None:
+    found = shortage_behind(error)
+    return found and faults.systemic(found.code, f"{found.what} ({_words(error)})")
 
 
 def _named(error: Exception) -> Fault:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
 
+from worker.adapters.shortages import shortage_behind
 from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def diagnose(error: BaseException) -> Diagnosis:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return BY_SQLSTATE.get(state) or BY_SQLSTATE.get(state[:2]) or _UNKNOWN
+    if short := shortage_behind(error):
+        return Diagnosis(short.what, short.remedy)
     return next((found for kind, found in BY_TYPE if isinstance(error, kind)), _UNKNOWN)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiormq import exceptions as amqp
 
+from worker.adapters.shortages import shortage_behind
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,8 @@ HANDSHAKE_BROKEN: Final = (
 
 def opening_fault(error: BaseException) -> str:
     """What was wrong and what to do about it, from what the library raised."""
+    if short := shortage_behind(error):
+        return f"{short} ({words(error)})"
     for candidate in (error, error.__cause__):
         for kind, explain in _FAULTS:
             if isinstance(candidate, kind):

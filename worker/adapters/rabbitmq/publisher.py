@@ -15,19 +15,22 @@ confirmed: so the second waits until the first is settled.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel, Returning
+from aiormq.connection import Connection
 
+from worker.adapters.rabbitmq.alarm import watch_alarm
 from worker.adapters.rabbitmq.confirmation import settled, verdict
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded, loss
 from worker.adapters.rabbitmq.framing import Unsendable, frames
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from aio_pika.abc import AbstractChannel, AbstractConnection
 
@@ -59,9 +62,18 @@ class Publisher:
 
     It does not outlive that channel, nor a confirmation that did not come in time: a channel that
     fell silent is not trusted with anything more, though it may look alive.
+
+    A broker under alarm is silent for as long as that lasts, and has what was sent: with `alarmed`
+    given, that silence is waited through, until the alarm or the connection is over.
     """
 
-    def __init__(self, channel: AbstractChannel, wire: Channel, in_flight: int) -> None:
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        wire: Channel,
+        in_flight: int,
+        alarmed: Callable[[str | None], None] | None = None,
+    ) -> None:
         self._channel = channel
         self._wire = wire
         self._loop = asyncio.get_running_loop()
@@ -72,16 +84,27 @@ class Publisher:
         self._returnable: dict[str, asyncio.Future[Any]] = {}
         self._loss: BrokerLost | None = None
         self._closing: asyncio.Future[None] = self._loop.create_future()
+        self._alarmed = alarmed
+        self._alarm: str | None = None
+        self._bounds: dict[asyncio.Timeout, float] = {}
         wire.closing.add_done_callback(self._on_closing)
 
     @classmethod
-    async def open(cls, connection: AbstractConnection, *, in_flight: int = IN_FLIGHT) -> Publisher:
+    async def open(
+        cls,
+        connection: AbstractConnection,
+        *,
+        in_flight: int = IN_FLIGHT,
+        alarmed: Callable[[str | None], None] | None = None,
+    ) -> Publisher:
         """Open a channel for publishing.
 
         Args:
             connection: One on which nothing is consumed: a broker that holds publishers back
                 stops reading from the whole connection, acks included.
             in_flight: Most messages that may be unconfirmed at once; more wait their turn.
+            alarmed: Called with the reason when an alarm of the broker's holds publishing up, and
+                with None when that is over; then an alarm is waited through, however long.
 
         Raises:
             BrokerLost: The connection is gone.
@@ -90,7 +113,10 @@ class Publisher:
         await bounded(channel.initialize(), PUBLISH_SECONDS)
         wire = await channel.get_underlay_channel()
         assert isinstance(wire, Channel)
-        return cls(channel, wire, in_flight)
+        assert isinstance(wire.connection, Connection)
+        publisher = cls(channel, wire, in_flight, alarmed)
+        watch_alarm(wire.connection, publisher._on_alarm)
+        return publisher
 
     @property
     def closing(self) -> asyncio.Future[None]:
@@ -136,7 +162,8 @@ class Publisher:
 
         Args:
             messages: In the order in which they are to be sent.
-            seconds: For all of them together; silence beyond it ends this publisher.
+            seconds: For all of them together; silence beyond it ends this publisher. The time of
+                an alarm that is waited through does not count.
 
         Returns:
             Of each message None if it is confirmed, or else what `publish` would have raised.
@@ -145,13 +172,41 @@ class Publisher:
         faults: list[NotConfirmed | None] = [silence] * len(messages)
         size = min(_MOST_AT_ONCE, self._most_in_flight)
         try:
-            async with asyncio.timeout(seconds):
+            async with self._bound(seconds):
                 for start in range(0, len(messages), size):
                     chunk = messages[start : start + size]
                     await self._exchange(self._encode(chunk, start, faults), faults)
         except TimeoutError:
+            if self._alarm is not None:
+                silence = BrokerLost(self._alarm)
+                faults = [silence if isinstance(one, BrokerLost) else one for one in faults]
             self._end(silence)
         return faults
+
+    @asynccontextmanager
+    async def _bound(self, seconds: float) -> AsyncIterator[None]:
+        """A bound that an alarm suspends, if alarms are waited through."""
+        async with asyncio.timeout(None if self._waits else seconds) as bound:
+            self._bounds[bound] = seconds
+            try:
+                yield
+            finally:
+                del self._bounds[bound]
+
+    @property
+    def _waits(self) -> bool:
+        return self._alarm is not None and self._alarmed is not None
+
+    def _on_alarm(self, reason: str | None) -> None:
+        if self._loss is not None:
+            return
+        self._alarm = reason
+        now = self._loop.time()
+        for bound, seconds in self._bounds.items():
+            if self._alarmed is not None and not bound.expired():
+                bound.reschedule(None if self._waits else now + seconds)
+        if self._alarmed is not None:
+            self._alarmed(reason)
 
     def _encode(
         self, chunk: Sequence[Outgoing], start: int, faults: list[NotConfirmed | None]

@@ -6,8 +6,11 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
 from worker.adapters.rabbitmq.publisher import Publisher
+from worker.adapters.rabbitmq.standing import DOUBT_SECONDS, Standing
 from worker.adapters.rabbitmq.supervision import supervise
 
 if TYPE_CHECKING:
@@ -16,11 +19,17 @@ if TYPE_CHECKING:
     from worker.core.outgoing import Outgoing
     from worker.ports import NotConfirmed
 
+log: Final = structlog.get_logger()
+
 _WAIT_SECONDS: Final = 10.0
 
 
 class PublishingLink:
     """Publishes with confirms over whatever connection there is; see `worker.ports.Courier`.
+
+    A connection alone does not make it fit: after a publish that was not confirmed it is unfit
+    until one is. While the broker is under alarm, what was sent is waited for, for as long as the
+    connection lasts: on another one it would only be sent a second time.
 
     Args:
         url: Asked for at each new connection.
@@ -32,13 +41,31 @@ class PublishingLink:
         self._report = report
         self._publisher: Publisher | None = None
         self._up = asyncio.Event()
+        self._down: str | None = "no connection to the broker to publish over"
+        self._alarm: str | None = None
+        self._standing = Standing()
+        self._look: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Keep a publisher open until cancelled."""
-        await supervise("publish", self._epoch, self._report)
+        try:
+            await supervise("publish", self._epoch, self._went_down)
+        finally:
+            if self._look is not None:
+                self._look.cancel()
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
         """Publish a batch, waiting a while for a broker that is away."""
+        faults: Sequence[NotConfirmed | None] = ()
+        self._standing.begun(batch)
+        try:
+            faults = await self._send(batch)
+        finally:
+            self._standing.ended(batch, faults, asyncio.get_running_loop().time())
+            self._tell()
+        return faults
+
+    async def _send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
         with suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_SECONDS):
                 await self._up.wait()
@@ -48,12 +75,34 @@ class PublishingLink:
 
     async def _epoch(self) -> None:
         async with connected(self._url(), name="resolution-worker publish") as connection:
-            self._publisher = await Publisher.open(connection)
+            self._publisher = await Publisher.open(connection, alarmed=self._alarmed)
             try:
                 self._up.set()
-                self._report(None)
+                self._down = None
+                self._tell()
                 await asyncio.wait([self._publisher.closing])
                 raise self._publisher.loss or loss(None)
             finally:
                 self._up.clear()
-                self._publisher = None
+                self._publisher = self._alarm = None
+
+    def _went_down(self, reason: str | None) -> None:
+        self._down = reason
+        self._tell()
+
+    def _alarmed(self, reason: str | None) -> None:
+        self._alarm = reason
+        if reason is None:
+            log.info("broker_alarm_over")
+        else:
+            log.warning("broker_alarm", reason=reason)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Report the one reason that says most, and look again where one goes by itself."""
+        loop = asyncio.get_running_loop()
+        doubt = self._standing.doubt(loop.time())
+        self._report(self._alarm or self._down or doubt)
+        if self._look is not None:
+            self._look.cancel()
+        self._look = loop.call_later(DOUBT_SECONDS / 4, self._tell) if doubt else None

@@ -1,0 +1,47 @@
+"""Whether the broker holds publishers back: it says so to a connection that publishes.
+
+aiormq keeps what it is told (`connection.blocked`, with the reason) to itself; its two handlers are
+wrapped here, on the one connection that is watched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiormq.connection import Connection
+    from pamqp import commands as spec
+
+_BLOCKED = "_Connection__handle_connection_blocked"
+_UNBLOCKED = "_Connection__handle_connection_unblocked"
+
+
+def alarm_words(reason: str) -> str:
+    """What an alarm means and what to do about it."""
+    return (
+        f"the broker is under alarm ({reason or 'for no reason it names'}): nothing can be "
+        "published until that is over; see `rabbitmq-diagnostics alarms`"
+    )
+
+
+def watch_alarm(connection: Connection, told: Callable[[str | None], None]) -> None:
+    """Call `told` with the reason in words when the broker blocks a connection, None when it ends.
+
+    Args:
+        connection: One that is open, and over which nothing was published yet.
+        told: Must not raise: it runs in the connection's reader.
+    """
+    blocked, unblocked = getattr(connection, _BLOCKED), getattr(connection, _UNBLOCKED)
+
+    async def on_blocked(frame: spec.Connection.Blocked) -> None:
+        await blocked(frame)
+        told(alarm_words(str(frame.reason)))
+
+    async def on_unblocked(frame: Any) -> None:
+        await unblocked(frame)
+        told(None)
+
+    setattr(connection, _BLOCKED, on_blocked)
+    setattr(connection, _UNBLOCKED, on_unblocked)
