@@ -216,7 +216,7 @@ _BROKER = (
         _classic_queue,
         "topology",
         "1 differs",
-        "rabbitmqctl delete_queue",
+        r"rabbitmqctl delete_queue -p test-\w+ NAME`; then run `resolution-worker topology declare",
         1,
     ),
     Broken(
@@ -358,6 +358,44 @@ _DATABASE = (
         1,
     ),
     Broken(
+        "schema: a function, a view and a trigger are gone",
+        lambda s: _after(
+            s,
+            "DROP FUNCTION resolution.prune_ledger(interval, integer)",
+            "DROP VIEW resolution.outcomes",
+            "DROP TRIGGER audit_only_grows ON resolution.audit",
+        ),
+        "schema",
+        r"lacks view resolution\.outcomes; "
+        r"function resolution\.prune_ledger\(interval, integer\); "
+        r"trigger audit_only_grows on resolution\.audit$",
+        "from a backup, .+`resolution-worker migrate` runs no file twice",
+        1,
+    ),
+    Broken(
+        "schema: made by another text",
+        lambda s: _after(
+            s, "UPDATE resolution.schema_migration SET checksum = 'other' WHERE version = 2"
+        ),
+        "schema",
+        r"0002_audit\.sql was changed after it had been applied",
+        "as it was released",
+        1,
+    ),
+    Broken(
+        "grants: several",
+        lambda s: _after(
+            s,
+            "REVOKE INSERT ON resolution.ledger FROM resolution_worker",
+            "REVOKE DELETE ON resolution.breaker FROM resolution_worker",
+        ),
+        "grants",
+        r"lacks DELETE ON resolution\.breaker; INSERT ON resolution\.ledger$",
+        r"or: GRANT DELETE ON resolution\.breaker TO resolution_worker; "
+        r"GRANT INSERT ON resolution\.ledger TO resolution_worker$",
+        1,
+    ),
+    Broken(
         "grants: a table",
         lambda s: _after(s, "REVOKE INSERT ON resolution.ledger FROM resolution_worker"),
         "grants",
@@ -458,6 +496,48 @@ _AWS = (
         "aws account",
         "STS can't be reached",
         "VPC endpoint",
+    ),
+    Broken(
+        "aws: STS is away, and a role to assume",
+        lambda s: {
+            "WORKER_AWS__ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/seller",
+            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{s.closed_port()}",
+        },
+        "aws credentials",
+        "STS can't be reached|STS, a metadata service, a process",
+        "make STS reachable|for a role in WORKER_AWS__ROLE_ARN or a web identity that is STS",
+    ),
+    Broken(
+        "aws: the container's credentials are away",
+        lambda s: {
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{s.closed_port()}/role",
+        },
+        "aws credentials",
+        "Could not connect|does not answer",
+        "reachable from here",
+    ),
+    Broken(
+        "aws: the web identity's token is not there",
+        lambda _: {
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/seller",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": "/nosuch/token",
+        },
+        "aws credentials",
+        "/nosuch/token that AWS_WEB_IDENTITY_TOKEN_FILE names can't be read: No such file",
+        "correct AWS_WEB_IDENTITY_TOKEN_FILE",
+        1,
+    ),
+    Broken(
+        "aws: the bundle of authorities is not there",
+        lambda _: {"AWS_CA_BUNDLE": "/nosuch/bundle.pem"},
+        "aws call",
+        "/nosuch/bundle.pem that AWS_CA_BUNDLE names can't be read: No such file",
+        "correct AWS_CA_BUNDLE",
+        1,
     ),
     Broken(
         "aws: an unknown access key",
@@ -668,8 +748,8 @@ _SETTINGS = (
         "http port: an address of another machine",
         lambda _: {"WORKER_HTTP__HOST": "192.0.2.1", "WORKER_HTTP__PORT": "9108"},
         "http port",
-        r"can't listen on 192\.0\.2\.1:9108",
-        "WORKER_HTTP__HOST",
+        r"can't listen on 192\.0\.2\.1:9108: Cannot assign requested address",
+        "set WORKER_HTTP__HOST to an address of this machine",
     ),
 )
 

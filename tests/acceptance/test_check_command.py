@@ -12,6 +12,7 @@ import pytest
 
 from tests.acceptance.check_setups import ACCOUNT, SECRETS, sound_setup
 from tests.acceptance.stage import Worker, permissions
+from worker.adapters.sealing import generate
 from worker.app.diagnosis.broker import grant
 
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ def test_arguments_that_could_not_be_compared_are_noted(sound: Setup) -> None:
     done = sound.check(WORKER_AMQP__ADMIN_URL="")
     assert done.code == 0
     assert "WORKER_AMQP__ADMIN_URL" in done.findings["topology"]["notes"][0]
+
+
+def test_a_private_key_beside_a_worker_is_noted(sound: Setup) -> None:
+    """A private key in the environment is well, and a note says where it does not belong."""
+    seal, opening = generate()
+    done = sound.check(WORKER_DEAD_LETTERS__SEAL_KEY=seal, WORKER_DEAD_LETTERS__OPEN_KEYS=opening)
+    assert done.code == 0, done.said
+    assert "take it out of a worker's environment" in done.findings["seal key"]["notes"][0]
 
 
 def test_a_throttled_call_is_an_accepted_one(sound: Setup) -> None:

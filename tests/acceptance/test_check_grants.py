@@ -32,6 +32,21 @@ SELECT 'EXECUTE ON FUNCTION resolution.' || proname || '(' || oidvectortypes(pro
 FROM pg_proc, aclexplode(proacl) AS granted
 WHERE pronamespace = 'resolution'::regnamespace AND granted.grantee = 'resolution_worker'::regrole
 """
+_PARTS = """
+SELECT 'view resolution.' || relname AS part, 'VIEW resolution.' || relname AS dropped
+FROM pg_class WHERE relnamespace = 'resolution'::regnamespace AND relkind = 'v'
+UNION ALL
+SELECT 'function ' || signature, 'FUNCTION ' || signature
+FROM (
+    SELECT 'resolution.' || proname || '(' || oidvectortypes(proargtypes) || ')' AS signature
+    FROM pg_proc WHERE pronamespace = 'resolution'::regnamespace
+) AS functions
+UNION ALL
+SELECT 'trigger ' || tgname || ' on ' || tgrelid::regclass, 'TRIGGER ' || tgname || ' ON '
+    || tgrelid::regclass
+FROM pg_trigger INNER JOIN pg_class AS rel ON rel.oid = tgrelid
+WHERE relnamespace = 'resolution'::regnamespace AND NOT tgisinternal
+"""
 
 
 @pytest.fixture
@@ -55,3 +70,15 @@ async def test_each_grant_is_missed(schema: Schema) -> None:
             await owner.execute(f"REVOKE {grant} FROM resolution_worker")
             assert [right.text for right in await inspector.missing_rights()] == [grant]
             await owner.execute(f"GRANT {grant} TO resolution_worker")
+
+
+async def test_each_part_is_missed(schema: Schema) -> None:
+    """Whichever view, function or trigger is dropped, that very one is named."""
+    parts = {row["part"]: row["dropped"] for row in await schema.rows(_PARTS)}
+    assert len(parts) > 15
+    async with connected(schema.superuser) as owner, inspecting(schema.worker, 10) as inspector:
+        assert (await inspector.inspect()).absent_parts == ()
+        for part, dropped in sorted(parts.items(), reverse=True):
+            await owner.execute(f"DROP {dropped}")
+            assert part in (await inspector.inspect()).absent_parts
+        assert set((await inspector.inspect()).absent_parts) == set(parts)

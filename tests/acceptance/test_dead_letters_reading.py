@@ -369,8 +369,10 @@ async def test_a_schema_that_is_too_old(desk: Desk) -> None:
 
 
 async def test_a_role_that_may_not(desk: Desk) -> None:
-    """The worker's own role reads no dead letters, and the remedy names the grants."""
+    """The worker's own role reads no dead letters, and the remedy names the role that does."""
     await kept(desk)
-    done = desk.run("list", WORKER_POSTGRES__DSN=desk.schema.worker)
-    assert (done.returncode, done.stdout) == (69, "")
-    assert "deploy/postgres/grants.sql" in done.stderr
+    for command in (("list",), ("groups",), ("discard", "--all")):
+        why = ("--reason", "r") if "--all" in command else ()
+        done = desk.run(*command, *why, WORKER_POSTGRES__DSN=desk.schema.worker)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert "connect as resolution_operator" in done.stderr

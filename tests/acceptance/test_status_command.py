@@ -206,9 +206,20 @@ def test_an_older_schema(sound: Setup) -> None:
     older = sound.database_after(f"DROP TABLE {tables}")
     done = run(sound, WORKER_POSTGRES__DSN=older)
     assert done.returncode == 69
-    assert done.stderr.startswith("fleet is away: the schema lacks a table")
+    assert done.stderr.startswith("fleet is away: database at 127.0.0.1:")
+    assert "the schema lacks a table" in done.stderr
     assert "run `resolution-worker migrate`" in done.stderr
     assert "rate          unknown" in done.stdout
+    assert "dead letters  none" in done.stdout
+
+
+def test_a_schema_that_is_behind(sound: Setup) -> None:
+    """A schema older than this program is told, with the remedy, even if all can be shown."""
+    older = sound.database_after("DELETE FROM resolution.schema_migration WHERE version > 4")
+    done = run(sound, WORKER_POSTGRES__DSN=older)
+    assert done.returncode == 69
+    assert done.stderr.startswith("schema is behind: the database is at version 4")
+    assert "run `resolution-worker migrate`" in done.stderr
     assert "dead letters  none" in done.stdout
 
 
@@ -226,12 +237,14 @@ def test_an_absent_broker(sound: Setup) -> None:
 
 def test_an_absent_database(sound: Setup) -> None:
     """Without the database the rest is shown, the database is named, and the exit code is 69."""
-    address = f"postgresql://u:{SECRETS['database']}@127.0.0.1:{sound.silent_port()}/d"
+    port = sound.silent_port()
+    address = f"postgresql://u:{SECRETS['database']}@127.0.0.1:{port}/d"
     began = time.monotonic()
     done = run(sound, WORKER_POSTGRES__DSN=address)
     assert time.monotonic() - began < 20
     assert done.returncode == 69
-    assert done.stderr.startswith("database is away: the server did not answer in time")
+    away = f"database is away: database at 127.0.0.1:{port}: the server did not answer in time"
+    assert done.stderr.startswith(away)
     assert "resolution.tokens" in done.stdout
     assert "outcomes      unknown" in done.stdout
     assert SECRETS["database"] not in done.stdout + done.stderr
@@ -244,6 +257,7 @@ def test_a_missing_queue(sound: Setup) -> None:
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("resolution.retry.9s"))
     assert "unknown: " in line
     assert "no queue" in line
+    assert "run `resolution-worker topology declare`" in done.stderr
 
 
 def test_bad_settings(sound: Setup) -> None:

@@ -99,6 +99,8 @@ def test_a_difference(broker: Broker) -> None:
     assert (declared.returncode, shown.returncode) == (1, 1)
     assert "queue resolution.parked: " in declared.stderr
     assert "inequivalent arg" in declared.stderr
+    assert f"`rabbitmqctl delete_queue -p {broker.vhost} NAME`" in shown.stderr
+    assert "rabbitmqadmin" not in shown.stderr
     (row,) = (row for row in json.loads(shown.stdout) if row["state"] != "ok")
     assert (row["name"], row["state"], row["messages"]) == ("resolution.parked", "differs", 0)
 
@@ -111,6 +113,28 @@ def test_the_admin_url_is_used(broker: Broker) -> None:
     assert (refused.returncode, declared.returncode) == (1, 0)
     assert "WORKER_AMQP__ADMIN_URL" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_an_exchange_that_differs(broker: Broker) -> None:
+    """An exchange is not mended as a queue is: `rabbitmqctl` can't delete one."""
+    body = {"type": "fanout", "durable": True}
+    broker.management.call("PUT", "exchanges", broker.vhost, "resolution.events", body=body)
+    run(broker.url, "declare")
+    shown = run(broker.url, "show")
+    assert shown.returncode == 1
+    assert f"rabbitmqadmin --vhost={broker.vhost} delete exchange" in shown.stderr
+    assert "rabbitmqctl" not in shown.stderr
+    assert "then run `resolution-worker topology declare`" in shown.stderr
+
+
+def test_what_may_not_be_compared_is_no_failure(broker: Broker) -> None:
+    """For a user who may declare nothing, all is unchecked: that is said, and not as a fault."""
+    run(broker.url, "declare")
+    shown = run(broker.user(Permissions("^$", ".*", ".*")), "show", "--json")
+    assert {row["state"] for row in json.loads(shown.stdout)} == {"unchecked"}
+    assert shown.returncode == 0
+    assert "WORKER_AMQP__ADMIN_URL" in shown.stderr
+    assert "topology declare" not in shown.stderr
 
 
 def test_an_absent_broker() -> None:

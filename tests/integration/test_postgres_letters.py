@@ -19,9 +19,9 @@ from tests.fakes.ledger_suite import at, failed, key, letter, resolved
 from tests.many_letters import KINDS, keep_many
 from tests.schema import addresses, connected, prepare, run_script
 from worker.adapters.postgres import letters_reading
+from worker.adapters.postgres.by_hand import DatabaseFault
 from worker.adapters.postgres.choosing import select
 from worker.adapters.postgres.connection import Session, connector
-from worker.adapters.postgres.inspection import DatabaseFault
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import bundled, migrate
 from worker.adapters.postgres.operating import operating

@@ -159,3 +159,12 @@ def test_every_password_of_an_accepted_address_is_hidden(address: str, secret: s
 def test_whatever_an_address_is_asking_for_its_passwords_does_not_fail(address: str) -> None:
     """What can't be read has no password, and ends no process."""
     assert "" not in passwords(address)
+
+
+def test_a_directory_named_like_a_setting(tmp_path: Path) -> None:
+    """A directory in place of a setting's file is refused by name, not passed over."""
+    (tmp_path / "amqp__url").mkdir()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(SettingsError) as refused:
+        loaded(tmp_path)
+    assert refused.value.faults == [f"{tmp_path / 'amqp__url'}: can't be read: Is a directory"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,12 +61,30 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
-        raise PortTaken(
-            f"can't listen on {host}:{port} ({error.strerror or error}); end what listens there, "
-            "or set WORKER_HTTP__HOST and WORKER_HTTP__PORT (0 takes a free port)"
-        ) from error
+        raise PortTaken("; ".join(refusal(host, port, error))) from error
     address: Any = runner.addresses[0]
     return int(address[1])
+
+
+def refusal(host: str, port: int, error: OSError) -> tuple[str, str]:
+    """Why an address can't be listened on, and what to do about it."""
+    if isinstance(error, socket.gaierror):
+        why, remedy = "the host name can't be resolved", "correct WORKER_HTTP__HOST"
+    else:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        remedy = _REMEDIES.get(error.errno or 0, _TAKEN)
+    return f"can't listen on {host}:{port}: {why}", remedy
+
+
+_TAKEN: Final = (
+    "end what listens there, or set WORKER_HTTP__HOST and WORKER_HTTP__PORT (0 takes a free port)"
+)
+_REMEDIES: Final = {
+    errno.EACCES: "set WORKER_HTTP__PORT to 1024 or more; for those below, a process needs the "
+    "capability CAP_NET_BIND_SERVICE",
+    errno.EADDRNOTAVAIL: "set WORKER_HTTP__HOST to an address of this machine, 0.0.0.0 for all "
+    "of them",
+}
 
 
 def _probe(

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters import local_worker
-from worker.adapters.postgres.inspection import DatabaseFault, inspecting
+from worker.adapters.postgres.by_hand import DatabaseFault
+from worker.adapters.postgres.inspection import LATEST_VERSION, inspecting
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
@@ -73,7 +74,7 @@ class Status:
         shares: The live replicas, with their shares of the rate.
         replicas: Consumers of the live queue.
         outcomes: Tokens settled in the last `outcomes_seconds`, by status.
-        absent: What could not be asked, by part, and why.
+        absent: What could not be asked, or is not what it should be, by part, and why.
     """
 
     at: datetime
@@ -118,15 +119,22 @@ async def _ask_database(settings: Settings, status: Status) -> None:
             await _ask_fleet(settings, inspector, status)
             status.dead_letters = await _letters(inspector)
             status.outcomes = await inspector.recent_outcomes(RECENT_SECONDS)
+            version = await inspector.schema_version()
     except DatabaseFault as fault:
-        status.absent["database"] = f"{fault.what}; {fault.remedy}"
+        status.absent["database"] = fault.line
+        return
+    if version < LATEST_VERSION:
+        status.absent["schema"] = (
+            f"the database is at version {version}, and this program needs {LATEST_VERSION}; run "
+            "`resolution-worker migrate`"
+        )
 
 
 async def _ask_fleet(settings: Settings, inspector: Inspector, status: Status) -> None:
     try:
         standing = await inspector.fleet(DEFAULT_SELLER)
     except DatabaseFault as fault:  # a schema that is too old, say: the rest can be told
-        status.absent["fleet"] = f"{fault.what}; {fault.remedy}"
+        status.absent["fleet"] = fault.line
         return
     status.rate = fleet.rate(standing, settings.rate.ceiling)
     status.pause = standing.pause

@@ -97,7 +97,7 @@ def tell(config: Path | None, act: Callable[[Session], Awaitable[_T]]) -> _T:
 
 def ask(settings: Settings, act: Callable[[Session], Awaitable[_T]]) -> _T:
     """What the database answers, or the end of the command with what is wrong."""
-    from worker.adapters.postgres.inspection import DatabaseFault  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.by_hand import DatabaseFault  # noqa: PLC0415 - as above
     from worker.adapters.postgres.operating import operating  # noqa: PLC0415 - as above
 
     async def asking() -> _T:
@@ -107,4 +107,4 @@ def ask(settings: Settings, act: Callable[[Session], Awaitable[_T]]) -> _T:
     try:
         return asyncio.run(asking())
     except DatabaseFault as fault:
-        raise failure(f"{fault.what}; {fault.remedy}", UNAVAILABLE) from None
+        raise failure(fault.line, UNAVAILABLE) from None

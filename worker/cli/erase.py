@@ -125,6 +125,7 @@ def _ask_first(dsn: Callable[[], str], request: Request) -> None:
 
 def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased:
     from worker.adapters.postgres import erasure  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.by_hand import told  # noqa: PLC0415 - as above
     from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
@@ -134,7 +135,7 @@ def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased
     except erasure.NamesCustomer:
         raise failure(_NAMED, _WRONG_USAGE) from None
     except LedgerUnavailable as error:
-        raise failure(f"The database: {error}", UNAVAILABLE) from None
+        raise failure(f"The database: {told(str(error))}", UNAVAILABLE) from None
     except RowsRefused as error:
         raise failure(f"The database: {error}", PARTLY_FAILED) from None
 

@@ -1,6 +1,6 @@
 """All commands, in one place."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from worker.cli.demo import demo
 from worker.cli.erase import erase
 from worker.cli.keygen import keygen
 from worker.cli.migrate import migrate
+from worker.cli.output import output_guarded
 from worker.cli.publish import publish
 from worker.cli.rate import rate
 from worker.cli.run import run
@@ -19,7 +20,17 @@ from worker.cli.simulator import simulator
 from worker.cli.status import status
 from worker.cli.topology import app as topology
 
-app = typer.Typer(
+
+class _Commands(typer.Typer):
+    """The commands, each of which may lose its standard output on the way."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        with output_guarded():
+            return super().__call__(*args, **kwargs)
+
+
+app = _Commands(
     name="resolution-worker",
     help="Resolves AWS Marketplace registration tokens from RabbitMQ into PostgreSQL.",
     no_args_is_help=True,

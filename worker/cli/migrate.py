@@ -32,12 +32,13 @@ def migrate(
 
 def _apply(dsn: Callable[[], str]) -> list[Applied]:
     from worker.adapters.postgres import migrate as migrations  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.by_hand import told  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
     try:
         return asyncio.run(migrations.migrate(dsn, on_applied=_say_applied))
     except LedgerUnavailable as error:
-        raise failure(str(error), UNAVAILABLE) from error
+        raise failure(told(str(error)), UNAVAILABLE) from error
     except (migrations.MigrationRefused, RowsRefused) as error:
         raise failure(str(error), PARTLY_FAILED) from error
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _LABEL: Final = 14
+_SCHEMA: Final = "schema"
+_NOT_FOUND: Final = "NOT_FOUND"
+_DECLARE: Final = (
+    "queues are missing: run `resolution-worker topology declare` with the workers' "
+    "WORKER_RETRY__DELAYS"
+)
 
 
 def status(
@@ -41,7 +47,7 @@ def status(
     Rate, shares, pause and breaker are those of all replicas together, as the database has them.
     Parts that are away are named, and the rest is shown.
 
-    Exits with 69 if a part is away, else 1 if a queue is missing, else 0.
+    Exits with 69 if a part is away or the schema is too old, else 1 if a queue is missing, else 0.
     """
     settings = settings_of(config)
     show = _print_json if json else _print_text
@@ -56,10 +62,12 @@ def _once(settings: Settings, show: Callable[[Status], None]) -> int:
     found = asyncio.run(gather(settings))
     show(found)
     for part, why in found.absent.items():
-        typer.echo(f"{part} is away: {why}", err=True)
+        typer.echo(f"{part} is {'behind' if part == _SCHEMA else 'away'}: {why}", err=True)
+    lost = [depth for depth in found.queues or () if depth.ready is None]
+    if any(depth.fault.startswith(_NOT_FOUND) for depth in lost):
+        typer.echo(_DECLARE, err=True)
     if found.absent:
         return UNAVAILABLE
-    lost = any(depth.ready is None for depth in found.queues or ())
     return PARTLY_FAILED if lost else 0
 
 

@@ -53,17 +53,30 @@ def show(
 ) -> None:
     """Shows each exchange and queue, and the first thing that differs; changes nothing.
 
-    Exits with 1 if anything is missing or differs. Bindings can't be read over AMQP: if messages
+    Exits with 1 if anything is missing or differs; what this user may not compare is unchecked, and
+    no failure. Bindings can't be read over AMQP: if messages
     come back as unroutable, run `topology declare`, which makes them anew.
     """
     from worker.adapters.rabbitmq import declaration  # noqa: PLC0415 - keeps --help fast
 
-    rows = _ask(declaration.show(*_wanted(config)))
+    url, wanted = _wanted(config)
+    rows = _ask(declaration.show(url, wanted))
     _print_json(rows) if json else _print_table(rows)
-    if any(row.state != "ok" for row in rows):
-        raise failure(
-            "Not all is as it should be; `topology declare` adds what is missing.", PARTLY_FAILED
+    _conclude(rows, url)
+
+
+def _conclude(rows: Sequence[Row], url: str) -> None:
+    """Say what to do about what is not well, and end the command if anything surely is not."""
+    from worker.app.diagnosis import broker  # noqa: PLC0415 - keeps --help fast
+
+    if any(row.state == "unchecked" for row in rows):
+        typer.echo(
+            "What is unchecked may be well: to compare it, set WORKER_AMQP__ADMIN_URL to a user "
+            "who may declare (see deploy/rabbitmq).",
+            err=True,
         )
+    if remedies := broker.remedies(rows, url):
+        raise failure(f"Not all is as it should be: {'; then '.join(remedies)}.", PARTLY_FAILED)
 
 
 def _wanted(config: Path | None) -> tuple[str, Topology]:

@@ -37,7 +37,9 @@ def secrets(directory: Path | None) -> Layer:
     """Reads a directory with a file a setting, named like its variable in any case.
 
     The prefix `WORKER_` may be left out. Hidden names and directories are passed over (Kubernetes
-    keeps its own there); one trailing line end is no part of a value.
+    keeps its own there), but for a directory that is named like a setting, such as container
+    engines make where the file to be mounted is not there; one trailing line end is no part of a
+    value.
     """
     layer = Layer()
     if directory is None:
@@ -79,11 +81,17 @@ def _unknown_variable(name: str) -> str:
 
 
 def _counts(path: Path) -> bool:
-    return not path.name.startswith(".") and not path.is_dir()
+    if path.name.startswith("."):
+        return False
+    return not path.is_dir() or _variable(path) in _BY_ENV
+
+
+def _variable(path: Path) -> str:
+    return PREFIX + path.name.upper().removeprefix(PREFIX)
 
 
 def _read_secret(file: Path, layer: Layer) -> None:
-    name = PREFIX + file.name.upper().removeprefix(PREFIX)
+    name = _variable(file)
     if (leaf := _BY_ENV.get(name)) is None:
         layer.faults.append(f"{file}: {unknown(name, _BY_ENV)}")
         return

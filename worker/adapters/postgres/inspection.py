@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from worker.adapters.postgres import errors, statements
+from worker.adapters.postgres.by_hand import fault_of
 from worker.adapters.postgres.connection import connector
 from worker.adapters.postgres.fleet_standing import Standing, standing
-from worker.adapters.postgres.migrate import LATEST
+from worker.adapters.postgres.migrate import LATEST, bundled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 _QUERIES: Final = resources.files(__package__) / "queries"
 _CLOSE_SECONDS: Final = 1.0
-_LOOK_AT_SERVER: Final = (
-    "look into the server's log, and whether a firewall or a pooler stands between"
-)
 
 
 def _query(name: str) -> str:
@@ -36,20 +34,6 @@ _REDEEMABLE_LETTERS: Final = _query("redeemable_letters")
 _RECENT_OUTCOMES: Final = _query("recent_outcomes")
 
 
-class DatabaseFault(Exception):  # noqa: N818 - a state of the world
-    """The database could not be asked.
-
-    Attributes:
-        what: What is the matter, in our words and the server's.
-        remedy: What to do about it.
-    """
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
-
-
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What a database says of itself and of the role that asks.
@@ -60,6 +44,7 @@ class Inspection:
         has_schema: Whether the schema `resolution` is there.
         may_read_version: Whether the role may read at which version it is.
         absent: Tables that are not there.
+        absent_parts: Views, functions and triggers that are not there, each with its kind.
     """
 
     server_version: str
@@ -72,6 +57,7 @@ class Inspection:
     has_schema: bool
     may_read_version: bool
     absent: tuple[str, ...]
+    absent_parts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +92,9 @@ class Redeemable:
 class Inspector:
     """Asks over one connection; see `inspecting`."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, dsn: str) -> None:
         self._connection = connection
+        self._dsn = dsn
 
     async def inspect(self) -> Inspection:
         """What the database says of itself.
@@ -116,7 +103,8 @@ class Inspector:
             DatabaseFault: It could not be asked.
         """
         (row,) = await self._fetch(_INSPECTION)
-        return Inspection(**{**row, "absent": tuple(row["absent"])})
+        lists = {name: tuple(row[name]) for name in ("absent", "absent_parts")}
+        return Inspection(**{**row, **lists})
 
     async def schema_version(self) -> int:
         """The version the schema is at; `LATEST_VERSION` is what this program needs.
@@ -126,6 +114,20 @@ class Inspector:
         """
         (row,) = await self._fetch(_SCHEMA_VERSION)
         return int(row["version"])
+
+    async def changed_migrations(self) -> list[str]:
+        """Files of this program that were applied with other text, as `migrate` refuses them.
+
+        Raises:
+            DatabaseFault: What was applied could not be read.
+        """
+        rows = await self._fetch(statements.MIGRATION_LIST)
+        applied = {row["version"]: row["checksum"] for row in rows}
+        return [
+            migration.file_name
+            for migration in bundled()
+            if applied.get(migration.version, migration.checksum) != migration.checksum
+        ]
 
     async def missing_rights(self) -> list[MissingRight]:
         """What the role may not do, and needs to; tables that are not there are passed over.
@@ -175,7 +177,7 @@ class Inspector:
         try:
             rows: list[Any] = await self._connection.fetch(sql, *arguments)
         except errors.FAULTS as error:
-            raise fault_of(error) from error
+            raise fault_of(error, self._dsn) from error
         return rows
 
 
@@ -197,21 +199,11 @@ async def inspecting(dsn: str, seconds: float) -> AsyncIterator[Inspector]:
     try:
         connection = await connect()
     except (*errors.FAULTS, ValueError) as error:
-        raise fault_of(error) from error
+        raise fault_of(error, dsn) from error
     try:
-        yield Inspector(connection)
+        yield Inspector(connection, dsn)
     finally:
         try:
             await connection.close(timeout=_CLOSE_SECONDS)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             connection.terminate()
-
-
-def fault_of(error: BaseException) -> DatabaseFault:
-    """What the driver raised, in words for a person."""
-    found = errors.diagnose(error)
-    # The first argument alone: asyncpg appends DETAIL and HINT to str().
-    said = f" ({error.args[0]})" if isinstance(error, asyncpg.PostgresError) else ""
-    # What the worker does by itself is no remedy for a person.
-    waits = found.remedy == errors.BY_SQLSTATE["08"].remedy
-    return DatabaseFault(f"{found.what}{said}", _LOOK_AT_SERVER if waits else found.remedy)

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.postgres import errors, statements
+from worker.adapters.postgres.by_hand import DatabaseFault, fault_of, place
 from worker.adapters.postgres.connection import Session, connector
-from worker.adapters.postgres.inspection import DatabaseFault, fault_of
 from worker.adapters.postgres.migrate import LATEST
 
 if TYPE_CHECKING:
@@ -35,29 +35,33 @@ async def operating(
     Raises:
         DatabaseFault: No connection, a schema that is too old, or a statement that failed.
     """
-    connect = connector(dsn, connect_seconds=_CONNECT_SECONDS, command_seconds=command_seconds)
+    address = dsn()
+    connect = connector(
+        lambda: address, connect_seconds=_CONNECT_SECONDS, command_seconds=command_seconds
+    )
     try:
-        session = await _opened(connect)
+        session = await _opened(connect, address)
         try:
-            await _require_schema(session)
+            await _require_schema(session, place(address))
             yield session
         finally:
             await session.close()
     except errors.FAULTS as error:
-        raise fault_of(error) from error
+        raise fault_of(error, address) from error
 
 
-async def _opened(connect: Connect) -> Session:
+async def _opened(connect: Connect, address: str) -> Session:
     try:
         return await Session.open(connect, statement_cache=False)
     except ValueError as error:  # an address that can't be used
-        raise fault_of(error) from error
+        raise fault_of(error, address) from error
 
 
-async def _require_schema(session: Session) -> None:
+async def _require_schema(session: Session, where: str) -> None:
     (row,) = await session.fetch(statements.SCHEMA_VERSION)
     if row["version"] < LATEST:
         raise DatabaseFault(
             f"the schema is at version {row['version']}, and this program needs {LATEST}",
             "run `resolution-worker migrate`",
+            where,
         )

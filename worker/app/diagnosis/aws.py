@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
 from worker.adapters import reach
-from worker.adapters.marketplace import identity, open_marketplace
+from worker.adapters.marketplace import BadAwsSetup, identity, open_marketplace
 from worker.app import refusals
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
@@ -43,11 +45,66 @@ async def credentials(settings: Settings, keep: Callable[[str], None]) -> Passed
                 raise Failed(*refusals.NO_CREDENTIALS)
             _keep(await identity.identity(where), keep)
     except identity.IdentityFault as fault:
-        raise Failed(str(fault), refusals.identity_remedy(fault.code)) from fault
+        raise _no_identity(fault, where.role_arn) from fault
     except TimeoutError as error:
         raise Failed(*refusals.CREDENTIALS_SILENT, Cause.UNREACHABLE) from error
     role = f", with which {where.role_arn} was assumed" if where.role_arn else ""
     return Passed(f"found in {found}{role}")
+
+
+# botocore's errors where nobody answered; in others they are words only.
+_UNREACHED: Final = frozenset(
+    {
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "EndpointConnectionError",
+        "ProxyConnectionError",
+        "ReadTimeoutError",
+    }
+)
+_UNREACHED_WORDS: Final = ("Could not connect to", "Connect timeout on", "Read timeout on")
+_WEB_IDENTITY: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"
+_CONTAINER: Final = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+
+
+def _no_identity(fault: identity.IdentityFault, role: str | None) -> Failed:
+    said = str(fault)
+    if fault.code == "CredentialRetrievalError" and any(each in said for each in _UNREACHED_WORDS):
+        given = next((each for each in _CONTAINER if each in os.environ), None)
+        mend = f", or correct {given}" if given else ""
+        remedy = f"make what gives out the role's credentials reachable from here{mend}"
+        return Failed(said, remedy, Cause.UNREACHABLE)
+    if fault.code in _UNREACHED:
+        if role or _WEB_IDENTITY in os.environ:
+            remedy = (
+                "make STS reachable from here, or a VPC endpoint for it; or correct "
+                "AWS_ENDPOINT_URL_STS or HTTPS_PROXY, where they are set"
+            )
+            return Failed(f"STS can't be reached: {said}", remedy, Cause.UNREACHABLE)
+        return Failed(said, refusals.CREDENTIALS_SILENT[1], Cause.UNREACHABLE)
+    return _unreadable(fault) or _unusable(fault)
+
+
+def _unusable(fault: identity.IdentityFault) -> Failed:
+    return Failed(str(fault), refusals.identity_remedy(fault.code))
+
+
+def _unreadable(error: Exception) -> Failed | None:
+    """A file that the AWS set-up names and nobody can read, if it is behind this error."""
+    # botocore wraps some of them in one of its own, which keeps the words.
+    if not isinstance(error.__cause__, OSError) and "[Errno" not in str(error):
+        return None
+    for variable in ("AWS_CA_BUNDLE", _WEB_IDENTITY):
+        path = os.environ.get(variable)
+        try:
+            if path:
+                Path(path).read_bytes()
+        except OSError as fault:
+            return Failed(
+                f"the file {path} that {variable} names can't be read: {fault.strerror}",
+                f"correct {variable}, or put the file there",
+            )
+    return None
 
 
 def _keep(found: Identity, keep: Callable[[str], None]) -> None:
@@ -68,7 +125,9 @@ async def account(settings: Settings) -> Passed:
         if fault.code == "WrongAccount":
             what, _, remedy = str(fault).partition(": ")
             raise Failed(what, remedy) from fault
-        raise Failed(str(fault), refusals.STS) from fault
+        away = fault.code in _UNREACHED
+        cause = Cause.UNREACHABLE if away else Cause.SETUP
+        raise _unreadable(fault) or Failed(str(fault), refusals.STS, cause) from fault
     except TimeoutError as error:
         raise Failed("STS can't be reached", refusals.STS, Cause.UNREACHABLE) from error
     return Passed(f"account {expected}, as STS says")
@@ -80,7 +139,7 @@ async def reachable(settings: Settings) -> Passed:
         url = await identity.address(endpoint(settings))
         between = identity.proxy(url)
     except identity.IdentityFault as fault:
-        raise Failed(str(fault), refusals.identity_remedy(fault.code)) from fault
+        raise _unreadable(fault) or _unusable(fault) from fault
     if between is None:
         return await _reach(URL(url))
     proxy = URL(between)
@@ -99,7 +158,7 @@ async def _reach(url: URL, remedy: str = "") -> Passed:
         remedy = remedy or _REACH_REMEDIES[type(fault)]
         raise Failed(str(fault), remedy, Cause.UNREACHABLE) from fault
     except identity.IdentityFault as fault:
-        raise Failed(str(fault), refusals.identity_remedy(fault.code)) from fault
+        raise _unreadable(fault) or _unusable(fault) from fault
     return Passed(f"{host}:{port} answers{', with TLS' if url.scheme == 'https' else ''}")
 
 
@@ -123,7 +182,12 @@ async def call(settings: Settings) -> Passed:
     where = endpoint(settings)
     # Whose account it is has a check of its own.
     seconds = min(where.timeout_seconds, STEP_SECONDS)
-    result = await _asked(replace(where, expected_account=None, timeout_seconds=seconds))
+    try:
+        result = await _asked(replace(where, expected_account=None, timeout_seconds=seconds))
+    except BadAwsSetup as error:
+        raise _unreadable(error) or Failed(
+            str(error), "correct AWS_CA_BUNDLE, AWS_PROFILE and the files in ~/.aws"
+        ) from error
     if not isinstance(result, Fault):
         return Passed("ResolveCustomer answers")
     if result.kind is FaultKind.TOKEN:

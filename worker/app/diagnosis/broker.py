@@ -22,6 +22,8 @@ from worker.core.outgoing import EVENTS, INTERNAL, REPLIES, retry_exchange
 from worker.settings import addresses
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aio_pika.abc import AbstractConnection
 
     from worker.adapters.rabbitmq.declaration import Row
@@ -73,28 +75,52 @@ async def declared(settings: Settings) -> Passed:
         raise unavailable(error, "WORKER_AMQP__ADMIN_URL") from error
     except BrokerLost as error:
         raise Failed(str(error), "look into the broker's log", Cause.UNREACHABLE) from error
-    if faulty := [row for row in rows if row.state in _REMEDIES]:
-        raise _topology_failed(faulty)
+    if faulty := [row for row in rows if row.state in FAULTY]:
+        raise _topology_failed(faulty, url)
     unchecked = [row for row in rows if row.state == "unchecked"]
     note = ("arguments were not compared: set WORKER_AMQP__ADMIN_URL to a user who may declare",)
     return Passed(f"{len(rows)} exchanges and queues are there", note if unchecked else ())
 
 
-_REMEDIES: Final = {
-    "missing": "run `resolution-worker topology declare` with the same WORKER_RETRY__DELAYS",
-    "differs": "let what differs run empty, delete it (`rabbitmqctl delete_queue NAME`), then run "
-    "`resolution-worker topology declare`",
-}
+FAULTY: Final = ("missing", "differs")
+"""How an exchange or a queue may stand that workers can't do with."""
+_DECLARE: Final = "run `resolution-worker topology declare`"
 
 
-def _topology_failed(rows: list[Row]) -> Failed:
-    states = [state for state in _REMEDIES if any(row.state == state for row in rows)]
+def remedies(rows: Sequence[Row], url: str) -> list[str]:
+    """What to do about exchanges and queues, in this order; nothing where all of them are well.
+
+    Args:
+        rows: How they stand.
+        url: Where they are; nothing but the virtual host is told.
+    """
+    differing = {row.kind for row in rows if row.state == "differs"}
+    vhost = shlex.quote(probing.who_and_where(url)[1])
+    found = []
+    if "queue" in differing:
+        found.append(
+            "let each queue that differs run empty and delete it: `rabbitmqctl delete_queue "
+            f"-p {vhost} NAME`"
+        )
+    if "exchange" in differing:
+        found.append(
+            "delete each exchange that differs, while no worker runs, in the management UI or by "
+            f"`rabbitmqadmin --vhost={vhost} delete exchange name=NAME`; the bindings of others' "
+            "queues to it go with it, and are theirs to make anew"
+        )
+    if differing or any(row.state == "missing" for row in rows):
+        found.append(f"{_DECLARE} with the same WORKER_RETRY__DELAYS")
+    return found
+
+
+def _topology_failed(rows: list[Row], url: str) -> Failed:
+    states = [state for state in FAULTY if any(row.state == state for row in rows)]
     counts = [f"{sum(row.state == state for row in rows)} {state}" for state in states]
     notes = tuple(
         f"{row.kind} {row.name}: {row.state}{f' ({row.detail})' if row.state == 'differs' else ''}"
         for row in rows
     )
-    remedy = "; then ".join(_REMEDIES[state] for state in reversed(states))
+    remedy = "; then ".join(remedies(rows, url))
     return Failed(f"exchanges and queues: {', '.join(counts)}", remedy, notes=notes)
 
 

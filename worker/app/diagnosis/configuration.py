@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from worker.adapters import local_worker
+from worker.adapters import http, local_worker
 from worker.adapters.sealing import BadKey, Opener, Sealer
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 
@@ -18,6 +18,11 @@ _Made = TypeVar("_Made")
 
 _KEYGEN: Final = (
     "run `resolution-worker keygen`: set the first line it prints, keep the second one safe"
+)
+
+_OPENS: Final = (
+    "WORKER_DEAD_LETTERS__OPEN_KEYS is set: right where dead letters are replayed; take it out of "
+    "a worker's environment, which needs no private key"
 )
 
 
@@ -60,7 +65,7 @@ async def seal_key(accepted: Settings) -> Passed:
             "put the private key that `keygen` printed beside it first in that list",
             Cause.CONFIGURATION,
         )
-    return Passed(f"key {key_id}, and the key that opens it")
+    return Passed(f"key {key_id}, and the key that opens it", (_OPENS,))
 
 
 def _made(make: Callable[[], _Made], name: str) -> _Made:
@@ -79,17 +84,9 @@ async def http_port(accepted: Settings) -> Passed:
     if fault is None:
         return Passed(f"{host}:{port} is free")
     if fault.errno != errno.EADDRINUSE:
-        raise _port_failed(host, port, fault.strerror or str(fault))
+        raise Failed(*http.refusal(host, port, fault), Cause.UNREACHABLE)
     worker = await local_worker.readings(host, port)
     if worker is None:
-        raise _port_failed(host, port, "another program listens there")
+        what, remedy = http.refusal(host, port, fault)
+        raise Failed(f"{what}: another program listens there", remedy, Cause.UNREACHABLE)
     return Passed(f"{host}:{port} is in use by a worker (version {worker.version})")
-
-
-def _port_failed(host: str, port: int, why: str) -> Failed:
-    return Failed(
-        f"can't listen on {host}:{port}: {why}",
-        "end what listens there, or set WORKER_HTTP__HOST and WORKER_HTTP__PORT "
-        "(0 takes a free port)",
-        Cause.UNREACHABLE,
-    )

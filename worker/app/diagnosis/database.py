@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from worker.adapters.postgres.inspection import (
-    LATEST_VERSION,
-    DatabaseFault,
-    inspecting,
-)
+from worker.adapters.postgres.by_hand import DatabaseFault, place
+from worker.adapters.postgres.inspection import LATEST_VERSION, inspecting
 from worker.app import refusals
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
@@ -19,14 +15,20 @@ from worker.core.records import DEFAULT_SELLER
 from worker.settings import addresses
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from worker.adapters.postgres.fleet_standing import Standing
-    from worker.adapters.postgres.inspection import Inspection, Inspector
+    from worker.adapters.postgres.inspection import Inspection, Inspector, MissingRight
     from worker.settings import Settings
 
 _OLDEST_SERVER: Final = 12_00_00  # the first with generated columns
 _GRANTS: Final = "run deploy/postgres/grants.sql as the schema's owner"
+
+_RESTORE: Final = (
+    "restore them from a backup, or run their statements in worker/adapters/postgres/migrations "
+    "as the schema's owner, then deploy/postgres/grants.sql; `resolution-worker migrate` runs no "
+    "file twice and can't do it"
+)
 
 
 async def connection(settings: Settings) -> Passed:
@@ -71,11 +73,20 @@ async def schema(settings: Settings) -> Passed:
     async with _asking(settings.current_postgres_dsn()) as inspector:
         found = await inspector.inspect()
         version = await _version(inspector, found)
+        changed = await inspector.changed_migrations()
     if version < LATEST_VERSION:
         raise _outdated(f"the schema is at version {version}, this program needs {LATEST_VERSION}")
     if found.absent:
         tables = ", ".join(f"resolution.{name}" for name in found.absent)
         raise Failed(f"tables are missing: {tables}", "restore them from a backup")
+    if found.absent_parts:
+        raise Failed(f"the schema lacks {'; '.join(found.absent_parts)}", _RESTORE)
+    if changed:
+        raise Failed(
+            f"{', '.join(changed)} was changed after it had been applied",
+            "deploy the program as it was released: what it brings is not what made this schema, "
+            "and `migrate` refuses it",
+        )
     newer = (f"it is newer than this program, which knows versions to {LATEST_VERSION}",)
     return Passed(f"version {version}", newer if version > LATEST_VERSION else ())
 
@@ -102,9 +113,14 @@ async def grants(settings: Settings) -> Passed:
     if missing:
         raise Failed(
             f"{found.role} lacks {'; '.join(right.text for right in missing)}",
-            f"{_GRANTS}, or: GRANT {missing[0].text} TO {found.role}",
+            f"{_GRANTS}, or: {_given(missing, found.role)}",
         )
     return Passed(f"{found.role} has all it needs")
+
+
+def _given(missing: Sequence[MissingRight], role: str) -> str:
+    """Statements that give what is missing, on one line that can be pasted as it is."""
+    return "; ".join(f"GRANT {right.text} TO {role}" for right in missing)
 
 
 async def fleet(settings: Settings) -> Passed:
@@ -122,12 +138,6 @@ def _stopped(found: Standing) -> Iterator[str]:
         for each in found.refusals:
             remedy = refusals.breaker_remedy(each.code, each.message)
             yield f"calls are stopped: {each.code}: {each.message}: {remedy}"
-
-
-def place(dsn: str) -> str:
-    """Hosts and ports of a DSN as they are written there, and nothing else of it."""
-    written = urlsplit(dsn).netloc.rpartition("@")[2]
-    return written or ",".join(addresses.postgres_hosts(dsn))
 
 
 @asynccontextmanager

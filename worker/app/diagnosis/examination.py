@@ -41,8 +41,12 @@ async def run(checks: Sequence[Check], tell: Callable[[Finding], None]) -> list[
     Args:
         checks: Each comes after those it needs.
         tell: Told of each finding.
+
+    Raises:
+        OSError: From `tell`, which has nowhere to write; what is still looked at is given up.
     """
     findings = []
+    unheard: OSError | None = None
     tasks: dict[str, asyncio.Task[Finding]] = {}
     async with asyncio.TaskGroup() as group:
         for check in checks:
@@ -51,7 +55,16 @@ async def run(checks: Sequence[Check], tell: Callable[[Finding], None]) -> list[
         for task in tasks.values():
             finding = await task
             findings.append(finding)
-            tell(finding)
+            try:
+                tell(finding)
+            except OSError as error:  # not in a group: whoever called knows what to do about it
+                unheard = error
+                break
+        if unheard is not None:
+            for task in tasks.values():
+                task.cancel()
+    if unheard is not None:
+        raise unheard
     return findings
 
 

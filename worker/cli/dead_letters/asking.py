@@ -21,12 +21,12 @@ _TOLD_EACH: Final = 20_000
 
 def ask(settings: Settings, work: Callable[[Session], Awaitable[_T]]) -> _T:
     """What the work returns that is done over one connection."""
-    from worker.adapters.postgres.inspection import DatabaseFault  # noqa: PLC0415 - for --help
+    from worker.adapters.postgres.by_hand import DatabaseFault, told_operator  # noqa: PLC0415 - for --help
 
     try:
         return asyncio.run(_ask(settings, work))
     except DatabaseFault as fault:
-        raise failure(f"{fault.what}; {fault.remedy}", UNAVAILABLE) from None
+        raise failure(told_operator(fault.line), UNAVAILABLE) from None
 
 
 async def _ask(settings: Settings, work: Callable[[Session], Awaitable[_T]]) -> _T:

@@ -83,12 +83,13 @@ def discard(
 
 
 def _run(wish: _Wish) -> _Done:
+    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
 
     try:
         return asyncio.run(_act(wish))
     except (LedgerUnavailable, RowsRefused) as error:
-        raise failure(f"{error}; nothing was discarded", UNAVAILABLE) from None
+        raise failure(f"{told_operator(str(error))}; nothing was discarded", UNAVAILABLE) from None
 
 
 async def _act(wish: _Wish) -> _Done:
@@ -110,6 +111,7 @@ async def _act(wish: _Wish) -> _Done:
 
 async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
     from worker.adapters.postgres.audit import Entry  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
@@ -128,20 +130,21 @@ async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
             if stopping.is_set():
                 done.stopped = "interrupted"
         except LedgerUnavailable as error:
-            done.stopped = str(error)
+            done.stopped = told_operator(str(error))
     done.left = max(0, done.open - done.discarded)
     await _record_end(wish, letters, done)
 
 
 async def _record_end(wish: _Wish, letters: Any, done: _Done) -> None:
     from worker.adapters.postgres.audit import Entry  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
     subject = {"discarded": done.discarded, "stopped": done.stopped is not None}
     try:
         await letters.record(Entry(*wish.actor, "dead-letters.discard.end", subject))
     except LedgerUnavailable as error:
-        done.stopped = done.stopped or str(error)
+        done.stopped = done.stopped or told_operator(str(error))
 
 
 def _tell(done: _Done, *, dry_run: bool, json: bool) -> None:

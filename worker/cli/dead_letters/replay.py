@@ -160,6 +160,7 @@ def _opener(settings: Settings, *, needed: bool) -> Opener | None:
 
 
 def _run(wish: _Wish) -> int:
+    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
         BrokerLost,
         BrokerUnavailable,
@@ -171,7 +172,7 @@ def _run(wish: _Wish) -> int:
     except (BrokerUnavailable, BrokerLost) as error:
         raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
     except (LedgerUnavailable, RowsRefused) as error:
-        raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
+        raise failure(f"{told_operator(str(error))}; nothing was replayed", UNAVAILABLE) from None
 
 
 async def _act(wish: _Wish) -> int:

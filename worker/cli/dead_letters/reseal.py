@@ -80,6 +80,7 @@ def _sealer(settings: Settings) -> Sealer:
 
 
 def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool) -> _Done:
+    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
 
     if sealer.key_id not in opener.key_ids:
@@ -91,12 +92,15 @@ def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_
     try:
         return asyncio.run(_act(settings, who, opener, sealer, dry_run=dry_run))
     except (LedgerUnavailable, RowsRefused) as error:
-        raise failure(f"{error}; nothing was sealed anew", UNAVAILABLE) from None
+        raise failure(
+            f"{told_operator(str(error))}; nothing was sealed anew", UNAVAILABLE
+        ) from None
 
 
 async def _act(
     settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool
 ) -> _Done:
+    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.postgres.letters_acting import acting  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
@@ -113,7 +117,7 @@ async def _act(
             await letters.record(_entry(who, done, ".end"))
             done.uses = await letters.key_uses()
         except LedgerUnavailable as error:
-            done.stopped = str(error)
+            done.stopped = told_operator(str(error))
     return done
 
 

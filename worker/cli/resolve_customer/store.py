@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.postgres.audit import Entry, settle_audited
+from worker.adapters.postgres.by_hand import told
 from worker.adapters.postgres.connection import connector
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.cli.resolve_customer import notices, protections
@@ -163,4 +164,4 @@ def _run(asking: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(asking)
     except (LedgerUnavailable, RowsRefused) as error:
-        raise CommandFault(f"The database: {error}") from None
+        raise CommandFault(f"The database: {told(str(error))}") from None

@@ -35,4 +35,60 @@ SELECT
                 INNER JOIN pg_namespace AS nsp ON rel.relnamespace = nsp.oid
                 WHERE nsp.nspname = 'resolution' AND rel.relname = name
             )
-    ) AS absent
+    ) AS absent,
+    ARRAY(
+        SELECT 'view resolution.' || name
+        FROM unnest(ARRAY['outcomes', 'agreements', 'malformed']) AS name
+        WHERE
+            NOT EXISTS (
+                SELECT
+                FROM pg_class AS rel
+                INNER JOIN pg_namespace AS nsp ON rel.relnamespace = nsp.oid
+                WHERE nsp.nspname = 'resolution' AND rel.relname = name
+            )
+        UNION ALL
+        SELECT format('function resolution.%s(%s)', name, arguments)
+        FROM (
+            VALUES
+            ('refuse_change', ''),
+            ('refuse_other_outcome', ''),
+            ('date_letter', ''),
+            ('shred_payloads', 'integer'),
+            ('archive_letters', 'integer'),
+            ('prune_letters', 'interval, integer'),
+            ('prune_malformed', 'interval, integer'),
+            ('prune_replays', 'interval, integer'),
+            ('prune_ledger', 'interval, integer'),
+            ('prune_audit', 'interval, integer'),
+            ('erase_customer', 'text, text, text, text')
+        ) AS wanted (name, arguments)
+        WHERE
+            NOT EXISTS (
+                SELECT
+                FROM pg_proc AS fun
+                INNER JOIN pg_namespace AS nsp ON fun.pronamespace = nsp.oid
+                WHERE
+                    nsp.nspname = 'resolution'
+                    AND fun.proname = name
+                    AND oidvectortypes(fun.proargtypes) = arguments
+            )
+        UNION ALL
+        SELECT format('trigger %s on resolution.%s', name, rel_name)
+        FROM (
+            VALUES
+            ('audit_only_grows', 'audit'),
+            ('ledger_resolved_is_final', 'ledger'),
+            ('dead_letter_dated', 'dead_letter')
+        ) AS wanted (name, rel_name)
+        WHERE
+            NOT EXISTS (
+                SELECT
+                FROM pg_trigger AS tri
+                INNER JOIN pg_class AS rel ON tri.tgrelid = rel.oid
+                INNER JOIN pg_namespace AS nsp ON rel.relnamespace = nsp.oid
+                WHERE
+                    nsp.nspname = 'resolution'
+                    AND rel.relname = rel_name
+                    AND tri.tgname = name
+            )
+    ) AS absent_parts
