@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.acceptance.stage import eventually
 from tests.history import Kind
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.faults.arena import Arena
     from tests.faults.ground import Ground
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
@@ -83,6 +85,15 @@ SABOTAGES = {
 }
 
 
+async def nothing_in_hand(arena: Arena) -> bool:
+    """Whether the worker is done with all that it was lent."""
+    _, metrics = await arena.worker.get("/metrics")
+    return all(
+        f'resolution_oldest_unsettled_seconds{{lane="{lane}"}} 0.0' in metrics
+        for lane in ("live", "backlog")
+    )
+
+
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 async def test_a_defect_is_found_out(
@@ -101,6 +112,7 @@ async def test_a_defect_is_found_out(
             await arena.settled([known])
         await arena.audience.publish(crowd.one(known.token or "", lane="live"))
         await arena.empty()
+        await eventually(lambda: nothing_in_hand(arena), "nothing is in hand")
 
         findings = await arena.findings()
 
