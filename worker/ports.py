@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.core.fleet import Lease, Report
+    from worker.core.clock import Reading
+    from worker.core.fleet import Lease, ReplicaState, Report
     from worker.core.messages import Incoming
     from worker.core.outgoing import Outgoing
     from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
@@ -60,27 +61,31 @@ class Marketplace(Protocol):
         """Why our identity can't be had or is another than expected, or None. Spends no call."""
         ...
 
-    def renew(self) -> None:
-        """Look the credentials up anew at the next call: they may have been mended."""
+    async def probe(self) -> Fault | None:
+        """Spend one call on no token at all, with credentials that are looked up anew.
+
+        Returns:
+            None if AWS accepts us.
+        """
         ...
 
-    async def probe(self) -> Fault | None:
-        """Spend one call on no token at all: None when AWS accepts our identity again."""
+    def clock(self) -> Reading | None:
+        """What AWS's clock said in its last answer, or None before any."""
         ...
 
 
 class Fleet(Protocol):
-    """What all replicas of one seller account share: the rate, the breaker, an operator's word.
+    """What all replicas of one seller account share: the rate, their state, an operator's word.
 
     Every method raises `LedgerUnavailable` where the database can't be asked.
     """
 
-    async def lease(self, report: Report, identity: str) -> Lease:
+    async def lease(self, report: Report, state: ReplicaState) -> Lease:
         """Report, and learn how to go on. To be called about each second.
 
         Args:
             report: What was seen since the last report that went through.
-            identity: As whom this replica calls AWS; see `Marketplace.identity`.
+            state: What this replica tells the others of itself.
         """
         ...
 
@@ -88,16 +93,8 @@ class Fleet(Protocol):
         """Take the fleet's next single permit: seconds until it may be used, 0 for now."""
         ...
 
-    async def refuse(self, identity: str, fault: Fault) -> None:
-        """Stop the calls of all replicas that call as this identity."""
-        ...
-
-    async def may_probe(self, identity: str) -> bool:
-        """Take the fleet's turn to look whether AWS accepts this identity again, if it is due."""
-        ...
-
-    async def accept(self, identity: str) -> None:
-        """Let all replicas that call as this identity call again."""
+    async def may_probe(self) -> bool:
+        """Take the fleet's turn to ask AWS whether it accepts us again, if it is due."""
         ...
 
     async def leave(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.acceptance.stage import COMMAND, bare_environment, eventually
-from tests.integration.fleets import DENIED, HUNGRY, Crew, crew, leases, settled
+from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.schema import addresses, prepare, run_script
 
 if TYPE_CHECKING:
@@ -79,15 +79,15 @@ async def test_pause_and_resume(fleet: Crew, operator: Operator) -> None:
     told = operator.says("pause", "--reason", "  incident\n 12 ", "--actor", "alice")
     assert told.startswith("paused by alice, 20")
     assert told.endswith("UTC: incident 12; all replicas hear of it within two seconds\n")
-    pause = (await one.lease(HUNGRY, "id")).pause
+    pause = (await one.lease(HUNGRY, SOUND)).pause
     assert pause is not None
     assert (pause.actor, pause.reason) == ("alice", "incident 12")
     again = operator.says("pause", "--reason", "maintenance")
     assert again.startswith("already paused by alice, 20")
-    assert (await one.lease(HUNGRY, "id")).pause == pause
+    assert (await one.lease(HUNGRY, SOUND)).pause == pause
     over = operator.says("resume", "--reason", "mended")
     assert over.startswith("resumed; they were paused by alice, 20")
-    assert (await one.lease(HUNGRY, "id")).pause is None
+    assert (await one.lease(HUNGRY, SOUND)).pause is None
     assert operator.says("resume", "--reason", "mended") == "calls were not paused\n"
     rows = await fleet.schema.rows(
         "SELECT actor, action, reason, session_user_name FROM resolution.audit ORDER BY id"
@@ -110,7 +110,7 @@ async def test_the_ceiling_by_command(fleet: Crew, operator: Operator) -> None:
     )
     for given, ceiling, said in wanted:
         assert operator.says("rate", given, "--reason", "r").startswith(said)
-        assert (await one.lease(HUNGRY, "id")).ceiling == ceiling
+        assert (await one.lease(HUNGRY, SOUND)).ceiling == ceiling
 
 
 async def test_the_rate_is_shown(fleet: Crew, operator: Operator) -> None:
@@ -216,8 +216,7 @@ def test_whose_name_is_written(operator: Operator) -> None:
 async def test_a_refusal_is_told_with_what_to_do(fleet: Crew, operator: Operator) -> None:
     """`check` tells of a pause and a refusal without failing for them."""
     one = fleet.replica()
-    await one.lease(HUNGRY, "id")
-    await one.refuse("id", DENIED)
+    await one.lease(HUNGRY, REFUSED)
     await fleet.stay()
     operator.says("pause", "--reason", "incident 12")
     done = operator.runs("check", "--json")

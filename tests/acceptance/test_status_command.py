@@ -49,11 +49,14 @@ INSERT INTO resolution.quota (
 )
 """
 _REFUSED = """
-INSERT INTO resolution.breaker (
-    seller, identity, code, message, opened_at, opened_by, probes, next_probe_at, seen_at
+INSERT INTO resolution.replica (
+    seller, id, need, granted, identity, version, seen_at, expires_at, refused_code,
+    refused_message, refused_at, probes, accepted_at, skew_seconds, suspected
 ) VALUES (
-    'default', 'id', 'ExpiredToken', E'the security token\\n\\x1b[2J has expired', now(), 'r', 3,
-    now(), now()
+    'default', 'sick', 0, 4, 'id', '1', now(), now() + '1 min', 'ExpiredToken',
+    E'the security token\\n\\x1b[2J has expired', now(), 3, NULL, -7.4, 0
+), (
+    'default', 'sound', 0, 8.5, 'id', '1', now(), now() + '1 min', NULL, NULL, NULL, 0, now(), 0, 5
 )
 """
 
@@ -192,11 +195,15 @@ async def test_what_all_replicas_share(sound: Setup) -> None:
     assert (told["rate"]["shared"], told["rate"]["ceiling"]) == (12.5, 20)
     assert (told["rate"]["source"], told["rate"]["actor"]) == ("command", "bob")
     (stopped,) = told["breaker"]["stopped"]
-    assert (stopped["code"], stopped["probes"], stopped["replicas"]) == ("ExpiredToken", 3, 0)
+    assert (stopped["code"], stopped["probes"], stopped["replicas"]) == ("ExpiredToken", 3, 1)
     shown = run(sound).stdout
-    assert "12.5/s when a replica was last live  (ceiling 20/s, set by bob, 2026-11-22" in shown
+    assert "12.5/s shared  (ceiling 20/s, set by bob, 2026-11-22" in shown
     assert "paused        by alice, 2026-11-22 08:00:00 UTC: incident 12\n" in shown
+    assert "breaker       open for 1 of 2 replicas, which take no messages\n" in shown
+    assert "1 replicas (sick) stopped since " in shown
     assert "ExpiredToken: the security token  [2J has expired\n" in shown
+    assert "sick: its clock is -7 s off the database's; set it by NTP\n" in shown
+    assert "sound: handles 5 messages apart from the others, since a process died" in shown
     assert "-> renew the credentials" in shown
 
 

@@ -63,3 +63,12 @@ async def settle(turns: int = 50) -> None:
     """Let everything that is ready run, without letting time pass."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool], every: float = 0.01) -> None:
+    """Let time pass until something is so; the test's own bound ends it if it never is."""
+    for _ in range(1_000_000):
+        if condition():
+            return
+        await asyncio.sleep(every)
+    raise AssertionError("it never came to be so")

@@ -207,7 +207,10 @@ def _winner(stood: Outcome, given: Outcome) -> Outcome:
     if given.status is not Status.RESOLVED and given.settled_at < stood.settled_at:
         return stood
     first = given if given.received_at < stood.received_at else stood
-    return replace(given, message_id=first.message_id, received_at=first.received_at)
+    seen = min(stood.seen_since, given.seen_since)
+    return replace(
+        given, message_id=first.message_id, received_at=first.received_at, first_seen=seen
+    )
 
 
 def _identity(given: Outcome) -> tuple[str, ...]:

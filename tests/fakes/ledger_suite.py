@@ -102,6 +102,7 @@ def resolved(token: str, settled: float = 1, received: float = 0, **members: Any
         "license_arn": f"arn:aws:license-manager::1:license:{token}",
         "agreement_id": f"agmt-{token}",
         "offer_type": "free-trial",
+        "first_seen": at(received),
     } | members
     return Outcome(
         key(token), Status.RESOLVED, received_at=at(received), settled_at=at(settled), **whole
@@ -121,6 +122,7 @@ def failed(
         at(settled),
         error_code="InternalServiceErrorException",
         error_message=f"at {settled:g}",
+        first_seen=at(received),
     )
 
 

@@ -13,6 +13,7 @@ from worker.ports import NotConfirmed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.core.clock import Reading
     from worker.core.messages import Incoming
     from worker.core.outgoing import Outgoing
     from worker.core.records import Fault, Token
@@ -29,7 +30,7 @@ class FakeMarketplace:
         calls: Tokens called for, in order, with the loop's time.
         name: Whose calls they are.
         unconfirmed: Why it can't be said who calls, if it can't.
-        renewals: How often the credentials were looked up anew.
+        date: What AWS's clock said in its last answer.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class FakeMarketplace:
         self.probes: deque[Fault | None] = deque()
         self.unconfirmed: Fault | None = None
         self.name = "somebody"
-        self.renewals = 0
+        self.date: Reading | None = None
         self.calls: list[tuple[float, str]] = []
         self.probed: list[float] = []
         self.in_flight = 0
@@ -82,9 +83,9 @@ class FakeMarketplace:
         """Why the identity is none."""
         return self.unconfirmed
 
-    def renew(self) -> None:
-        """Look the credentials up anew."""
-        self.renewals += 1
+    def clock(self) -> Reading | None:
+        """What AWS's clock said."""
+        return self.date
 
     async def probe(self) -> Fault | None:
         """Look whether it is over."""

@@ -40,7 +40,7 @@ def submission(token: str = BUYER, **members: Any) -> Submission:
         "received_at": ago(seconds=1),
         **members,
     }
-    given.setdefault("known_since", given["received_at"])
+    given.setdefault("first_seen", given["received_at"])
     return Submission(token=Token.of(token), **given)
 
 
@@ -55,6 +55,7 @@ def outcome(
         "attempts": 1,
         "received_at": asked.received_at,
         "settled_at": NOW,
+        "first_seen": asked.first_seen,
         **members,
     }
     return Outcome(status=status, **given)

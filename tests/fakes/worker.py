@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.fleet import FakeFleet
@@ -32,16 +31,25 @@ if TYPE_CHECKING:
 class FakeWorker:
     """A pipeline and its stand-ins."""
 
-    def __init__(self, policy: Policy, concurrency: int, ceiling: float | None) -> None:
-        self.ledger = FakeLedger()
-        self.fleet = FakeFleet(ceiling)
+    def __init__(
+        self,
+        policy: Policy,
+        concurrency: int,
+        ceiling: float | None,
+        *,
+        fleet: FakeFleet | None = None,
+        ledger: FakeLedger | None = None,
+        name: str = "first",
+    ) -> None:
+        self.ledger = ledger or FakeLedger()
+        self.fleet = fleet or FakeFleet(ceiling)
         self.aws = FakeMarketplace()
         self.courier = FakeCourier()
         self.secrets = FakeSecrets()
         self.telemetry = FakeTelemetry()
         ports = Ports(
             ledger=self.ledger,
-            fleet=self.fleet,
+            fleet=self.fleet.seat(name),
             marketplace=self.aws,
             courier=self.courier,
             sealer=FakeSealer(),
@@ -67,7 +75,7 @@ class FakeWorker:
     ) -> FakeDelivery:
         """Hand out a submission of a token, each under an id of its own."""
         given = {"message_id": f"m{len(self.deliveries)}", **properties}
-        received_at = write_instant(datetime.now(UTC))
+        received_at = write_instant(self.fleet.clock())
         content = body(token, received_at=received_at) if content is None else content
         now = asyncio.get_running_loop().time()
         delivery = FakeDelivery(Incoming(content, **given), lane, now)

@@ -54,18 +54,25 @@ SABOTAGES = {
         outgoing.answers = mixed
         """,
     ),
-    "calls for what is too old": (
-        Kind.LATE_CALL,
+    "believes a publisher's clock": (
+        Kind.WRONG,
         """
+        from dataclasses import replace
         from worker.core import messages
-        messages._received_at = lambda incoming, members, now: (now, False)
+        parse = messages.parse
+        def believing(incoming, now, *rest):
+            message, oddities = parse(incoming, now, *rest)
+            if hasattr(message, "first_seen"):
+                message = replace(message, first_seen=message.received_at)
+            return message, oddities
+        messages.parse = believing
         """,
     ),
     "calls for what is known": (
         Kind.DOUBLED,
         """
         from worker.core import verdict
-        verdict.recall = lambda submission, *_: verdict.Call(submission.known_since)
+        verdict.recall = lambda submission, *_, **__: verdict.Call(submission.first_seen)
         """,
     ),
     "says a token": (
@@ -105,7 +112,7 @@ async def test_a_defect_is_found_out(
     async with ground.arena(seed) as arena:
         await arena.run(PYTHONPATH=str(tmp_path))
         crowd = arena.crowd
-        some = [*crowd.some(60), crowd.too_old()]
+        some = [*crowd.some(60), crowd.by_another_clock()]
         (known,) = crowd.of("ok-{n}", lane="live")
         await arena.audience.publish_all([known, *some], seconds=0.5)
         if kind is Kind.DOUBLED:

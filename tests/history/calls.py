@@ -48,6 +48,5 @@ def _born(sent: Mapping[str, Submission]) -> dict[bytes, float]:
     born: dict[bytes, float] = {}
     for one in sent.values():
         if one.key is not None:
-            at = one.at if one.received_at is None else one.received_at
-            born[one.key] = min(at, born.get(one.key, at))
+            born[one.key] = min(one.at, born.get(one.key, one.at))
     return born

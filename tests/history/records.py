@@ -60,7 +60,6 @@ class Submission:
         token: Its token, or None where the message can't be read.
         due: The outcomes that are right for it; mostly one.
         at: When it was confirmed (seconds since the epoch).
-        received_at: When the buyer is said to have brought the token, if the message says so.
         reply_to: The routing key under which it must be answered, or None.
         answer: What AWS says to its token, as columns; None for what the simulator says.
         confirmed: Whether the broker confirmed it. What was not confirmed may be gone.
@@ -72,7 +71,6 @@ class Submission:
     due: tuple[Due, ...]
     lane: str = "live"
     at: float = 0.0
-    received_at: float | None = None
     reply_to: str | None = None
     correlation_id: str | None = None
     metadata: Mapping[str, Any] | None = None

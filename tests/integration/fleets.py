@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.adapters.postgres.connection import connector
 from worker.adapters.postgres.fleet import PostgresFleet
-from worker.core.fleet import Report
+from worker.core.fleet import ReplicaState, Report
 from worker.core.records import Fault, FaultKind
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HUNGRY = Report(need=float("inf"))
 IDLE = Report(need=0.0)
 DENIED = Fault(FaultKind.SYSTEMIC, "AccessDeniedException", "not allowed")
+SOUND = ReplicaState("id", accepted_seconds=0.0)
+REFUSED = ReplicaState("id", DENIED, refused_seconds=5.0, probes=3)
 
 
 @dataclass(slots=True)
@@ -71,10 +73,10 @@ async def crew(schema: Schema, initial: float = 40.0) -> AsyncIterator[Crew]:
 
 
 async def leases(
-    fleets: Sequence[PostgresFleet], report: Report = HUNGRY, identity: str = "id"
+    fleets: Sequence[PostgresFleet], report: Report = HUNGRY, state: ReplicaState = SOUND
 ) -> list[Lease]:
     """A lease of each, all asked for at once."""
-    return await asyncio.gather(*(each.lease(report, identity) for each in fleets))
+    return await asyncio.gather(*(each.lease(report, state) for each in fleets))
 
 
 async def settled(fleets: Sequence[PostgresFleet], report: Report = HUNGRY) -> list[Lease]:

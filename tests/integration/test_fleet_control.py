@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 import pytest
 
-from tests.integration.fleets import DENIED, HUNGRY, Crew, crew, leases, settled
+from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.schema import connected, prepare
 from worker.adapters.postgres import fleet_control
 from worker.adapters.postgres.connection import Session, connector
@@ -91,7 +91,7 @@ async def test_a_pause_that_stands_stays_as_it_is(fleet: Crew, asked: Session) -
 async def test_a_pause_comes_before_the_first_replica(fleet: Crew, asked: Session) -> None:
     """Calls may be paused where no replica ever was: the first that starts is told."""
     await fleet_control.pause(asked, _ALICE)
-    lease = await fleet.replica().lease(HUNGRY, "id")
+    lease = await fleet.replica().lease(HUNGRY, SOUND)
     assert lease.pause is not None
     assert lease.rate == 40.0
 
@@ -120,11 +120,11 @@ async def test_a_ceiling_by_command_stands_in_place_of_the_settings(
 async def test_a_lower_ceiling_holds_with_the_next_lease(fleet: Crew, asked: Session) -> None:
     """The rate is within a new ceiling at once, and survives in it a restart of all replicas."""
     first = fleet.replica()
-    await first.lease(HUNGRY, "id")
+    await first.lease(HUNGRY, SOUND)
     await fleet_control.set_ceiling(asked, _ALICE, 5)
-    assert (await first.lease(HUNGRY, "id")).rate == 5
+    assert (await first.lease(HUNGRY, SOUND)).rate == 5
     await first.leave()
-    assert (await fleet.replica().lease(HUNGRY, "id")).rate == 5
+    assert (await fleet.replica().lease(HUNGRY, SOUND)).rate == 5
 
 
 async def test_a_lease_computed_before_a_command_is_not_written_after_it(
@@ -132,7 +132,7 @@ async def test_a_lease_computed_before_a_command_is_not_written_after_it(
 ) -> None:
     """What a replica has computed from before a command is void: it computes again."""
     one = fleet.replica()
-    await one.lease(HUNGRY, "id")
+    await one.lease(HUNGRY, SOUND)
     ((seen,),) = await fleet.schema.rows("SELECT version FROM resolution.quota")
     await fleet_control.pause(asked, _ALICE)
     ((now,),) = await fleet.schema.rows("SELECT version FROM resolution.quota")
@@ -143,7 +143,7 @@ async def test_the_search_begins_anew_from_where_the_rate_is(fleet: Crew, asked:
     """The rate stays and its state is a search again; where none is known nothing is done."""
     assert await fleet_control.search_again(asked, _ALICE) is None
     one = fleet.replica()
-    await one.lease(HUNGRY, "id")
+    await one.lease(HUNGRY, SOUND)
     await fleet.schema.execute(
         """UPDATE resolution.quota SET rate = 23,
         state = state || '{"rate": 23, "searching": false, "low": 20, "peak": 25}'"""
@@ -151,7 +151,7 @@ async def test_the_search_begins_anew_from_where_the_rate_is(fleet: Crew, asked:
     assert await fleet_control.search_again(asked, _BOB) == 23
     ((state,),) = await fleet.schema.rows("SELECT state::text FROM resolution.quota")
     assert orjson.loads(state)["searching"] is True
-    assert (await one.lease(HUNGRY, "id")).rate == 23
+    assert (await one.lease(HUNGRY, SOUND)).rate == 23
     assert [entry[2:] for entry in await audited(fleet)] == [
         ("rate.search", {"from": None}),
         ("rate.search", {"from": 23.0}),
@@ -164,7 +164,7 @@ async def test_change_and_entry_stand_or_fall_together(fleet: Crew) -> None:
     async with session(fleet.schema.worker) as opened:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await fleet_control.pause(opened, _ALICE)
-    assert (await fleet.replica().lease(HUNGRY, "id")).pause is None
+    assert (await fleet.replica().lease(HUNGRY, SOUND)).pause is None
 
 
 async def test_words_of_any_kind_are_stored(fleet: Crew, asked: Session) -> None:
@@ -177,18 +177,20 @@ async def test_words_of_any_kind_are_stored(fleet: Crew, asked: Session) -> None
 async def test_how_the_fleet_stands(fleet: Crew, asked: Session) -> None:
     """Rate, ceilings, live replicas with their shares, and refusals are read as they are."""
     nothing = await standing(asked.fetch, DEFAULT_SELLER)
-    assert (nothing.rate, nothing.members, nothing.refused) == (None, (), False)
+    assert (nothing.rate, nothing.members, nothing.refused) == (None, (), ())
     high, low = fleet.replica(30), fleet.replica(20)
     (*_, lease) = await settled([high, low])
-    await high.refuse("id", DENIED)
-    await high.refuse("gone", DENIED)
+    await high.lease(HUNGRY, REFUSED)
     found = await standing(asked.fetch, DEFAULT_SELLER)
     assert (found.rate, found.configured, found.ceiling) == (lease.rate, 20, 20)
     assert [each.replica for each in found.members] == sorted([high.replica, low.replica])
     assert sum(each.share for each in found.members) == pytest.approx(20, rel=0.01)
-    assert {each.identity: each.replicas for each in found.refusals} == {"id": 2, "gone": 0}
-    assert found.refused
-    await high.accept("id")
+    (refused,) = found.refused
+    assert (refused.replica, refused.refused_code, refused.probes) == (high.replica, DENIED.code, 3)
+    assert refused.refused_at is not None
+    refused_for = (refused.seen_at - refused.refused_at).total_seconds()
+    assert refused_for == pytest.approx(5, abs=0.001)
+    await high.lease(HUNGRY, SOUND)
     assert not (await standing(asked.fetch, DEFAULT_SELLER)).refused
 
 

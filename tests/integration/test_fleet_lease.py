@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
-from tests.integration.fleets import DENIED, HUNGRY, IDLE, Crew, Stopwatch, crew, leases, settled
+from tests.integration.fleets import (
+    HUNGRY,
+    IDLE,
+    REFUSED,
+    SOUND,
+    Crew,
+    Stopwatch,
+    crew,
+    leases,
+    settled,
+)
 from tests.schema import connected, prepare
 from worker.core.fleet import Report
 from worker.ports import LedgerUnavailable
@@ -39,8 +50,8 @@ async def test_the_first_lease_starts_at_the_initial_rate(fleet: Crew) -> None:
     """Where nothing is known yet, a lone replica gets all of the initial rate."""
     (lease,) = await leases(fleet.replicas(1))
     assert (lease.rate, lease.share, lease.replicas) == (40.0, 40.0, 1)
-    assert (lease.ceiling, lease.pause, lease.refusal) == (None, None, None)
-    assert not lease.others_refused
+    assert (lease.ceiling, lease.pause, lease.able, lease.refused) == (None, None, 0, 0)
+    assert (lease.accepted_elsewhere, lease.deaths) == (None, 0)
 
 
 async def test_sixteen_at_once_share_the_rate_evenly(fleet: Crew) -> None:
@@ -66,8 +77,8 @@ async def test_the_share_of_an_idle_replica_is_lent_on(fleet: Crew) -> None:
     busy, *idle = fleet.replicas(4)
     for _ in range(2):
         await leases(idle, IDLE)
-        await busy.lease(HUNGRY, "id")
-    lease = await busy.lease(HUNGRY, "id")
+        await busy.lease(HUNGRY, SOUND)
+    lease = await busy.lease(HUNGRY, SOUND)
     assert lease.share >= 0.9 * lease.rate
 
 
@@ -92,7 +103,7 @@ async def test_leaving_gives_the_share_back_at_once(fleet: Crew) -> None:
     gone, stays = fleet.replicas(2)
     await settled([gone, stays])
     await gone.leave()
-    lease = await stays.lease(HUNGRY, "id")
+    lease = await stays.lease(HUNGRY, SOUND)
     assert (lease.replicas, lease.share) == (1, lease.rate)
     assert [row["id"] for row in await fleet.schema.rows("SELECT id FROM resolution.replica")] == [
         stays.replica
@@ -100,41 +111,73 @@ async def test_leaving_gives_the_share_back_at_once(fleet: Crew) -> None:
 
 
 async def test_rows_of_the_long_dead_are_removed(fleet: Crew) -> None:
-    """A lease removes replicas dead for a minute, and refusals that nobody met for an hour."""
+    """A lease removes replicas that somebody missed and that are dead for a quarter of an hour."""
     old, young = fleet.replicas(2)
     await leases([old])
-    await old.refuse("an-old-identity", DENIED)
-    await old.refuse("id", DENIED)
     await fleet.schema.execute(
-        "UPDATE resolution.replica SET expires_at = now() - interval '61 s';"
-        "UPDATE resolution.breaker SET seen_at = now() - interval '61 min';"
+        "UPDATE resolution.replica SET expires_at = now() - interval '16 min'"
     )
     await leases([young])
-    tables = [
-        await fleet.schema.rows("SELECT id FROM resolution.replica"),
-        await fleet.schema.rows("SELECT identity FROM resolution.breaker"),
-    ]
-    assert tables == [[(young.replica,)], [("id",)]]
+    await leases([young])
+    rows = await fleet.schema.rows("SELECT id FROM resolution.replica")
+    assert rows == [(young.replica,)]
+
+
+_MISSED = "UPDATE resolution.replica SET missed_at = now() - interval '6 s' WHERE id = '{}'"
+
+
+async def test_a_lease_that_lapsed_without_a_goodbye_is_a_death(fleet: Crew) -> None:
+    """Once somebody has missed it for some seconds; who says goodbye or comes back is not dead."""
+    killed, leaves, frozen, stays = fleet.replicas(4)
+    await leases([killed, leaves, frozen, stays])
+    await leaves.leave()
+    await fleet.schema.execute("UPDATE resolution.replica SET expires_at = now()")
+    (first,) = await leases([stays])
+    assert first.deaths == 0, "the database may have been away"
+    for each in (killed, frozen):
+        await fleet.schema.execute(_MISSED.format(each.replica))
+    (lease,) = await leases([stays])
+    assert lease.deaths == 2
+    (lease, _) = await leases([stays, frozen])
+    (lease,) = await leases([stays])
+    assert lease.deaths == 1
+    await fleet.schema.execute(
+        f"UPDATE resolution.replica SET expires_at = now() - interval '11 min'"
+        f" WHERE id = '{killed.replica}'"
+    )
+    (lease,) = await leases([stays])
+    assert lease.deaths == 0, "it was long ago"
+
+
+async def test_a_lease_tells_what_the_databases_clock_shows(fleet: Crew) -> None:
+    """To within the time that asking took."""
+    loop = asyncio.get_running_loop()
+    began, before = loop.time(), datetime.now(UTC)
+    (lease,) = await leases(fleet.replicas(1))
+    assert lease.clock is not None
+    assert began <= lease.clock.at <= loop.time()
+    apart = lease.clock.instant - before  # one machine has one clock
+    assert timedelta(0) <= apart <= timedelta(seconds=loop.time() - began)
 
 
 async def test_the_rate_survives_a_restart_of_everything(fleet: Crew) -> None:
     """Replicas that start where all others have ended go on at the last rate, not the initial."""
     first = fleet.replica()
-    await first.lease(HUNGRY, "id")
+    await first.lease(HUNGRY, SOUND)
     await fleet.schema.execute(
         """UPDATE resolution.quota SET state = state || '{"rate": 23, "searching": false}'"""
     )
     await first.leave()
-    assert (await fleet.replica().lease(HUNGRY, "id")).rate == 23.0
+    assert (await fleet.replica().lease(HUNGRY, SOUND)).rate == 23.0
 
 
 async def test_a_state_of_another_version_is_read_for_what_it_says(fleet: Crew) -> None:
     """A stored state that lacks members or has others is understood, nonsense starts anew."""
     one = fleet.replica()
     for state, rate in (('{"rate": 7, "new": []}', 7.0), ('{"rate": "x"}', 40.0)):
-        await one.lease(HUNGRY, "id")
+        await one.lease(HUNGRY, SOUND)
         await fleet.schema.execute(f"UPDATE resolution.quota SET state = '{state}'")
-        assert (await one.lease(HUNGRY, "id")).rate == rate
+        assert (await one.lease(HUNGRY, SOUND)).rate == rate
 
 
 async def test_the_lowest_configured_ceiling_holds(fleet: Crew) -> None:
@@ -144,24 +187,23 @@ async def test_the_lowest_configured_ceiling_holds(fleet: Crew) -> None:
     found = await leases([high, none])
     assert [(lease.ceiling, lease.rate) for lease in found] == [(5, 5), (5, 5)]
     await low.leave()
-    assert (await none.lease(HUNGRY, "id")).ceiling == 30
+    assert (await none.lease(HUNGRY, SOUND)).ceiling == 30
     high.ceiling = 60
-    assert (await high.lease(HUNGRY, "id")).ceiling == 60
+    assert (await high.lease(HUNGRY, SOUND)).ceiling == 60
 
 
 async def test_two_sellers_have_nothing_in_common(fleet: Crew) -> None:
-    """Rate, replicas and breaker are each seller's own."""
+    """Rate and replicas are each seller's own."""
     one, other = fleet.replica(), fleet.replica(3, seller="second")
     await leases([one, other])
-    await other.refuse("id", DENIED)
-    lease = await one.lease(HUNGRY, "id")
-    assert (lease.replicas, lease.ceiling, lease.refusal) == (1, None, None)
-    assert not lease.others_refused
+    await other.lease(HUNGRY, REFUSED)
+    lease = await one.lease(HUNGRY, SOUND)
+    assert (lease.replicas, lease.ceiling, lease.refused) == (1, None, 0)
 
 
 async def test_a_frozen_replica_stops_nobody(fleet: Crew) -> None:
     """One that has read but not yet written when it freezes delays no other's lease."""
-    await fleet.replica().lease(HUNGRY, "id")
+    await fleet.replica().lease(HUNGRY, SOUND)
     async with connected(fleet.schema.worker) as frozen:
         await frozen.execute("BEGIN; SELECT * FROM resolution.quota, resolution.replica")
         clock = Stopwatch()
@@ -172,23 +214,23 @@ async def test_a_frozen_replica_stops_nobody(fleet: Crew) -> None:
 async def test_a_row_that_is_locked_is_not_waited_for_long(fleet: Crew) -> None:
     """Where the row can't be had a lease fails within about two seconds, and the next succeeds."""
     one = fleet.replica()
-    await one.lease(HUNGRY, "id")
+    await one.lease(HUNGRY, SOUND)
     async with connected(fleet.schema.superuser) as locking:
         await locking.execute("BEGIN; SELECT FROM resolution.quota FOR UPDATE")
         clock = Stopwatch()
         with pytest.raises(LedgerUnavailable):
-            await one.lease(HUNGRY, "id")
+            await one.lease(HUNGRY, SOUND)
         assert clock.seconds < 3
-    assert (await one.lease(HUNGRY, "id")).share == 40.0
+    assert (await one.lease(HUNGRY, SOUND)).share == 40.0
 
 
 async def test_an_absent_database_is_told_as_such(fleet: Crew) -> None:
     """Every method says that the database is away, and works again once it is back."""
     one = fleet.replica()
-    await one.lease(HUNGRY, "id")
+    await one.lease(HUNGRY, SOUND)
     await fleet.schema.execute("ALTER TABLE resolution.quota RENAME TO away")
     with pytest.raises(LedgerUnavailable, match="migrate"):
-        await one.lease(HUNGRY, "id")
+        await one.lease(HUNGRY, SOUND)
     with pytest.raises(LedgerUnavailable, match="migrate"):
         await one.permit()
     await fleet.schema.execute("ALTER TABLE resolution.away RENAME TO quota")
@@ -233,7 +275,7 @@ async def test_permits_that_nobody_takes_are_not_saved_up(schema: Schema) -> Non
     """After a rest one permit is ready, not several."""
     async with crew(schema, initial=5.0) as fleet:
         one = fleet.replica()
-        await one.lease(HUNGRY, "id")
+        await one.lease(HUNGRY, SOUND)
         await one.permit()
         await asyncio.sleep(1)
         waits = [await one.permit() for _ in range(3)]
@@ -246,7 +288,7 @@ async def test_a_permit_put_far_off_is_drawn_nearer(schema: Schema) -> None:
     """When the rate has risen, a next permit set by the old rate is at most ten seconds away."""
     async with crew(schema, initial=2.0) as fleet:
         one = fleet.replica()
-        await one.lease(HUNGRY, "id")
+        await one.lease(HUNGRY, SOUND)
         await schema.execute("UPDATE resolution.quota SET next_permit_at = now() + '1 h'")
         assert 9 < await one.permit() <= 10
 

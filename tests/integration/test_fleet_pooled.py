@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.fleets import DENIED, HUNGRY, Crew, crew, leases, settled
+from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.pgbouncer import PROGRAM, pgbouncer
 from tests.schema import prepare
 from worker.adapters.postgres.connection import Session, connector
@@ -40,10 +40,10 @@ async def test_many_share_few_server_connections(fleet: Crew) -> None:
     found = await settled(replicas)
     assert sum(lease.share for lease in found) <= found[-1].rate * 1.001
     assert await replicas[0].permit() == 0.0
-    await replicas[0].refuse("id", DENIED)
-    assert {lease.refusal is None for lease in await leases(replicas)} == {False}
-    await replicas[1].accept("id")
-    assert {lease.refusal for lease in await leases(replicas)} == {None}
+    assert await replicas[0].may_probe()
+    assert not await replicas[1].may_probe()
+    await replicas[0].lease(HUNGRY, REFUSED)
+    assert {lease.refused for lease in await leases(replicas[1:])} == {1}
 
 
 async def test_other_transactions_stay_durable(fleet: Crew) -> None:
@@ -51,7 +51,7 @@ async def test_other_transactions_stay_durable(fleet: Crew) -> None:
     replicas = fleet.replicas(4)
     await leases(replicas)
     for each in replicas:
-        await each.lease(HUNGRY, "id")
+        await each.lease(HUNGRY, SOUND)
         await each.permit()
     found = await asyncio.gather(*(_durability(fleet.schema.worker) for _ in range(8)))
     assert found == ["on"] * 8

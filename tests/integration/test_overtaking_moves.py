@@ -24,6 +24,7 @@ from worker.core import overtaking
 from worker.core.messages import write_instant
 from worker.core.outgoing import Outgoing
 from worker.core.records import Lane
+from worker.runtime.clock import Clock
 from worker.runtime.flight import Flights
 from worker.runtime.gate import Gate
 from worker.runtime.intake import Intake
@@ -69,6 +70,7 @@ class Replica:
             sealer=FakeSealer(),
             policy=POLICY,
             telemetry=self.telemetry,
+            clock=Clock(lambda: None),
         )
         self.intake = Intake(
             ledger=self.ledger,
@@ -79,6 +81,7 @@ class Replica:
             secrets=FakeSecrets(),
             policy=POLICY,
             telemetry=self.telemetry,
+            clock=Clock(lambda: None),
         )
         self.overtaker = Overtaker(
             waiting=self.waiting,
@@ -87,6 +90,7 @@ class Replica:
             gate=self.gate,
             limits=lambda: True,
             patience_seconds=PATIENCE,
+            clock=Clock(lambda: None),
         )
         self.consuming = ConsumingLink(
             lambda: self.broker.url,

@@ -223,7 +223,7 @@ async def test_old_notes_replays_outcomes_and_entries_go(kept: Kept) -> None:
     await kept.schema.execute(
         "UPDATE resolution.ledger SET settled_at = now() - interval '1 d' *"
         " CASE WHEN message_id LIKE 'message-new%' THEN 89 ELSE 91 END;"
-        "INSERT INTO resolution.malformed_message SELECT sha256(n::text::bytea), n, 'r',"
+        "INSERT INTO resolution.malformed_message SELECT sha256(n::text::bytea), n, 'r', 'epoch',"
         " now() - n * interval '1 d' FROM generate_series(25, 34) AS n;"
         "INSERT INTO resolution.replay (actor, reason, state, heartbeat_at) SELECT 'a', n::text,"
         " CASE WHEN n % 2 = 0 THEN 'running' ELSE 'finished' END, now() - n * interval '1 d'"
@@ -284,7 +284,7 @@ async def test_the_floors_hold_whatever_is_asked(kept: Kept) -> None:
         "UPDATE resolution.ledger SET settled_at = 'epoch'",
         "UPDATE resolution.ledger SET status = 'dead', settled_at = 'epoch'",
         "UPDATE resolution.audit SET at = 'epoch'",
-        "UPDATE resolution.malformed_message SET received_at = 'epoch'",
+        "UPDATE resolution.malformed_message SET noted_at = 'epoch'",
         "UPDATE resolution.replay SET heartbeat_at = 'epoch'",
     )
     async with connected(kept.schema.worker) as worker:

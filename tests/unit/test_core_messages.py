@@ -16,7 +16,7 @@ from worker.core import secrecy
 from worker.core.messages import (
     ALWAYS_CALLS,
     ATTEMPTS_HEADER,
-    KNOWN_SINCE_HEADER,
+    FIRST_SEEN_HEADER,
     MAX_BODY_BYTES,
     MAX_METADATA_BYTES,
     RECEIVED_HEADER,
@@ -73,7 +73,7 @@ def test_only_a_token_is_needed() -> None:
     assert read_.token.value == "ok-1"
     assert (read_.seller, read_.offer_type, read_.progress) == ("default", None, False)
     assert (read_.correlation_id, read_.reply_to, read_.metadata) == (None, None, None)
-    assert read_.received_at == read_.known_since == NOW
+    assert read_.received_at == read_.first_seen == NOW
     assert (read_.attempts, read_.returns, read_.redelivered, read_.replay) == (0, 0, False, None)
 
 
@@ -97,6 +97,7 @@ def test_every_member_is_read() -> None:
         progress=True,
         metadata=b'{"session":  "s"}',
         received_at=datetime(2026, 11, 22, 11, tzinfo=UTC),
+        first_seen=NOW,
         redelivered=True,
     )
     assert odd == Oddities()
@@ -412,15 +413,23 @@ def test_a_timestamp_in_the_future_counts_as_now() -> None:
     assert odd.received_at_ignored
 
 
-@pytest.mark.parametrize(
-    ("received", "stamp", "earliest"), [(60, 90, 90), (90, 60, 90), (60, -5, 60)]
-)
-def test_age_runs_from_the_earliest_known(received: int, stamp: int, earliest: int) -> None:
-    """The token is as old as the earlier of received_at and timestamp says, save the future."""
+@pytest.mark.parametrize(("received", "stamp"), [(60, 90), (90, 60), (18_000, 18_000)])
+def test_age_runs_from_our_own_first_sight(received: int, stamp: int) -> None:
+    """No time that a publisher writes makes a token old: its age begins when we first see it."""
     said = write_instant(ago(seconds=received))
     read_ = read(incoming(body(received_at=said), timestamp=ago(seconds=stamp)))
     assert read_.received_at == ago(seconds=received)
-    assert read_.known_since == ago(seconds=earliest)
+    assert read_.first_seen == NOW
+
+
+@pytest.mark.parametrize("written", ["body", "timestamp"])
+def test_a_time_of_zero_counts_as_now(written: str) -> None:
+    """An empty field that somebody has filled with zero says nothing, and is counted."""
+    zero = datetime(1970, 1, 1, tzinfo=UTC)
+    in_body = incoming(body(received_at=write_instant(zero)))
+    parsed, odd = parse(in_body if written == "body" else incoming(timestamp=zero), NOW)
+    assert parsed.received_at == NOW
+    assert odd.received_at_ignored
 
 
 def test_a_malformed_message_too_was_received_when_it_says() -> None:
@@ -437,27 +446,27 @@ def test_a_malformed_message_too_was_received_when_it_says() -> None:
 def test_headers_are_believed_only_when_internal() -> None:
     """A publisher who writes our headers neither ages a token nor uses up its attempts."""
     ours = headers(
-        submission(received_at=ago(minutes=9), known_since=ago(minutes=10), replay=ago(minutes=1)),
+        submission(received_at=ago(minutes=9), first_seen=ago(minutes=10), replay=ago(minutes=1)),
         attempts=3,
         returns=2,
     )
     told = read(incoming(headers=ours, internal=False))
     assert (told.attempts, told.returns, told.replay) == (0, 0, None)
-    assert told.received_at == told.known_since == NOW
+    assert told.received_at == told.first_seen == NOW
     known = read(incoming(headers=ours, internal=True))
     assert (known.attempts, known.returns, known.replay) == (3, 2, ago(minutes=1))
-    assert (known.received_at, known.known_since) == (ago(minutes=9), ago(minutes=10))
+    assert (known.received_at, known.first_seen) == (ago(minutes=9), ago(minutes=10))
 
 
 @pytest.mark.parametrize("value", [-1, 0, "3", 3.0, b"3", None, [], {}, 2**62])
 @pytest.mark.parametrize(
-    "name", [ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, KNOWN_SINCE_HEADER]
+    "name", [ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, FIRST_SEEN_HEADER]
 )
 def test_headers_that_make_no_sense_are_none(name: str, value: object) -> None:
     """A header of an odd type or size does not raise and never moves a time into the future."""
     read_ = read(incoming(headers={name: value}, internal=True))
     assert read_.received_at <= NOW
-    assert read_.known_since <= read_.received_at
+    assert read_.first_seen <= NOW
     if value != 2**62:
         assert (read_.attempts, read_.returns) == (0, 0)
 
@@ -471,21 +480,21 @@ INSTANTS = st.datetimes(
 
 @given(
     received_at=INSTANTS,
-    known_since=INSTANTS,
+    first_seen=INSTANTS,
     attempts=st.integers(0, 100),
     returns=st.integers(0, 100),
     replay=st.none() | INSTANTS,
 )
 def test_headers_come_back_as_they_went(
     received_at: datetime,
-    known_since: datetime,
+    first_seen: datetime,
     attempts: int,
     returns: int,
     replay: datetime | None,
 ) -> None:
     """What goes into a retry queue comes out with its attempts, returns and times in ms."""
-    known_since = min(received_at, known_since)
-    gone = submission(received_at=received_at, known_since=known_since, replay=replay)
+    first_seen = min(received_at, first_seen)
+    gone = submission(received_at=received_at, first_seen=first_seen, replay=replay)
     carried = headers(gone, attempts=attempts, returns=returns)
     back = read(incoming(headers=carried, internal=True))
     assert (back.attempts, back.returns) == (attempts, returns)
@@ -494,7 +503,7 @@ def test_headers_come_back_as_they_went(
     if replay is not None and back.replay is not None:
         assert timedelta(0) <= replay - back.replay < millisecond
     assert timedelta(0) <= received_at - back.received_at < millisecond
-    assert timedelta(0) <= known_since - back.known_since < millisecond
+    assert timedelta(0) <= first_seen - back.first_seen < millisecond
 
 
 def test_headers_carry_no_replay_unless_asked() -> None:
@@ -737,7 +746,7 @@ PROPERTIES = st.fixed_dictionaries(
         "headers": st.dictionaries(
             st.text(max_size=8)
             | st.sampled_from(
-                [ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, KNOWN_SINCE_HEADER]
+                [ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, FIRST_SEEN_HEADER]
             ),
             st.none() | st.integers() | st.floats() | st.text() | st.binary() | st.booleans(),
         ),
@@ -782,7 +791,7 @@ def test_whatever_comes_is_read_or_refused(content: bytes, properties: dict[str,
     assert parsed.received_at <= NOW
     assert parsed.message_id
     if isinstance(parsed, Submission):
-        assert parsed.known_since <= parsed.received_at
+        assert parsed.first_seen <= NOW
         assert 1 <= len(parsed.token.value) <= 8_192
         assert len(parsed.metadata or b"") <= MAX_METADATA_BYTES
     else:

@@ -107,14 +107,14 @@ def test_what_is_given_back_forgets_nothing(lane: Lane) -> None:
 
 def test_what_gives_way_keeps_its_age_and_its_attempts() -> None:
     """An overtaken message goes into the backlog lane with all that was spent on it."""
-    asked = submission(returns=2, received_at=ago(minutes=1), known_since=ago(hours=1))
+    asked = submission(returns=2, received_at=ago(minutes=1), first_seen=ago(hours=1))
     moved = give_way(asked, DELIVERED, attempts=5)
     assert (moved.exchange, moved.routing_key) == ("resolution.internal", "backlog")
     assert moved.mandatory
     assert moved.body == DELIVERED.body
     back = read(Incoming(moved.body, headers=moved.headers, internal=True))
     assert (back.attempts, back.returns) == (5, 2)
-    assert (back.received_at, back.known_since) == (ago(minutes=1), ago(hours=1))
+    assert (back.received_at, back.first_seen) == (ago(minutes=1), ago(hours=1))
 
 
 def test_the_brokers_own_headers_stay_behind() -> None:
@@ -164,7 +164,7 @@ def test_names_of_retry_queues() -> None:
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.EXPIRED, Status.DEAD])
 def test_a_letter_keeps_what_reprocessing_needs(status: Status) -> None:
     """A letter names token, message, reason and times, and until when it may be redeemed."""
-    asked = submission(received_at=ago(minutes=1), known_since=ago(minutes=2))
+    asked = submission(received_at=ago(minutes=1), first_seen=ago(minutes=2))
     settled = outcome(status, asked, attempts=4, error_code="C", error_message="w")
     letter = letters.of_outcome(settled, asked, DELIVERED, "live", SEALED)
     assert letter.reason is LetterReason(status.value)

@@ -76,17 +76,17 @@ def expired_unasked(asked: Submission, attempts: int = 0) -> Outcome:
 
 def test_an_unknown_token_is_called_for() -> None:
     """A token that the ledger does not know, and that lives, is asked of AWS."""
-    asked = submission(received_at=ago(minutes=1), known_since=ago(minutes=2))
+    asked = submission(received_at=ago(minutes=1), first_seen=ago(minutes=2))
     assert remember(asked, None) == Call(ago(minutes=2))
 
 
 @pytest.mark.parametrize(("age", "called"), [(14_399.999, True), (14_400, False), (99_999, False)])
 def test_no_call_is_made_past_the_lifetime(age: float, *, called: bool) -> None:
     """From the age of its lifetime on a token expires without a call."""
-    asked = submission(known_since=ago(seconds=age), attempts=2)
+    asked = submission(first_seen=ago(seconds=age), attempts=2)
     decided = remember(asked, None)
     if called:
-        assert decided == Call(asked.known_since)
+        assert decided == Call(asked.first_seen)
     else:
         assert decided == Store(expired_unasked(asked, attempts=2))
         assert isinstance(decided, Store)
@@ -96,7 +96,7 @@ def test_no_call_is_made_past_the_lifetime(age: float, *, called: bool) -> None:
 def test_the_lifetime_is_the_operators() -> None:
     """An operator may set a shorter lifetime than AWS's."""
     short = replace(POLICY, lifetime=timedelta(minutes=10))
-    asked = submission(known_since=ago(minutes=10))
+    asked = submission(first_seen=ago(minutes=10))
     assert isinstance(remember(asked, None, short), Store)
     assert isinstance(remember(asked, None), Call)
 
@@ -104,15 +104,15 @@ def test_the_lifetime_is_the_operators() -> None:
 def test_age_runs_from_what_the_ledger_knows() -> None:
     """A token that was submitted before is as old as its first submission."""
     asked = submission(received_at=ago(seconds=1))
-    known = outcome(Status.DEAD, received_at=ago(hours=3.9), settled_at=ago(hours=1))
+    known = outcome(Status.DEAD, first_seen=ago(hours=3.9), settled_at=ago(hours=1))
     assert remember(asked, known) == Call(ago(hours=3.9))
-    older = replace(known, received_at=ago(hours=4))
+    older = replace(known, first_seen=ago(hours=4))
     assert remember(asked, older) == Store(expired_unasked(asked))
 
 
 def test_resolved_is_answered_from_the_ledger() -> None:
     """A resolved token is answered again without a call, for as long as AWS would."""
-    known = outcome(message_id="first", received_at=ago(hours=4), settled_at=ago(hours=3))
+    known = outcome(message_id="first", first_seen=ago(hours=4), settled_at=ago(hours=3))
     assert remember(submission(message_id="new"), known) == Repeat(known, repeated=True)
 
 
@@ -120,9 +120,9 @@ def test_resolved_is_answered_from_the_ledger() -> None:
 def test_resolved_is_answered_expired_after_four_hours(older: str) -> None:
     """A new submission more than 4 h after the first is told what AWS would say, unwritten."""
     long_ago = ago(hours=4, milliseconds=1)
-    asked = submission(known_since=long_ago if older == "submission" else ago(seconds=1))
+    asked = submission(first_seen=long_ago if older == "submission" else ago(seconds=1))
     known = outcome(
-        message_id="first", received_at=long_ago if older == "ledger" else ago(seconds=2)
+        message_id="first", first_seen=long_ago if older == "ledger" else ago(seconds=2)
     )
     assert remember(asked, known) == Repeat(expired_unasked(asked), repeated=False)
 
@@ -130,7 +130,7 @@ def test_resolved_is_answered_expired_after_four_hours(older: str) -> None:
 def test_resolved_is_answered_for_four_hours_even_with_a_short_lifetime() -> None:
     """The operator's lifetime bounds calls, not answers that are known already."""
     short = replace(POLICY, lifetime=timedelta(minutes=1))
-    known = outcome(received_at=ago(hours=2))
+    known = outcome(first_seen=ago(hours=2))
     assert remember(submission(), known, short) == Repeat(known)
 
 
@@ -143,10 +143,39 @@ def test_failures_are_remembered_for_30_seconds(
 ) -> None:
     """What failed is answered from the ledger for 30 s, and then tried afresh while it may live."""
     known = outcome(
-        status, message_id="first", settled_at=ago(seconds=age), received_at=ago(hours=2)
+        status, message_id="first", settled_at=ago(seconds=age), first_seen=ago(hours=2)
     )
     decided = remember(submission(message_id="new"), known)
     assert decided == (Repeat(known) if stands else Call(ago(hours=2)))
+
+
+@pytest.mark.parametrize("status", FAILED)
+def test_a_failure_of_a_far_future_is_tried_afresh(status: Status) -> None:
+    """One that a release before has settled by a clock hours ahead is repeated to nobody."""
+    known = outcome(status, message_id="first", settled_at=NOW + timedelta(hours=5))
+    assert isinstance(remember(submission(message_id="new"), known), Call)
+
+
+def test_a_row_that_does_not_know_its_first_sight_was_seen_when_it_was_settled() -> None:
+    """Rows of the release before have no first sight, and their received_at is a publisher's."""
+    known = outcome(received_at=ago(hours=9), settled_at=ago(hours=3), first_seen=None)
+    assert remember(submission(message_id="new"), known) == Repeat(known)
+    failed = replace(known, status=Status.DEAD)
+    assert remember(submission(message_id="new"), failed) == Call(ago(hours=3))
+
+
+def test_nothing_is_settled_by_age_where_clocks_disagree() -> None:
+    """With database and AWS apart an old token is called for, and resolved stays resolved."""
+    old = submission(first_seen=ago(hours=9), message_id="new")
+    assert recall(old, None, NOW, POLICY, ages_count=False) == Call(ago(hours=9))
+    known = outcome(first_seen=ago(hours=9), settled_at=ago(hours=9), message_id="first")
+    assert recall(old, known, NOW, POLICY, ages_count=False) == Repeat(known)
+
+
+def test_a_publishers_times_settle_nothing() -> None:
+    """A token whose browser was there five hours ago, it is said, is called for all the same."""
+    asked = submission(received_at=ago(hours=5), first_seen=ago(seconds=1))
+    assert remember(asked, None) == Call(ago(seconds=1))
 
 
 @pytest.mark.parametrize("status", FAILED)
@@ -159,8 +188,8 @@ def test_an_outcome_of_another_clocks_future_stands(status: Status) -> None:
 @pytest.mark.parametrize("status", SETTLED)
 def test_a_redelivered_message_gets_its_own_outcome(status: Status) -> None:
     """After a crash between commit and ack the message is answered with what was committed."""
-    asked = submission(message_id="m", redelivered=True, known_since=ago(hours=9))
-    known = outcome(status, message_id="m", settled_at=ago(hours=8), received_at=ago(hours=9))
+    asked = submission(message_id="m", redelivered=True, first_seen=ago(hours=9))
+    known = outcome(status, message_id="m", settled_at=ago(hours=8), first_seen=ago(hours=9))
     assert remember(asked, known) == Repeat(known)
 
 
@@ -177,7 +206,7 @@ def test_another_submission_is_not_taken_for_a_redelivery(changes: dict[str, Any
 def test_a_replay_calls_whatever_failed_before_it(status: Status, *, redelivered: bool) -> None:
     """On-call's replay is not answered with a failure that is older than it, or as old."""
     asked = submission(message_id="m", replay=ago(seconds=1), redelivered=redelivered)
-    known = outcome(status, message_id="m", settled_at=ago(seconds=1), received_at=ago(minutes=9))
+    known = outcome(status, message_id="m", settled_at=ago(seconds=1), first_seen=ago(minutes=9))
     assert remember(asked, known) == Call(ago(minutes=9))
 
 
@@ -193,8 +222,8 @@ def test_a_replay_told_twice_is_answered_once(status: Status, message_id: str) -
 @pytest.mark.parametrize("age", [1, 5])
 def test_a_replay_of_what_is_resolved_is_answered(age: int) -> None:
     """A resolved token stays so: its replay is told, whenever that was and however old it is."""
-    asked = submission(replay=ago(seconds=1), known_since=ago(hours=age))
-    known = outcome(Status.RESOLVED, settled_at=ago(minutes=5), received_at=ago(hours=age))
+    asked = submission(replay=ago(seconds=1), first_seen=ago(hours=age))
+    known = outcome(Status.RESOLVED, settled_at=ago(minutes=5), first_seen=ago(hours=age))
     assert remember(asked, known) == Repeat(known)
 
 
@@ -202,7 +231,7 @@ def test_a_replay_of_what_is_resolved_is_answered(age: int) -> None:
 def test_a_replay_past_its_lifetime_is_not_called_for(status: Status) -> None:
     """Even a replay spends no call on a token past its lifetime."""
     asked = submission(replay=ago(seconds=1))
-    known = outcome(status, received_at=ago(hours=4), settled_at=ago(hours=3))
+    known = outcome(status, first_seen=ago(hours=4), settled_at=ago(hours=3))
     assert remember(asked, known) == Store(expired_unasked(asked))
 
 
@@ -230,7 +259,7 @@ ASKED = st.builds(
     lambda age, extra, replay, redelivered, message_id: submission(
         message_id=message_id,
         received_at=ago(seconds=age),
-        known_since=ago(seconds=age + extra),
+        first_seen=ago(seconds=age + extra),
         replay=None if replay is None else ago(seconds=replay),
         redelivered=redelivered,
     ),
@@ -242,7 +271,7 @@ ASKED = st.builds(
 )
 KNOWN = st.none() | st.builds(
     lambda status, received, settled: outcome(
-        status, received_at=ago(seconds=received), settled_at=ago(seconds=settled)
+        status, first_seen=ago(seconds=received), settled_at=ago(seconds=settled)
     ),
     st.sampled_from(SETTLED),
     st.floats(0, 20_000),
@@ -254,7 +283,7 @@ KNOWN = st.none() | st.builds(
 def test_before_a_call_every_rule_holds_at_once(asked: Submission, known: Outcome | None) -> None:
     """A call is for the living alone, and never for what is resolved or was replayed since."""
     decided = remember(asked, known)
-    earliest = min(asked.known_since, known.received_at) if known else asked.known_since
+    earliest = min(asked.first_seen, known.seen_since) if known else asked.first_seen
     match decided:
         case Call(since):
             assert since == earliest

@@ -118,11 +118,6 @@ def _change_a_status(world: World) -> str:
     return world.first("ok").message_id
 
 
-def _call_for_a_token_that_is_too_old(world: World) -> str:
-    world.row("older than its life")["attempts"] = 1
-    return world.first("older than its life").message_id
-
-
 def _double_an_agreement(world: World) -> str:
     world.agreements.append(dict(world.row("old product")))
     return str(world.row("old product")["customer_aws_account_id"])
@@ -170,7 +165,6 @@ def _lose_a_malformed_message(world: World) -> str:
         _lose_a_token,
         _double_a_token,
         _change_a_status,
-        _call_for_a_token_that_is_too_old,
         _double_an_agreement,
         _lose_an_agreement,
         _give_a_customer_two_accounts,
@@ -270,8 +264,8 @@ def test_percentiles_are_waits_that_somebody_had() -> None:
     assert found.submissions == 100
 
 
-def test_waits_leave_out_what_was_too_old() -> None:
-    """A token that was hours old when it came says nothing about how long a buyer waits."""
+def test_waits_leave_out_clocks_that_are_off() -> None:
+    """A publisher whose clock is hours behind says nothing about how long a buyer waits."""
     world = World()
     measured = [one for one in world.plan.submissions if not one.kind.age]
     found = waits(world.plan, world.hearing)

@@ -95,7 +95,7 @@ def test_submissions_can_be_read() -> None:
         assert isinstance(read, Submission)
         assert read.token.value == one.token
         assert read.message_id == one.message_id
-        assert NOW - read.known_since == one.kind.age
+        assert NOW - read.received_at == one.kind.age
 
 
 def test_every_blunder_is_answered_by_its_code() -> None:

@@ -60,7 +60,7 @@ SENT = [
     submission(4, "same-123456789012-4"),
     submission(5, "invalid-5"),
     submission(6, "hang-6"),
-    submission(7, "ok-7", due=(TOO_OLD,), received_at=NOON - 5 * 3600),
+    submission(7, "ok-7", due=(TOO_OLD,), at=NOON - 5 * 3600),
     submission(8, "unknown-8", token=None, body=b"bad", due=(Due(MALFORMED),)),
     submission(9, "ok-9", body=b"poison", due=(Due(PARKED),), reply_to=None),
 ]

@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from tests.fakes.clock import leaping
+from tests.fakes.clock import leaping, until
 from tests.fakes.records import POLICY
 from tests.fakes.worker import FakeWorker, working
 from worker.core import faults
-from worker.core.fleet import Pause, Refusal, decayed
+from worker.core.fleet import Pause, ReplicaState, decayed
 from worker.core.records import Answer, Fault, FaultKind
 from worker.core.shortage import DESCRIPTORS
 
@@ -25,9 +25,10 @@ THROTTLED = Fault(FaultKind.THROTTLED, "ThrottlingException", "slower")
 PAUSE = Pause("ada", "a migration", datetime(2026, 11, 22, tzinfo=UTC))
 
 
-def refusal(worker: FakeWorker, identity: str) -> None:
-    """Let the fleet know of a refusal."""
-    worker.fleet.refusals[identity] = Refusal(REFUSED.code, REFUSED.message, datetime.now(UTC))
+def another(worker: FakeWorker, refusal: Fault | None, accepted: float | None = None) -> None:
+    """Let another replica tell of itself: why AWS refuses it, or when it was last accepted."""
+    now = asyncio.get_running_loop().time()
+    worker.fleet.states["another"] = (now, ReplicaState("", refusal, accepted_seconds=accepted))
 
 
 @leaping
@@ -138,90 +139,110 @@ async def test_a_single_permit_is_void_once_the_rate_has_risen() -> None:
 
 @leaping
 async def test_the_fleet_does_not_hear_of_a_fault_that_follows_one_token() -> None:
-    """A refusal that a probe does not meet is over with the probe; others are not stopped."""
+    """A refusal that a probe does not meet is over with the probe: nobody else is told."""
     async with working(concurrency=2) as worker:
         worker.aws.latency = 0.01
         worker.aws.script("denied", REFUSED)
-        told: list[str] = []
-        refuse = worker.fleet.refuse
-
-        async def note(identity: str, fault: Fault) -> None:
-            told.append(fault.code)
-            await refuse(identity, fault)
-
-        worker.fleet.refuse = note  # type: ignore[method-assign]
         worker.deliver("denied")
-        for number in range(10):
+        for number in range(100):
             worker.deliver(f"t{number}")
+            await asyncio.sleep(0.1)
+            assert worker.fleet.refused == set()
         await worker.all_acked(5.0)
-        assert told == []
 
 
 @leaping
 async def test_the_fleet_hears_of_a_fault_that_meets_the_probe_too() -> None:
-    """A refusal of all is told at once, and taken back when a probe is answered."""
+    """A refusal that a probe meets as well is told at once, and taken back when one is accepted."""
     async with working() as worker:
         worker.aws.probes = deque([REFUSED] * 3)
         worker.aws.script("t", REFUSED, Answer("p", "1"))
         worker.deliver("t")
-        await asyncio.sleep(0.5)
-        assert worker.fleet.refusals["somebody"].code == REFUSED.code
+        await asyncio.sleep(0.1)
+        assert worker.fleet.refused == {"first"}
         await worker.all_acked()
-        assert worker.fleet.refusals == {}
+        await asyncio.sleep(0.1)
+        assert worker.fleet.refused == set()
         assert len(worker.aws.probed) == 4
 
 
 @leaping
-async def test_what_the_fleet_knows_stops_a_replica_that_has_met_nothing() -> None:
-    """A refusal that another replica has met holds calls here, and its end lets them go."""
+async def test_another_replicas_refusal_stops_nobody_else() -> None:
+    """AWS refuses another replica: this one looks before its first call, and goes on."""
     async with working() as worker:
-        refusal(worker, "somebody")
-        worker.fleet._next_probe = float("inf")  # the others look
-        await asyncio.sleep(2)
-        worker.deliver("t")
-        await asyncio.sleep(30)
-        assert (worker.aws.calls, worker.aws.probed) == ([], [])
-        assert worker.pipeline.breaker.refused is not None
-        worker.fleet.refusals.clear()
-        await worker.all_acked(2.0)
-        assert worker.aws.renewals == 1  # what was mended may be the credentials
-
-
-@leaping
-async def test_another_identity_looks_before_its_first_call() -> None:
-    """Where somebody else is refused a new replica probes once, and calls if it is accepted."""
-    async with working() as worker:
-        refusal(worker, "somebody else")
+        another(worker, REFUSED)
         worker.deliver("t")
         await worker.all_acked(2.0)
+        another(worker, REFUSED)
+        await asyncio.sleep(3)
+        worker.deliver("u")
+        await worker.all_acked(1.0)
         assert len(worker.aws.probed) == 1
-        assert worker.aws.tokens == ["t"]
+        assert worker.aws.tokens == ["t", "u"]
 
 
 @leaping
-async def test_another_identity_that_is_refused_as_well_spends_no_token() -> None:
-    """If the new identity is refused too, its fault is told and no token was called for."""
+async def test_a_new_replica_that_is_refused_as_well_spends_no_token() -> None:
+    """If another is refused and this one's first probe too, no token was called for."""
     async with working() as worker:
-        refusal(worker, "somebody else")
+        another(worker, REFUSED)
         worker.aws.probes = deque([REFUSED] * 4)
         worker.deliver("t")
         await asyncio.sleep(3)
         assert worker.aws.calls == []
-        assert set(worker.fleet.refusals) == {"somebody", "somebody else"}
+        assert worker.fleet.refused == {"first", "another"}
         await worker.all_acked()
 
 
 @leaping
+async def test_a_replica_that_is_refused_alone_gives_its_tokens_to_the_others() -> None:
+    """With another able to call, what waits here goes back to its lane within a second."""
+    async with working() as worker:
+        another(worker, None, accepted=0.0)
+        worker.aws.probes = deque([REFUSED] * 1000)
+        for number in range(20):
+            worker.aws.script(f"t{number}", REFUSED)
+            worker.deliver(f"t{number}")
+        await worker.all_acked(1.0)
+        assert worker.pipeline.stands_aside
+        for delivery in worker.deliveries:
+            assert worker.moved(delivery) == [("resolution.internal", "token")]
+        worker.deliver("late")
+        await worker.all_acked(1.0)
+        assert "late" not in worker.aws.tokens
+        began = len(worker.aws.probed)
+        for _ in range(60):
+            another(worker, None, accepted=0.0)
+            await asyncio.sleep(1)
+        assert worker.pipeline.breaker.state.alone
+        assert len(worker.aws.probed) - began <= 8, "its probes are taken from the others' quota"
+
+
+@leaping
+async def test_a_fault_that_was_everybodys_is_over_for_all_at_once() -> None:
+    """All were refused; once another is accepted this one looks without waiting for its turn."""
+    async with working() as worker:
+        another(worker, REFUSED)
+        worker.aws.probes = deque([REFUSED] * 8)
+        worker.deliver("t")
+        await until(lambda: len(worker.aws.probed) == 8)
+        assert not worker.pipeline.stands_aside
+        another(worker, None, accepted=0.0)
+        await worker.all_acked(1.3)
+        assert len(worker.aws.probed) == 9
+
+
+@leaping
 async def test_calls_resume_gently() -> None:
-    """After a refusal of all calls begin at a quarter of the share, and are back soon."""
+    """After a refusal calls begin at a quarter of the share, and are back soon."""
     async with working(ceiling=40.0, concurrency=50) as worker:
-        refusal(worker, "somebody")
+        another(worker, REFUSED)
+        worker.aws.probes = deque([REFUSED] * 2)
         for number in range(200):
             worker.deliver(f"t{number}")
-        await asyncio.sleep(5)
-        worker.fleet.refusals.clear()
-        await asyncio.sleep(1.5)
+        await until(lambda: bool(worker.aws.calls))
         began = worker.aws.calls[0][0]
+        await asyncio.sleep(1)
         early = [at for at, _ in worker.aws.calls if at < began + 0.5]
         assert len(early) <= 8
         await asyncio.sleep(4)
@@ -261,7 +282,7 @@ async def test_each_opening_is_looked_into_and_holds_calls() -> None:
             is_open = worker.pipeline.breaker.fault is not None
             assert is_open == ("aws" in worker.pipeline.gate.reasons)
         assert len(worker.aws.probed) == 5
-        assert worker.fleet.refusals == {}
+        assert worker.fleet.refused == set()
         await worker.all_acked(1.0)
 
 
@@ -274,7 +295,9 @@ async def test_a_fault_is_told_without_tokens() -> None:
         worker.aws.script("secret-token", odd, Answer("p", "1"))
         worker.deliver("secret-token")
         await asyncio.sleep(1)
-        assert worker.fleet.refusals["somebody"].message == "[hidden] is odd"
+        told = worker.fleet.states["first"][1].refusal
+        assert told is not None
+        assert told.message == "[hidden] is odd"
         assert "secret-token" not in worker.pipeline.gate.reasons["aws"]
         await worker.all_acked()
 
@@ -294,7 +317,6 @@ async def test_a_broken_identity_is_told_before_the_first_token() -> None:
     await worker.all_acked()
     stopped.append(worker.pipeline.breaker.refused)
     assert stopped == [WRONG, None]
-    assert worker.fleet.refusals == {}
     running.cancel()
     await asyncio.wait([running])
 
@@ -343,12 +365,6 @@ async def test_a_lease_that_can_not_be_had_is_told() -> None:
 async def test_a_shortage_of_our_own_is_nobody_elses_and_no_tokens() -> None:
     """Who has no descriptors left stops by itself, tells no other replica, and spends no token."""
     async with working(concurrency=4) as worker:
-        told: list[str] = []
-
-        async def note(identity: str, fault: Fault) -> None:
-            told.append(f"{identity}: {fault.code}")
-
-        worker.fleet.refuse = note  # type: ignore[method-assign]
         for number in range(4):
             worker.aws.script(f"t{number}", *[SHORT] * 6, Answer("p", str(number)))
         worker.aws.probes = deque([SHORT] * 3)
@@ -360,5 +376,4 @@ async def test_a_shortage_of_our_own_is_nobody_elses_and_no_tokens() -> None:
         await worker.all_acked()
         outcomes = [worker.event(delivery) for delivery in worker.deliveries]
         assert {each["status"] for each in outcomes} == {"resolved"}
-        assert told == []
         assert worker.pipeline.breaker.fault is None

@@ -19,6 +19,7 @@ from tests.fakes.outside import FakeCourier, FakeDelivery, FakeSealer, FakeTelem
 from tests.fakes.records import NOW, POLICY, body, submission
 from worker.core.messages import Incoming, parse, write_instant
 from worker.core.records import Lane, Submission
+from worker.runtime.clock import Clock
 from worker.runtime.flight import Flight, Flights, Party, Stage
 from worker.runtime.gate import Gate
 from worker.runtime.outbox import Outbox
@@ -60,6 +61,7 @@ class Room:
             sealer=FakeSealer(),
             policy=POLICY,
             telemetry=self.telemetry,
+            clock=Clock(lambda: None),
         )
         self.overtaker = Overtaker(
             waiting=self.waiting,
@@ -68,6 +70,7 @@ class Room:
             gate=self.gate,
             limits=lambda: self.limited,
             patience_seconds=PATIENCE,
+            clock=Clock(lambda: None),
         )
 
     def enter(
@@ -148,7 +151,7 @@ async def test_overtaken_tokens_go_to_the_backlog_with_all_that_was_known() -> N
         assert isinstance(read, Submission)
         assert read.attempts == 2
         assert abs(read.received_at - old.submission.received_at) < timedelta(milliseconds=1)
-        assert abs(read.known_since - old.submission.known_since) < timedelta(milliseconds=1)
+        assert abs(read.first_seen - old.submission.first_seen) < timedelta(milliseconds=1)
         assert room.telemetry.submissions == {Lane.LIVE: 2}
         assert len(room.flights) == 1
 
@@ -227,7 +230,7 @@ def test_the_latest_buyer_counts() -> None:
     """Of several submissions of a token the wait of the buyer who came last counts."""
 
     def party(seconds: float, lane: Lane = Lane.LIVE) -> Party:
-        asked = submission(received_at=NOW - timedelta(seconds=seconds), known_since=NOW)
+        asked = submission(received_at=NOW - timedelta(seconds=seconds), first_seen=NOW)
         return Party(asked, FakeDelivery(Incoming(b""), lane), lane)
 
     def wait(*parties: Party) -> float | None:

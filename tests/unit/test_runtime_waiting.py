@@ -430,16 +430,17 @@ def test_a_replay_that_joins_after_the_call_is_late(stage: Stage) -> None:
 def test_age_only_grows() -> None:
     """What the ledger knows makes each submission older, never younger."""
     aboard = flight("t")
-    aboard.parties.append(party(known_since=ago(hours=2)))
+    aboard.parties.append(party(first_seen=ago(hours=2)))
     aboard.older(ago(hours=1))
-    assert [each.submission.known_since for each in aboard.parties] == [ago(hours=1), ago(hours=2)]
+    assert [each.submission.first_seen for each in aboard.parties] == [ago(hours=1), ago(hours=2)]
 
 
 def test_tries_run_from_the_first_call() -> None:
     """Time is counted from the first call since delivery; before it there is none."""
     aboard = flight("t")
     assert aboard.tries(99.0) == Tries()
-    aboard.first_call, aboard.attempts, aboard.failures, aboard.strikes = 90.0, 3, 2, 1
+    aboard.first_call, aboard.attempts, aboard.failures = 90.0, 3, 2
+    aboard.systemic.count = 1
     assert aboard.tries(99.0) == Tries(3, 2, 9.0, 1)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections import Counter as Tally
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +32,7 @@ _BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 
 _CALL_RESULTS: Final = ("ok", *(kind.value for kind in FaultKind))
 _RETRY_REASONS: Final = (FaultKind.THROTTLED.value, FaultKind.TRANSIENT.value)
-_PARTS: Final = ("ledger", "publishing", "consuming", "fleet", "aws")
+_PARTS: Final = ("ledger", "publishing", "consuming", "fleet", "aws", "clock")
 _ODDITIES: Final = ("reply_to", "received_at")
 
 
@@ -134,6 +133,16 @@ class Metrics:
         self._breaker = Gauge(
             "resolution_breaker_open",
             "1 while calls are stopped for a fault of ours.",
+            registry=self.registry,
+        )
+        self._refused_alone = Gauge(
+            "resolution_refused_alone",
+            "1 while AWS refuses this replica and accepts others: it takes no messages.",
+            registry=self.registry,
+        )
+        self._skew = Gauge(
+            "resolution_clock_skew_seconds",
+            "By how much this machine's clock is ahead of the database's.",
             registry=self.registry,
         )
 
@@ -252,6 +261,8 @@ class Metrics:
         *,
         oldest: Callable[[Lane], float],
         breaker_open: Callable[[], bool],
+        refused_alone: Callable[[], bool],
+        skew_seconds: Callable[[], float],
         rates: Mapping[str, Callable[[], float]],
         faults: Callable[[], Mapping[str, str]],
     ) -> None:
@@ -264,6 +275,8 @@ class Metrics:
         for lane in Lane:
             self._oldest.labels(lane.label).set_function(partial(oldest, lane))
         self._breaker.set_function(lambda: float(breaker_open()))
+        self._refused_alone.set_function(lambda: float(refused_alone()))
+        self._skew.set_function(skew_seconds)
 
     def set_queues(self, ready: Mapping[str, int]) -> None:
         """Messages waiting, by queue."""
@@ -276,16 +289,13 @@ class Metrics:
             self._letters[reason].set(letters)
         self._redeemable.set(redeemable)
 
-    def set_first_expiries(self, expiries: Mapping[str, datetime]) -> None:
-        """When the first open dead letter of each reason can no longer be redeemed.
+    def set_first_expiries(self, seconds: Mapping[str, float]) -> None:
+        """In how many seconds the first open dead letter of each reason can't be redeemed any more.
 
         A reason without a letter that may still be redeemed is absent.
         """
-        now = datetime.now(UTC)
         for reason, gauge in self._expiry.items():
-            expiry = expiries.get(reason)
-            left = float("inf") if expiry is None else (expiry - now).total_seconds()
-            gauge.set(max(0.0, left))
+            gauge.set(max(0.0, seconds.get(reason, float("inf"))))
 
 
 def _is_in(part: str, faults: Callable[[], Mapping[str, str]]) -> float:

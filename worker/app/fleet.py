@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.app import refusals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from worker.adapters.postgres.fleet_standing import Refused, Standing
+    from worker.adapters.postgres.fleet_standing import Member, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +43,37 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Why calls as one identity are stopped, and what to do about it.
+    """Why calls of some replicas are stopped, and what to do about it.
 
     Attributes:
-        identity: As whom AWS is called, as 16 digits that give nothing away.
-        probes: How often a replica has looked whether it is over.
-        replicas: How many live replicas call as this identity.
+        since: When the first of them stopped.
+        probes: How often they have looked whether it is over, all together.
+        replicas: How many they are.
+        names: Which.
     """
 
-    identity: str
     code: str
     message: str
     remedy: str
     since: datetime
     probes: int
     replicas: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Whether calls of live replicas are stopped for a fault that is ours or an outage."""
+    """Whether calls of live replicas are stopped for a fault that is ours or an outage.
+
+    Attributes:
+        open: Whether calls of any are.
+        alone: Whether AWS accepts others meanwhile: those that are stopped take no messages.
+        live: How many replicas there are.
+    """
 
     open: bool
+    alone: bool
+    live: int
     stopped: tuple[Stopped, ...]
 
 
@@ -93,16 +104,21 @@ def rate(standing: Standing, ceiling: float | None) -> Rate:
 
 def breaker(standing: Standing) -> Breaker:
     """Whether calls are stopped, why, and what to do about it."""
-    return Breaker(standing.refused, tuple(_stopped(each) for each in standing.refusals))
+    live, refused = len(standing.members), standing.refused
+    by_reason: dict[tuple[str, str], list[Member]] = defaultdict(list)
+    for each in refused:
+        by_reason[each.refused_code or "", each.refused_message or ""].append(each)
+    stopped = tuple(_stopped(*reason, some) for reason, some in by_reason.items())
+    return Breaker(bool(refused), 0 < len(refused) < live, live, stopped)
 
 
-def _stopped(refused: Refused) -> Stopped:
+def _stopped(code: str, message: str, some: Sequence[Member]) -> Stopped:
     return Stopped(
-        identity=refused.identity,
-        code=refused.code,
-        message=refused.message,
-        remedy=refusals.breaker_remedy(refused.code, refused.message),
-        since=refused.since,
-        probes=refused.probes,
-        replicas=refused.replicas,
+        code=code,
+        message=message,
+        remedy=refusals.breaker_remedy(code, message),
+        since=min(each.refused_at or each.seen_at for each in some),
+        probes=sum(each.probes for each in some),
+        replicas=len(some),
+        names=tuple(each.replica for each in some),
     )

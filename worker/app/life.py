@@ -83,6 +83,7 @@ class _Life:
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
         parts.pipeline.membership.report = parts.health.reporter("fleet")
+        parts.pipeline.turned = self._lend
         self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
 
@@ -126,12 +127,15 @@ class _Life:
                 return
 
     def _lend(self) -> None:
-        """Let the broker lend no more than can be called for at this replica's share."""
+        """Let the broker lend no more than can be called for here; nothing while we can't call."""
         concurrency = self._settings.pool.concurrency
         share = self._parts.pipeline.pacer.share
         live = live_prefetch(concurrency, share, self._patience_seconds)
+        backlog = prefetch(concurrency, share)
+        if self._parts.pipeline.stands_aside:
+            live = backlog = 0
         self._parts.consuming.lend(Lane.LIVE, live)
-        self._parts.consuming.lend(Lane.BACKLOG, prefetch(concurrency, share))
+        self._parts.consuming.lend(Lane.BACKLOG, backlog)
 
     async def _look(self) -> None:
         """Look at the ledger from time to time, for readiness and for what the fleet shares."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters import logs
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.adapters.metrics import Metrics
-    from worker.core.records import Fault, Lane
+    from worker.core.records import Fault
     from worker.runtime.retention import Retention
     from worker.settings import Settings
 
@@ -124,24 +124,33 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
 
 
 def _faults(health: Health, pipeline: Pipeline) -> Mapping[str, str]:
-    fault = pipeline.breaker.refused
-    refused = {} if fault is None else {"aws": _refusal(fault)}
+    fault, skew = pipeline.breaker.refused, pipeline.clock.fault
+    able = pipeline.breaker.state.able if pipeline.breaker.state.alone else 0
+    refused = {} if fault is None else {"aws": _refusal(fault, able)}
+    skewed = {} if skew is None else {"clock": skew}
     # The writer meets a fault of the ledger's before anybody looks.
     unwritten = {part: why for part, why in pipeline.gate.reasons.items() if part == LEDGER}
-    return {**health.faults, **unwritten, **refused}
+    return {**health.faults, **unwritten, **skewed, **refused}
 
 
-def _refusal(fault: Fault) -> str:
-    return f"{fault.code}: {fault.message}; {breaker_remedy(fault.code, fault.message)}"
+def _refusal(fault: Fault, able: int) -> str:
+    """What AWS says to us and what to do about it.
+
+    Args:
+        fault: Why it refuses us.
+        able: How many other replicas it accepts meanwhile.
+    """
+    alone = f" (this replica alone: {able} others are accepted)" if able else ""
+    remedy = breaker_remedy(fault.code, fault.message)
+    return f"{fault.code}: {fault.message}{alone}; {remedy}"
 
 
 def _watch(metrics: Metrics, pipeline: Pipeline, health: Health) -> None:
-    def oldest(lane: Lane) -> float:
-        return pipeline.oldest_seconds(lane, datetime.now(UTC))
-
     metrics.watch(
-        oldest=oldest,
+        oldest=pipeline.oldest_seconds,
         breaker_open=lambda: pipeline.breaker.fault is not None,
+        refused_alone=lambda: pipeline.breaker.state.alone,
+        skew_seconds=lambda: pipeline.clock.skew_seconds,
         rates={"shared": lambda: pipeline.pacer.shared, "local": pipeline.pacer.local},
         faults=lambda: _faults(health, pipeline),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from worker.core.clock import TOLD_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
@@ -68,15 +70,34 @@ def shares(members: Sequence[Member]) -> str:
 
 
 def breaker(found: Breaker) -> Iterator[str]:
-    """Whether AWS refuses us; then, for each identity, why and what to do about it."""
-    yield "open" if found.open else "closed"
-    if found.open:
-        for each in [one for one in found.stopped if one.replicas] or found.stopped:
+    """Whether AWS refuses us; then, for each reason, which replicas and what to do about it."""
+    stopped = sum(each.replicas for each in found.stopped)
+    if found.alone:
+        yield f"open for {stopped} of {found.live} replicas, which take no messages"
+    else:
+        yield "open" if found.open else "closed"
+    for each in found.stopped:
+        which = f" ({', '.join(map(plain, each.names))})" if found.alone else ""
+        yield (
+            f"{each.replicas} replicas{which} stopped since {moment(each.since)}, "
+            f"{each.probes} probes: {plain(each.code)}: {plain(each.message)}"
+        )
+        yield f"-> {each.remedy}"
+
+
+def oddities(members: Sequence[Member]) -> Iterator[str]:
+    """Replicas whose clock is off, or that handle messages apart from all others."""
+    for each in members:
+        if each.skew_seconds is not None and abs(each.skew_seconds) > TOLD_SECONDS:
             yield (
-                f"{each.replicas} replicas stopped since {moment(each.since)}, "
-                f"{each.probes} probes: {plain(each.code)}: {plain(each.message)}"
+                f"{plain(each.replica)}: its clock is {each.skew_seconds:+.0f} s off the "
+                "database's; set it by NTP"
             )
-            yield f"-> {each.remedy}"
+        if each.suspected:
+            yield (
+                f"{plain(each.replica)}: handles {each.suspected} messages apart from the others, "
+                "since a process died that held them"
+            )
 
 
 def table(members: Sequence[Member]) -> Iterator[str]:

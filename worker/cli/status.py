@@ -136,6 +136,7 @@ def _fleet_lines(found: Status) -> Iterator[str]:
     yield _line("paused", fleet_lines.paused(found.pause))
     state, *reasons = fleet_lines.breaker(breaker)
     yield _line("breaker", state)
+    reasons += fleet_lines.oddities(members)
     yield from (f"{'':<{_LABEL}}{each}" for each in reasons)
 
 

@@ -29,6 +29,8 @@ class FullJitter:
 _MOST_DOUBLINGS: Final = 60  # more would overflow a float before the cap is applied
 
 CALLS: Final = FullJitter(base_seconds=0.1, cap_seconds=1.0)
+# A token that may itself be the fault comes again soon, and ever less often while it alone is.
+HALTED: Final = FullJitter(base_seconds=0.1, cap_seconds=10.0)
 # An outage of two seconds is enough to come to the cap: it is what buyers then wait in addition.
 RECONNECT: Final = FullJitter(base_seconds=0.25, cap_seconds=3.0)
 

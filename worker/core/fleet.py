@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from worker.core.clock import Reading
+    from worker.core.records import Fault
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -52,12 +55,26 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """AWS refuses an identity, or is down for it: a fault of ours, in AWS's code and words."""
+class ReplicaState:
+    """What a replica tells the others of itself with each lease.
 
-    code: str
-    message: str
-    since: datetime
+    Attributes:
+        identity: As whom it calls AWS, as digits that give nothing away.
+        refusal: Why AWS refuses its calls, or None while it accepts them.
+        refused_seconds: For how long.
+        probes: How often it has looked since whether that is over.
+        accepted_seconds: How long ago AWS last accepted a call of its; None for never.
+        suspected: Messages that it handles apart, since one of them may end the process.
+        skew_seconds: By how much its machine's clock is ahead of the database's.
+    """
+
+    identity: str = ""
+    refusal: Fault | None = None
+    refused_seconds: float = 0.0
+    probes: int = 0
+    accepted_seconds: float | None = None
+    suspected: int = 0
+    skew_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +88,12 @@ class Lease:
         ceiling: The most that `rate` may be, by setting or command; None for no bound.
         replicas: How many share.
         pause: Why an operator has stopped all calls, or None.
-        refusal: Why this replica's identity must not call, or None.
-        others_refused: Whether another identity is refused: look before the first call.
+        able: Other live replicas that AWS does not refuse.
+        refused: Other live replicas that it does.
+        accepted_elsewhere: When AWS last accepted a call of one that is able, in seconds of the
+            loop's clock; None for never.
+        deaths: Replicas that died in the last ten minutes: they stopped without a goodbye.
+        clock: What the database's clock showed; None where it was not read.
     """
 
     rate: float
@@ -81,8 +102,11 @@ class Lease:
     ceiling: float | None = None
     replicas: int = 1
     pause: Pause | None = None
-    refusal: Refusal | None = None
-    others_refused: bool = False
+    able: int = 0
+    refused: int = 0
+    accepted_elsewhere: float | None = None
+    deaths: int = 0
+    clock: Reading | None = None
 
 
 _KEPT_SECONDS: Final = 3.0

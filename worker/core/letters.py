@@ -50,7 +50,7 @@ def of_outcome(
         attempts=outcome.attempts,
         received_at=submission.received_at,
         failed_at=outcome.settled_at,
-        redeemable_until=None if expired else submission.known_since + AWS_LIFETIME,
+        redeemable_until=None if expired else submission.first_seen + AWS_LIFETIME,
         sealed=sealed.box,
         seal_key_id=sealed.key_id,
         body_bytes=len(incoming.body),
@@ -85,10 +85,9 @@ def of_malformed(
 def of_parked(incoming: Incoming, sealed: Sealed, now: datetime) -> DeadLetter:
     """The letter of a message that the broker itself gave up; nobody has looked into it.
 
-    Neither its ids nor its body are trusted: all are sealed, none is written in clear.
+    Neither its ids, its times nor its body are trusted: all are sealed, none is written in clear.
     """
     body_sha256 = hashlib.sha256(incoming.body).digest()
-    since = min(incoming.timestamp or now, now)
     return DeadLetter(
         seller=DEFAULT_SELLER,
         reason=LetterReason.PARKED,
@@ -101,9 +100,9 @@ def of_parked(incoming: Incoming, sealed: Sealed, now: datetime) -> DeadLetter:
         lane="parked",
         metadata=None,
         attempts=0,
-        received_at=since,
+        received_at=now,
         failed_at=now,
-        redeemable_until=since + AWS_LIFETIME,
+        redeemable_until=now + AWS_LIFETIME,
         sealed=sealed.box,
         seal_key_id=sealed.key_id,
         body_bytes=len(incoming.body),

@@ -36,7 +36,7 @@ REPLY_PREFIX: Final = "resolution.reply."
 ATTEMPTS_HEADER: Final = "x-resolution-attempts"
 RETURNS_HEADER: Final = "x-resolution-returns"
 RECEIVED_HEADER: Final = "x-resolution-received-at"
-KNOWN_SINCE_HEADER: Final = "x-resolution-known-since"
+FIRST_SEEN_HEADER: Final = "x-resolution-first-seen"
 REPLAY_HEADER: Final = "x-resolution-replay"
 
 _Raw = dict[str, msgspec.Raw]
@@ -146,7 +146,7 @@ def _submission(
         progress=_value(members, "progress") is True,
         metadata=metadata,
         received_at=received_at,
-        known_since=_known_since(incoming, received_at, now),
+        first_seen=_first_seen(incoming, now),
         attempts=_count(incoming, ATTEMPTS_HEADER),
         returns=_count(incoming, RETURNS_HEADER),
         redelivered=incoming.redelivered,
@@ -278,10 +278,11 @@ def _received_at(incoming: Incoming, members: _Raw, now: datetime) -> tuple[date
         return min(carried, now), False
     if bytes(members.get("received_at", b"null")) != b"null":
         said = _said_instant(members)
-        return (now, True) if said is None or said > now else (said, False)
-    if incoming.timestamp is not None:
-        return min(incoming.timestamp, now), incoming.timestamp > now
-    return now, False
+        return (said, False) if said is not None and _EARLIEST <= said <= now else (now, True)
+    if incoming.timestamp is None:
+        return now, False
+    sound = _EARLIEST <= incoming.timestamp <= now
+    return (incoming.timestamp if sound else now), not sound
 
 
 def _said_instant(members: _Raw) -> datetime | None:
@@ -293,9 +294,9 @@ def _said_instant(members: _Raw) -> datetime | None:
         return None
 
 
-def _known_since(incoming: Incoming, received_at: datetime, now: datetime) -> datetime:
-    known = (received_at, incoming.timestamp, _instant_header(incoming, KNOWN_SINCE_HEADER))
-    return min(instant for instant in known if instant is not None and instant <= now)
+def _first_seen(incoming: Incoming, now: datetime) -> datetime:
+    """When a worker first read this message: no time that a publisher wrote counts."""
+    return min(_instant_header(incoming, FIRST_SEEN_HEADER) or now, now)
 
 
 def read_instant(value: Any) -> datetime | None:
@@ -329,6 +330,8 @@ def _replay(incoming: Incoming) -> datetime | None:
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST: Final = _EPOCH + timedelta(days=1)
+"""An instant before it is an empty field that somebody has filled with zero."""
 ALWAYS_CALLS: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """The instant of a replay that no outcome in the ledger answers."""
 _LATEST_MILLIS: Final = int((ALWAYS_CALLS - _EPOCH).total_seconds() * 1000)
@@ -413,7 +416,7 @@ def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str,
         ATTEMPTS_HEADER: attempts,
         RETURNS_HEADER: returns,
         RECEIVED_HEADER: _millis(submission.received_at),
-        KNOWN_SINCE_HEADER: _millis(submission.known_since),
+        FIRST_SEEN_HEADER: _millis(submission.first_seen),
     }
     if submission.replay is None:
         return carried

@@ -84,9 +84,10 @@ class Submission:
     """One readable message: a token, and who wants to know what became of it.
 
     Attributes:
-        received_at: When the buyer's browser delivered the token, as far as the message says.
-        known_since: The earliest instant at which the token is known to have existed; its age
-            runs from here.
+        received_at: When the buyer's browser delivered the token, as far as the message says. It
+            sets order and patience, and settles nothing: a publisher's clock may be off.
+        first_seen: When a worker first saw the token, by the database's clock: its age runs from
+            here.
         attempts: Calls already spent on it that count.
         returns: How often it has come back from a retry queue for a fault that counts.
         redelivered: The broker may have handed out this very message before.
@@ -105,7 +106,7 @@ class Submission:
     progress: bool
     metadata: bytes | None = field(repr=False)
     received_at: datetime
-    known_since: datetime
+    first_seen: datetime
     attempts: int = 0
     returns: int = 0
     redelivered: bool = False
@@ -171,7 +172,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What stands in the ledger for one token: a row of the view `resolution.outcomes`."""
+    """What stands in the ledger for one token: a row of the view `resolution.outcomes`.
+
+    Attributes:
+        first_seen: When a worker first saw the token, by the database's clock. Rows of the
+            releases before know only when they were settled.
+    """
 
     key: TokenKey
     status: Status
@@ -187,6 +193,12 @@ class Outcome:
     offer_type: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    first_seen: datetime | None = None
+
+    @property
+    def seen_since(self) -> datetime:
+        """Since when the token is surely known to us."""
+        return self.settled_at if self.first_seen is None else self.first_seen
 
     @property
     def advice(self) -> Advice | None:

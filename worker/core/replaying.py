@@ -113,12 +113,12 @@ def prepare(letter: Claimed, envelope: bytes, lane: Lane, now: datetime) -> Prep
     if isinstance(submission, Malformed):
         return f"{submission.code}: {submission.reason}"
     told = letter.reason != LetterReason.PARKED
-    known_since = min(submission.known_since, letter.redeemable_until - AWS_LIFETIME)
+    first_seen = min(submission.first_seen, letter.redeemable_until - AWS_LIFETIME)
     submission = replace(
         submission,
         message_id=letter.message_id if told else submission.message_id,
         received_at=min(submission.received_at, letter.received_at),
-        known_since=known_since,
+        first_seen=first_seen,
         replay=letter.instant,
     )
     message = outgoing.give_back(submission, incoming, lane, attempts=0)

@@ -51,9 +51,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Nothing stands in the way of a call. `known_since` is the earliest the ledger allows."""
+    """Nothing stands in the way of a call. `first_seen` is the ledger's, if that is earlier."""
 
-    known_since: datetime
+    first_seen: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +72,46 @@ class Store:
 
 
 def recall(
-    submission: Submission, known: Outcome | None, now: datetime, policy: Policy
+    submission: Submission,
+    known: Outcome | None,
+    now: datetime,
+    policy: Policy,
+    *,
+    ages_count: bool = True,
 ) -> Call | Repeat | Store:
-    """Decide before a call: is it answered already, is it too old, or shall AWS be asked?"""
-    known_since = submission.known_since
+    """Decide before a call: is it answered already, is it too old, or shall AWS be asked?
+
+    Args:
+        submission: Who asks.
+        known: What the ledger has of the token.
+        now: The current time, by the database's clock.
+        policy: The operator's.
+        ages_count: Whether a token may be settled for its age; see `clock.DatabaseClock`.
+    """
+    first_seen = submission.first_seen
     if known is not None:
-        known_since = min(known_since, known.received_at)
-        if _stands(known, submission, now):
+        first_seen = min(first_seen, known.seen_since)
+        if _stands(known, submission, now, ages_count=ages_count):
             return Repeat(known)
         if known.status is Status.RESOLVED:
             # Resolved stays resolved in the ledger; this buyer is told what AWS would say.
             return Repeat(lifetime_exceeded(submission, now), repeated=False)
-    if now - known_since >= policy.lifetime:
+    if ages_count and now - first_seen >= policy.lifetime:
         return Store(lifetime_exceeded(submission, now))
-    return Call(known_since)
+    return Call(first_seen)
 
 
-def _stands(known: Outcome, submission: Submission, now: datetime) -> bool:
+def _stands(known: Outcome, submission: Submission, now: datetime, *, ages_count: bool) -> bool:
     """Whether what is known answers this submission too."""
     if submission.replay is not None:
         return answers_replay(known, submission.replay)
     if submission.redelivered and known.message_id == submission.message_id:
         return True  # its own outcome, committed before a crash: no new submission
     if known.status is Status.RESOLVED:
-        return now - min(submission.known_since, known.received_at) <= AWS_LIFETIME
-    return now - known.settled_at < FAILURE_MEMORY
+        age = now - min(submission.first_seen, known.seen_since)
+        return age <= AWS_LIFETIME or not ages_count
+    # One that was settled in the future was so by a clock that was off: it is tried afresh.
+    return abs(now - known.settled_at) < FAILURE_MEMORY
 
 
 def answers_replay(known: Outcome, replay: datetime) -> bool:
@@ -262,6 +277,7 @@ def _outcome(submission: Submission, status: Status, attempts: int, now: datetim
         received_at=submission.received_at,
         settled_at=now,
         offer_type=submission.offer_type,
+        first_seen=submission.first_seen,
     )
 
 
@@ -276,4 +292,5 @@ def unstorable(outcome: Outcome, message: str) -> Outcome:
         settled_at=outcome.settled_at,
         error_code=UNSTORABLE,
         error_message=message,
+        first_seen=outcome.first_seen,
     )

@@ -81,7 +81,7 @@ class Kind:
         share: How much of all tokens is of this kind; the first kind takes what is left over.
         most: No more than so many, for kinds that keep a worker waiting.
         lingers: It takes seconds to settle, and is sent early.
-        age: How long ago the buyer's browser delivered it.
+        age: How long ago the buyer's browser delivered it, by the publisher's clock.
     """
 
     name: str
@@ -149,9 +149,9 @@ KINDS: Final = (
     # Each stops a worker's calls for some tenths of a second, until a probe gets through.
     Kind("denied", "denied-{unique}", _dead("AccessDeniedException"), 0.001, 3, lingers=True),
     Kind(
-        "older than its life",
+        "of a clock hours behind",
         "ok-{unique}",
-        Demand("expired", "LifetimeExceeded", attempts=0),
+        RESOLVED,
         0.01,
         age=timedelta(hours=5),
     ),

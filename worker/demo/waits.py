@@ -36,7 +36,7 @@ class Wait:
 
 
 def waits(plan: Plan, hearing: Hearing) -> list[Wait]:
-    """The waits of all readable submissions but those that were older than their life."""
+    """The waits of all readable submissions but those whose clock was hours behind."""
     found = []
     for lane in (LIVE, BACKLOG):
         heard = [

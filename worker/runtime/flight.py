@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from worker.core.records import Lane
+from worker.core.systemic_answers import SystemicAnswers
 from worker.core.verdict import Tries
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class Flight:
         stage: How far it has come.
         attempts: Calls that count, those before this delivery included.
         failures: Calls without an answer since it was delivered.
-        strikes: Systemic answers with other calls succeeding in between.
-        strike_mark: The count of succeeding calls at its last strike.
+        systemic: Answers to it that are about us, or claim to be.
         first_call: When it was first called for since delivery (loop time), or None.
         line: The line it stands in while it waits for its call, or None.
     """
@@ -60,8 +60,7 @@ class Flight:
     stage: Stage = Stage.LOOKUP
     attempts: int = 0
     failures: int = 0
-    strikes: int = 0
-    strike_mark: int = -1
+    systemic: SystemicAnswers = field(default_factory=SystemicAnswers)
     first_call: float | None = None
     line: Lane | None = None
 
@@ -82,11 +81,11 @@ class Flight:
         """When the first of its deliveries came (loop time)."""
         return min(party.delivery.arrived for party in self.parties)
 
-    def older(self, known_since: datetime) -> None:
+    def older(self, first_seen: datetime) -> None:
         """Let its age run from an earlier instant, which the ledger knows of."""
         self.parties = [
-            replace(party, submission=replace(party.submission, known_since=known_since))
-            if known_since < party.submission.known_since
+            replace(party, submission=replace(party.submission, first_seen=first_seen))
+            if first_seen < party.submission.first_seen
             else party
             for party in self.parties
         ]
@@ -94,7 +93,7 @@ class Flight:
     def tries(self, now: float) -> Tries:
         """What has been spent on it by a time on the loop's clock."""
         seconds = 0.0 if self.first_call is None else now - self.first_call
-        return Tries(self.attempts, self.failures, seconds, self.strikes)
+        return Tries(self.attempts, self.failures, seconds, self.systemic.count)
 
 
 def _replayed(party: Party) -> datetime:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,9 +19,11 @@ from worker.runtime.writer import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from worker.core.records import Lane, Outcome, TokenKey
     from worker.ports import Delivery, Ledger, Secrets, Telemetry
+    from worker.runtime.clock import Clock
     from worker.runtime.settlement import Settlement
     from worker.runtime.waiting import WaitingRoom
     from worker.runtime.writer import Writer
@@ -47,7 +48,9 @@ class Intake:
         secrets: Secrets,
         policy: Policy,
         telemetry: Telemetry,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._ledger = ledger
         self._flights = flights
         self._waiting = waiting
@@ -100,7 +103,7 @@ class Intake:
         """The new flight of a live delivery, unless it is unreadable, parked, or joined another."""
         if not delivery.alive:
             return None
-        now = datetime.now(UTC)
+        now = self._clock.now()
         if delivery.lane is None:
             self._writer.put(self._parked(delivery, now))
             return None
@@ -120,19 +123,21 @@ class Intake:
 
     async def _look_up(self, fresh: list[Flight]) -> None:
         flights, known = await self._recall(fresh)
-        now = datetime.now(UTC)
+        now = self._clock.now()
         for flight in flights:
             if flight.parties:
                 self._route(flight, known.get(flight.key), now)
 
     def _route(self, flight: Flight, known: Outcome | None, now: datetime) -> None:
-        match verdict.recall(flight.leader.submission, known, now, self._policy):
+        match verdict.recall(
+            flight.leader.submission, known, now, self._policy, ages_count=self._clock.ages_count
+        ):
             case Repeat(outcome, repeated):
                 self._settlement.answer(flight, outcome, repeated=repeated)
             case Store(outcome):
                 self._settlement.store(flight, outcome)
-            case Call(known_since):
-                flight.older(known_since)
+            case Call(first_seen):
+                flight.older(first_seen)
                 self._waiting.join(flight)
 
     async def _recall(

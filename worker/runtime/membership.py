@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from worker.core.backoff import equal_jitter
-from worker.core.fleet import Report
+from worker.core.fleet import ReplicaState, Report
 from worker.core.records import FaultKind
 from worker.ports import LedgerUnavailable
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from worker.core.usage import Usage
     from worker.ports import Fleet, Marketplace
     from worker.runtime.breaker import Breaker
+    from worker.runtime.clock import Clock
     from worker.runtime.gate import Gate
     from worker.runtime.pacer import Pacer
 
@@ -28,6 +30,7 @@ log: Final = structlog.get_logger()
 _PERIOD_SECONDS: Final = 1.2  # jittered to 0.6 to 1.2, so that replicas do not queue for the row
 _LOST_SECONDS: Final = 5.0  # a database that restarts is back before anybody is told
 _AGAIN_SECONDS: Final = 60.0
+_FRESH_SECONDS: Final = 3.0
 _PAUSE: Final = "pause"
 _FLEET: Final = "fleet"
 
@@ -40,6 +43,7 @@ class Membership:
     Attributes:
         joined: Set once there was a lease.
         report: Called with why there has been no lease for a while, or None once there is one.
+        suspected: How many messages this replica handles apart from all others.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Membership:
         pacer: Pacer,
         breaker: Breaker,
         gate: Gate,
+        clock: Clock,
     ) -> None:
         self._fleet = fleet
         self._marketplace = marketplace
@@ -58,17 +63,33 @@ class Membership:
         self._pacer = pacer
         self._breaker = breaker
         self._gate = gate
+        self._clock = clock
         self._unheard = Report()
         self._paused: Pause | None = None
         self._lost_at: float | None = None
         self._told_at = 0.0
+        self._deaths = (float("-inf"), 0)
+        self._news = asyncio.Event()
         self.joined = asyncio.Event()
         self.report: Callable[[str | None], None] = lambda _: None
+        self.suspected: Callable[[], int] = lambda: 0
         gate.shut(_FLEET, "the fleet's rate is not known yet")
+
+    @property
+    def deaths(self) -> int:
+        """Replicas that died lately; 0 while there is no fresh lease, for then nobody knows."""
+        at, deaths = self._deaths
+        fresh = asyncio.get_running_loop().time() - at <= _FRESH_SECONDS
+        return deaths if fresh else 0
+
+    def hurry(self) -> None:
+        """Renew the lease at once: there is something that the others should know."""
+        self._news.set()
 
     async def run(self) -> None:
         """Keep the lease until cancelled."""
         while True:
+            self._news.clear()
             try:
                 await self._renew()
             except LedgerUnavailable as error:
@@ -76,7 +97,10 @@ class Membership:
             else:
                 self._lost_at = None
                 self.report(None)
-            await asyncio.sleep(equal_jitter(_PERIOD_SECONDS, random.random()))  # noqa: S311 - spread
+            with suppress(TimeoutError):
+                draw = random.random()  # noqa: S311 - spread
+                async with asyncio.timeout(equal_jitter(_PERIOD_SECONDS, draw)):
+                    await self._news.wait()
 
     def _not_renewed(self, reason: str) -> None:
         """Say so in the log at once and each minute, and to all who ask if it lasts."""
@@ -98,23 +122,40 @@ class Membership:
             log.info("share_not_given_back", reason=str(error))
 
     async def _renew(self) -> None:
-        asked_at = asyncio.get_running_loop().time()
-        self._unheard += self._usage.report(asked_at)
-        lease = await self._fleet.lease(self._unheard, await self._marketplace.identity())
+        now = asyncio.get_running_loop().time()
+        self._unheard += self._usage.report(now)
+        identity = await self._marketplace.identity()
+        lease = await self._fleet.lease(self._unheard, self._state(identity, now))
         self._unheard = Report()
+        if lease.clock is not None:
+            self._clock.measured(lease.clock)
+        self._deaths = (asyncio.get_running_loop().time(), lease.deaths)
         self._pacer.follow(lease)
-        self._breaker.follow(lease, asked_at)
+        self._breaker.follow(lease)
         self._hold(lease.pause)
         if not self.joined.is_set():
             await self._join(lease)
 
+    def _state(self, identity: str, now: float) -> ReplicaState:
+        """What the others are told of this replica."""
+        state = self._breaker.state
+        return ReplicaState(
+            identity=identity,
+            refusal=state.fault if state.confirmed else None,
+            refused_seconds=now - state.since if state.confirmed else 0.0,
+            probes=state.probes,
+            accepted_seconds=None if state.accepted_at is None else now - state.accepted_at,
+            suspected=self.suspected(),
+            skew_seconds=self._clock.skew_seconds,
+        )
+
     async def _join(self, lease: Lease) -> None:
         """Begin to call, unless we can't say who we are, or are another account.
 
-        Where another identity is refused, only after a look at this one.
+        Where another replica is refused, only after a look whether this one is too.
         """
         fault = await self._marketplace.confirm()
-        if fault is None and lease.others_refused and lease.refusal is None:
+        if fault is None and lease.refused:
             fault = await self._marketplace.probe()
         if fault is not None and fault.kind is FaultKind.SYSTEMIC:
             self._breaker.open(fault)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +15,10 @@ from worker.runtime.flight import Flight, Flights, Party, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from worker.ports import NotConfirmed
+    from worker.runtime.clock import Clock
     from worker.runtime.gate import Gate
     from worker.runtime.settlement import Settlement
     from worker.runtime.waiting import WaitingRoom
@@ -45,6 +46,7 @@ class Overtaker:
         gate: While it is shut, calls wait for something else than the quota.
         limits: Whether a call waits for a permit at this moment.
         patience_seconds: How long a buyer is taken to wait.
+        clock: What time it is.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Overtaker:
         gate: Gate,
         limits: Callable[[], bool],
         patience_seconds: float,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._waiting = waiting
         self._flights = flights
         self._settlement = settlement
@@ -84,7 +88,7 @@ class Overtaker:
 
     def look(self) -> int:
         """Look once, and move whoever is to give way; how many flights that were."""
-        now, instant = asyncio.get_running_loop().time(), datetime.now(UTC)
+        now, instant = asyncio.get_running_loop().time(), self._clock.now()
         line = [
             (flight, seconds)
             for flight in self._waiting.standing(Lane.LIVE)

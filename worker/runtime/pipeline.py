@@ -12,6 +12,7 @@ import structlog
 from worker.core.retry_budget import RetryBudget
 from worker.core.usage import Usage
 from worker.runtime.breaker import Breaker
+from worker.runtime.clock import Clock
 from worker.runtime.flight import Flights, Stage
 from worker.runtime.gate import Gate
 from worker.runtime.intake import Intake
@@ -26,7 +27,6 @@ from worker.runtime.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime
 
     from worker.core.records import Lane
     from worker.core.verdict import Policy
@@ -45,9 +45,11 @@ log: Final = structlog.get_logger()
 
 HOLD_SECONDS: Final = 240.0  # RabbitMQ's ack timeout is 30 minutes at the least; stay far below
 _SWEEP_SECONDS: Final = 5.0
+_ASIDE_SECONDS: Final = 0.25  # what comes in before the lanes are held is given back too
 _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
 _GIVING_BACK_SHARE: Final = 0.2  # of the drain's time, kept for giving back what did not finish
 _LEAVING_SHARE: Final = 0.05
+_SHUTTING_DOWN: Final = "shutting down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,13 @@ class Pipeline:
 
     Attributes:
         gate: Why calls are held, if they are.
-        breaker: Whether AWS refuses us.
+        clock: What time it is for everything that is stored.
+        breaker: Whether AWS refuses this replica.
         pacer: The pace of calls.
         membership: This replica's part in the fleet.
         overtaker: Who lets waiting buyers overtake, by a patience that is changeable.
         calling: How many calls are in flight.
+        turned: Called when `stands_aside` may have changed.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Pipeline:
     ) -> None:
         telemetry = ports.telemetry
         self.gate = Gate()
+        self.clock = clock = Clock(ports.marketplace.clock)
         usage = Usage(since=asyncio.get_running_loop().time())
         self.pacer = Pacer(ports.fleet, usage)
         self.breaker = Breaker(
@@ -95,6 +100,7 @@ class Pipeline:
             fleet=ports.fleet,
             secrets=ports.secrets,
             resumed=self.pacer.resume,
+            changed=self._turn,
             remedy=remedy,
         )
         self.membership = Membership(
@@ -104,6 +110,7 @@ class Pipeline:
             pacer=self.pacer,
             breaker=self.breaker,
             gate=self.gate,
+            clock=clock,
         )
         self.calling = Pending(calls_changed)
         self._flights = Flights()
@@ -117,6 +124,7 @@ class Pipeline:
             sealer=ports.sealer,
             policy=policy,
             telemetry=telemetry,
+            clock=clock,
         )
         self._intake = Intake(
             ledger=ports.ledger,
@@ -127,6 +135,7 @@ class Pipeline:
             secrets=ports.secrets,
             policy=policy,
             telemetry=telemetry,
+            clock=clock,
         )
         self._pool = Pool(
             waiting=self._waiting,
@@ -141,6 +150,7 @@ class Pipeline:
             telemetry=telemetry,
             concurrency=concurrency,
             calling=self.calling,
+            clock=clock,
         )
         self.overtaker = Overtaker(
             waiting=self._waiting,
@@ -149,10 +159,23 @@ class Pipeline:
             gate=self.gate,
             limits=lambda: self.pacer.limits,
             patience_seconds=patience_seconds,
+            clock=clock,
         )
         self._calls: asyncio.Task[None] | None = None
         self._leasing: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
+        self._turned = asyncio.Event()
+        self.turned: Callable[[], None] = lambda: None
+
+    @property
+    def stands_aside(self) -> bool:
+        """Whether tokens are better left to other replicas, for AWS refuses this one alone."""
+        return self.breaker.state.stands_aside
+
+    def _turn(self) -> None:
+        self.membership.hurry()
+        self._turned.set()
+        self.turned()
 
     def deliver(self, delivery: Delivery) -> None:
         """Take a delivery from the broker."""
@@ -162,7 +185,7 @@ class Pipeline:
         """Forget what the broker will hand out anew, for its channel is gone."""
         self._flights.drop_dead()
 
-    def oldest_seconds(self, lane: Lane, now: datetime) -> float:
+    def oldest_seconds(self, lane: Lane) -> float:
         """Age of the oldest token of a lane in hand; 0 without any."""
         received = [
             party.submission.received_at
@@ -170,7 +193,7 @@ class Pipeline:
             for party in flight.parties
             if party.lane is lane
         ]
-        return (now - min(received)).total_seconds() if received else 0.0
+        return (self.clock.now() - min(received)).total_seconds() if received else 0.0
 
     async def run(self) -> None:
         """Work until drained or cancelled."""
@@ -192,15 +215,23 @@ class Pipeline:
                 task.cancel()
 
     async def _sweep(self) -> None:
-        """Give back what was held too long, whatever it waits for."""
+        """Give back what was held too long, and all that others can call for and we can't."""
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            before = asyncio.get_running_loop().time() - HOLD_SECONDS + _SWEEP_SECONDS
-            for flight in self._flights:
-                stale = [party for party in flight.parties if party.delivery.arrived < before]
-                if stale and flight.stage is not Stage.CALLING:
-                    log.info("given_back", reason="held too long", submissions=len(stale))
-                    self._settlement.give_back(flight, stale)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ASIDE_SECONDS if self.stands_aside else _SWEEP_SECONDS):
+                    await self._turned.wait()
+            self._turned.clear()
+            if self.stands_aside:
+                self._give_back(_UNCALLED, "AWS refuses this replica and accepts others")
+            self._give_back_stale()
+
+    def _give_back_stale(self) -> None:
+        before = asyncio.get_running_loop().time() - HOLD_SECONDS + _SWEEP_SECONDS
+        for flight in self._flights:
+            stale = [party for party in flight.parties if party.delivery.arrived < before]
+            if stale and flight.stage is not Stage.CALLING:
+                log.info("given_back", reason="held too long", submissions=len(stale))
+                self._settlement.give_back(flight, stale)
 
     # --- drain ---
 
@@ -217,27 +248,27 @@ class Pipeline:
         if self._leasing is not None:
             self._leasing.cancel()
         self._intake.board_rest()
-        self._give_back(_UNCALLED)
+        self._give_back(_UNCALLED, _SHUTTING_DOWN)
         if not await self._within(seconds * (1 - _GIVING_BACK_SHARE), self._finish(seconds)):
             if self._calls is not None:
                 self._calls.cancel()
                 await asyncio.wait([self._calls])
-            self._give_back(frozenset(Stage))
+            self._give_back(frozenset(Stage), _SHUTTING_DOWN)
             await self._within(seconds * _GIVING_BACK_SHARE, self._outbox.pending.none())
         self._drained.set()
 
     async def _finish(self, seconds: float) -> None:
         await self._within(seconds * _LEAVING_SHARE, self.membership.leave())
         await self.calling.none()
-        self._give_back(_UNCALLED)  # what would have been called for once more
+        self._give_back(_UNCALLED, _SHUTTING_DOWN)  # what would have been called for once more
         await self._writer.pending.none()
         await self._outbox.pending.none()
 
-    def _give_back(self, stages: frozenset[Stage]) -> None:
+    def _give_back(self, stages: frozenset[Stage], reason: str) -> None:
         chosen = [flight for flight in self._flights if flight.stage in stages]
         submissions = sum(len(flight.parties) for flight in chosen)
         if submissions:
-            log.info("given_back", reason="shutting down", submissions=submissions)
+            log.info("given_back", reason=reason, submissions=submissions)
         for flight in chosen:
             self._settlement.give_back(flight, flight.parties)
 

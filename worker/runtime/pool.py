@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import faults, verdict
+from worker.core import backoff, faults, verdict
 from worker.core.records import Answer, Fault, FaultKind
 from worker.core.verdict import Halt, Policy, RetryIn, Store, TryAgain
 from worker.runtime.flight import Flight, Stage
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from worker.core.usage import Usage
     from worker.ports import Marketplace, Telemetry
     from worker.runtime.breaker import Breaker
+    from worker.runtime.clock import Clock
     from worker.runtime.gate import Gate
     from worker.runtime.pacer import Pacer
     from worker.runtime.settlement import Settlement
@@ -50,7 +50,9 @@ class Pool:
         telemetry: Telemetry,
         concurrency: int,
         calling: Pending,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._waiting = waiting
         self._marketplace = marketplace
         self._breaker = breaker
@@ -86,9 +88,8 @@ class Pool:
 
     def _settled_by_age(self, flight: Flight) -> bool:
         """Settle a token that is past its lifetime, which costs neither a call nor a turn."""
-        submission = flight.leader.submission
-        now = datetime.now(UTC)
-        if now - submission.known_since < self._policy.lifetime:
+        submission, now = flight.leader.submission, self._clock.now()
+        if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
             return False
         outcome = verdict.lifetime_exceeded(submission, now)
         self._settlement.store(flight, replace(outcome, attempts=flight.attempts))
@@ -122,12 +123,12 @@ class Pool:
         self._budget.called()
         flight.attempts += verdict.counts(result)
         if isinstance(result, Answer):
-            self._answered()
+            self._answered(flight)
             return
         flight.failures += 1
         match result.kind:
             case FaultKind.TOKEN:
-                self._answered()
+                self._answered(flight)
             case FaultKind.THROTTLED:
                 self._usage.refused(flight.key, asyncio.get_running_loop().time())
                 self._pacer.throttled()
@@ -137,22 +138,16 @@ class Pool:
             case FaultKind.SYSTEMIC:
                 self._passed()
                 if not faults.is_shortage(result):  # that is this process's, however often
-                    self._strike(flight)
+                    self._breaker.systemic(flight.systemic)
 
-    def _answered(self) -> None:
+    def _answered(self, flight: Flight) -> None:
         self._passed()
-        self._breaker.answered()
+        self._breaker.answered(flight.systemic)
 
     def _passed(self) -> None:
         """AWS has not said that there are too many calls."""
         self._usage.passed()
         self._pacer.passed()
-
-    def _strike(self, flight: Flight) -> None:
-        """Count a systemic answer, if others were answered since the last."""
-        if self._breaker.successes > flight.strike_mark:
-            flight.strikes += 1
-            flight.strike_mark = self._breaker.successes
 
     def _act(self, flight: Flight, result: Answer | Fault) -> None:
         loop = asyncio.get_running_loop()
@@ -160,7 +155,7 @@ class Pool:
             flight.leader.submission,
             result,
             flight.tries(loop.time()),
-            now=datetime.now(UTC),
+            now=self._clock.now(),
             draw=random.random(),  # noqa: S311 - spreads retries, keeps no secret
             policy=self._policy,
             affordable=self._budget.affordable,
@@ -177,8 +172,8 @@ class Pool:
                 self._settlement.retry(flight, retry)
             case Halt(fault):
                 self._breaker.open(fault)
-                # Last in line: if the fault is this token's own, the others must get past it.
-                self._waiting.join(flight)
+                # After a while: if the fault is this token's own, the others must get past it.
+                self._waiting.join_later(flight, backoff.HALTED.bound(flight.failures))
 
 
 def _is_passing(result: Answer | Fault) -> bool:

@@ -6,7 +6,6 @@ acked before its time.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,11 +19,13 @@ from worker.runtime.writer import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from worker.core.messages import Incoming
     from worker.core.records import DeadLetter, Malformed
     from worker.core.verdict import Policy, RetryIn
     from worker.ports import Delivery, NotConfirmed, Sealer, Telemetry
+    from worker.runtime.clock import Clock
     from worker.runtime.outbox import Outbox
     from worker.runtime.writer import Writer
 
@@ -43,7 +44,9 @@ class Settlement:
         sealer: Sealer,
         policy: Policy,
         telemetry: Telemetry,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._flights = flights
         self._writer = writer
         self._outbox = outbox
@@ -89,7 +92,7 @@ class Settlement:
         self._outbox.put(party.delivery, said, done)
 
     def _answered(self, party: Party, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
-        waited = (datetime.now(UTC) - party.submission.received_at).total_seconds()
+        waited = (self._clock.now() - party.submission.received_at).total_seconds()
         self._telemetry.submission(party.lane)
         self._telemetry.outcome(outcome.status, party.lane, repeated=repeated, waited=waited)
         log.debug(
@@ -133,7 +136,7 @@ class Settlement:
         """Say that a message can't be read; it is recorded by now."""
 
         def done() -> None:
-            waited = (datetime.now(UTC) - malformed.received_at).total_seconds()
+            waited = (self._clock.now() - malformed.received_at).total_seconds()
             self._telemetry.submission(lane)
             self._telemetry.outcome(Status.MALFORMED, lane, repeated=False, waited=waited)
 

@@ -37,6 +37,8 @@ from worker.core.records import Answer, Fault, FaultKind, Token
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from worker.core.clock import Reading
+
 log: Final = structlog.get_logger()
 
 _SERVICE: Final = "meteringmarketplace"
@@ -78,8 +80,11 @@ class BadAwsSetup(Exception):  # noqa: N818 - says what is wrong
 class AwsMarketplace:
     """ResolveCustomer; see `worker.ports.Marketplace`. Made by `open_marketplace`."""
 
-    def __init__(self, client: Any, credentials: Credentials, endpoint: Endpoint) -> None:
+    def __init__(
+        self, client: Any, exchange: Exchange, credentials: Credentials, endpoint: Endpoint
+    ) -> None:
         self._client = client
+        self._exchange = exchange
         self._credentials = credentials
         self._endpoint = endpoint
         self._timeout_seconds = endpoint.timeout_seconds
@@ -119,6 +124,10 @@ class AwsMarketplace:
         told = "\n".join((who, self._endpoint.region, self._endpoint.url or ""))
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
+    def renew(self) -> None:
+        """Look the credentials up anew at the next call."""
+        self._credentials.forget()
+
     async def confirm(self) -> Fault | None:
         """Why our identity can't be had or is not the expected one, or None. Never raises.
 
@@ -127,10 +136,6 @@ class AwsMarketplace:
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         found = await self._identified(deadline)
         return found if isinstance(found, Fault) else None
-
-    def renew(self) -> None:
-        """Look the credentials up anew at the next call."""
-        self._credentials.forget()
 
     async def probe(self) -> Fault | None:
         """Ask whether AWS accepts us again, with credentials looked up anew. Never raises."""
@@ -144,6 +149,10 @@ class AwsMarketplace:
         if isinstance(result, Fault) and result.kind in _UNPROVEN:
             return result
         return None
+
+    def clock(self) -> Reading | None:
+        """What AWS's clock said in its last answer, or None before any."""
+        return self._exchange.clock
 
     async def _identified(self, deadline: float) -> Identity | Fault:
         """Who we are; whatever keeps us from knowing is our fault, never a token's."""
@@ -234,7 +243,7 @@ async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
         async with http:
             exchange = Exchange(http, Scope(endpoint.region, _SIGNING_NAME))
             client.meta.events.register(_EVENT, exchange)
-            yield AwsMarketplace(client, credentials, endpoint)
+            yield AwsMarketplace(client, exchange, credentials, endpoint)
 
 
 def _http_session(session: AioSession, url: str, concurrency: int) -> aiohttp.ClientSession:

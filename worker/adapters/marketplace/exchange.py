@@ -7,8 +7,10 @@ the reply, at about a third of the CPU that botocore's general machinery takes f
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,6 +18,7 @@ import orjson
 from yarl import URL
 
 from worker.adapters.marketplace import signing
+from worker.core.clock import Reading
 
 if TYPE_CHECKING:
     import aiohttp
@@ -45,12 +48,17 @@ class Exchange:
     Args:
         session: The pooled HTTP session.
         scope: Region and signing name.
+
+    Attributes:
+        clock: What the `Date` of the last answer said, to the second; None before any.
     """
 
     def __init__(self, session: aiohttp.ClientSession, scope: signing.Scope) -> None:
         self._session = session
         self._scope = scope
         self._urls: dict[str, URL] = {}
+        self._date = ""
+        self.clock: Reading | None = None
 
     async def __call__(self, params: dict[str, Any], **_: Any) -> tuple[HttpStatus, dict[str, Any]]:
         """Answer a call in botocore's stead with a status and a parsed reply."""
@@ -63,8 +71,20 @@ class Exchange:
         async with self._session.post(
             url, data=body, headers=headers, allow_redirects=False
         ) as response:
+            self._hear(response.headers.get("Date", ""))
             reply = await _read(response)
             return HttpStatus(response.status), _parsed(response, reply)
+
+    def _hear(self, date: str) -> None:
+        if date == self._date:
+            return  # answers of one second carry one date
+        self._date = date
+        try:
+            instant = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        if instant.tzinfo is not None:
+            self.clock = Reading(instant, asyncio.get_running_loop().time(), 1.0)
 
     def _url(self, text: str) -> URL:
         url = self._urls.get(text)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from worker.adapters.postgres.connection import Connect
-    from worker.core.fleet import Lease, Report
-    from worker.core.records import Fault
+    from worker.core.fleet import Lease, ReplicaState, Report
 
 _CONNECTIONS: Final = 2  # so that a lease does not wait behind a permit
 # Between two attempts at a lease: of many at once, each time one comes through.
@@ -32,12 +31,10 @@ _COLLISION: Final = backoff.FullJitter(base_seconds=0.004, cap_seconds=0.1)
 _AHEAD_SECONDS: Final = 10.0
 _CODE_CHARS: Final = 100
 _MESSAGE_CHARS: Final = 500
-# As many as the schedule grows; the last repeats.
-_PROBE_STEPS: Final = 8
 
 
 class PostgresFleet:
-    """The shared rate, the breaker and an operator's word, in the schema `resolution`.
+    """The shared rate, the state of each replica and an operator's word, in PostgreSQL.
 
     All times are those of the database's clock, for the replicas' own may be off. It has
     connections of its own, so that it never waits behind the ledger's batches.
@@ -83,7 +80,7 @@ class PostgresFleet:
         """What names this process among all of the fleet."""
         return self._replica
 
-    async def lease(self, report: Report, identity: str) -> Lease:
+    async def lease(self, report: Report, state: ReplicaState) -> Lease:
         """Report, and learn how to go on. To be called about each second.
 
         A replica that does not call for three seconds is taken for dead, and its share is free. A
@@ -91,7 +88,7 @@ class PostgresFleet:
 
         Args:
             report: What was seen since the last report that went through.
-            identity: As whom this replica calls AWS.
+            state: What this replica tells the others of itself.
 
         Raises:
             LedgerUnavailable: The database could not be asked; whether it was told is unknown.
@@ -99,23 +96,26 @@ class PostgresFleet:
         with translated():
             async with asyncio.timeout(self._call_seconds), self._sessions.borrow() as session:
                 failures = 0
-                while (lease := await self._try_lease(session, report, identity)) is None:
+                while (lease := await self._try_lease(session, report, state)) is None:
                     failures += 1
                     draw = random.random()  # noqa: S311 - spread
                     await asyncio.sleep(_COLLISION.delay(failures, draw))
                 return lease
 
-    async def _try_lease(self, session: Session, report: Report, identity: str) -> Lease | None:
+    async def _try_lease(
+        self, session: Session, report: Report, state: ReplicaState
+    ) -> Lease | None:
         """One attempt; None where another replica's lease was written meanwhile."""
-        identity = storable_text(identity)
-        (row,) = await session.fetch(queries.LOOK, self._seller, identity)
-        sight = Sight.of(row, self._replica)
-        state, lease = grant(sight, report, initial=self._initial, ceiling=self.ceiling)
+        clock = asyncio.get_running_loop().time
+        asked = clock()
+        (row,) = await session.fetch(queries.LOOK, self._seller)
+        sight = Sight.of(row, self._replica, asked=asked, heard=clock())
+        rate_state, lease = grant(sight, report, initial=self._initial, ceiling=self.ceiling)
         written = await session.fetch(
             queries.LEASE,
             self._seller,
             sight.version,
-            orjson.dumps(state).decode(),
+            orjson.dumps(rate_state).decode(),
             lease.rate,
             lease.singly,
             lease.replicas,
@@ -123,8 +123,8 @@ class PostgresFleet:
             report.need,
             lease.share,
             self.ceiling,
-            identity,
             __version__,
+            _told(state),
         )
         return lease if written else None
 
@@ -143,44 +143,13 @@ class PostgresFleet:
             raise LedgerUnavailable("the fleet has no rate yet; the next lease writes one")
         return max(0.0, float(rows[0]["seconds"]))
 
-    async def refuse(self, identity: str, fault: Fault) -> None:
-        """Stop the calls of all replicas that call as this identity.
-
-        Where they are stopped already, the fault is told anew and the probes keep their turn.
-
-        Raises:
-            LedgerUnavailable: The database could not be told, or nobody knows whether it was.
-        """
-        await self._ask(
-            queries.REFUSE,
-            self._seller,
-            storable_text(identity),
-            storable_text(fault.code)[:_CODE_CHARS],
-            storable_text(fault.message)[:_MESSAGE_CHARS],
-            self._replica,
-            backoff.probe_wait(0, random.random()),  # noqa: S311 - spread
-        )
-
-    async def may_probe(self, identity: str) -> bool:
-        """Take the fleet's turn to look whether AWS accepts this identity again, if it is due.
-
-        The turn is over when the next wait is, whatever became of the one who took it.
+    async def may_probe(self) -> bool:
+        """Take the fleet's turn to ask AWS whether it accepts us again: one a second, for all.
 
         Raises:
             LedgerUnavailable: The database could not be asked.
         """
-        draw = random.random()  # noqa: S311 - spread
-        waits = [backoff.probe_wait(probes, draw) for probes in range(_PROBE_STEPS)]
-        given = (self._seller, storable_text(identity), orjson.dumps(waits).decode())
-        return bool(await self._ask(queries.PROBE, *given))
-
-    async def accept(self, identity: str) -> None:
-        """Let all replicas that call as this identity call again.
-
-        Raises:
-            LedgerUnavailable: The database could not be told, or nobody knows whether it was.
-        """
-        await self._ask(queries.ACCEPT, self._seller, storable_text(identity))
+        return bool(await self._ask(queries.PROBE, self._seller))
 
     async def leave(self) -> None:
         """Give the share back: this replica ends.
@@ -198,3 +167,20 @@ class PostgresFleet:
         with translated():
             async with asyncio.timeout(self._call_seconds), self._sessions.borrow() as session:
                 return await session.fetch(sql, *arguments)
+
+
+def _told(state: ReplicaState) -> str:
+    """A replica's state as `fleet_lease.sql` unpacks it."""
+    refusal = state.refusal
+    return orjson.dumps(
+        {
+            "identity": storable_text(state.identity),
+            "refused_code": refusal and storable_text(refusal.code)[:_CODE_CHARS],
+            "refused_message": refusal and storable_text(refusal.message)[:_MESSAGE_CHARS],
+            "refused_seconds": refusal and state.refused_seconds,
+            "probes": state.probes,
+            "accepted_seconds": state.accepted_seconds,
+            "suspected": state.suspected,
+            "skew_seconds": state.skew_seconds,
+        }
+    ).decode()

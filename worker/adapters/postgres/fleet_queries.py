@@ -15,14 +15,11 @@ def _read(name: str) -> str:
 LOOK: Final = _read("look")
 LEASE: Final = _read("lease")
 PERMIT: Final = _read("permit")
-REFUSE: Final = _read("refuse")
 PROBE: Final = _read("probe")
-ACCEPT: Final = _read("accept")
 LEAVE: Final = _read("leave")
 
 ROW: Final = _read("row")
 REPLICAS: Final = _read("replicas")
-REFUSALS: Final = _read("refusals")
 
 HOLD: Final = _read("hold")
 PAUSE: Final = _read("pause")

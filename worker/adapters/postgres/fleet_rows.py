@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from worker.core import quota, shares
-from worker.core.fleet import Lease, Pause, Refusal
+from worker.core.clock import Reading
+from worker.core.fleet import Lease, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,58 +19,88 @@ if TYPE_CHECKING:
     from worker.core.fleet import Report
 
 
+class _Living(NamedTuple):
+    """A live replica, as `fleet_look.sql` lists it.
+
+    Attributes:
+        accepted_seconds: How long ago AWS last accepted a call of its; None for never.
+    """
+
+    id: str
+    need: str
+    granted: float
+    ceiling: float | None
+    refused: bool
+    accepted_seconds: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What `fleet_look.sql` returns.
 
     Attributes:
-        now: The database's clock, in seconds of the epoch.
+        clock: What the database's clock showed.
         version: Of the seller's row; 0 where there is none.
         state: The shared rate as it was stored, or None.
         singly: Whether permits are asked for one by one.
         override: The ceiling by an operator's word: Infinity for none at all, None for no word.
         granted: What this replica has already.
-        others: What the other live replicas need and have.
-        ceilings: Those in the settings of the other live replicas.
+        others: The other live replicas.
+        deaths: Replicas that died lately.
     """
 
-    now: float
+    clock: Reading
     version: int
     state: Mapping[str, Any] | None
     singly: bool
     override: float | None
     granted: float
-    others: tuple[shares.Claim, ...]
-    ceilings: tuple[float, ...]
+    others: tuple[_Living, ...]
     pause: Pause | None
-    refusal: Refusal | None
-    others_refused: bool
+    deaths: int
 
     @classmethod
-    def of(cls, row: Any, replica: str) -> Sight:
-        """Read a row, as this replica sees it."""
-        living = {each[0]: each[1:] for each in orjson.loads(row["living"] or "[]")}
-        granted = living.pop(replica, (0.0, 0.0, None))[1]
+    def of(cls, row: Any, replica: str, *, asked: float, heard: float) -> Sight:
+        """Read a row, as this replica sees it.
+
+        Args:
+            row: The only one.
+            replica: Which replica this is.
+            asked: When the database was asked, in seconds of the loop's clock.
+            heard: When its answer was there.
+        """
+        living = [_Living(*each) for each in orjson.loads(row["living"] or "[]")]
+        instant = datetime.fromtimestamp(row["now"], UTC)
         return cls(
-            now=row["now"],
+            clock=Reading(instant, (asked + heard) / 2, (heard - asked) / 2),
             version=row["version"],
             state=None if row["state"] is None else orjson.loads(row["state"]),
             singly=row["singly"],
             override=row["ceiling"],
-            granted=granted,
-            others=tuple(shares.Claim(float(need), had) for need, had, _ in living.values()),
-            ceilings=tuple(each for _, _, each in living.values() if each is not None),
+            granted=next((each.granted for each in living if each.id == replica), 0.0),
+            others=tuple(each for each in living if each.id != replica),
             pause=pause_of(row),
-            refusal=_refusal_of(row),
-            others_refused=row["others_refused"],
+            deaths=row["deaths"],
         )
+
+    @property
+    def claims(self) -> tuple[shares.Claim, ...]:
+        """What the other live replicas need and have."""
+        return tuple(shares.Claim(float(each.need), each.granted) for each in self.others)
+
+    @property
+    def accepted_elsewhere(self) -> float | None:
+        """When AWS last accepted a call of one that it does not refuse (loop time)."""
+        ages = [each.accepted_seconds for each in self.others if not each.refused]
+        known = [age for age in ages if age is not None]
+        return self.clock.at - min(known) if known else None
 
     def ceiling(self, own: float | None) -> float | None:
         """The most that the rate may be; None for no bound."""
         if self.override is not None:
             return None if math.isinf(self.override) else self.override
-        configured = self.ceilings if own is None else (*self.ceilings, own)
-        return min(configured, default=None)
+        ceilings = (own, *(each.ceiling for each in self.others))
+        return min((each for each in ceilings if each is not None), default=None)
 
 
 def pause_of(row: Any) -> Pause | None:
@@ -76,12 +108,6 @@ def pause_of(row: Any) -> Pause | None:
     if row["paused_at"] is None:
         return None
     return Pause(row["pause_actor"], row["pause_reason"], row["paused_at"])
-
-
-def _refusal_of(row: Any) -> Refusal | None:
-    if row["opened_at"] is None:
-        return None
-    return Refusal(row["code"], row["message"], row["opened_at"])
 
 
 def grant(
@@ -98,9 +124,11 @@ def grant(
     most = sight.ceiling(ceiling)
     replicas = len(sight.others) + 1
     # The ceiling bounds what is used and not what is known, so that raising it is felt at once.
-    state = quota.advance(_known(sight, initial), report, sight.now, None, replicas)
+    now = sight.clock.instant.timestamp()
+    state = quota.advance(_known(sight, initial, now), report, now, None, replicas)
     rate = state.rate if most is None else min(state.rate, most)
-    share = shares.share(rate, shares.Claim(report.need, sight.granted), sight.others)
+    share = shares.share(rate, shares.Claim(report.need, sight.granted), sight.claims)
+    refused = sum(each.refused for each in sight.others)
     lease = Lease(
         rate=rate,
         share=share,
@@ -108,12 +136,15 @@ def grant(
         ceiling=most,
         replicas=replicas,
         pause=sight.pause,
-        refusal=sight.refusal,
-        others_refused=sight.others_refused,
+        able=len(sight.others) - refused,
+        refused=refused,
+        accepted_elsewhere=sight.accepted_elsewhere,
+        deaths=sight.deaths,
+        clock=sight.clock,
     )
     return asdict(state), lease
 
 
-def _known(sight: Sight, initial: float) -> quota.SharedRate:
-    fresh = quota.initial(initial, sight.now)
+def _known(sight: Sight, initial: float, now: float) -> quota.SharedRate:
+    fresh = quota.initial(initial, now)
     return fresh if sight.state is None else quota.restored(sight.state, fresh)

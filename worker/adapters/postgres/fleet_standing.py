@@ -42,6 +42,12 @@ class Member:
         ceiling: The one in its settings.
         identity: As whom it calls AWS.
         version: Of its program.
+        refused_code: Why AWS refuses its calls, in AWS's code and words; None while it does not.
+        refused_at: Since when.
+        probes: How often it has looked since whether that is over.
+        accepted_at: When AWS last accepted a call of its.
+        suspected: Messages that it handles apart, since one of them may end the process.
+        skew_seconds: By how much its machine's clock is ahead of the database's.
     """
 
     replica: str
@@ -51,25 +57,13 @@ class Member:
     identity: str
     version: str
     seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An identity as which nobody may call AWS.
-
-    Attributes:
-        probes: How often somebody has looked whether it is over.
-        seen_at: When that was last looked at or told of.
-        replicas: Live replicas that call as this identity.
-    """
-
-    identity: str
-    code: str
-    message: str
-    since: datetime
-    probes: int
-    seen_at: datetime
-    replicas: int
+    refused_code: str | None = None
+    refused_message: str | None = None
+    refused_at: datetime | None = None
+    probes: int = 0
+    accepted_at: datetime | None = None
+    suspected: int = 0
+    skew_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,6 @@ class Standing:
     override: Override | None
     pause: Pause | None
     members: tuple[Member, ...]
-    refusals: tuple[Refused, ...]
 
     @property
     def ceiling(self) -> float | None:
@@ -96,9 +89,9 @@ class Standing:
         return self.override.ceiling if self.override else self.configured
 
     @property
-    def refused(self) -> bool:
-        """Whether calls of live replicas are stopped; without any, whether they were at last."""
-        return any(each.replicas or not self.members for each in self.refusals)
+    def refused(self) -> tuple[Member, ...]:
+        """Live replicas whose calls are stopped."""
+        return tuple(each for each in self.members if each.refused_code is not None)
 
 
 async def standing(fetch: Fetch, seller: str) -> Standing:
@@ -110,7 +103,6 @@ async def standing(fetch: Fetch, seller: str) -> Standing:
     """
     rows = await fetch(queries.ROW, seller)
     members = tuple(Member(*row) for row in await fetch(queries.REPLICAS, seller))
-    refusals = tuple(Refused(*row) for row in await fetch(queries.REFUSALS, seller))
     ceilings = (member.ceiling for member in members if member.ceiling is not None)
     row = rows[0] if rows else None
     return Standing(
@@ -120,7 +112,6 @@ async def standing(fetch: Fetch, seller: str) -> Standing:
         override=override_of(row) if row else None,
         pause=pause_of(row) if row else None,
         members=members,
-        refusals=refusals,
     )
 
 

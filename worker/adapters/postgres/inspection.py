@@ -28,6 +28,7 @@ def _query(name: str) -> str:
 
 
 _INSPECTION: Final = _query("inspection")
+_NOW: Final = "SELECT clock_timestamp() AS now"
 _SCHEMA_VERSION: Final = _query("schema_version")
 _MISSING_RIGHTS: Final = _query("missing_rights")
 _REDEEMABLE_LETTERS: Final = _query("redeemable_letters")
@@ -105,6 +106,16 @@ class Inspector:
         (row,) = await self._fetch(_INSPECTION)
         lists = {name: tuple(row[name]) for name in ("absent", "absent_parts")}
         return Inspection(**{**row, **lists})
+
+    async def now(self) -> datetime:
+        """What the server's clock shows.
+
+        Raises:
+            DatabaseFault: It could not be asked.
+        """
+        (row,) = await self._fetch(_NOW)
+        moment: datetime = row["now"]
+        return moment
 
     async def schema_version(self) -> int:
         """The version the schema is at; `LATEST_VERSION` is what this program needs.

@@ -107,6 +107,16 @@ class PostgresLedger:
                 "as the schema's owner"
             )
 
+    async def now(self) -> datetime:
+        """What the database's clock shows.
+
+        Raises:
+            LedgerUnavailable: It could not be asked.
+        """
+        (found,) = await self._read("SELECT clock_timestamp() AS now")
+        instant: datetime = found["now"]
+        return instant
+
     async def schema_version(self) -> int:
         """The version the schema is at; 0 where nothing was migrated yet.
 
@@ -136,8 +146,8 @@ class PostgresLedger:
         (found,) = await self._read(statements.REDEEMABLE)
         return int(found["letters"])
 
-    async def first_expiries(self) -> Mapping[str, datetime]:
-        """When the first open dead letter of each reason can no longer be redeemed.
+    async def first_expiries(self) -> Mapping[str, float]:
+        """In how many seconds the first open dead letter of each reason can't be redeemed any more.
 
         Reasons without a letter that still may are absent.
 
@@ -145,7 +155,7 @@ class PostgresLedger:
             LedgerUnavailable: Nothing could be read.
         """
         rows = await self._read(statements.FIRST_EXPIRIES)
-        return {row["reason"]: row["first_expiry"] for row in rows}
+        return {row["reason"]: row["seconds"] for row in rows}
 
     async def close(self) -> None:
         """Close all connections."""

@@ -92,6 +92,7 @@ def outcome_row(outcome: Outcome) -> Row:
         "error_code": outcome.error_code,
         "error_message": outcome.error_message,
         "advice": outcome.advice,
+        "first_seen_at": outcome.first_seen,
     }
 
 

@@ -82,6 +82,10 @@ def _merged(stood: Outcome, given: Outcome) -> Outcome:
         return stood
     if given.status is not Status.RESOLVED and given.settled_at < stood.settled_at:
         return stood
-    if given.received_at < stood.received_at:
-        return given
-    return replace(given, message_id=stood.message_id, received_at=stood.received_at)
+    first = given if given.received_at < stood.received_at else stood
+    return replace(
+        given,
+        message_id=first.message_id,
+        received_at=first.received_at,
+        first_seen=min(stood.seen_since, given.seen_since),
+    )

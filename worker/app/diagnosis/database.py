@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.postgres.by_hand import DatabaseFault, place
 from worker.adapters.postgres.inspection import LATEST_VERSION, inspecting
-from worker.app import refusals
+from worker.app import fleet as sharing
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
+from worker.core.clock import TOLD_SECONDS, UNREADY_SECONDS, skew_words
 from worker.core.records import DEFAULT_SELLER
 from worker.settings import addresses
 
@@ -134,10 +136,24 @@ async def fleet(settings: Settings) -> Passed:
 def _stopped(found: Standing) -> Iterator[str]:
     if found.pause:
         yield f"calls are paused by {found.pause.actor}: {found.pause.reason}"
-    if found.refused:
-        for each in found.refusals:
-            remedy = refusals.breaker_remedy(each.code, each.message)
-            yield f"calls are stopped: {each.code}: {each.message}: {remedy}"
+    breaker = sharing.breaker(found)
+    for each in breaker.stopped:
+        whose = f" of {each.replicas} of {breaker.live} replicas" if breaker.alone else ""
+        yield f"calls{whose} are stopped: {each.code}: {each.message}: {each.remedy}"
+
+
+async def clock(settings: Settings) -> Passed:
+    """This machine's clock and the database's show about the same time."""
+    async with _asking(settings.current_postgres_dsn()) as inspector:
+        before = datetime.now(UTC)
+        found = await inspector.now()
+        after = datetime.now(UTC)
+    seconds = (before + (after - before) / 2 - found).total_seconds()
+    if abs(seconds) > UNREADY_SECONDS:
+        detail, _, remedy = skew_words(seconds, None).partition("; ")
+        raise Failed(detail, remedy)
+    notes = (skew_words(seconds, None),) if abs(seconds) > TOLD_SECONDS else ()
+    return Passed("this machine's clock and the database's agree", notes)
 
 
 @asynccontextmanager

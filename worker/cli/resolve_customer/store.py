@@ -6,7 +6,6 @@ import asyncio
 import getpass
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.postgres.audit import Entry, settle_audited
@@ -24,6 +23,7 @@ from worker.settings.addresses import is_local, postgres_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from datetime import datetime
 
     from worker.cli.resolve_customer.client import Opened
     from worker.cli.resolve_customer.options import Options
@@ -114,7 +114,7 @@ class Shelf:
         Raises:
             CommandFault: The answer can't be used, or the database did not take it.
         """
-        outcome = _outcome(token, reply)
+        outcome = _outcome(token, reply, _run(self._now()))
         entry = Entry(self.actor, self.reason or _REASON, _ACTION, self._subject(outcome))
         batch = Batch(outcomes=(outcome,))
         stands = _run(settle_audited(connector(self.dsn), batch, entry))[outcome.key]
@@ -127,6 +127,14 @@ class Shelf:
         else:
             notices.tell(f"stored as resolved ({fingerprint})")
 
+    async def _now(self) -> datetime:
+        """By the clock of the database, as all that is stored there."""
+        ledger = PostgresLedger(connector(self.dsn), readers=1)
+        try:
+            return await ledger.now()
+        finally:
+            await ledger.close()
+
     def _subject(self, outcome: Outcome) -> dict[str, str]:
         # Nothing that names a customer: an audit outlives an erasure.
         return {
@@ -137,11 +145,10 @@ class Shelf:
         }
 
 
-def _outcome(token: str, reply: dict[str, Any]) -> Outcome:
+def _outcome(token: str, reply: dict[str, Any], now: datetime) -> Outcome:
     answer = read_answer(reply)
     if not isinstance(answer, Answer):
         raise CommandFault(f"Nothing was stored: {answer.message}.")
-    now = datetime.now(UTC)
     submission = Submission(
         token=Token.of(token),
         seller=DEFAULT_SELLER,
@@ -152,7 +159,7 @@ def _outcome(token: str, reply: dict[str, Any]) -> Outcome:
         progress=False,
         metadata=None,
         received_at=now,
-        known_since=now,
+        first_seen=now,
     )
     tries = verdict.Tries(attempts=1)
     judged = verdict.judge(submission, answer, tries, now=now, draw=0.0, policy=_NO_RETRIES)

@@ -8,25 +8,26 @@ SELECT
     quota.pause_actor,
     quota.pause_reason,
     quota.paused_at,
-    breaker.code,
-    breaker.message,
-    breaker.opened_at,
-    EXISTS (
-        SELECT FROM resolution.breaker AS other
-        WHERE
-            other.seller = $1
-            AND other.identity <> $2
-            AND other.seen_at > moment.now - interval '5 minutes'
-    ) AS others_refused,
     (
         SELECT
             json_agg(json_build_array(
-                replica.id, replica.need::text, replica.granted, replica.ceiling
+                replica.id, replica.need::text, replica.granted, replica.ceiling,
+                replica.refused_at IS NOT NULL,
+                extract(EPOCH FROM moment.now - replica.accepted_at)::float8
             ))::text
         FROM resolution.replica
         WHERE replica.seller = $1 AND replica.expires_at > moment.now
-    ) AS living
+    ) AS living,
+    -- Processes that died: their lease lapsed without a goodbye, and some seconds after somebody
+    -- noticed it they had still not come back, as those do that the database was away for.
+    (
+        SELECT count(*)
+        FROM resolution.replica
+        WHERE
+            replica.seller = $1
+            AND replica.missed_at < moment.now - interval '5 seconds'
+            AND replica.expires_at BETWEEN moment.now - interval '10 minutes' AND moment.now
+    ) AS deaths
 -- A volatile function in a row of its own is asked once.
 FROM (SELECT clock_timestamp() AS now) AS moment
 LEFT JOIN resolution.quota ON quota.seller = $1
-LEFT JOIN resolution.breaker ON breaker.seller = $1 AND breaker.identity = $2

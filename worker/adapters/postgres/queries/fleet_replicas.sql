@@ -1,5 +1,7 @@
 -- Lists the live replicas of a seller.
-SELECT id, need, granted, ceiling, identity, version, seen_at
+SELECT
+    id, need, granted, ceiling, identity, version, seen_at,
+    refused_code, refused_message, refused_at, probes, accepted_at, suspected, skew_seconds
 FROM resolution.replica
 WHERE seller = $1 AND expires_at > clock_timestamp()
 ORDER BY id

@@ -3,17 +3,18 @@
 INSERT INTO resolution.ledger AS stood (
     seller, token_sha256, status, message_id, attempts, received_at, settled_at, product_code,
     customer_aws_account_id, customer_identifier, license_arn, agreement_id, offer_type,
-    error_code, error_message, advice
+    error_code, error_message, advice, first_seen_at
 )
 SELECT
     seller, token_sha256, status, message_id, attempts, received_at, settled_at, product_code,
     customer_aws_account_id, customer_identifier, license_arn, agreement_id, offer_type,
-    error_code, error_message, advice
+    error_code, error_message, advice, first_seen_at
 FROM json_to_recordset($1::json) AS given (
     seller text, token_sha256 bytea, status text, message_id text, attempts integer,
     received_at timestamptz, settled_at timestamptz, product_code text,
     customer_aws_account_id text, customer_identifier text, license_arn text, agreement_id text,
-    offer_type text, error_code text, error_message text, advice text
+    offer_type text, error_code text, error_message text, advice text,
+    first_seen_at timestamptz
 )
 ORDER BY token_sha256, seller
 ON CONFLICT (token_sha256, seller) DO UPDATE SET
@@ -33,11 +34,17 @@ ON CONFLICT (token_sha256, seller) DO UPDATE SET
     offer_type = excluded.offer_type,
     error_code = excluded.error_code,
     error_message = excluded.error_message,
-    advice = excluded.advice
+    advice = excluded.advice,
+    first_seen_at = least(coalesce(stood.first_seen_at, stood.settled_at), excluded.first_seen_at)
 WHERE
     stood.status <> 'resolved'
-    AND (excluded.status = 'resolved' OR excluded.settled_at >= stood.settled_at)
+    AND (
+        excluded.status = 'resolved'
+        OR excluded.settled_at >= stood.settled_at
+        -- Settled in the future, and so by a clock that was off.
+        OR stood.settled_at > clock_timestamp() + interval '10 seconds'
+    )
 RETURNING
     seller, token_sha256, status, message_id, attempts, received_at, settled_at, product_code,
     customer_aws_account_id, customer_identifier, license_arn, agreement_id, offer_type,
-    error_code, error_message
+    error_code, error_message, first_seen_at
