@@ -39,11 +39,12 @@ class FakeWorker:
         *,
         fleet: FakeFleet | None = None,
         ledger: FakeLedger | None = None,
+        aws: FakeMarketplace | None = None,
         name: str = "first",
     ) -> None:
         self.ledger = ledger or FakeLedger()
         self.fleet = fleet or FakeFleet(ceiling)
-        self.aws = FakeMarketplace()
+        self.aws = aws or FakeMarketplace()
         self.courier = FakeCourier()
         self.secrets = FakeSecrets()
         self.telemetry = FakeTelemetry()
