@@ -100,6 +100,7 @@ class Replica:
             deliver=self.intake.deliver,
             lost=self.flights.drop_dead,
             report=lambda _: None,
+            deaths=lambda: 0,
         )
 
     @property

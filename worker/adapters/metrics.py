@@ -213,6 +213,11 @@ class Metrics:
             ["part"],
             registry=self.registry,
         )
+        self.suspected = Gauge(
+            "resolution_suspected_messages",
+            "Messages in hand that are suspected to end processes, and handled in small groups.",
+            registry=self.registry,
+        )
         tasks = Gauge("resolution_tasks", "asyncio tasks of this process.", registry=self.registry)
         tasks.set_function(_tasks)
 

@@ -104,6 +104,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     )
     _watch(metrics, pipeline, health)
     consuming = _consuming(settings, pipeline, health)
+    metrics.suspected.set_function(lambda: float(consuming.suspected))
     keeping = retention(settings, connect, metrics)
     return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, keeping)
 
@@ -120,6 +121,7 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
         deliver=pipeline.deliver,
         lost=pipeline.drop_dead,
         report=health.reporter("consuming"),
+        deaths=lambda: pipeline.membership.deaths,
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq import tolerance
@@ -13,6 +11,7 @@ from worker.adapters.rabbitmq.connection import BrokerLost, bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.supervision import open_wire
 from worker.core.pacing import lends_anew
+from worker.core.poison import Guard, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +29,7 @@ _LENT_SECONDS: Final = 10.0  # a change costs three calls to the broker
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A queue to consume, its lane (None for parked messages), and how many it may lend us."""
+    """A queue to consume, its lane (None for parked messages), and the prefetch; 0 takes none."""
 
     queue: str
     lane: Lane | None
@@ -41,33 +40,17 @@ class ConsumerCancelled(BrokerLost):
     """The broker ended a consumer, mostly since its queue was deleted or its node went."""
 
 
-class Mode(Enum):
-    """How much a consumer has lent to it.
-
-    A consumer begins CAUTIOUS, with one message at a time: after a crash, the one that caused it is
-    among the first, and is then handled with nothing else at stake. The first message without a
-    history makes it WIDE. If one with a history comes then, it is put aside, and once all others
-    are settled those put aside are handled ALONE, one after another.
-    """
-
-    CAUTIOUS = auto()
-    WIDE = auto()
-    ALONE = auto()
-
-
 class Consumer:
     """Consumes one queue on a channel of its own.
 
     Attributes:
         source: What it consumes.
         wire: Its channel.
-        mode: How much it has lent to it.
-        unacked: Messages lent to us.
         active: When something was last delivered (loop time), or it last began.
         alive: Whether its deliveries may still be acked.
         cancelled: Whether the broker has ended it.
         seen: Whether anything was delivered yet.
-        wanted: How many it would like to have lent to it while it is WIDE.
+        wanted: The prefetch it would like to have while nothing is suspected; 0 to take nothing.
     """
 
     def __init__(
@@ -76,23 +59,24 @@ class Consumer:
         wire: Wire,
         deliver: Callable[[BrokerDelivery], None],
         attention: Callable[[], None],
+        deaths: Callable[[], int],
     ) -> None:
         self.source = source
         self.wire = wire
-        self.mode = Mode.CAUTIOUS
-        self.unacked = 0
         self.active = asyncio.get_running_loop().time()
         self.alive = True
         self.cancelled = False
         self.seen = False
-        self.wanted = self._lent = source.prefetch
-        self._lent_at = float("-inf")
+        self.wanted = source.prefetch
+        self._prefetch = 0  # of what consumes now
+        self._changed_at = float("-inf")
+        self._cautious = True  # whether caution chose that prefetch
         self._ended = False
         self._deliver = deliver
         self._attention = attention
+        self._deaths = deaths
         self._tag: str | None = None
-        self._aside: deque[BrokerDelivery] = deque()
-        self._harmless = False
+        self._guard: Guard[BrokerDelivery] = Guard(deaths())
 
     @classmethod
     async def open(
@@ -101,82 +85,102 @@ class Consumer:
         source: Source,
         deliver: Callable[[BrokerDelivery], None],
         attention: Callable[[], None],
+        deaths: Callable[[], int],
     ) -> Consumer:
-        """Open a channel and begin to consume, cautiously.
+        """Open a channel and begin to consume; cautiously, if a process has died lately.
 
         Args:
             connection: One on which nothing is published.
             source: What to consume.
             deliver: Called with each delivery.
             attention: Called when `step` has something to do, or the consumer has ended.
+            deaths: How many processes have died lately.
 
         Raises:
             BrokerLost: It could not be started; its kind `ChannelRefused` says why.
         """
         tolerance.install()
-        consumer = cls(source, await open_wire(connection), deliver, attention)
+        consumer = cls(source, await open_wire(connection), deliver, attention, deaths)
         consumer.wire.on_consumer_cancel_callbacks.add(consumer._on_cancelled)
         consumer.wire.closing.add_done_callback(lambda _: attention())
-        await consumer._consume(1)
+        await consumer.step()
         return consumer
 
     @property
+    def unacked(self) -> int:
+        """How many messages are lent to us."""
+        return len(self._guard)
+
+    @property
+    def suspected(self) -> int:
+        """How many of them are suspected to end processes."""
+        return self._guard.suspected
+
+    @property
+    def met(self) -> int:
+        """How many suspected messages it has met."""
+        return self._guard.met
+
+    @property
     def careful(self) -> bool:
-        """Whether it still takes, or has just taken, what may end the process."""
-        return self.mode is not Mode.WIDE
+        """Whether it takes less than it could, for what it takes may end the process."""
+        return self._guard.mode is not Mode.NORMAL
 
     def starving(self, ready: int, now: float, seconds: float) -> bool:
         """Whether messages wait, there is room for them, and none has come for so long."""
-        lent_most = {Mode.CAUTIOUS: 1, Mode.WIDE: self._lent, Mode.ALONE: 0}[self.mode]
-        return ready > 0 and self.unacked < lent_most and now - self.active > seconds
+        return ready > 0 and self.unacked < self._prefetch and now - self.active > seconds
 
     async def step(self) -> None:
-        """Widen or narrow, if it is time to.
+        """Hand out what was set aside, and take more or fewer messages, if it is time to.
 
         Raises:
             BrokerLost: The channel is gone.
         """
-        if self.mode is Mode.CAUTIOUS and self._harmless:
-            self.mode = Mode.WIDE
-            await self._widen()
-        elif self.mode is Mode.WIDE and self._aside:
-            self.mode = Mode.ALONE
-            await self._cancel()
-        elif self.mode is Mode.WIDE and self._lends_anew():
-            self._lent_at = asyncio.get_running_loop().time()
-            await self._widen()
-        if self.mode is Mode.ALONE and self.unacked == len(self._aside):
-            await self._next_alone()
+        for delivery in self._guard.step(self._deaths()):
+            self._deliver(delivery)
+        prefetch = 0 if self._ended else self._guard.prefetch(self.wanted)
+        if self._is_to_change(prefetch):
+            await self._change(prefetch)
 
-    def _lends_anew(self) -> bool:
-        due = self._lent_at + _LENT_SECONDS <= asyncio.get_running_loop().time()
-        return due and lends_anew(self._lent, self.wanted)
+    def _is_to_change(self, prefetch: int) -> bool:
+        """Whether to consume anew with another prefetch.
 
-    async def _widen(self) -> None:
+        To begin, to stop and what caution wants is done at once; what is wanted in normal times
+        changes all the time, and is followed only now and then.
+        """
+        if prefetch == self._prefetch:
+            return False
+        if self._cautious or not prefetch or not self._prefetch:
+            return True
+        due = self._changed_at + _LENT_SECONDS <= asyncio.get_running_loop().time()
+        return due and lends_anew(self._prefetch, prefetch)
+
+    async def _change(self, prefetch: int) -> None:
         """Consume anew: the broker counts what it lends by consumer, and fixes it as one begins."""
+        if not self._cautious and self._prefetch:
+            self._changed_at = asyncio.get_running_loop().time()
+        self._cautious = self.careful
         await self._cancel()
-        self._lent = self.wanted
-        await self._consume(self._lent)
-
-    async def _next_alone(self) -> None:
-        if self._aside:
-            self._deliver(self._aside.popleft())
-        else:
-            self.mode, self._harmless = Mode.CAUTIOUS, False
-            await self._consume(1)
+        await self._consume(prefetch)
 
     async def ack(self, delivery: BrokerDelivery) -> None:
         """Ack a delivery, if that still means anything."""
-        if not self.alive:
+        if not delivery.alive or delivery not in self._guard:
             return
-        self.unacked -= 1
+        self._guard.let_go(delivery)
         try:
             await bounded(self.wire.basic_ack(delivery.tag, wait=False), _ACK_SECONDS)
         except BrokerLost:
-            self.alive = False
+            self.lose()
             self._on_cancelled(None)
-        if self.mode is Mode.ALONE:
+        if self.careful:
             self._attention()
+
+    def lose(self) -> None:
+        """Take note that the channel is gone, and with it everything that came over it."""
+        self.alive = False
+        for delivery in self._guard.held:
+            delivery.alive = False
 
     async def end(self) -> None:
         """Be handed nothing more; what was handed out may still be acked.
@@ -188,19 +192,19 @@ class Consumer:
         await self._cancel()
 
     async def _cancel(self) -> None:
-        tag, self._tag = self._tag, None
+        tag, self._tag, self._prefetch = self._tag, None, 0
         if tag is not None:
             await bounded(self.wire.basic_cancel(tag), _RPC_SECONDS)
 
     async def _consume(self, prefetch: int) -> None:
-        if self._ended:
+        if self._ended or not prefetch:
             return
         self.active = asyncio.get_running_loop().time()
         await bounded(self.wire.basic_qos(prefetch_count=prefetch), _RPC_SECONDS)
         began = await bounded(
             self.wire.basic_consume(self.source.queue, self._receive), _RPC_SECONDS
         )
-        self._tag = began.consumer_tag
+        self._tag, self._prefetch = began.consumer_tag, prefetch
         await self._cancel_if_ended()
 
     async def _cancel_if_ended(self) -> None:
@@ -208,17 +212,14 @@ class Consumer:
             await self._cancel()
 
     async def _receive(self, message: DeliveredMessage) -> None:
+        if not self.alive:
+            return
         self.active = asyncio.get_running_loop().time()
-        self.unacked += 1
-        delivery = BrokerDelivery(self, message, self.active)
-        if not delivery.suspect:
+        delivery = BrokerDelivery(message, self.source.lane, self.active, self.ack)
+        suspect = delivery.came_back_often and self._deaths() > 0
+        if self._guard.take(delivery, suspect=suspect):
             self._deliver(delivery)
-            self._harmless = True
-        elif self.mode is Mode.CAUTIOUS and self.unacked == 1:
-            self._deliver(delivery)
-        else:
-            self._aside.append(delivery)
-        if not self.seen or self.mode is not Mode.WIDE or self._aside:
+        if suspect or self.careful or not self.seen:
             self.seen = True
             self._attention()
 

@@ -18,6 +18,7 @@ from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
 from worker.adapters.rabbitmq.declaration import missing
 from worker.adapters.rabbitmq.supervision import TopologyMissing, open_wire, supervise
+from worker.adapters.rabbitmq.suspicion import Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,12 +49,13 @@ class ConsumingLink:
     Args:
         url: Asked for at each new connection.
         topology: What must be there before anything is consumed.
-        sources: What to consume. One begins after another, so that a message which may have ended
-            the process before is handled before the next source has anything at stake.
+        sources: What to consume. When a process has died lately, one begins after another, so that
+            a message which may have ended it is handled before the next has anything at stake.
         watched: Further queues whose length is measured.
         deliver: Called with each delivery.
         lost: Called when an epoch is over: none of its deliveries is alive any more.
         report: Called with why nothing is consumed, or None once it is.
+        deaths: How many processes of the fleet have died lately; at 0 no message is suspected.
 
     Attributes:
         ready: Messages waiting, by queue, as last measured.
@@ -70,6 +72,7 @@ class ConsumingLink:
         deliver: Callable[[BrokerDelivery], None],
         lost: Callable[[], None],
         report: Callable[[str | None], None],
+        deaths: Callable[[], int],
     ) -> None:
         self._url = url
         self._topology = topology
@@ -78,6 +81,8 @@ class ConsumingLink:
         self._deliver = deliver
         self._lost = lost
         self._report = report
+        self._deaths = deaths
+        self._suspicion = Suspicion()
         self._consumers: list[Consumer] = []
         self._attention = asyncio.Event()
         self._stopping = False
@@ -90,10 +95,16 @@ class ConsumingLink:
         """Whether consuming was rebuilt several times, and still hands out nothing."""
         return any(times >= _ZOMBIES_BEFORE_FAILING for times in self.zombies.values())
 
+    @property
+    def suspected(self) -> int:
+        """How many messages in hand are suspected to end processes."""
+        return sum(consumer.suspected for consumer in self._consumers)
+
     def lend(self, lane: Lane, prefetch: int) -> None:
         """Let the broker lend us about so many messages of a lane from now on.
 
-        It follows changes of more than a factor of two, and not more often than each ten seconds.
+        It follows changes of more than a factor of two, and not more often than each ten seconds;
+        but 0, which takes nothing from the lane, and what comes after it are followed at once.
         What was lent before stays lent. To be called as often as one likes.
         """
         self._sources = [
@@ -146,22 +157,27 @@ class ConsumingLink:
             )
 
     def _end_epoch(self) -> None:
+        self._suspicion.end()
+        self._suspicion = Suspicion()
         for consumer in self._consumers:
-            consumer.alive = False
+            consumer.lose()
         self._consumers = []
         self._lost()
 
     async def _begin_all(self, connection: AbstractConnection, watching: Wire) -> None:
-        """Begin one source after another, each once the one before has shown itself harmless."""
+        """Begin one source after another; after a death each once the one before is harmless."""
         for place in range(len(self._sources)):  # what they may lend changes meanwhile
             if self._stopping:
                 return
             source = self._sources[place]
-            consumer = await Consumer.open(connection, source, self._deliver, self._attention.set)
+            consumer = await Consumer.open(
+                connection, source, self._deliver, self._attention.set, self._deaths
+            )
             self._consumers.append(consumer)
             await self._end_if_stopping(consumer)
             self._report(None)  # the first may be held up for as long as calls are held
-            await self._until_cleared(consumer, watching)
+            if consumer.careful:
+                await self._until_cleared(consumer, watching)
 
     async def _end_if_stopping(self, consumer: Consumer) -> None:
         """End one that began while it was already time to stop."""
@@ -207,6 +223,8 @@ class ConsumingLink:
                 raise ConsumerCancelled(f"the consumer of {consumer.source.queue} was ended")
             if not self._stopping:
                 await consumer.step()
+        met = sum(consumer.met for consumer in self._consumers)
+        self._suspicion.look(self.suspected, met, self._deaths())
 
     async def _look(self, watching: Wire) -> None:
         for queue in (*self._watched, *(source.queue for source in self._sources)):

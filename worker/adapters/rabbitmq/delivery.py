@@ -6,46 +6,52 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pamqp.commands import Basic
 
-from worker.core import caution
+from worker.core import poison
 from worker.core.messages import Incoming
 from worker.core.outgoing import INTERNAL
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiormq.abc import DeliveredMessage
 
-    from worker.adapters.rabbitmq.consumer import Consumer
+    from worker.core.records import Lane
 
 
 class BrokerDelivery:
-    """See `worker.ports.Delivery`. A delivery tag means something on its own channel only."""
+    """See `worker.ports.Delivery`. A delivery tag means something on its own channel only.
 
-    __slots__ = ("_consumer", "arrived", "incoming", "lane", "tag")
+    Attributes:
+        alive: Until its channel is gone or it was returned to its queue.
+    """
 
-    def __init__(self, consumer: Consumer, message: DeliveredMessage, arrived: float) -> None:
+    __slots__ = ("_ack", "alive", "arrived", "incoming", "lane", "tag")
+
+    def __init__(
+        self,
+        message: DeliveredMessage,
+        lane: Lane | None,
+        arrived: float,
+        ack: Callable[[BrokerDelivery], Awaitable[None]],
+    ) -> None:
         delivered = message.delivery
         assert isinstance(delivered, Basic.Deliver)
-        self._consumer = consumer
+        self._ack = ack
         self.tag: Final = delivered.delivery_tag or 0
         self.incoming = incoming(message, delivered)
-        self.lane = consumer.source.lane
+        self.lane = lane
         self.arrived = arrived
+        self.alive = True
 
     @property
-    def alive(self) -> bool:
-        """Whether its channel still is the one it came on."""
-        return self._consumer.alive
-
-    @property
-    def suspect(self) -> bool:
-        """Whether it may have ended processes before.
-
-        The broker counts from the second delivery on; what a first one says, its publisher wrote.
-        """
-        return self.incoming.redelivered and caution.is_suspect(self.incoming.headers)
+    def came_back_often(self) -> bool:
+        """Whether the broker has handed it out in vain so often that it may be suspected."""
+        told = self.incoming
+        return poison.came_back_often(told.headers, redelivered=told.redelivered)
 
     async def ack(self) -> None:
         """Ack it, within a bound; a loss on the way ends the epoch, not the caller."""
-        await self._consumer.ack(self)
+        await self._ack(self)
 
 
 def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pamqp import decode
 
-from worker.core.caution import DELIVERIES_HEADER, VAIN_DELIVERIES
+from worker.core.poison import DELIVERIES_HEADER, VAIN_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
