@@ -6,6 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+HOLD_SECONDS: Final = 240.0
+"""For so long a message may be in hand: RabbitMQ's ack timeout is 30 minutes at the least."""
+
+GIVE_BACK_SECONDS: Final = 225.0
+"""From then on it is put back into its lane, for which there is some time left."""
+
 
 @dataclass(slots=True)
 class Gcra:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from worker.core.pacing import GIVE_BACK_SECONDS
 from worker.core.retry_budget import RetryBudget
 from worker.core.usage import Usage
 from worker.runtime.breaker import Breaker
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
-HOLD_SECONDS: Final = 240.0  # RabbitMQ's ack timeout is 30 minutes at the least; stay far below
 _SWEEP_SECONDS: Final = 5.0
 _ASIDE_SECONDS: Final = 0.25  # what comes in before the lanes are held is given back too
 _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
@@ -88,6 +88,7 @@ class Pipeline:
         patience_seconds: float,
         remedy: Callable[[str, str], str],
         calls_changed: Callable[[int], None] = lambda _: None,
+        give_back_seconds: float = GIVE_BACK_SECONDS,
     ) -> None:
         telemetry = ports.telemetry
         self.gate = Gate()
@@ -161,6 +162,7 @@ class Pipeline:
             patience_seconds=patience_seconds,
             clock=clock,
         )
+        self._give_back_seconds = give_back_seconds
         self._calls: asyncio.Task[None] | None = None
         self._leasing: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
@@ -182,7 +184,7 @@ class Pipeline:
         self._intake.deliver(delivery)
 
     def drop_dead(self) -> None:
-        """Forget what the broker will hand out anew, for its channel is gone."""
+        """Forget what the broker hands out anew: its channel is gone, or it was returned."""
         self._flights.drop_dead()
 
     def oldest_seconds(self, lane: Lane) -> float:
@@ -226,12 +228,17 @@ class Pipeline:
             self._give_back_stale()
 
     def _give_back_stale(self) -> None:
-        before = asyncio.get_running_loop().time() - HOLD_SECONDS + _SWEEP_SECONDS
+        """What can't be put back into its lane in time, the consumer returns to its queue."""
+        before = asyncio.get_running_loop().time() - self._give_back_seconds
+        self._flights.drop_dead()  # what died during its call, and waits for another
+        given_back = 0
         for flight in self._flights:
             stale = [party for party in flight.parties if party.delivery.arrived < before]
             if stale and flight.stage is not Stage.CALLING:
-                log.info("given_back", reason="held too long", submissions=len(stale))
+                given_back += len(stale)
                 self._settlement.give_back(flight, stale)
+        if given_back:
+            log.info("given_back", reason="held too long", submissions=given_back)
 
     # --- drain ---
 

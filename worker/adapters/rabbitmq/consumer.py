@@ -176,6 +176,22 @@ class Consumer:
         if self.careful:
             self._attention()
 
+    async def give_back(self, before: float) -> int:
+        """Return to its queue whatever came before an instant (loop time); how many that were.
+
+        Raises:
+            BrokerLost: The channel is gone.
+        """
+        overdue = [delivery for delivery in self._guard.held if delivery.arrived < before]
+        for delivery in overdue:  # all of them first: acks may come between the calls that follow
+            delivery.alive = False
+            self._guard.let_go(delivery)
+        for delivery in overdue:
+            await bounded(
+                self.wire.basic_nack(delivery.tag, requeue=True, wait=False), _ACK_SECONDS
+            )
+        return len(overdue)
+
     def lose(self) -> None:
         """Take note that the channel is gone, and with it everything that came over it."""
         self.alive = False

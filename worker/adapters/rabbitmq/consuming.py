@@ -19,6 +19,7 @@ from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measu
 from worker.adapters.rabbitmq.declaration import missing
 from worker.adapters.rabbitmq.supervision import TopologyMissing, open_wire, supervise
 from worker.adapters.rabbitmq.suspicion import Suspicion
+from worker.core.pacing import HOLD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,9 +54,10 @@ class ConsumingLink:
             a message which may have ended it is handled before the next has anything at stake.
         watched: Further queues whose length is measured.
         deliver: Called with each delivery.
-        lost: Called when an epoch is over: none of its deliveries is alive any more.
+        lost: Called when deliveries have died: an epoch is over, or they were held for too long.
         report: Called with why nothing is consumed, or None once it is.
         deaths: How many processes of the fleet have died lately; at 0 no message is suspected.
+        hold_seconds: What was in hand for so long, wherever it is, is returned to its queue.
 
     Attributes:
         ready: Messages waiting, by queue, as last measured.
@@ -73,6 +75,7 @@ class ConsumingLink:
         lost: Callable[[], None],
         report: Callable[[str | None], None],
         deaths: Callable[[], int],
+        hold_seconds: float = HOLD_SECONDS,
     ) -> None:
         self._url = url
         self._topology = topology
@@ -82,6 +85,7 @@ class ConsumingLink:
         self._lost = lost
         self._report = report
         self._deaths = deaths
+        self._hold_seconds = hold_seconds
         self._suspicion = Suspicion()
         self._consumers: list[Consumer] = []
         self._attention = asyncio.Event()
@@ -227,10 +231,20 @@ class ConsumingLink:
         self._suspicion.look(self.suspected, met, self._deaths())
 
     async def _look(self, watching: Wire) -> None:
+        await self._give_back_overdue()
         for queue in (*self._watched, *(source.queue for source in self._sources)):
             self.ready[queue] = await measure(watching, queue)
         if not self._stopping:
             self._prove()
+
+    async def _give_back_overdue(self) -> None:
+        """Return what would be held for too long by the next look, so that the bound is kept."""
+        now = asyncio.get_running_loop().time()
+        before = now - self._hold_seconds + _LOOK_SECONDS
+        returned = sum([await consumer.give_back(before) for consumer in self._consumers])
+        if returned:
+            log.warning("returned_to_queue", reason="held too long", messages=returned)
+            self._lost()
 
     def _prove(self) -> None:
         """Consumption is proved by deliveries, not by the absence of errors."""
