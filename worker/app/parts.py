@@ -105,6 +105,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     _watch(metrics, pipeline, health)
     consuming = _consuming(settings, pipeline, health)
     metrics.suspected.set_function(lambda: float(consuming.suspected))
+    pipeline.membership.suspected = lambda: consuming.suspected
     keeping = retention(settings, connect, metrics)
     return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, keeping)
 
