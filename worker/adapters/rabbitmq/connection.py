@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import aio_pika
-import pamqp.exceptions
 from aiormq import exceptions as amqp
 from yarl import URL
 
@@ -79,17 +78,6 @@ _REFUSAL_CODES: Final[dict[type[BaseException], int]] = {
     amqp.ChannelPreconditionFailed: PRECONDITION_FAILED,
 }
 
-# RuntimeError: what both libraries raise for the use of something closed. The last two: what
-# aiormq lets out when the broker closes the connection in the middle of a handshake or a frame.
-_BROKER_ERRORS: Final = (
-    amqp.AMQPError,
-    pamqp.exceptions.PAMQPException,
-    OSError,
-    RuntimeError,
-    StopAsyncIteration,
-    EOFError,
-)
-
 
 async def open_connection(
     url: str,
@@ -123,11 +111,11 @@ async def open_connection(
         if task.cancelling() > cancelled_before:
             raise
         fault = HANDSHAKE_BROKEN  # the library cancels whoever waits on a connection it loses
-    except Exception as error:
-        if not (_is_the_brokers(error) or isinstance(error, ValueError)):
-            raise
+    except Exception as error:  # noqa: BLE001 - an odd URL or answer makes it raise anything
         fault = opening_fault(error)
     # Outside the handlers: the library's error, kept as context, could show the URL.
+    if task.cancelling() > cancelled_before:
+        raise asyncio.CancelledError  # which the library's error must not swallow
     raise BrokerUnavailable(f"broker at {address(url)}: {fault}")
 
 
@@ -158,7 +146,11 @@ async def bounded(awaitable: Awaitable[_T], seconds: float) -> _T:
 
     When a connection is lost, the libraries cancel what waits on it: a bare `CancelledError`
     arrives in a task that nobody cancelled. Here it becomes what it is; a genuine cancellation
-    travels on.
+    travels on. An odd answer makes the libraries raise anything, KeyError say: that is a loss too.
+
+    Args:
+        awaitable: A call of the libraries, and nothing of our own.
+        seconds: How long to wait.
 
     Raises:
         BrokerLost: Connection or channel went, or no answer came in time.
@@ -177,17 +169,10 @@ async def bounded(awaitable: Awaitable[_T], seconds: float) -> _T:
             raise
         raise loss(error) from error
     except Exception as error:
-        if not _is_the_brokers(error):
-            raise
         # Both at once: the library's error must not swallow somebody's cancellation.
         if task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
         raise loss(error) from error
-
-
-def _is_the_brokers(error: Exception) -> bool:
-    # aiormq gives whoever waits on a connection that it closes without a reason a bare Exception.
-    return isinstance(error, _BROKER_ERRORS) or type(error) is Exception
 
 
 def loss(error: BaseException | None) -> BrokerLost:
@@ -205,6 +190,7 @@ def address(url: str) -> str:
     try:
         parsed = URL(url)
         port = parsed.port or (5671 if parsed.scheme == "amqps" else 5672)
+        host = parsed.host  # decoded only now
     except ValueError:
         return "an address that can't be read"
-    return f"{parsed.host}:{port}"
+    return f"{host}:{port}"

@@ -64,6 +64,10 @@ async def open_wire(connection: AbstractConnection) -> Wire:
     Raises:
         BrokerLost: It could not be opened.
     """
+    return await bounded(_opened(connection), _OPEN_SECONDS)
+
+
+async def _opened(connection: AbstractConnection) -> Wire:
     channel = connection.channel(publisher_confirms=False)
-    await bounded(channel.initialize(), _OPEN_SECONDS)
+    await channel.initialize()
     return await channel.get_underlay_channel()
