@@ -51,9 +51,9 @@ async def test_a_loss_is_told_and_the_idle_are_cut() -> None:
         with pytest.raises(TimeoutError):
             async with sessions.borrow():
                 raise TimeoutError
-        sessions.drop_idle()
+        sessions.distrust()
         assert [connection.cut for connection in server.connections] == [False, True]
-    sessions.drop_idle()
+    sessions.distrust()
 
     assert told == [1]
     assert all(connection.cut for connection in server.connections)
@@ -66,5 +66,5 @@ async def test_what_was_cut_opens_anew() -> None:
     for _ in range(2):
         async with sessions.borrow():
             pass
-        sessions.drop_idle()
+        sessions.distrust()
     assert len(server.connections) == 2

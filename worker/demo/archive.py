@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
+from worker.adapters.postgres.connection import close_quietly, connector
 from worker.demo.findings import Records
+from worker.ports import LedgerUnavailable
 from worker.services import ServiceError
 
 if TYPE_CHECKING:
@@ -43,12 +45,10 @@ async def records(dsn: str, plan: Plan) -> Records:
 @asynccontextmanager
 async def _connected(dsn: str) -> AsyncIterator[Any]:
     try:
-        connection = await asyncpg.connect(
-            dsn, timeout=30, command_timeout=60, statement_cache_size=0
-        )
+        connection = await connector(lambda: dsn, connect_seconds=30, command_seconds=60)()
         try:
             yield connection
         finally:
-            await connection.close(timeout=5)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await close_quietly(connection, 5)
+    except (LedgerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise ServiceError(f"the account can't be read from the database: {error}") from error

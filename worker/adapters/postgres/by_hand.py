@@ -29,6 +29,10 @@ _DSN: Final = "WORKER_POSTGRES__DSN (for `migrate`, WORKER_POSTGRES__ADMIN_DSN)"
 _SYSTEM: Final = "sslrootcert=/etc/ssl/certs/ca-certificates.crt"
 
 
+FAULTS: Final = (errors.NotConnected, *errors.FAULTS)
+"""What may be raised by whoever opens a session and uses it."""
+
+
 class DatabaseFault(Exception):  # noqa: N818 - a state of the world
     """The database could not be asked.
 
@@ -55,10 +59,14 @@ def fault_of(error: BaseException, dsn: str = "") -> DatabaseFault:
     """What the driver raised, in words for a person.
 
     Args:
-        error: Of `errors.FAULTS`, or what the driver says of an address.
+        error: Of `FAULTS`.
         dsn: Where to it was; nothing but hosts, ports and files of it is told.
     """
-    found = _set_up(error, dsn) or errors.diagnose(error)
+    if isinstance(error, errors.NotConnected):
+        error = error.error
+        found = _set_up(error, dsn) or errors.diagnose_connecting(error)
+    else:
+        found = errors.diagnose(error)
     # The first argument alone: asyncpg appends DETAIL and HINT to str().
     said = f" ({error.args[0]})" if isinstance(error, asyncpg.PostgresError) else ""
     # What the worker does by itself is no remedy for a person.
@@ -95,9 +103,7 @@ def _set_up(error: BaseException, dsn: str) -> Diagnosis | None:
         what = f"the server's certificate can't be verified: {error.verify_message}"
         return Diagnosis(what, remedy)
     if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
-        return _unusable(str(error.args[0]))
-    if isinstance(error, ValueError):  # not its words: they may quote any part of the address
-        return Diagnosis("the address can't be used", f"correct {_DSN}")
+        return _unusable(errors.words(error))
     if isinstance(error, ConnectionError):
         return _NO_TLS if "rejected SSL upgrade" in str(error) else None
     if isinstance(error, OSError):
@@ -129,7 +135,7 @@ def _unusable(said: str) -> Diagnosis:
         return Diagnosis(
             said, f"add {_SYSTEM}, or the authority that signed the server's own, to {_DSN}"
         )
-    return Diagnosis(f"the address can't be used: {said}", f"correct {_DSN}")
+    return Diagnosis(f"the address can't be used{said and f': {said}'}", f"correct {_DSN}")
 
 
 def _unencrypted(error: OSError) -> Diagnosis | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
-from worker.adapters.postgres.errors import leaves_session_sound
+from worker.adapters.postgres.errors import NotConnected, driven, leaves_session_sound
 from worker.adapters.postgres.statements import BACKEND
+from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +24,7 @@ _FAREWELL_SECONDS: Final = 1.0
 def connector(
     dsn: Callable[[], str], *, connect_seconds: float = 5.0, command_seconds: float = 10.0
 ) -> Connect:
-    """How to open one connection.
+    """How to open one connection; whatever keeps it from being opened is raised as `NotConnected`.
 
     Args:
         dsn: Asked anew at each connection, so that a rotated secret is taken up.
@@ -34,15 +35,28 @@ def connector(
     """
 
     async def connect() -> Connection:
-        return await asyncpg.connect(
-            dsn(),
-            timeout=connect_seconds,
-            command_timeout=command_seconds,
-            statement_cache_size=0,
-            server_settings={"application_name": "resolution-worker"},
-        )
+        try:
+            return await asyncpg.connect(
+                dsn(),
+                timeout=connect_seconds,
+                command_timeout=command_seconds,
+                statement_cache_size=0,
+                server_settings={"application_name": "resolution-worker"},
+            )
+        except Exception as error:  # noqa: BLE001 - an odd address or answer makes it raise anything
+            fault = NotConnected(error)
+        # Outside the handler: the driver's error, kept as context, could show the address.
+        raise fault
 
     return connect
+
+
+async def close_quietly(connection: Connection, seconds: float) -> None:
+    """Take leave of the server; what fails or takes too long is cut."""
+    try:
+        await connection.close(timeout=seconds)
+    except Exception:  # noqa: BLE001 - whatever the driver makes of it, it is over
+        connection.terminate()
 
 
 class Session:
@@ -64,8 +78,9 @@ class Session:
         connection = await connect()
         try:
             if statement_cache is None:
-                backend = await connection.fetchval(BACKEND)
-                statement_cache = backend == connection.get_server_pid()
+                with driven():
+                    backend = await connection.fetchval(BACKEND)
+                    statement_cache = backend == connection.get_server_pid()
         except BaseException:
             connection.terminate()
             raise
@@ -83,17 +98,19 @@ class Session:
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Run one statement and return its rows."""
-        if not self._statement_cache:
-            return await self._connection.fetch(sql, *arguments)
-        statement = self._prepared.get(sql)
-        if statement is None:
-            statement = self._prepared[sql] = await self._connection.prepare(sql)
-        rows: list[asyncpg.Record] = await statement.fetch(*arguments)
-        return rows
+        with driven():
+            if not self._statement_cache:
+                return await self._connection.fetch(sql, *arguments)
+            statement = self._prepared.get(sql)
+            if statement is None:
+                statement = self._prepared[sql] = await self._connection.prepare(sql)
+            rows: list[asyncpg.Record] = await statement.fetch(*arguments)
+            return rows
 
     async def script(self, sql: str) -> str:
         """Run statements without parameters and return the last one's command tag."""
-        return await self._connection.execute(sql)
+        with driven():
+            return await self._connection.execute(sql)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -113,14 +130,19 @@ class Session:
 
     async def close(self) -> None:
         """Take leave of the server, or drop the connection where that takes too long."""
-        try:
-            await self._connection.close(timeout=_FAREWELL_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            self.drop()
+        await close_quietly(self._connection, _FAREWELL_SECONDS)
 
     def drop(self) -> None:
         """Cut the connection at once; the server rolls back what was under way."""
         self._connection.terminate()
+
+
+class Unfit(LedgerUnavailable):
+    """Raised while a session is borrowed: it is sound, and what it says of the server is no use.
+
+    Whether transactions are read-only by default, and the settings of a role, are fixed when a
+    session begins. So whatever is mended, this session never hears of it.
+    """
 
 
 class _Slot:
@@ -129,8 +151,10 @@ class _Slot:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.lent = False
+        self.doubted = False
 
     def drop(self) -> None:
+        self.doubted = False
         if self.session is not None:
             self.session.drop()
             self.session = None
@@ -141,11 +165,13 @@ class Sessions:
 
     No reset query runs between callers, for none of them leaves anything behind.
 
+    After a fault none that was open then is used again: not the one that met it, nor those beside.
+
     Args:
         connect: Opens one connection.
         size: How many there are at most.
         statement_cache: See `Session.open`.
-        lost: Called when a session was dropped for a fault.
+        lost: Called when a session was dropped for a fault of its own or of the connection.
     """
 
     def __init__(
@@ -167,24 +193,34 @@ class Sessions:
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[Session]:
-        """A session of one's own for a while; it is dropped if it ends in doubt."""
+        """A session of one's own for a while; it is dropped if it ends in doubt, or as `Unfit`."""
         slot = await self._free.get()
         slot.lent = True
         try:
             yield await self._ready(slot)
         except BaseException as error:
-            if not leaves_session_sound(error):
+            # One that could not be opened says nothing about those that are.
+            if slot.session is not None and not leaves_session_sound(error):
                 slot.drop()
-                self._lost()
+                self.distrust()
+                if not isinstance(error, Unfit):
+                    self._lost()
             raise
         finally:
             slot.lent = False
+            if slot.doubted:
+                slot.drop()
             self._free.put_nowait(slot)
 
-    def drop_idle(self) -> None:
-        """Cut what nobody uses just now; what is wanted later opens anew."""
+    def distrust(self) -> None:
+        """Use no session again that is open now: cut those that are idle, the others once they are.
+
+        What is wanted later opens anew.
+        """
         for slot in self._slots:
-            if not slot.lent:
+            if slot.lent:
+                slot.doubted = True
+            else:
                 slot.drop()
 
     async def _ready(self, slot: _Slot) -> Session:

@@ -16,6 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class NotConnected(LedgerUnavailable):
+    """No connection could be opened, whatever the driver raised instead.
+
+    The message is free of credentials. It is never held against rows: there were none yet.
+
+    Attributes:
+        error: What the driver raised. It may quote the address, and is not to be shown as it is.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        found = diagnose_connecting(error)
+        super().__init__(_sentence(found, error))
+        self.error = error
+
+
+class DriverFailed(Exception):  # noqa: N818 - named for what happened
+    """On an open session the driver raised what it never should; the cause is kept."""
+
+
 class Diagnosis(NamedTuple):
     """What is the matter, and what an operator can do about it."""
 
@@ -36,7 +55,8 @@ BY_SQLSTATE: Final[dict[str, Diagnosis]] = {
     ),
     "25006": Diagnosis(
         "the database is read-only",
-        f"if it is a standby, {_DSN}; else end the read-only state",
+        f"if it is a standby, {_DSN}; else end the read-only state, and then let a PgBouncer that "
+        "stands between RECONNECT",
     ),
     "25P03": Diagnosis("the server ended a transaction that stood idle", _WAIT),
     "26000": Diagnosis("a prepared statement is gone: a pooler stands between", _WAIT),
@@ -80,8 +100,15 @@ BY_SQLSTATE: Final[dict[str, Diagnosis]] = {
     "XX": Diagnosis("the server has an internal fault", "look into its log"),
 }
 
-# The first that fits; the more special ones first.
-BY_TYPE: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
+# What these mean where there is no session yet.
+_PARAMETER: Final = Diagnosis("the server refuses a parameter of the address", _DSN)
+_BY_SQLSTATE_CONNECTING: Final = {"22023": _PARAMETER, "42704": _PARAMETER}
+
+_NO_POSTGRES: Final = Diagnosis(
+    "the address can't be used, or what answers there is no PostgreSQL",
+    f"{_DSN}, or look into the log of the server or of the pooler before it",
+)
+_NETWORK: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
     (asyncpg.exceptions.ClientConfigurationError, Diagnosis("the address can't be used", _DSN)),
     (
         ssl.SSLCertVerificationError,
@@ -96,7 +123,24 @@ BY_TYPE: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
     (TimeoutError, Diagnosis("the server did not answer in time", _WAIT)),
     (ConnectionError, Diagnosis("the connection to the server was lost", _WAIT)),
     (OSError, Diagnosis("the server can't be reached", _DSN)),
+)
+
+# The first that fits; the more special ones first.
+BY_TYPE: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
+    *_NETWORK,
     (asyncpg.InterfaceError, Diagnosis("the connection to the server was lost", _WAIT)),
+    (DriverFailed, Diagnosis("the database driver failed in a way not foreseen", _WAIT)),
+)
+_BY_TYPE_CONNECTING: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
+    (
+        asyncpg.TargetServerAttributeNotMatched,
+        Diagnosis("no server of the address is what target_session_attrs asks for", _DSN),
+    ),
+    (UnicodeDecodeError, _NO_POSTGRES),
+    (UnicodeError, Diagnosis("the address names a host that no name service can look up", _DSN)),
+    *_NETWORK,
+    (asyncpg.InterfaceError, Diagnosis("the server and the driver have no method in common", _DSN)),
+    (Exception, _NO_POSTGRES),
 )
 
 _UNKNOWN: Final = Diagnosis("the database failed in a way not foreseen", "look into its log")
@@ -114,7 +158,9 @@ FAULTS: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
+    DriverFailed,
 )
+"""What may be raised on an open session."""
 
 
 def _class_of(error: BaseException) -> str:
@@ -136,18 +182,29 @@ def diagnose(error: BaseException) -> Diagnosis:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return BY_SQLSTATE.get(state) or BY_SQLSTATE.get(state[:2]) or _UNKNOWN
+    return _by_type(error, BY_TYPE)
+
+
+def diagnose_connecting(error: BaseException) -> Diagnosis:
+    """As `diagnose`, of what kept a connection from being opened: any error may have."""
+    if isinstance(error, asyncpg.PostgresError):
+        return _BY_SQLSTATE_CONNECTING.get(error.sqlstate or "") or diagnose(error)
+    return _by_type(error, _BY_TYPE_CONNECTING)
+
+
+def _by_type(
+    error: BaseException, table: tuple[tuple[type[BaseException], Diagnosis], ...]
+) -> Diagnosis:
     if short := shortage_behind(error):
         return Diagnosis(short.what, short.remedy)
-    return next((found for kind, found in BY_TYPE if isinstance(error, kind)), _UNKNOWN)
+    return next((found for kind, found in table if isinstance(error, kind)), _UNKNOWN)
 
 
 def translate(error: BaseException) -> LedgerUnavailable | RowsRefused:
     """The error as the runtime knows it; what is not known is never held against the rows."""
     if _class_of(error) in _ROWS:
         return RowsRefused(_refusal(error))
-    found = diagnose(error)
-    detail = _words(error)
-    return LedgerUnavailable(f"{found.what}{f' ({detail})' if detail else ''}; {found.remedy}")
+    return LedgerUnavailable(_sentence(diagnose(error), error))
 
 
 def _refusal(error: BaseException) -> str:
@@ -158,9 +215,40 @@ def _refusal(error: BaseException) -> str:
     return f"the database refused a row: {kind}, SQLSTATE {state}{f', {place}' if place else ''}"
 
 
-def _words(error: BaseException) -> str:
-    # The first argument alone: asyncpg appends DETAIL and HINT to str().
-    return str(error.args[0]) if isinstance(error, asyncpg.PostgresError) else str(error)
+def _sentence(found: Diagnosis, error: BaseException) -> str:
+    detail = words(error)
+    return f"{found.what}{f' ({detail})' if detail else ''}; {found.remedy}"
+
+
+_CLEAN: Final = ("root certificate file", "could not match", "could not determine", "direct TLS")
+
+
+def words(error: BaseException) -> str:
+    """What an error says, if it surely quotes nothing of the address, else its kind."""
+    if isinstance(error, asyncpg.PostgresError):
+        # The first argument alone: asyncpg appends DETAIL and HINT to str().
+        return str(error.args[0])
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        said = str(error.args[0])
+        return said if said.startswith(_CLEAN) else ""
+    if isinstance(error, (OSError, asyncpg.InterfaceError, DriverFailed)):
+        return str(error)
+    return type(error).__name__
+
+
+@contextmanager
+def driven() -> Iterator[None]:
+    """Around each call of the driver on an open session: what it should never raise has a name.
+
+    An odd answer of a server or a pooler, or a connection that goes at the wrong moment, makes it
+    raise AttributeError, RuntimeError and others. Nobody knows whether the statement was done.
+    """
+    try:
+        yield
+    except FAULTS:
+        raise
+    except Exception as error:
+        raise DriverFailed(type(error).__name__) from error
 
 
 @contextmanager
@@ -170,3 +258,13 @@ def translated() -> Iterator[None]:
         yield
     except FAULTS as error:
         raise translate(error) from error
+
+
+@contextmanager
+def translated_without_rows() -> Iterator[None]:
+    """As `translated`, where no rows are given: whatever is wrong, it is the database."""
+    try:
+        with translated():
+            yield
+    except RowsRefused as error:
+        raise LedgerUnavailable(str(error)) from error

@@ -12,7 +12,7 @@ import orjson
 from worker import __version__
 from worker.adapters.postgres import fleet_queries as queries
 from worker.adapters.postgres.connection import Session, Sessions
-from worker.adapters.postgres.errors import translated
+from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.fleet_rows import Sight, grant
 from worker.adapters.postgres.rows import storable_text
 from worker.core import backoff
@@ -93,7 +93,7 @@ class PostgresFleet:
         Raises:
             LedgerUnavailable: The database could not be asked; whether it was told is unknown.
         """
-        with translated():
+        with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._sessions.borrow() as session:
                 failures = 0
                 while (lease := await self._try_lease(session, report, state)) is None:
@@ -164,7 +164,7 @@ class PostgresFleet:
         await self._sessions.close()
 
     async def _ask(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        with translated():
+        with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._sessions.borrow() as session:
                 return await session.fetch(sql, *arguments)
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-import asyncpg
-
-from worker.adapters.postgres import errors, statements
-from worker.adapters.postgres.by_hand import fault_of
-from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.by_hand import FAULTS, fault_of
+from worker.adapters.postgres.connection import close_quietly, connector
+from worker.adapters.postgres.errors import driven
 from worker.adapters.postgres.fleet_standing import Standing, standing
 from worker.adapters.postgres.migrate import LATEST, bundled
 
@@ -186,8 +185,9 @@ class Inspector:
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Any]:
         try:
-            rows: list[Any] = await self._connection.fetch(sql, *arguments)
-        except errors.FAULTS as error:
+            with driven():
+                rows: list[Any] = await self._connection.fetch(sql, *arguments)
+        except FAULTS as error:
             raise fault_of(error, self._dsn) from error
         return rows
 
@@ -209,12 +209,9 @@ async def inspecting(dsn: str, seconds: float) -> AsyncIterator[Inspector]:
     connect = connector(lambda: dsn, connect_seconds=seconds, command_seconds=seconds)
     try:
         connection = await connect()
-    except (*errors.FAULTS, ValueError) as error:
+    except FAULTS as error:
         raise fault_of(error, dsn) from error
     try:
         yield Inspector(connection, dsn)
     finally:
-        try:
-            await connection.close(timeout=_CLOSE_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            connection.terminate()
+        await close_quietly(connection, _CLOSE_SECONDS)

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from worker.adapters.postgres import statements
-from worker.adapters.postgres.connection import Sessions
-from worker.adapters.postgres.errors import BY_SQLSTATE, is_collision, translated
+from worker.adapters.postgres.connection import Sessions, Unfit
+from worker.adapters.postgres.errors import (
+    BY_SQLSTATE,
+    is_collision,
+    translated,
+    translated_without_rows,
+)
 from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import keys_document, standing
 from worker.adapters.postgres.settlement import write
 from worker.core.records import LetterReason
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,12 +58,12 @@ class PostgresLedger:
         self._call_seconds = call_seconds
 
     def _doubt(self) -> None:
-        """A session was lost: the idle ones may be gone too, and each would find out for itself.
+        """A session was lost: the others may be gone too, and each would find out for itself.
 
         A network or a failover that says nothing costs a whole time-out for each dead session.
         """
-        self._writer.drop_idle()
-        self._readers.drop_idle()
+        self._writer.distrust()
+        self._readers.distrust()
 
     async def recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
         """What is settled of these tokens; those not settled are absent.
@@ -92,20 +96,11 @@ class PostgresLedger:
             LedgerUnavailable: It could not; the message says what to do about it. A schema newer
                 than this program knows is none of those cases.
         """
-        (found,) = await self._read(statements.READINESS)
-        version, read_only, forbidden = found
-        if version < LATEST:
-            raise LedgerUnavailable(
-                f"the schema is at version {version}, this program needs {LATEST}; "
-                "run `resolution-worker migrate`"
-            )
-        if read_only:
-            raise LedgerUnavailable("; ".join(BY_SQLSTATE["25006"]))
-        if forbidden:
-            raise LedgerUnavailable(
-                f"the role may not write {', '.join(forbidden)}; run deploy/postgres/grants.sql "
-                "as the schema's owner"
-            )
+        try:
+            await self._look()
+        except Unfit:
+            # A session that began before the fault was mended would say so for ever.
+            await self._look()
 
     async def now(self) -> datetime:
         """What the database's clock shows.
@@ -162,8 +157,14 @@ class PostgresLedger:
         await self._writer.close()
         await self._readers.close()
 
+    async def _look(self) -> None:
+        with translated_without_rows():
+            async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
+                (found,) = await session.fetch(statements.READINESS)
+                _refuse_unfit(*found)
+
     async def _read(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        with translated():
+        with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
                 return await session.fetch(sql, *arguments)
 
@@ -179,3 +180,18 @@ class PostgresLedger:
     async def _transact(self, batch: Batch) -> dict[TokenKey, Outcome]:
         async with self._writer.borrow() as session, session.transaction():
             return await write(session, batch)
+
+
+def _refuse_unfit(version: int, read_only: bool, forbidden: Sequence[str]) -> None:  # noqa: FBT001
+    if version < LATEST:
+        raise Unfit(
+            f"the schema is at version {version}, this program needs {LATEST}; "
+            "run `resolution-worker migrate`"
+        )
+    if read_only:
+        raise Unfit("; ".join(BY_SQLSTATE["25006"]))
+    if forbidden:
+        raise Unfit(
+            f"the role may not write {', '.join(forbidden)}; run deploy/postgres/grants.sql "
+            "as the schema's owner"
+        )

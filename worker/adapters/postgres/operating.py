@@ -5,15 +5,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres import errors, statements
-from worker.adapters.postgres.by_hand import DatabaseFault, fault_of, place
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.by_hand import FAULTS, DatabaseFault, fault_of, place
 from worker.adapters.postgres.connection import Session, connector
 from worker.adapters.postgres.migrate import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from worker.adapters.postgres.connection import Connect
 
 _CONNECT_SECONDS: Final = 5.0
 _COMMAND_SECONDS: Final = 30.0
@@ -40,20 +38,13 @@ async def operating(
         lambda: address, connect_seconds=_CONNECT_SECONDS, command_seconds=command_seconds
     )
     try:
-        session = await _opened(connect, address)
+        session = await Session.open(connect, statement_cache=False)
         try:
             await _require_schema(session, place(address))
             yield session
         finally:
             await session.close()
-    except errors.FAULTS as error:
-        raise fault_of(error, address) from error
-
-
-async def _opened(connect: Connect, address: str) -> Session:
-    try:
-        return await Session.open(connect, statement_cache=False)
-    except ValueError as error:  # an address that can't be used
+    except FAULTS as error:
         raise fault_of(error, address) from error
 
 
