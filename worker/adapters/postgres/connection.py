@@ -21,6 +21,23 @@ if TYPE_CHECKING:
 _FAREWELL_SECONDS: Final = 1.0
 
 
+class _Connection(asyncpg.Connection):
+    """One that is closed if it can't be made, of a server that names an odd version or none.
+
+    asyncpg (0.32) leaves it open then, so that each attempt would cost a descriptor for good.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        try:
+            super().__init__(protocol, transport, *rest)
+        except Exception:
+            transport.abort()
+            self._aborted = True  # else its finalizer complains
+            raise
+
+
 def connector(
     dsn: Callable[[], str], *, connect_seconds: float = 5.0, command_seconds: float = 10.0
 ) -> Connect:
@@ -41,6 +58,7 @@ def connector(
                 timeout=connect_seconds,
                 command_timeout=command_seconds,
                 statement_cache_size=0,
+                connection_class=_Connection,
                 server_settings={"application_name": "resolution-worker"},
             )
         except Exception as error:  # noqa: BLE001 - an odd address or answer makes it raise anything
