@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping, Sequence
 
     from worker.core.clock import Reading
     from worker.core.fleet import Lease, ReplicaState, Report
     from worker.core.messages import Incoming
-    from worker.core.outgoing import Outgoing
+    from worker.core.outgoing import Kind, Outgoing
     from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
 
 
@@ -106,14 +108,78 @@ class NotConfirmed(Exception):  # noqa: N818 - a state of a message, not a bug
     """The broker did not take a message over; what to do about it is in the words."""
 
 
+class Refused(NotConfirmed):
+    """The broker did not take the message, mostly for a full queue."""
+
+
+class Unsendable(NotConfirmed):
+    """AMQP can't carry the message; it was not sent, and never can be as it is."""
+
+
+Fate: TypeAlias = "NotConfirmed | asyncio.Future[NotConfirmed | None] | None"
+"""Why a message is not confirmed; None if it is; or a future of the two while nobody knows."""
+
+
 class Courier(Protocol):
     """Publishes with confirms."""
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
-        """Publish a batch, and say of each message in turn why it is not confirmed, or None.
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+        """Publish a batch, and say what became of each message in turn.
 
-        Waits, within a bound, for a broker that is away.
+        Waits, within a bound, for a broker that is away; and only a moment for confirmations, so
+        that those that come late hold nobody else up.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxTurn:
+    """What the one who has the outbox's turn is to send.
+
+    Attributes:
+        events: The oldest of a routing key, in their order, each with its number; none if nothing
+            waits under that key.
+        expired: How many were dropped for their age meanwhile.
+    """
+
+    events: tuple[tuple[int, Outgoing], ...]
+    expired: int
+
+
+class Outbox(Protocol):
+    """Events that the broker has refused, kept for all replicas in the order in which they came.
+
+    Every method raises `LedgerUnavailable` where the database can't be asked.
+    """
+
+    async def add(self, events: Sequence[Outgoing]) -> int:
+        """Commit these, as far as there is room.
+
+        Returns:
+            How many of them, from the first on; there is no room for the rest.
+
+        Raises:
+            RowsRefused: None was written; at least one never can be.
+        """
+        ...
+
+    async def take(self, key: str, most: int, done: Sequence[int]) -> OutboxTurn | None:
+        """Take, or keep, the fleet's turn to send, and look at the oldest events of a key.
+
+        A turn that is not kept up is free after a while, whatever became of the one who had it.
+
+        Args:
+            key: Their routing key.
+            most: How many at most.
+            done: Events that were sent, by number: they are removed, whoever has the turn.
+
+        Returns:
+            None while another replica has the turn.
+        """
+        ...
+
+    async def count(self) -> int:
+        """How many events wait."""
         ...
 
 
@@ -195,4 +261,8 @@ class Telemetry(Protocol):
 
     def odd(self, what: str) -> None:
         """Something in a message was passed over, and the message handled all the same."""
+        ...
+
+    def dropped(self, kind: Kind, answers: int) -> None:
+        """So many replies or events were given up for good."""
         ...

@@ -43,6 +43,10 @@ GRANT SELECT, INSERT, UPDATE ON resolution.quota TO resolution_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON resolution.replica TO resolution_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON resolution.breaker TO resolution_worker;
 
+-- Events that wait for an observer, and whose turn it is to send them.
+GRANT SELECT, INSERT, DELETE ON resolution.event_outbox TO resolution_worker;
+GRANT SELECT, INSERT, UPDATE ON resolution.event_outbox_turn TO resolution_worker;
+
 -- `pause`, `resume`, `rate` and `status`.
 GRANT SELECT, INSERT, UPDATE ON resolution.quota TO resolution_operator;
 GRANT SELECT ON resolution.replica, resolution.breaker TO resolution_operator;
@@ -65,7 +69,8 @@ TO resolution_worker;
 GRANT SELECT ON
     resolution.ledger, resolution.customer, resolution.agreement, resolution.malformed_message,
     resolution.dead_letter, resolution.letter_event, resolution.replay, resolution.audit,
-    resolution.schema_migration, resolution.outcomes, resolution.agreements, resolution.malformed
+    resolution.schema_migration, resolution.outcomes, resolution.agreements, resolution.malformed,
+    resolution.event_outbox, resolution.event_outbox_turn
 TO resolution_operator;
 GRANT UPDATE (
     state, seller, token_sha256, message_id, group_key, grouped_at, replays, replay_id, claimed_at,

@@ -31,7 +31,7 @@ _ROWS: Final = (
     ("customers", "customers"),
     ("agreements", "agreements"),
     ("letters", "dead letters, with their metadata"),
-    ("events", "entries in their histories"),
+    ("events", "entries in their histories, and events not sent yet"),
     ("malformed", "notes of unreadable messages"),
     ("mentions", "other texts, without the name now"),
 )

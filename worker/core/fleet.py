@@ -94,6 +94,8 @@ class Lease:
             loop's clock; None for never.
         deaths: Replicas that died in the last ten minutes: they stopped without a goodbye.
         clock: What the database's clock showed; None where it was not read.
+        outbox_keys: Routing keys of the events that wait in the outbox: nobody publishes under
+            these but the one who has the outbox's turn.
     """
 
     rate: float
@@ -107,6 +109,7 @@ class Lease:
     accepted_elsewhere: float | None = None
     deaths: int = 0
     clock: Reading | None = None
+    outbox_keys: frozenset[str] = frozenset()
 
 
 _KEPT_SECONDS: Final = 3.0

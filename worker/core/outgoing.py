@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core import messages, replies
@@ -19,6 +20,17 @@ REPLIES: Final = "resolution.replies"
 EVENTS: Final = "resolution.events"
 
 
+class Kind(StrEnum):
+    """What a message is for: the two kinds of answers, or a move to another queue of ours."""
+
+    REPLY = "reply"
+    EVENT = "event"
+    MOVE = "move"
+
+
+_ANSWERS: Final = {REPLIES: Kind.REPLY, EVENTS: Kind.EVENT}
+
+
 def retry_exchange(delay: str) -> str:
     """The name of a retry queue and of the exchange before it."""
     return f"resolution.retry.{delay}"
@@ -31,6 +43,7 @@ class Outgoing:
     Attributes:
         mandatory: An unroutable one is a failure. Replies and events may find no queue: whoever
             wanted them is gone, or nobody listens.
+        about: The outcome that an event tells; None for what tells of no token.
     """
 
     exchange: str
@@ -42,12 +55,18 @@ class Outgoing:
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     mandatory: bool = False
+    about: Outcome | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> Kind:
+        """What it is for."""
+        return _ANSWERS.get(self.exchange, Kind.MOVE)
 
 
 def answers(outcome: Outcome, submission: Submission, *, repeated: bool) -> tuple[Outgoing, ...]:
     """The event for one submission and, if it asked for one, the reply."""
     body = replies.outcome_body(outcome, submission, repeated=repeated)
-    return _answers(body, f"token.{outcome.status}", submission)
+    return _answers(body, f"token.{outcome.status}", submission, outcome)
 
 
 def malformed_answers(malformed: Malformed, now: datetime) -> tuple[Outgoing, ...]:
@@ -55,9 +74,11 @@ def malformed_answers(malformed: Malformed, now: datetime) -> tuple[Outgoing, ..
     return _answers(replies.malformed_body(malformed, now), "token.malformed", malformed)
 
 
-def _answers(body: bytes, event: str, asker: Submission | Malformed) -> tuple[Outgoing, ...]:
+def _answers(
+    body: bytes, event: str, asker: Submission | Malformed, about: Outcome | None = None
+) -> tuple[Outgoing, ...]:
     message_id, correlation_id = asker.message_id, asker.correlation_id
-    told = Outgoing(EVENTS, event, body, message_id, correlation_id)
+    told = Outgoing(EVENTS, event, body, message_id, correlation_id, about=about)
     if asker.reply_to is None:
         return (told,)
     return (told, Outgoing(REPLIES, asker.reply_to, body, message_id, correlation_id))

@@ -42,7 +42,7 @@ class Erased:
     Attributes:
         outcomes: Tokens of its own in the ledger.
         letters: Dead letters of those tokens, or whose clear text names it.
-        events: Entries in the histories of those letters.
+        events: Entries in the histories of those letters, and events that were not sent yet.
         malformed: Notes of messages that could not be read.
         mentions: Other letters' events and replays from whose text its name was taken out.
         audited: Entries of the audit that name it, which stay: the audit only grows.
@@ -60,8 +60,8 @@ class Erased:
     @property
     def is_nothing(self) -> bool:
         """Whether nothing was stored; then nothing was audited either."""
-        removed = (self.outcomes, self.customers, self.agreements, self.letters, self.malformed)
-        return not any(removed) and not self.mentions
+        removed = (self.outcomes, self.customers, self.agreements, self.letters, self.events)
+        return not any(removed) and not self.malformed and not self.mentions
 
 
 @dataclass(frozen=True, slots=True)

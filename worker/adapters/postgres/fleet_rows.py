@@ -47,6 +47,7 @@ class Sight:
         granted: What this replica has already.
         others: The other live replicas.
         deaths: Replicas that died lately.
+        outbox_keys: Routing keys of the events that wait in the outbox.
     """
 
     clock: Reading
@@ -58,6 +59,7 @@ class Sight:
     others: tuple[_Living, ...]
     pause: Pause | None
     deaths: int
+    outbox_keys: frozenset[str]
 
     @classmethod
     def of(cls, row: Any, replica: str, *, asked: float, heard: float) -> Sight:
@@ -81,6 +83,7 @@ class Sight:
             others=tuple(each for each in living if each.id != replica),
             pause=pause_of(row),
             deaths=row["deaths"],
+            outbox_keys=frozenset(row["outbox_keys"]),
         )
 
     @property
@@ -141,6 +144,7 @@ def grant(
         accepted_elsewhere=sight.accepted_elsewhere,
         deaths=sight.deaths,
         clock=sight.clock,
+        outbox_keys=sight.outbox_keys,
     )
     return asdict(state), lease
 

@@ -45,6 +45,12 @@ WITH needed (name, wanted, columns) AS (
     ('breaker', 'INSERT', NULL),
     ('breaker', 'UPDATE', NULL),
     ('breaker', 'DELETE', NULL),
+    ('event_outbox', 'SELECT', NULL),
+    ('event_outbox', 'INSERT', NULL),
+    ('event_outbox', 'DELETE', NULL),
+    ('event_outbox_turn', 'SELECT', NULL),
+    ('event_outbox_turn', 'INSERT', NULL),
+    ('event_outbox_turn', 'UPDATE', NULL),
     ('audit', 'SELECT', NULL),
     ('audit', 'INSERT', ARRAY['actor', 'reason', 'action', 'subject'])
 ),

@@ -6,7 +6,10 @@ SELECT
     ARRAY(
         SELECT name
         FROM unnest(
-            ARRAY['ledger', 'customer', 'agreement', 'dead_letter', 'malformed_message']
+            ARRAY[
+                'ledger', 'customer', 'agreement', 'dead_letter', 'malformed_message',
+                'event_outbox'
+            ]
         ) AS name
-        WHERE NOT has_table_privilege(format('resolution.%I', name), 'INSERT')
+        WHERE NOT has_table_privilege(to_regclass(format('resolution.%I', name)), 'INSERT')
     ) AS forbidden

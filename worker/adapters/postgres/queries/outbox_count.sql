@@ -1,0 +1,3 @@
+-- Counts the events that wait.
+SELECT count(*) AS events
+FROM resolution.event_outbox
