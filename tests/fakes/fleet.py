@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from worker.core.clock import Reading
 from worker.core.fleet import Lease, Pause, ReplicaState, Report
 from worker.ports import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FULL_SPEED = 1e6
 _TURN_SECONDS = 1.0
@@ -27,6 +31,7 @@ class FakeFleet:
         began: What the database's clock showed at the loop's time 0.
         reports: What replicas told.
         left: Replicas that have left.
+        outbox_keys: What waits in the outbox.
     """
 
     def __init__(self, ceiling: float | None = None) -> None:
@@ -39,6 +44,7 @@ class FakeFleet:
         self.began = datetime.now(UTC)
         self.reports: list[Report] = []
         self.left = 0
+        self.outbox_keys: Callable[[], frozenset[str]] = frozenset
         self._last_probe = -math.inf
         self._next_permit = -math.inf
 
@@ -119,4 +125,5 @@ class FakeSeat:
             accepted_elsewhere=max(accepted, default=None),
             deaths=fleet.deaths,
             clock=Reading(fleet.clock(), now),
+            outbox_keys=fleet.outbox_keys(),
         )

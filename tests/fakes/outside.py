@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.core.records import Answer, Lane
-from worker.ports import NotConfirmed
+from worker.ports import LedgerUnavailable, NotConfirmed, OutboxTurn
+from worker.runtime.acks import AckAfterConfirm
+from worker.runtime.answer_log import AnswerLog
+from worker.runtime.event_outbox import EventOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.core.clock import Reading
     from worker.core.messages import Incoming
-    from worker.core.outgoing import Outgoing
+    from worker.core.outgoing import Kind, Outgoing
     from worker.core.records import Fault, Token
+    from worker.ports import Courier, Fate
 
 
 class FakeMarketplace:
@@ -99,6 +104,8 @@ class FakeCourier:
 
     Attributes:
         refuses: Which messages are not confirmed.
+        fault: Why not.
+        late: Of which messages it is not known at once what became; each gets a future.
         latency: Seconds that a batch takes.
         hanging: While true nothing is ever confirmed, nor refused.
         sent: What was confirmed, in order.
@@ -107,25 +114,91 @@ class FakeCourier:
 
     def __init__(self) -> None:
         self.refuses: Callable[[Outgoing], bool] = lambda _: False
+        self.fault: NotConfirmed = NotConfirmed("refused")
+        self.late: Callable[[Outgoing], bool] = lambda _: False
+        self.futures: list[tuple[Outgoing, asyncio.Future[NotConfirmed | None]]] = []
         self.latency = 0.0
         self.hanging = False
         self.sent: list[Outgoing] = []
         self.tried: list[tuple[float, Outgoing]] = []
         self.batches: list[int] = []
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
         """Confirm or refuse."""
         now = asyncio.get_running_loop().time()
         self.tried += [(now, message) for message in batch]
         self.batches.append(len(batch))
         await (asyncio.Event().wait() if self.hanging else asyncio.sleep(self.latency))
-        fates = [NotConfirmed("refused") if self.refuses(each) else None for each in batch]
+        fates = [self._fate(each) for each in batch]
         self.sent += [each for each, fate in zip(batch, fates, strict=True) if fate is None]
         return fates
+
+    def _fate(self, message: Outgoing) -> Fate:
+        if self.late(message):
+            self.futures.append((message, asyncio.get_running_loop().create_future()))
+            return self.futures[-1][1]
+        return self.fault if self.refuses(message) else None
 
     def to(self, exchange: str) -> list[Outgoing]:
         """What was confirmed to one exchange."""
         return [message for message in self.sent if message.exchange == exchange]
+
+
+class FakeOutbox:
+    """A table of events in memory.
+
+    Attributes:
+        rows: What waits, by number.
+        room: How many may wait.
+        away: Why the database can't be asked, or None.
+        others: Whether another replica has the turn.
+        taken: Which key was looked at for how many, with the loop's time.
+        expired: How many are dropped for their age at the next look.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Outgoing] = {}
+        self.room = 100_000
+        self.away: str | None = None
+        self.others = False
+        self.taken: list[tuple[float, str, int]] = []
+        self.expired = 0
+        self.asked = 0
+        self._numbers = itertools.count(1)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Routing keys of what waits."""
+        return frozenset(each.routing_key for each in self.rows.values())
+
+    async def add(self, events: Sequence[Outgoing]) -> int:
+        """Store as many as there is room for."""
+        self._ask()
+        stored = events[: max(0, self.room - len(self.rows))]
+        self.rows |= {next(self._numbers): each for each in stored}
+        return len(stored)
+
+    async def take(self, key: str, most: int, done: Sequence[int]) -> OutboxTurn | None:
+        """The oldest events of a key."""
+        self._ask()
+        for number in done:
+            del self.rows[number]
+        if self.others:
+            return None
+        self.taken.append((asyncio.get_running_loop().time(), key, most))
+        found = [(n, each) for n, each in self.rows.items() if each.routing_key == key]
+        expired, self.expired = self.expired, 0
+        return OutboxTurn(tuple(found[:most]), expired)
+
+    async def count(self) -> int:
+        """How many wait."""
+        self._ask()
+        return len(self.rows)
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.away is not None:
+            raise LedgerUnavailable(self.away)
 
 
 @dataclass(eq=False)
@@ -160,6 +233,7 @@ class FakeTelemetry:
         self.retries: Counter[str] = Counter()
         self.oddities: Counter[str] = Counter()
         self.batches: list[int] = []
+        self.drops: Counter[Kind] = Counter()
 
     def submission(self, lane: Lane) -> None:
         """A submission was settled or moved on."""
@@ -188,6 +262,10 @@ class FakeTelemetry:
         """Something was passed over."""
         self.oddities[what] += 1
 
+    def dropped(self, kind: Kind, answers: int) -> None:
+        """Answers were given up."""
+        self.drops[kind] += answers
+
 
 class FakeSealer:
     """Seals nothing; its boxes show what they hold."""
@@ -214,3 +292,9 @@ class FakeSecrets:
         for token in self.known:
             text = text.replace(token, "[hidden]") if len(token) > 3 else text
         return text
+
+
+def acking(courier: Courier, telemetry: FakeTelemetry) -> AckAfterConfirm:
+    """Acks over a courier, with an outbox in memory that nobody empties."""
+    answers = AnswerLog(telemetry)
+    return AckAfterConfirm(courier, EventOutbox(FakeOutbox(), courier, answers), answers)

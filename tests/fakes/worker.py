@@ -13,6 +13,7 @@ from tests.fakes.outside import (
     FakeCourier,
     FakeDelivery,
     FakeMarketplace,
+    FakeOutbox,
     FakeSealer,
     FakeSecrets,
     FakeTelemetry,
@@ -46,6 +47,8 @@ class FakeWorker:
         self.fleet = fleet or FakeFleet(ceiling)
         self.aws = aws or FakeMarketplace()
         self.courier = FakeCourier()
+        self.outbox = FakeOutbox()
+        self.fleet.outbox_keys = lambda: self.outbox.keys
         self.secrets = FakeSecrets()
         self.telemetry = FakeTelemetry()
         ports = Ports(
@@ -53,6 +56,7 @@ class FakeWorker:
             fleet=self.fleet.seat(name),
             marketplace=self.aws,
             courier=self.courier,
+            outbox=self.outbox,
             sealer=FakeSealer(),
             secrets=self.secrets,
             telemetry=self.telemetry,

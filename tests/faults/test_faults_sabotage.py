@@ -24,11 +24,11 @@ SABOTAGES = {
     "acks without a word": (
         Kind.EARLY_ACK,
         """
-        from worker.runtime.outbox import Outbox
-        put, count = Outbox.put, iter(range(10**9))
+        from worker.runtime.acks import AckAfterConfirm
+        put, count = AckAfterConfirm.put, iter(range(10**9))
         def quiet(self, delivery, messages, *rest, **more):
             put(self, delivery, () if next(count) % 9 == 0 else messages, *rest, **more)
-        Outbox.put = quiet
+        AckAfterConfirm.put = quiet
         """,
     ),
     "tells what is not committed": (

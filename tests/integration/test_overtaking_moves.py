@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.connections import drop_connections
 from tests.fakes.ledger import FakeLedger
-from tests.fakes.outside import FakeSealer, FakeSecrets, FakeTelemetry
+from tests.fakes.outside import FakeSealer, FakeSecrets, FakeTelemetry, acking
 from tests.fakes.records import POLICY
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.consumer import Source
@@ -28,7 +28,6 @@ from worker.runtime.clock import Clock
 from worker.runtime.flight import Flights
 from worker.runtime.gate import Gate
 from worker.runtime.intake import Intake
-from worker.runtime.outbox import Outbox
 from worker.runtime.overtaking import Overtaker
 from worker.runtime.settlement import Settlement
 from worker.runtime.waiting import WaitingRoom
@@ -62,11 +61,11 @@ class Replica:
     def __post_init__(self) -> None:
         writer = Writer(self.ledger, self.gate, self.telemetry)
         self.publishing = PublishingLink(lambda: self.broker.url, lambda _: None)
-        self.outbox = Outbox(self.publishing)
+        self.acks = acking(self.publishing, self.telemetry)
         self.settlement = Settlement(
             flights=self.flights,
             writer=writer,
-            outbox=self.outbox,
+            acks=self.acks,
             sealer=FakeSealer(),
             policy=POLICY,
             telemetry=self.telemetry,
@@ -118,7 +117,7 @@ class Replica:
 async def working(broker: Broker) -> AsyncIterator[Replica]:
     """A replica at work on a declared topology."""
     replica = Replica(broker)
-    parts = (replica.publishing, replica.outbox, replica.intake, replica.overtaker)
+    parts = (replica.publishing, replica.acks, replica.intake, replica.overtaker)
     tasks = [asyncio.create_task(part.run()) for part in (*parts, replica.consuming)]
     try:
         yield replica
@@ -229,9 +228,9 @@ async def test_a_full_backlog_stops_the_moving_and_nothing_else(
         assert turn is not None
         assert turn.leader.submission.token.value == stayed[0]
         outcome = turn.leader.delivery
-        replica.outbox.put(outcome, ())  # as if it had been answered
+        replica.acks.put(outcome, ())  # as if it had been answered
         replica.flights.land(turn)
-        await until(lambda: replica.outbox.pending.count == 0)
+        await until(lambda: replica.acks.pending.count == 0)
         limit_backlog(broker, None)
         await until(lambda: replica.moved == 249 and not replica.line())
         moved = tokens_of(await taken(broker, BACKLOG))
@@ -256,6 +255,6 @@ async def test_lost_connections_lose_no_move(broker: Broker) -> None:
                 await asyncio.sleep(0.1)
 
         await asyncio.wait_for(all_moved(), 90)
-        await until(lambda: not replica.line() and replica.outbox.pending.count == 0)
+        await until(lambda: not replica.line() and replica.acks.pending.count == 0)
         assert len(replica.flights) == 0
     assert await taken(broker, TOKENS) == []

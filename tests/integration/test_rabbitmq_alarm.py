@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 
 from worker.adapters.rabbitmq import publisher as publishing
-from worker.adapters.rabbitmq.confirmation import Refused
 from worker.adapters.rabbitmq.connection import BrokerLost, connected
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.core.outgoing import Outgoing
+from worker.ports import Refused
 from worker.services import rabbitmq
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Link:
             Outgoing("", queue, b"{}", f"{queue}-{number}", mandatory=True)
             for number in range(count)
         ]
-        return await self.link.send(batch)
+        fates = await self.link.send(batch)
+        return [await fate if isinstance(fate, asyncio.Future) else fate for fate in fates]
 
     async def until(self, true: Callable[[], bool], seconds: float = 30) -> None:
         """Wait for something that must come."""

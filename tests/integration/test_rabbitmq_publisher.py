@@ -13,16 +13,16 @@ import pytest
 
 from tests.connections import drop_connections
 from tests.tcp_proxy import Proxy, proxy_to
-from worker.adapters.rabbitmq.confirmation import Refused, Unroutable
+from worker.adapters.rabbitmq.confirmation import Unroutable
 from worker.adapters.rabbitmq.connection import (
     BrokerLost,
     ChannelRefused,
     connected,
     open_connection,
 )
-from worker.adapters.rabbitmq.framing import Unsendable
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.outgoing import Outgoing
+from worker.ports import Refused, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -327,7 +327,7 @@ async def test_a_cancelled_publish_leaves_the_others_alone(broker: Broker) -> No
         faults = await post.publisher.publish_all(batch)
         assert [type(fault) for fault in faults] == [type(None), Unroutable, type(None)]
         assert not post.publisher.is_closed
-        assert (post.publisher._in_flight, post.publisher._returnable) == (0, {})
+        assert (post.publisher._in_flight, len(post.publisher._returnable)) == (0, 0)
 
 
 async def test_nothing_is_left_behind(post: Post) -> None:
@@ -337,4 +337,4 @@ async def test_nothing_is_left_behind(post: Post) -> None:
         await post.publisher.publish_all([outgoing(routing_key="nowhere") for _ in range(20)])
     wire = post.publisher._wire
     assert (len(wire.confirmations), len(wire.message_id_delivery_tag)) == (0, 0)
-    assert (post.publisher._in_flight, post.publisher._returnable) == (0, {})
+    assert (post.publisher._in_flight, len(post.publisher._returnable)) == (0, 0)

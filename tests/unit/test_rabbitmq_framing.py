@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.adapters.rabbitmq.framing import Unsendable, frames
+from worker.adapters.rabbitmq.framing import frames
 from worker.core.outgoing import Outgoing
+from worker.ports import Unsendable
 
 SECRET = "s3cret-registration-token"
 

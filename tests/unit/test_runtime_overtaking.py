@@ -15,14 +15,19 @@ from structlog.testing import capture_logs
 
 from tests.fakes.clock import leaping, settle
 from tests.fakes.ledger import FakeLedger
-from tests.fakes.outside import FakeCourier, FakeDelivery, FakeSealer, FakeTelemetry
+from tests.fakes.outside import (
+    FakeCourier,
+    FakeDelivery,
+    FakeSealer,
+    FakeTelemetry,
+    acking,
+)
 from tests.fakes.records import NOW, POLICY, body, submission
 from worker.core.messages import Incoming, parse, write_instant
 from worker.core.records import Lane, Submission
 from worker.runtime.clock import Clock
 from worker.runtime.flight import Flight, Flights, Party, Stage
 from worker.runtime.gate import Gate
-from worker.runtime.outbox import Outbox
 from worker.runtime.overtaking import Overtaker, buyers_wait
 from worker.runtime.settlement import Settlement
 from worker.runtime.waiting import WaitingRoom
@@ -53,11 +58,11 @@ class Room:
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
 
     def __post_init__(self) -> None:
-        self.outbox = Outbox(self.courier)
+        self.acks = acking(self.courier, self.telemetry)
         self.settlement = Settlement(
             flights=self.flights,
             writer=Writer(FakeLedger(), self.gate, self.telemetry),
-            outbox=self.outbox,
+            acks=self.acks,
             sealer=FakeSealer(),
             policy=POLICY,
             telemetry=self.telemetry,
@@ -116,9 +121,9 @@ def acks(*parties: Party) -> list[int]:
 
 @asynccontextmanager
 async def working() -> AsyncIterator[Room]:
-    """A room with its overtaker and its outbox at work."""
+    """A room with its overtaker and its acks at work."""
     room = Room()
-    tasks = [asyncio.create_task(room.overtaker.run()), asyncio.create_task(room.outbox.run())]
+    tasks = [asyncio.create_task(room.overtaker.run()), asyncio.create_task(room.acks.run())]
     try:
         yield room
         assert not any(task.done() for task in tasks)
@@ -323,7 +328,7 @@ async def test_what_is_refused_goes_back_to_its_place() -> None:
             assert room.line() == [f"t{number}" for number in range(10)]
             assert acks(*parties) == [0] * 9
             assert len(room.courier.tried) == 9
-            assert room.outbox.pending.count == 0
+            assert room.acks.pending.count == 0
             await asyncio.sleep(8)
             assert len(room.courier.tried) == 9
             await asyncio.sleep(2)
@@ -417,7 +422,7 @@ async def test_a_delivery_that_dies_during_its_move_is_forgotten(*, refused: boo
         room.flights.drop_dead()
         await asyncio.sleep(6)
         assert (acks(old), len(room.flights), room.line()) == ([0], 0, [])
-        assert room.outbox.pending.count == 0
+        assert room.acks.pending.count == 0
         assert room.telemetry.submissions == {}
 
 
@@ -430,7 +435,7 @@ async def test_a_drain_waits_for_moves_and_gives_back_what_is_refused() -> None:
         old = room.enter("t", 31)
         await asyncio.sleep(1)
         room.gate.shut("drain", "the worker is shutting down")
-        await room.outbox.pending.none()
+        await room.acks.pending.none()
         assert acks(old) == [1]
         (sent,) = room.courier.sent
         assert (sent.exchange, sent.routing_key) == ("resolution.internal", "token")
@@ -480,7 +485,7 @@ def test_whatever_happens_each_message_leaves_once(seed: int) -> None:
             await asyncio.sleep(90)
             for flight in room.flights:
                 room.settlement.give_back(flight, flight.parties)
-            await room.outbox.pending.none()
+            await room.acks.pending.none()
             assert acks(*parties) == [1] * 400
             assert len(room.courier.sent) == 400
             assert (len(room.flights), room.line(), room.line(Lane.BACKLOG)) == (0, [], [])

@@ -19,11 +19,12 @@ from prometheus_client import (
 )
 
 from worker import __version__
+from worker.core.outgoing import Kind
 from worker.core.records import FaultKind, Lane, LetterReason, Status
 from worker.core.retention import Chore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _WAIT_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 14400)
 _CALL_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -53,6 +54,7 @@ class Metrics:
         self._calls()
         self._ledger()
         self._fleet()
+        self._answers()
         self._retention()
         self._state()
         info = Info("resolution_build", "Which build runs.", registry=self.registry)
@@ -86,13 +88,12 @@ class Metrics:
             buckets=_WAIT_SECONDS,
             registry=self.registry,
         )
-        odd = Counter(
+        self._odd = self._counters(
             "resolution_oddities_total",
             "Members of messages that were passed over.",
-            ["member"],
-            registry=self.registry,
+            "member",
+            _ODDITIES,
         )
-        self._odd = {what: odd.labels(what) for what in _ODDITIES}
         self._oldest = Gauge(
             "resolution_oldest_unsettled_seconds",
             "Age of the oldest submission in hand.",
@@ -101,20 +102,18 @@ class Metrics:
         )
 
     def _calls(self) -> None:
-        calls = Counter(
+        self._results = self._counters(
             "resolution_aws_calls_total",
             "Calls to ResolveCustomer by result.",
-            ["result"],
-            registry=self.registry,
+            "result",
+            _CALL_RESULTS,
         )
-        retries = Counter(
+        self._retries = self._counters(
             "resolution_retries_total",
             "Calls to be made again, by reason.",
-            ["reason"],
-            registry=self.registry,
+            "reason",
+            _RETRY_REASONS,
         )
-        self._results = {result: calls.labels(result) for result in _CALL_RESULTS}
-        self._retries = {reason: retries.labels(reason) for reason in _RETRY_REASONS}
         self._call_seconds = Histogram(
             "resolution_aws_call_duration_seconds",
             "Duration of calls to ResolveCustomer.",
@@ -188,14 +187,29 @@ class Metrics:
         self._expiry = {reason.value: expiry.labels(reason.value) for reason in LetterReason}
         self.set_first_expiries({})
 
-    def _retention(self) -> None:
-        rows = Counter(
-            "resolution_retention_rows_total",
-            "Rows that retention has shredded, archived or deleted.",
-            ["action"],
+    def _answers(self) -> None:
+        self._dropped = self._counters(
+            "resolution_answers_dropped_total",
+            "Replies and events that were given up, for their queues did not take them.",
+            "kind",
+            (Kind.REPLY, Kind.EVENT),
+        )
+        self.outbox_events = Gauge(
+            "resolution_outbox_events",
+            "Events that wait until an observer's queue takes them; the same on each replica.",
             registry=self.registry,
         )
-        self._retained = {chore: rows.labels(chore.value) for chore in Chore}
+
+    def _counters(
+        self, name: str, words: str, label: str, values: Iterable[str]
+    ) -> dict[str, Counter]:
+        """One counter for each value of a label."""
+        family = Counter(name, words, [label], registry=self.registry)
+        return {value: family.labels(value) for value in values}
+
+    def _retention(self) -> None:
+        words = "Rows that retention has shredded, archived or deleted."
+        self._retained = self._counters("resolution_retention_rows_total", words, "action", Chore)
         self._round = Gauge(
             "resolution_retention_last_round_timestamp_seconds",
             "When a round of retention last ended as it should, or else when the process began.",
@@ -250,6 +264,10 @@ class Metrics:
     def odd(self, what: str) -> None:
         """Something in a message was passed over."""
         self._odd[what].inc()
+
+    def dropped(self, kind: Kind, answers: int) -> None:
+        """So many replies or events were given up for good."""
+        self._dropped[kind].inc(answers)
 
     def retained(self, chore: Chore, rows: int) -> None:
         """Retention has dealt with so many rows."""

@@ -55,6 +55,7 @@ async def run(settings: Settings) -> None:
         parts = building.assemble(settings, marketplace, Metrics())
         stack.push_async_callback(parts.ledger.close)
         stack.push_async_callback(parts.fleet.close)
+        stack.push_async_callback(parts.outbox.close)
         await stack.enter_async_context(_listening(settings, parts))
         await _Life(settings, parts).lead()
     log.info("stopped")
@@ -148,12 +149,14 @@ class _Life:
                 counts = await self._parts.ledger.dead_letter_counts()
                 redeemable = await self._parts.ledger.redeemable()
                 expiries = await self._parts.ledger.first_expiries()
+                waiting = await self._parts.pipeline.events.count()
             except LedgerUnavailable as error:
                 self._ledger_report(str(error))
             else:
                 self._ledger_report(None)
                 self._parts.metrics.set_letters(counts, redeemable)
                 self._parts.metrics.set_first_expiries(expiries)
+                self._parts.metrics.outbox_events.set(waiting)
 
     async def _summarise(self) -> None:
         """A line at info about what was settled since the last, if anything was."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from worker.adapters import logs
 from worker.adapters.marketplace import AwsMarketplace, Endpoint
 from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.event_outbox import PostgresOutbox
 from worker.adapters.postgres.fleet import PostgresFleet
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.adapters.rabbitmq.consumer import Source
@@ -48,6 +49,7 @@ class Parts:
     consuming: ConsumingLink
     pipeline: Pipeline
     fleet: PostgresFleet
+    outbox: PostgresOutbox
     keeping: Retention
 
     def faults(self) -> Mapping[str, str]:
@@ -84,12 +86,14 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     connect = connector(_hidden(settings.current_postgres_dsn))
     ledger = PostgresLedger(connect)
     fleet = PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling)
+    outbox = PostgresOutbox(connect)
     publishing = PublishingLink(_hidden(settings.current_amqp_url), health.reporter("publishing"))
     ports = Ports(
         ledger=ledger,
         fleet=fleet,
         marketplace=marketplace,
         courier=publishing,
+        outbox=outbox,
         sealer=Sealer(settings.dead_letters.seal_key),
         secrets=logs.secrets,
         telemetry=metrics,
@@ -107,7 +111,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     metrics.suspected.set_function(lambda: float(consuming.suspected))
     pipeline.membership.suspected = lambda: consuming.suspected
     keeping = retention(settings, connect, metrics)
-    return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, keeping)
+    return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, outbox, keeping)
 
 
 def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> ConsumingLink:

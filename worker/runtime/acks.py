@@ -6,61 +6,83 @@ import asyncio
 import random
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from worker.core import backoff
+from worker.core.answers import RefusedReplies
+from worker.core.outgoing import Kind
+from worker.ports import NotConfirmed, Refused, Unsendable
 from worker.runtime.waiting import Pending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from worker.core.outgoing import Outgoing
-    from worker.ports import Courier, Delivery, NotConfirmed
+    from worker.ports import Courier, Delivery
+    from worker.runtime.answer_log import AnswerLog
+    from worker.runtime.event_outbox import EventOutbox
 
 log: Final = structlog.get_logger()
 
-_BATCH: Final = 100
+_BATCH: Final = 128  # messages, which is as many as the publisher sends at once
 _BATCHES_AT_ONCE: Final = 4
 _PATIENCE_SECONDS: Final = 60.0
 _AGAIN: Final = backoff.FullJitter(base_seconds=0.5, cap_seconds=5.0)
 
 
 @dataclass(slots=True, eq=False)
-class Parcel:
-    """Messages to be confirmed and, after all of them, a delivery to be acked.
+class PendingAck:
+    """A delivery to be acked once each message about it is confirmed, or taken care of.
 
     Attributes:
+        left: How many of the messages are neither.
         done: Called once it is acked.
-        refused: If given, the parcel is tried only once, and this is called when that failed: the
-            delivery is then the sender's again.
-        otherwise: If given, what is sent instead once the messages were refused for a minute: a
+        refused: If given, its one message is tried only once, and this is called when that failed:
+            the delivery is then the sender's again.
+        otherwise: If given, what is sent instead once its one message was refused for a minute: a
             queue that takes nothing must not keep the delivery here for good.
         since: When it was put (loop time).
     """
 
     delivery: Delivery
-    messages: tuple[Outgoing, ...]
+    left: int
     done: Callable[[], None]
-    refused: Callable[[NotConfirmed], None] | None = None
-    otherwise: tuple[Outgoing, ...] = ()
-    since: float = 0.0
+    refused: Callable[[NotConfirmed], None] | None
+    otherwise: Outgoing | None
+    since: float
+
+
+@dataclass(slots=True, eq=False)
+class _Unconfirmed:
+    """One message to be confirmed, and how often it was not."""
+
+    message: Outgoing
+    ack: PendingAck
     failures: int = 0
 
 
-class Outbox:
-    """Publishes parcels in batches and acks what is confirmed.
+class AckAfterConfirm:
+    """Publishes in batches, and acks a delivery once all that is said about it is confirmed.
 
-    A parcel that is not confirmed is tried again for as long as its delivery is alive, unless its
-    sender wants it back; after that the broker hands the message out anew, and its next handling
-    says what has to be said.
+    Each message is confirmed for itself, and never sent again once it is. A move that is not
+    confirmed is tried again for as long as its delivery is alive, unless its sender wants it back;
+    after that the broker hands the message out anew, and its next handling says what has to be
+    said. So is an answer when the connection was lost; one that is *refused* delays its delivery
+    for some seconds at most (`worker.core.answers`).
     """
 
-    def __init__(self, courier: Courier) -> None:
+    def __init__(self, courier: Courier, events: EventOutbox, answers: AnswerLog) -> None:
         self._courier = courier
-        self._parcels: deque[Parcel] = deque()
+        self._events = events
+        self._answers = answers
+        self._replies = RefusedReplies()
+        self._unconfirmed: deque[_Unconfirmed] = deque()
+        self._confirmed: deque[PendingAck] = deque()
         self._some = asyncio.Event()
+        self._unsaid: list[NotConfirmed] = []
         self.pending = Pending()
 
     def put(
@@ -69,61 +91,140 @@ class Outbox:
         messages: tuple[Outgoing, ...],
         done: Callable[[], None] = lambda: None,
         refused: Callable[[NotConfirmed], None] | None = None,
-        otherwise: tuple[Outgoing, ...] = (),
+        otherwise: Outgoing | None = None,
     ) -> None:
-        """Say this about a delivery, then ack it, then call `done`; see `Parcel`."""
+        """Say this about a delivery, then ack it, then call `done`; see `PendingAck`."""
         self.pending.add(1)
         now = asyncio.get_running_loop().time()
-        self._push(Parcel(delivery, messages, done, refused, otherwise, now))
-
-    def _push(self, parcel: Parcel) -> None:
-        self._parcels.append(parcel)
+        ack = PendingAck(delivery, len(messages), done, refused, otherwise, now)
+        if messages:
+            self._unconfirmed.extend([_Unconfirmed(message, ack) for message in messages])
+        else:
+            self._confirmed.append(ack)
         self._some.set()
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send and ack until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(_BATCHES_AT_ONCE):
                 group.create_task(self._send_batches())
 
     async def _send_batches(self) -> None:
         while True:
-            while not self._parcels:
+            while not (self._unconfirmed or self._confirmed):
                 self._some.clear()
                 await self._some.wait()
-            size = min(_BATCH, len(self._parcels))
-            await self._send([self._parcels.popleft() for _ in range(size)])
+            size = min(_BATCH, len(self._unconfirmed))
+            batch = [self._unconfirmed.popleft() for _ in range(size)]
+            if sending := [one for one in batch if self._goes_out(one)]:
+                await self._send(sending)
+            while self._confirmed:
+                await self._ack(self._confirmed.popleft())
 
-    async def _send(self, waiting: Sequence[Parcel]) -> None:
-        parcels = [parcel for parcel in waiting if parcel.delivery.alive]
-        self.pending.add(len(parcels) - len(waiting))
-        messages = [message for parcel in parcels for message in parcel.messages]
-        failures = iter(await self._courier.send(messages) if messages else ())
-        unconfirmed: list[NotConfirmed] = []
-        for parcel in parcels:
-            failed = [failure for _ in parcel.messages if (failure := next(failures))]
-            if failed and parcel.refused:
-                parcel.refused(failed[0])  # first, for it may put another parcel
-                self.pending.add(-1)
-            elif failed:
-                self._again(parcel)
-                unconfirmed += failed[:1]
+    def _goes_out(self, one: _Unconfirmed) -> bool:
+        """Whether a message is to be published: not for a delivery that died, nor past others."""
+        if not one.ack.delivery.alive:
+            self._settle(one)
+        elif self._events.keys and self._events.holds(one.message):
+            self._to_outbox(one)
+        else:
+            return True
+        return False
+
+    async def _send(self, batch: list[_Unconfirmed]) -> None:
+        fates = await self._courier.send([one.message for one in batch])
+        for one, fate in zip(batch, fates, strict=True):
+            if fate is None:
+                self._confirm(one)
+            elif isinstance(fate, NotConfirmed):
+                self._fail(one, fate)
             else:
-                await self._ack(parcel)
-        if unconfirmed:
-            reason = str(unconfirmed[0])
-            log.warning("publish_not_confirmed", parcels=len(unconfirmed), reason=reason)
+                fate.add_done_callback(partial(self._late, one))
 
-    async def _ack(self, parcel: Parcel) -> None:
-        if parcel.delivery.alive:
-            await parcel.delivery.ack()
-            parcel.done()
+    def _late(self, one: _Unconfirmed, fate: asyncio.Future[NotConfirmed | None]) -> None:
+        fault = fate.result()
+        if fault is None:
+            self._confirm(one)
+        else:
+            self._fail(one, fault)
+        self._some.set()
+
+    def _confirm(self, one: _Unconfirmed) -> None:
+        if len(self._replies) and one.message.kind is Kind.REPLY:
+            self._replies.confirmed(one.message.routing_key)
+        self._settle(one)
+
+    def _settle(self, one: _Unconfirmed) -> None:
+        """Nothing more is to be done about a message; with the last its delivery can be acked."""
+        one.ack.left -= 1
+        if not one.ack.left:
+            self._confirmed.append(one.ack)
+            self._some.set()
+
+    async def _ack(self, ack: PendingAck) -> None:
+        if ack.delivery.alive:
+            await ack.delivery.ack()
+            ack.done()
         self.pending.add(-1)
 
-    def _again(self, parcel: Parcel) -> None:
+    # --- what is not confirmed ---
+
+    def _fail(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
+        if one.ack.refused is not None:
+            one.ack.refused(fault)  # first, for it may put another
+            self.pending.add(-1)
+            return
+        kind = one.message.kind
+        if kind is Kind.MOVE or not isinstance(fault, Refused | Unsendable):
+            self._again(one, fault)
+        elif isinstance(fault, Unsendable):
+            self._drop(one, fault)
+        elif kind is Kind.EVENT:
+            self._answers.refused(one.message, fault)
+            self._to_outbox(one)
+        else:
+            self._reply_refused(one, fault)
+
+    def _again(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
         loop = asyncio.get_running_loop()
-        parcel.failures += 1
-        if parcel.otherwise and loop.time() - parcel.since > _PATIENCE_SECONDS:
-            parcel.messages, parcel.otherwise = parcel.otherwise, ()
-        delay = _AGAIN.delay(parcel.failures, random.random())  # noqa: S311 - spread, no secret
-        loop.call_later(delay, self._push, parcel)
+        one.failures += 1
+        ack = one.ack
+        if ack.otherwise and loop.time() - ack.since > _PATIENCE_SECONDS:
+            one.message, ack.otherwise = ack.otherwise, None
+        delay = _AGAIN.delay(one.failures, random.random())  # noqa: S311 - spread, no secret
+        loop.call_later(delay, self._push, one)
+        if not self._unsaid:
+            loop.call_soon(self._tell)
+        self._unsaid.append(fault)
+
+    def _push(self, one: _Unconfirmed) -> None:
+        self._unconfirmed.append(one)
+        self._some.set()
+
+    def _tell(self) -> None:
+        """Say in one line what was not confirmed at once."""
+        faults, self._unsaid = self._unsaid, []
+        log.warning("publish_not_confirmed", messages=len(faults), reason=str(faults[0]))
+
+    def _reply_refused(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
+        loop = asyncio.get_running_loop()
+        one.failures += 1
+        key, draw = one.message.routing_key, random.random()  # noqa: S311 - spread
+        wait = self._replies.refused(key, one.failures, loop.time(), draw)
+        self._answers.refused(one.message, fault)
+        if wait is None:
+            self._drop(one, fault)
+        else:
+            loop.call_later(wait, self._resume, one)
+
+    def _resume(self, one: _Unconfirmed) -> None:
+        self._replies.resumed(one.message.routing_key)
+        self._push(one)
+
+    def _drop(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
+        """Give an answer up for good: its delivery is not to wait for whoever does not take it."""
+        self._answers.dropped(one.message, fault)
+        self._settle(one)
+
+    def _to_outbox(self, one: _Unconfirmed) -> None:
+        self._events.put(one.message, one.ack.delivery, partial(self._settle, one))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.ports import Fleet, Marketplace
     from worker.runtime.breaker import Breaker
     from worker.runtime.clock import Clock
+    from worker.runtime.event_outbox import EventOutbox
     from worker.runtime.gate import Gate
     from worker.runtime.pacer import Pacer
 
@@ -56,6 +57,7 @@ class Membership:
         breaker: Breaker,
         gate: Gate,
         clock: Clock,
+        events: EventOutbox,
     ) -> None:
         self._fleet = fleet
         self._marketplace = marketplace
@@ -64,6 +66,7 @@ class Membership:
         self._breaker = breaker
         self._gate = gate
         self._clock = clock
+        self._events = events
         self._unheard = Report()
         self._paused: Pause | None = None
         self._lost_at: float | None = None
@@ -132,6 +135,7 @@ class Membership:
         self._deaths = (asyncio.get_running_loop().time(), lease.deaths)
         self._pacer.follow(lease)
         self._breaker.follow(lease)
+        self._events.follow(lease.outbox_keys, now)
         self._hold(lease.pause)
         if not self.joined.is_set():
             await self._join(lease)

@@ -1,4 +1,4 @@
-"""The way of a token, put together: intake, pool, writer, outbox, and what watches over them."""
+"""The way of a token, put together: intake, pool, writer, acks, and what watches over them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import structlog
 from worker.core.pacing import GIVE_BACK_SECONDS
 from worker.core.retry_budget import RetryBudget
 from worker.core.usage import Usage
+from worker.runtime.acks import AckAfterConfirm
+from worker.runtime.answer_log import AnswerLog
 from worker.runtime.breaker import Breaker
 from worker.runtime.clock import Clock
+from worker.runtime.event_outbox import EventOutbox
 from worker.runtime.flight import Flights, Stage
 from worker.runtime.gate import Gate
 from worker.runtime.intake import Intake
 from worker.runtime.membership import Membership
-from worker.runtime.outbox import Outbox
 from worker.runtime.overtaking import Overtaker
 from worker.runtime.pacer import Pacer
 from worker.runtime.pool import Pool
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         Fleet,
         Ledger,
         Marketplace,
+        Outbox,
         Sealer,
         Secrets,
         Telemetry,
@@ -60,6 +63,7 @@ class Ports:
     fleet: Fleet
     marketplace: Marketplace
     courier: Courier
+    outbox: Outbox
     sealer: Sealer
     secrets: Secrets
     telemetry: Telemetry
@@ -74,6 +78,7 @@ class Pipeline:
         breaker: Whether AWS refuses this replica.
         pacer: The pace of calls.
         membership: This replica's part in the fleet.
+        events: Events that wait for an observer.
         overtaker: Who lets waiting buyers overtake, by a patience that is changeable.
         calling: How many calls are in flight.
         turned: Called when `stands_aside` may have changed.
@@ -104,6 +109,8 @@ class Pipeline:
             changed=self._turn,
             remedy=remedy,
         )
+        answers = AnswerLog(telemetry)
+        self.events = EventOutbox(ports.outbox, ports.courier, answers)
         self.membership = Membership(
             fleet=ports.fleet,
             marketplace=ports.marketplace,
@@ -112,16 +119,17 @@ class Pipeline:
             breaker=self.breaker,
             gate=self.gate,
             clock=clock,
+            events=self.events,
         )
         self.calling = Pending(calls_changed)
         self._flights = Flights()
         self._waiting = WaitingRoom()
         self._writer = Writer(ports.ledger, self.gate, telemetry)
-        self._outbox = Outbox(ports.courier)
+        self._acks = AckAfterConfirm(ports.courier, self.events, answers)
         self._settlement = Settlement(
             flights=self._flights,
             writer=self._writer,
-            outbox=self._outbox,
+            acks=self._acks,
             sealer=ports.sealer,
             policy=policy,
             telemetry=telemetry,
@@ -207,7 +215,8 @@ class Pipeline:
                 self._leasing,
                 group.create_task(self._intake.run(), name="intake"),
                 group.create_task(self._writer.run(), name="writer"),
-                group.create_task(self._outbox.run(), name="outbox"),
+                group.create_task(self._acks.run(), name="acks"),
+                group.create_task(self.events.run(), name="outbox"),
                 group.create_task(self.breaker.run(), name="breaker"),
                 group.create_task(self.overtaker.run(), name="overtaking"),
                 group.create_task(self._sweep(), name="sweep"),
@@ -261,7 +270,7 @@ class Pipeline:
                 self._calls.cancel()
                 await asyncio.wait([self._calls])
             self._give_back(frozenset(Stage), _SHUTTING_DOWN)
-            await self._within(seconds * _GIVING_BACK_SHARE, self._outbox.pending.none())
+            await self._within(seconds * _GIVING_BACK_SHARE, self._acks.pending.none())
         self._drained.set()
 
     async def _finish(self, seconds: float) -> None:
@@ -269,7 +278,7 @@ class Pipeline:
         await self.calling.none()
         self._give_back(_UNCALLED, _SHUTTING_DOWN)  # what would have been called for once more
         await self._writer.pending.none()
-        await self._outbox.pending.none()
+        await self._acks.pending.none()
 
     def _give_back(self, stages: frozenset[Stage], reason: str) -> None:
         chosen = [flight for flight in self._flights if flight.stage in stages]

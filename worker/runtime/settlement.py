@@ -1,6 +1,6 @@
 """Carries decisions out: what is written, what is said, and only then the ack.
 
-Every way on from here ends in the outbox, so that no message is left without an ack and none is
+Every way on from here ends in the acks, so that no message is left without an ack and none is
 acked before its time.
 """
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from worker.core.records import DeadLetter, Malformed
     from worker.core.verdict import Policy, RetryIn
     from worker.ports import Delivery, NotConfirmed, Sealer, Telemetry
+    from worker.runtime.acks import AckAfterConfirm
     from worker.runtime.clock import Clock
-    from worker.runtime.outbox import Outbox
     from worker.runtime.writer import Writer
 
 log: Final = structlog.get_logger()
@@ -40,7 +40,7 @@ class Settlement:
         *,
         flights: Flights,
         writer: Writer,
-        outbox: Outbox,
+        acks: AckAfterConfirm,
         sealer: Sealer,
         policy: Policy,
         telemetry: Telemetry,
@@ -49,7 +49,7 @@ class Settlement:
         self._clock = clock
         self._flights = flights
         self._writer = writer
-        self._outbox = outbox
+        self._acks = acks
         self._sealer = sealer
         self._policy = policy
         self._telemetry = telemetry
@@ -89,7 +89,7 @@ class Settlement:
     def _answer(self, party: Party, outcome: Outcome, *, repeated: bool) -> None:
         said = outgoing.answers(outcome, party.submission, repeated=repeated)
         done = partial(self._answered, party, outcome, repeated)
-        self._outbox.put(party.delivery, said, done)
+        self._acks.put(party.delivery, said, done)
 
     def _answered(self, party: Party, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
         waited = (self._clock.now() - party.submission.received_at).total_seconds()
@@ -126,7 +126,7 @@ class Settlement:
     def park(self, delivery: Delivery, message_id: str, words: str) -> None:
         """Leave a malformed message that can't be recorded to the collector of parked ones."""
         log.error("malformed_message_refused", message_id=message_id, reason=words)
-        self._outbox.put(delivery, (outgoing.park(delivery.incoming, message_id),))
+        self._acks.put(delivery, (outgoing.park(delivery.incoming, message_id),))
 
     # --- messages that can't be read, and those that the broker gave up ---
 
@@ -141,11 +141,11 @@ class Settlement:
             self._telemetry.outcome(Status.MALFORMED, lane, repeated=False, waited=waited)
 
         log.warning("message_malformed", message_id=malformed.message_id, code=malformed.code)
-        self._outbox.put(delivery, outgoing.malformed_answers(malformed, now), done)
+        self._acks.put(delivery, outgoing.malformed_answers(malformed, now), done)
 
     def collected(self, delivery: Delivery) -> None:
         """A parked message is recorded; the broker may forget it."""
-        self._outbox.put(delivery, ())
+        self._acks.put(delivery, ())
 
     # --- back to the broker ---
 
@@ -166,7 +166,7 @@ class Settlement:
             back = outgoing.give_back(
                 party.submission, party.delivery.incoming, party.lane, attempts=flight.attempts
             )
-            self._move(party, message, otherwise=(back,))
+            self._move(party, message, otherwise=back)
 
     def give_back(self, flight: Flight, parties: Iterable[Party]) -> None:
         """Back into their lanes; the flight ends with its last party, unless it has an answer."""
@@ -206,7 +206,7 @@ class Settlement:
                 party.submission, party.delivery.incoming, attempts=flight.attempts
             )
             done = partial(self._gave_way, party, moved)
-            self._outbox.put(party.delivery, (message,), done, partial(refused, party))
+            self._acks.put(party.delivery, (message,), done, partial(refused, party))
         if not flight.parties:
             self._flights.land(flight)
 
@@ -218,7 +218,7 @@ class Settlement:
         self,
         party: Party,
         message: outgoing.Outgoing,
-        otherwise: tuple[outgoing.Outgoing, ...] = (),
+        otherwise: outgoing.Outgoing | None = None,
     ) -> None:
         done = partial(self._telemetry.submission, party.lane)
-        self._outbox.put(party.delivery, (message,), done, otherwise=otherwise)
+        self._acks.put(party.delivery, (message,), done, otherwise=otherwise)

@@ -6,10 +6,12 @@ wrapped here, on the one connection that is watched.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from aiormq.connection import Connection
     from pamqp import commands as spec
@@ -47,3 +49,33 @@ def watch_alarm(connection: Connection, told: Callable[[str | None], None]) -> N
 
     setattr(connection, _BLOCKED, on_blocked)
     setattr(connection, _UNBLOCKED, on_unblocked)
+
+
+class Bounds:
+    """Time-outs that are suspended together, for an alarm say.
+
+    Attributes:
+        held: Whether they are suspended.
+    """
+
+    def __init__(self) -> None:
+        self.held = False
+        self._running: dict[asyncio.Timeout, float] = {}
+
+    @asynccontextmanager
+    async def of(self, seconds: float) -> AsyncIterator[None]:
+        """Bound a block; raises `TimeoutError` as `asyncio.timeout` does."""
+        async with asyncio.timeout(None if self.held else seconds) as bound:
+            self._running[bound] = seconds
+            try:
+                yield
+            finally:
+                del self._running[bound]
+
+    def hold(self, *, held: bool) -> None:
+        """Suspend all of them, or let each begin anew."""
+        self.held = held
+        now = asyncio.get_running_loop().time()
+        for bound, seconds in self._running.items():
+            if not bound.expired():
+                bound.reschedule(None if held else now + seconds)

@@ -15,9 +15,9 @@ from worker.adapters.rabbitmq.connection import (
     close_quietly,
     open_connection,
 )
-from worker.adapters.rabbitmq.framing import Unsendable
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core import backoff
+from worker.ports import Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

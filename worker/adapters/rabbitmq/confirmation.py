@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiormq import exceptions as amqp
 
 from worker.adapters.rabbitmq.connection import BrokerLost, loss
-from worker.ports import NotConfirmed
+from worker.ports import NotConfirmed, Refused
 
 if TYPE_CHECKING:
     from worker.core.outgoing import Outgoing
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 class Unroutable(NotConfirmed):
     """A mandatory message was returned, since no queue is bound for it: it is nowhere."""
-
-
-class Refused(NotConfirmed):
-    """The broker did not take the message, mostly for a full queue: it is nowhere."""
 
 
 def verdict(message: Outgoing, confirmation: asyncio.Future[Any]) -> NotConfirmed | None:

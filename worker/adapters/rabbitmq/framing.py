@@ -11,7 +11,7 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from worker.ports import NotConfirmed
+from worker.ports import Unsendable
 
 if TYPE_CHECKING:
     from worker.core.outgoing import Outgoing
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "application/json"
 _PERSISTENT: Final = 2
 _MOST_SHORT_BYTES: Final = 255
-
-
-class Unsendable(NotConfirmed):
-    """AMQP can't carry the message; it was not sent, and never can be as it is."""
 
 
 def frames(message: Outgoing, channel: int, max_body_bytes: int) -> bytes:

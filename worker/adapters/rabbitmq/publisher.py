@@ -6,55 +6,40 @@ write and one wait, instead of a task, a lock and half a dozen callbacks a messa
 of the CPU. The broker counts what arrives on a channel, so a message gets its number in the same
 step in which its frames enter the write queue, and nothing has to be taken back when a publish is
 cancelled while it waits its turn.
-
-aiormq finds out which message came back unroutable by its `message_id` alone. Of two with one id,
-both mandatory and in flight at once, it would take one for the other, and the lost one for
-confirmed: so the second waits until the first is settled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel, Returning
 from aiormq.connection import Connection
 
-from worker.adapters.rabbitmq.alarm import watch_alarm
+from worker.adapters.rabbitmq.alarm import Bounds, watch_alarm
 from worker.adapters.rabbitmq.confirmation import settled, verdict
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded, loss
-from worker.adapters.rabbitmq.framing import Unsendable, frames
+from worker.adapters.rabbitmq.framing import frames
+from worker.adapters.rabbitmq.returns import Encoded, Returnable, Sent
+from worker.adapters.rabbitmq.stragglers import Straggler, Stragglers
+from worker.ports import NotConfirmed, Unsendable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from aio_pika.abc import AbstractChannel, AbstractConnection
 
     from worker.core.outgoing import Outgoing
-    from worker.ports import NotConfirmed
+    from worker.ports import Fate
 
 PUBLISH_SECONDS: Final = 10.0
 IN_FLIGHT: Final = 512
-_MOST_AT_ONCE: Final = 128
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    place: int
-    message: Outgoing
-    frames: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    place: int
-    message: Outgoing
-    number: int
-    confirmation: asyncio.Future[Any]
+MOST_AT_ONCE: Final = 128
+PROMPT_SECONDS: Final = 0.3
+"""So long `send` waits for confirmations; a broker at ease needs some milliseconds."""
 
 
 class Publisher:
@@ -81,12 +66,13 @@ class Publisher:
         self._in_flight = 0
         self._freed = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._returnable: dict[str, asyncio.Future[Any]] = {}
+        self._returnable = Returnable(wire)
         self._loss: BrokerLost | None = None
         self._closing: asyncio.Future[None] = self._loop.create_future()
         self._alarmed = alarmed
         self._alarm: str | None = None
-        self._bounds: dict[asyncio.Timeout, float] = {}
+        self._bounds = Bounds()
+        self._stragglers = Stragglers(PUBLISH_SECONDS, self._end)
         wire.closing.add_done_callback(self._on_closing)
 
     @classmethod
@@ -168,92 +154,76 @@ class Publisher:
         Returns:
             Of each message None if it is confirmed, or else what `publish` would have raised.
         """
+        return cast("list[NotConfirmed | None]", await self._publish(messages, seconds))
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[Fate]:
+        """Publish many messages, and wait only a moment for their confirmations.
+
+        What is not confirmed by then counts as in flight no more, and its fate is a future. Of a
+        queue that stays silent while others answer it becomes `Refused`; silence of them all ends
+        this publisher. The time of an alarm that is waited through does not count.
+
+        Args:
+            messages: In the order in which they are to be sent.
+        """
+        return await self._publish(messages, PUBLISH_SECONDS, prompt=True)
+
+    async def _publish(
+        self, messages: Sequence[Outgoing], seconds: float, *, prompt: bool = False
+    ) -> list[Fate]:
         silence = BrokerLost(f"no confirmation from the broker within {seconds:g} s")
-        faults: list[NotConfirmed | None] = [silence] * len(messages)
-        size = min(_MOST_AT_ONCE, self._most_in_flight)
+        fates: list[Fate] = [silence] * len(messages)
+        size = min(MOST_AT_ONCE, self._most_in_flight)
         try:
-            async with self._bound(seconds):
+            async with self._bounds.of(seconds):
                 for start in range(0, len(messages), size):
-                    chunk = messages[start : start + size]
-                    await self._exchange(self._encode(chunk, start, faults), faults)
+                    chunk = self._encode(messages[start : start + size], start, fates)
+                    await self._exchange(chunk, fates, prompt=prompt)
         except TimeoutError:
             if self._alarm is not None:
                 silence = BrokerLost(self._alarm)
-                faults = [silence if isinstance(one, BrokerLost) else one for one in faults]
+                fates = [silence if isinstance(one, BrokerLost) else one for one in fates]
             self._end(silence)
-        return faults
-
-    @asynccontextmanager
-    async def _bound(self, seconds: float) -> AsyncIterator[None]:
-        """A bound that an alarm suspends, if alarms are waited through."""
-        async with asyncio.timeout(None if self._waits else seconds) as bound:
-            self._bounds[bound] = seconds
-            try:
-                yield
-            finally:
-                del self._bounds[bound]
-
-    @property
-    def _waits(self) -> bool:
-        return self._alarm is not None and self._alarmed is not None
+        return fates
 
     def _on_alarm(self, reason: str | None) -> None:
         if self._loss is not None:
             return
         self._alarm = reason
-        now = self._loop.time()
-        for bound, seconds in self._bounds.items():
-            if self._alarmed is not None and not bound.expired():
-                bound.reschedule(None if self._waits else now + seconds)
         if self._alarmed is not None:
+            self._bounds.hold(held=reason is not None)
+            self._stragglers.hold(held=reason is not None)
             self._alarmed(reason)
 
-    def _encode(
-        self, chunk: Sequence[Outgoing], start: int, faults: list[NotConfirmed | None]
-    ) -> list[_Encoded]:
+    def _encode(self, chunk: Sequence[Outgoing], start: int, fates: list[Fate]) -> list[Encoded]:
         encoded = []
         number, size = self._wire.number, self._wire.max_content_size
         for place, message in enumerate(chunk, start):
             try:
-                encoded.append(_Encoded(place, message, frames(message, number, size)))
+                encoded.append(Encoded(place, message, frames(message, number, size)))
             except Unsendable as fault:
-                faults[place] = fault
+                fates[place] = fault
         return encoded
 
-    async def _exchange(self, waiting: list[_Encoded], faults: list[NotConfirmed | None]) -> None:
+    async def _exchange(self, waiting: list[Encoded], fates: list[Fate], *, prompt: bool) -> None:
         """Send, and hear what becomes of it; those of one id go one after the other."""
         while waiting:
             async with self._turn:
-                now, waiting = self._without_twins(waiting)
+                now, waiting = self._returnable.split(waiting)
                 sent = await self._send(now)
-            await self._settle(sent, faults)
-            twin = self._returnable.get(waiting[0].message.message_id) if waiting else None
-            if twin is not None:
-                await settled(twin)
+            await self._settle(sent, fates, prompt=prompt)
+            twin = self._returnable.twin(waiting[0]) if waiting else None
+            if twin is not None and not await self._done([twin], prompt=prompt):
+                for one in waiting:
+                    fates[one.place] = NotConfirmed("another of its id is not confirmed yet")
+                return
 
-    def _without_twins(self, waiting: list[_Encoded]) -> tuple[list[_Encoded], list[_Encoded]]:
-        """What may go now, and what has to wait for another of its id."""
-        now: list[_Encoded] = []
-        later: list[_Encoded] = []
-        taken: set[str] = set()
-        for one in waiting:
-            message_id = one.message.message_id
-            twin = self._returnable.get(message_id)
-            if not one.message.mandatory:
-                now.append(one)
-            elif message_id in taken or not (twin is None or twin.done()):
-                later.append(one)
-            else:
-                taken.add(message_id)
-                now.append(one)
-        return now, later
-
-    async def _send(self, batch: list[_Encoded]) -> list[_Sent]:
+    async def _send(self, batch: list[Encoded]) -> list[Sent]:
         written = bool(batch) and await self._write(batch)
         # From here to the caller's wait nothing may suspend: the numbers are counted by order.
         return [self._register(one, written=written) for one in batch]
 
-    async def _write(self, batch: list[_Encoded]) -> bool:
+    async def _write(self, batch: list[Encoded]) -> bool:
         while self._in_flight and self._in_flight + len(batch) > self._most_in_flight:
             if self.is_closed:
                 return False
@@ -265,43 +235,62 @@ class Publisher:
         await self._wire.write_queue.put(ChannelFrame(payload, should_close=False))
         return not self._wire.is_closed
 
-    def _register(self, one: _Encoded, *, written: bool) -> _Sent:
+    def _register(self, one: Encoded, *, written: bool) -> Sent:
         confirmation = self._loop.create_future()
         self._in_flight += 1
         if not written:
             confirmation.set_exception(self._loss or loss(None))
-            return _Sent(one.place, one.message, 0, confirmation)
+            return Sent(one.place, one.message, 0, confirmation)
         self._wire.delivery_tag += 1
         number = self._wire.delivery_tag
         self._wire.confirmations[number] = confirmation
-        if one.message.mandatory:
-            self._returnable[one.message.message_id] = confirmation
-            self._wire.message_id_delivery_tag[one.message.message_id] = number
-        return _Sent(one.place, one.message, number, confirmation)
+        sent = Sent(one.place, one.message, number, confirmation)
+        self._returnable.add(sent)
+        return sent
 
-    async def _settle(self, sent: list[_Sent], faults: list[NotConfirmed | None]) -> None:
+    async def _settle(self, sent: list[Sent], fates: list[Fate], *, prompt: bool) -> None:
+        sent_at = self._loop.time()
+        late: list[Straggler] = []
         try:
-            for one in sent:
-                await settled(one.confirmation)
+            await self._done([one.confirmation for one in sent], prompt=prompt)
         finally:
             for one in sent:
                 if one.confirmation.done():
-                    faults[one.place] = verdict(one.message, one.confirmation)
+                    fates[one.place] = verdict(one.message, one.confirmation)
                     self._release(one)
+                elif prompt:
+                    self._leave_flight()
+                    forget = partial(self._returnable.forget, one)
+                    late.append(Straggler(one.message, one.confirmation, forget))
+                    fates[one.place] = late[-1].fate
                 else:
                     # Nobody waits for it any more, but it is in flight until the broker speaks.
                     one.confirmation.add_done_callback(partial(self._release_late, one))
+        if len(late) < len(sent):
+            self._stragglers.heard(sent_at)
+        if late:
+            self._stragglers.add(late, sent_at)
 
-    def _release(self, one: _Sent) -> None:
+    async def _done(self, confirmations: list[asyncio.Future[Any]], *, prompt: bool) -> bool:
+        """Wait for confirmations, if `prompt` only for a moment; whether all have come."""
+        if not prompt:
+            for one in confirmations:
+                await settled(one)
+            return True
+        with suppress(TimeoutError):
+            async with self._bounds.of(PROMPT_SECONDS):
+                return await self._done(confirmations, prompt=False)
+        return False
+
+    def _release(self, one: Sent) -> None:
+        self._leave_flight()
+        self._returnable.forget(one)
+
+    def _leave_flight(self) -> None:
         self._in_flight -= 1
         self._freed.set()
-        message_id = one.message.message_id
-        if self._returnable.get(message_id) is one.confirmation:
-            del self._returnable[message_id]
-        if self._wire.message_id_delivery_tag.get(message_id) == one.number:
-            del self._wire.message_id_delivery_tag[message_id]
 
-    def _release_late(self, one: _Sent, confirmation: asyncio.Future[Any]) -> None:
+    def _release_late(self, one: Sent, confirmation: asyncio.Future[Any]) -> None:
         confirmation.exception()  # marks it as seen
         self._release(one)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.core.outgoing import Outgoing
-    from worker.ports import NotConfirmed
+    from worker.ports import Fate, NotConfirmed
 
 log: Final = structlog.get_logger()
 
@@ -27,8 +28,8 @@ _WAIT_SECONDS: Final = 10.0
 class PublishingLink:
     """Publishes with confirms over whatever connection there is; see `worker.ports.Courier`.
 
-    A connection alone does not make it fit: after a publish that was not confirmed it is unfit
-    until one is. While the broker is under alarm, what was sent is waited for, for as long as the
+    A connection alone does not make it fit: after a move that was not confirmed it is unfit until
+    one is. While the broker is under alarm, what was sent is waited for, for as long as the
     connection lasts: on another one it would only be sent a second time.
 
     Args:
@@ -54,24 +55,35 @@ class PublishingLink:
             if self._look is not None:
                 self._look.cancel()
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
         """Publish a batch, waiting a while for a broker that is away."""
-        faults: Sequence[NotConfirmed | None] = ()
         self._standing.begun(batch)
         try:
-            faults = await self._send(batch)
-        finally:
-            self._standing.ended(batch, faults, asyncio.get_running_loop().time())
-            self._tell()
-        return faults
+            fates = await self._send(batch)
+        except BaseException:
+            self._standing.left(batch)
+            raise
+        now = asyncio.get_running_loop().time()
+        for message, fate in zip(batch, fates, strict=True):
+            if isinstance(fate, asyncio.Future):
+                fate.add_done_callback(partial(self._ended_late, message))
+            else:
+                self._standing.ended(message, fate, now)
+        self._tell()
+        return fates
 
-    async def _send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
+    def _ended_late(self, message: Outgoing, fate: asyncio.Future[NotConfirmed | None]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._standing.ended(message, fate.result(), now)
+        self._tell()
+
+    async def _send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
         with suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_SECONDS):
                 await self._up.wait()
         if self._publisher is None:
             return [BrokerLost("no connection to the broker to publish over")] * len(batch)
-        return await self._publisher.publish_all(batch)
+        return await self._publisher.send(batch)
 
     async def _epoch(self) -> None:
         async with connected(self._url(), name="resolution-worker publish") as connection:

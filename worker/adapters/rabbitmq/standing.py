@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from worker.adapters.rabbitmq.framing import Unsendable
+from worker.core.outgoing import Kind
+from worker.ports import Refused, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str, str]
 
 DOUBT_SECONDS: Final = 8.0
-"""Longer than the outbox ever waits between two tries: after it nothing is left to publish."""
+"""Longer than a move ever waits between two tries: after it nothing is left to publish."""
 
 
 class Standing:
     """Remembers what was not confirmed, by where it was to go, until something is, there.
 
-    What is not tried again, because it is somebody else's by now, is forgotten after a while.
+    An answer that is refused is the matter of whoever wanted it, and does not count here. What is
+    not tried again, because it is somebody else's by now, is forgotten after a while.
     """
 
     def __init__(self) -> None:
@@ -31,24 +33,31 @@ class Standing:
 
     def begun(self, batch: Sequence[Outgoing]) -> None:
         """These are being published."""
-        self._under_way.update(map(_place, batch))
+        for message in batch:
+            if message.kind is Kind.MOVE:
+                self._under_way[_place(message)] += 1
 
-    def ended(
-        self, batch: Sequence[Outgoing], faults: Sequence[NotConfirmed | None], now: float
-    ) -> None:
-        """This became of them; with no faults given, nobody knows."""
-        self._under_way.subtract(map(_place, batch))
-        self._under_way = +self._under_way
-        failed: dict[Place, str] = {}
-        for message, fault in zip(batch, faults, strict=False):
+    def left(self, batch: Sequence[Outgoing]) -> None:
+        """Nobody will hear what became of these."""
+        for message in batch:
+            if message.kind is Kind.MOVE:
+                place = _place(message)
+                self._under_way[place] -= 1
+                if not self._under_way[place]:
+                    del self._under_way[place]
+
+    def ended(self, message: Outgoing, fault: NotConfirmed | None, now: float) -> None:
+        """This became of one of them."""
+        move = message.kind is Kind.MOVE
+        if move:
+            self.left((message,))
+        if fault is None:
+            if self._failed:
+                self._failed.pop(_place(message), None)
+        elif not isinstance(fault, Unsendable) and (move or not isinstance(fault, Refused)):
             place = _place(message)
-            if fault is None:
-                self._failed.pop(place, None)
-            elif not isinstance(fault, Unsendable):  # that is the message's own
-                failed[place] = str(fault)
-        for place, why in failed.items():
             self._failed.pop(place, None)  # the last to have failed is the last in order
-            self._failed[place] = (why, now)
+            self._failed[place] = (str(fault), now)
 
     def doubt(self, now: float) -> str | None:
         """Why publishing is taken not to work, as it was last met; or None."""
