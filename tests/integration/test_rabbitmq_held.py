@@ -11,7 +11,14 @@ import pytest
 
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.ledger import FakeLedger
-from tests.fakes.outside import FakeCourier, FakeMarketplace, FakeSealer, FakeSecrets, FakeTelemetry
+from tests.fakes.outside import (
+    FakeCourier,
+    FakeMarketplace,
+    FakeOutbox,
+    FakeSealer,
+    FakeSecrets,
+    FakeTelemetry,
+)
 from tests.fakes.records import POLICY
 from tests.integration.hands import WANTED, consuming, publish, ready, take_in_vain, until
 from worker.adapters.rabbitmq import consuming as consuming_link
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
     from tests.servers import Broker
     from worker.adapters.rabbitmq.delivery import BrokerDelivery
     from worker.core.records import Answer, Batch, DeadLetter, Fault, Outcome, Token, TokenKey
-    from worker.ports import NotConfirmed
+    from worker.ports import Fate
 
 HOLD_SECONDS = 1.5
 MESSAGES = 30
@@ -65,7 +72,7 @@ class Courier(FakeCourier):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
         """Publish a batch, some time."""
         await self.open.wait()
         return await super().send(batch)
@@ -100,6 +107,7 @@ class Replica:
             fleet=FakeFleet(),
             marketplace=self.aws,
             courier=self.courier,
+            outbox=FakeOutbox(),
             sealer=FakeSealer(),
             secrets=FakeSecrets(),
             telemetry=FakeTelemetry(),

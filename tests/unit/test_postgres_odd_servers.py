@@ -20,7 +20,7 @@ from worker.adapters.postgres.fleet import PostgresFleet
 from worker.adapters.postgres.inspection import inspecting
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.adapters.postgres.operating import operating
-from worker.core.fleet import Report
+from worker.core.fleet import ReplicaState, Report
 from worker.core.records import Batch
 from worker.ports import LedgerUnavailable
 
@@ -133,7 +133,7 @@ async def told_to_the_worker(dsn: str) -> None:
         ledger.check(),
         ledger.recall([key("a")]),
         ledger.settle(Batch((failed("a"),))),
-        fleet.lease(Report(), "who"),
+        fleet.lease(Report(), ReplicaState()),
         fleet.permit(),
     ):
         with pytest.raises(LedgerUnavailable) as caught:
