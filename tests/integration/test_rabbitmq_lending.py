@@ -30,9 +30,9 @@ async def test_more_is_lent_at_once(broker: Broker) -> None:
     """A greater number reaches a consumer at work, and what it holds stays valid."""
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 200)
-        await hand.holds(5)
+        await hand.holds(6)  # the first came alone, to a consumer of its own
         link.lend(Lane.LIVE, 50)
-        await hand.holds(55)
+        await hand.holds(56)
         while hand.acked < 200:
             await hand.ack(10)
             await asyncio.sleep(0.01)
@@ -47,10 +47,10 @@ async def test_less_is_lent_once_what_is_held_is_settled(broker: Broker) -> None
     """With a smaller number what is held stays so, and no more than that number follows it."""
     async with consuming(broker, 40) as (link, hand):
         await publish(broker, 300)
-        await hand.holds(40)
+        await hand.holds(41)
         link.lend(Lane.LIVE, 4)
-        await hand.holds(44)
-        await hand.ack(40)
+        await hand.holds(45)
+        await hand.ack(41)
         await hand.holds(4)
         await hand.ack(3)
         await hand.holds(4)
@@ -61,13 +61,13 @@ async def test_small_changes_and_other_lanes_leave_a_consumer_alone(broker: Brok
     """Only a change of more than a factor of two, and of its own lane, begins a consumer anew."""
     async with consuming(broker, 10) as (link, hand):
         await publish(broker, 100)
-        await hand.holds(10)
+        await hand.holds(11)
         for _ in range(20):
             link.lend(Lane.LIVE, 20)
             link.lend(Lane.LIVE, 6)
             link.lend(Lane.BACKLOG, 90)
             await asyncio.sleep(0.02)
-        await hand.holds(10)
+        await hand.holds(11)
 
 
 async def test_changes_are_rate_limited_and_not_forgotten(
@@ -77,23 +77,23 @@ async def test_changes_are_rate_limited_and_not_forgotten(
     monkeypatch.setattr(consumer, "_LENT_SECONDS", 3.0)
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 300)
-        await hand.holds(5)
+        await hand.holds(6)
         link.lend(Lane.LIVE, 20)
-        await hand.holds(25)
+        await hand.holds(26)
         link.lend(Lane.LIVE, 100)
         await asyncio.sleep(1.5)
-        assert len(hand.held) == 25
-        await until(lambda: len(hand.held) == 125)
+        assert len(hand.held) == 26
+        await until(lambda: len(hand.held) == 126)
 
 
 async def test_a_new_connection_begins_with_what_was_wanted_last(broker: Broker) -> None:
     """After a loss as many are lent as were asked for before it."""
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 100)
-        await hand.holds(5)
+        await hand.holds(6)
         link.lend(Lane.LIVE, 30)
-        await hand.holds(35)
-        await hand.ack(35)
+        await hand.holds(36)
+        await hand.ack(36)
         await hand.holds(30)
         assert await drop_connections(broker)
         await until(lambda: hand.lost == 1)
@@ -105,7 +105,7 @@ async def test_after_the_end_nothing_is_lent_anew(broker: Broker) -> None:
     """A link that was stopped in the midst of a change is handed nothing more."""
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 300)
-        await hand.holds(5)
+        await hand.holds(6)
         link.lend(Lane.LIVE, 100)
         await asyncio.sleep(0)  # the change begins
         await link.stop()
@@ -145,7 +145,7 @@ async def test_a_lane_is_held_and_released_at_once(
     monkeypatch.setattr(consuming_link, "_STARVING_SECONDS", 0.3)
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 20)
-        await hand.holds(5)
+        await hand.holds(6)
         link.lend(Lane.LIVE, 50)  # the one change that the rate limit allows
         await hand.holds(20)
         link.lend(Lane.LIVE, 0)

@@ -32,7 +32,7 @@ async def test_what_came_back_for_lost_connections_is_taken_at_once(broker: Brok
     async with consuming(broker, 50) as (link, hand):
         await publish(broker, 60)
         await publish(broker, 60, "backlog")
-        await hand.holds(100)
+        await hand.holds(102)
         for times in range(1, 4):
             await drop_connections(broker)
             await until(lambda times=times: hand.lost == times and len(hand.held) == 100)  # type: ignore[misc]
@@ -129,6 +129,7 @@ async def test_once_deaths_are_long_ago_what_was_set_aside_is_handled(
 ) -> None:
     """With no death known any more everything set aside is handed out, and more is taken."""
     monkeypatch.setattr(consuming_link, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(consuming_link, "_UNKNOWN_SECONDS", 0.0)
     await declare(broker.url, WANTED)
     await publish(broker, 9)
     await take_in_vain(broker, 9)
@@ -155,3 +156,33 @@ async def test_a_suspect_that_is_held_does_not_keep_consuming_from_being_up(
         assert len(link._consumers) == 1
         assert told[-1] is None
         assert link.ready[BACKLOG] == 0
+
+
+async def test_a_process_that_begins_takes_what_came_back_with_care(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How the process before ended is not known at once: what came back often is taken alone."""
+    monkeypatch.setattr(consuming_link, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(consuming_link, "_UNKNOWN_SECONDS", 2.0)
+    await declare(broker.url, WANTED)
+    await publish(broker, 9)
+    await take_in_vain(broker, 9)
+    async with consuming(broker, 50) as (link, hand):
+        await hand.holds(1)
+        assert (modes(link), link.suspected) == ({Mode.CAUTIOUS}, 1)
+        await until(lambda: len(hand.held) == 9)  # by now a death would be known
+        assert (modes(link), link.suspected) == ({Mode.NORMAL}, 0)
+
+
+async def test_a_process_that_loses_its_first_connection_trusts_what_comes_back(
+    broker: Broker,
+) -> None:
+    """What comes back to it is what it held itself, and nothing died of that."""
+    async with consuming(broker, 50) as (link, hand):
+        await publish(broker, 20)
+        await hand.holds(20)
+        for times in (1, 2):
+            await drop_connections(broker)
+            await until(lambda times=times: hand.lost == times and len(hand.held) == 20)  # type: ignore[misc]
+            assert modes(link) == {Mode.NORMAL}
+        assert all(delivery.came_back_often for delivery in hand.held)

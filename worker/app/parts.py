@@ -108,6 +108,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     )
     _watch(metrics, pipeline, health)
     consuming = _consuming(settings, pipeline, health)
+    pipeline.membership.suspected = lambda: consuming.suspected
     metrics.suspected.set_function(lambda: float(consuming.suspected))
     pipeline.membership.suspected = lambda: consuming.suspected
     keeping = retention(settings, connect, metrics)

@@ -38,6 +38,7 @@ _LOOK_SECONDS: Final = 5.0
 _STARVING_SECONDS: Final = 15.0
 _ZOMBIES_BEFORE_FAILING: Final = 3
 _QUIET_SECONDS: Final = 0.25
+_UNKNOWN_SECONDS: Final = 12.0  # until a death is noticed: the lease lapses, and is not renewed
 
 
 class Zombie(BrokerLost):
@@ -50,8 +51,8 @@ class ConsumingLink:
     Args:
         url: Asked for at each new connection.
         topology: What must be there before anything is consumed.
-        sources: What to consume. When a process has died lately, one begins after another, so that
-            a message which may have ended it is handled before the next has anything at stake.
+        sources: What to consume. When a process may have died lately, one begins after another, so
+            that a message which ended it is handled before the next has anything at stake.
         watched: Further queues whose length is measured.
         deliver: Called with each delivery.
         lost: Called when deliveries have died: an epoch is over, or they were held for too long.
@@ -87,6 +88,7 @@ class ConsumingLink:
         self._deaths = deaths
         self._hold_seconds = hold_seconds
         self._suspicion = Suspicion()
+        self._unknown_until = float("-inf")
         self._consumers: list[Consumer] = []
         self._attention = asyncio.Event()
         self._stopping = False
@@ -122,6 +124,7 @@ class ConsumingLink:
 
     async def run(self) -> None:
         """Consume until `stop`, then until cancelled keep the channels for the last acks."""
+        self._unknown_until = asyncio.get_running_loop().time() + _UNKNOWN_SECONDS
         await supervise("consume", self._epoch, self._report)
 
     async def stop(self) -> None:
@@ -160,7 +163,18 @@ class ConsumingLink:
                 "run `resolution-worker topology declare`"
             )
 
+    def _deaths_known(self) -> int:
+        """How many processes have died, as far as it matters to what comes.
+
+        A process that has just begun doesn't know how the one before it ended, until that would be
+        noticed; so it takes one to have died. Once a connection of its own is lost, what comes back
+        is what it held itself.
+        """
+        unknown = asyncio.get_running_loop().time() < self._unknown_until
+        return max(self._deaths(), int(unknown))
+
     def _end_epoch(self) -> None:
+        self._unknown_until = float("-inf")
         self._suspicion.end()
         self._suspicion = Suspicion()
         for consumer in self._consumers:
@@ -175,7 +189,7 @@ class ConsumingLink:
                 return
             source = self._sources[place]
             consumer = await Consumer.open(
-                connection, source, self._deliver, self._attention.set, self._deaths
+                connection, source, self._deliver, self._attention.set, self._deaths_known
             )
             self._consumers.append(consumer)
             await self._end_if_stopping(consumer)
@@ -228,7 +242,7 @@ class ConsumingLink:
             if not self._stopping:
                 await consumer.step()
         met = sum(consumer.met for consumer in self._consumers)
-        self._suspicion.look(self.suspected, met, self._deaths())
+        self._suspicion.look(self.suspected, met, self._deaths_known())
 
     async def _look(self, watching: Wire) -> None:
         await self._give_back_overdue()

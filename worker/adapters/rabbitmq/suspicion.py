@@ -45,8 +45,8 @@ class Suspicion:
             "poison_suspected",
             messages=self._messages,
             processes_died=deaths,
-            reason="they came back more than once, and processes have died: handled in small"
-            " groups, so that one that ends processes is parked alone",
+            reason="they came back more than once, and processes may have died of one of them:"
+            " handled in small groups, so that this one is parked alone",
         )
 
     def end(self) -> None:
