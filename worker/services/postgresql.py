@@ -4,7 +4,7 @@ import importlib.util
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,11 +71,14 @@ class Postgres:
 
 
 @asynccontextmanager
-async def postgres(directory: Path) -> AsyncIterator[Postgres]:
+async def postgres(
+    directory: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Postgres]:
     """Run a PostgreSQL of one's own until the block ends.
 
     Args:
         directory: A place for its data and log; its content is for the caller to remove.
+        environment: What the server's environment has besides the usual.
 
     Raises:
         ServiceError: Its programs are missing or it does not start; the text says why.
@@ -83,7 +86,7 @@ async def postgres(directory: Path) -> AsyncIterator[Postgres]:
     with quarters(directory, _installation()) as lodging:
         password = secrets.token_hex(16)
         await _initialise(lodging, password)
-        running = await _start(lodging, password)
+        running = await _start(lodging, password, environment or {})
         try:
             yield running
         finally:
@@ -120,11 +123,11 @@ async def _initialise(lodging: Quarters, password: str) -> None:
     (lodging.home / "data" / "pg_hba.conf").write_text(_ACCESS)
 
 
-async def _start(lodging: Quarters, password: str) -> Postgres:
+async def _start(lodging: Quarters, password: str, more: Mapping[str, str]) -> Postgres:
     """Start the server, again elsewhere if another process took the port meanwhile."""
     for last in (*[False] * (_STARTS - 1), True):
         (port,) = free_ports(1)
-        server = Server(_recipe(lodging, port))
+        server = Server(_recipe(lodging, port, more))
         try:
             await server.start()
         except StartError as error:
@@ -135,7 +138,7 @@ async def _start(lodging: Quarters, password: str) -> Postgres:
     raise AssertionError
 
 
-def _recipe(lodging: Quarters, port: int) -> Recipe:
+def _recipe(lodging: Quarters, port: int, more: Mapping[str, str]) -> Recipe:
     options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
     data = lodging.home / "data"
 
@@ -145,7 +148,7 @@ def _recipe(lodging: Quarters, port: int) -> Recipe:
     return Recipe(
         name=_NAME,
         command=[str(lodging.binaries / "postgres"), "-D", str(data), "-p", str(port), *options],
-        environment=_ENVIRONMENT,
+        environment={**_ENVIRONMENT, **more},
         log=lodging.home / "postgresql.log",
         ready=ready,
         quit=signal.SIGINT,  # disconnects clients, then writes a checkpoint
