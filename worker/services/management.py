@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,13 +38,16 @@ class Management:
         """Its address with the user and the password, as `at` takes it."""
         return self.base.replace("://", f"://{self.user}:{self._password}@")
 
-    def call(self, method: str, *path: str, body: object = None) -> Any:
+    def call(
+        self, method: str, *path: str, body: object = None, query: Mapping[str, str] | None = None
+    ) -> Any:
         """Make one call and wait for its answer; blocking.
 
         Args:
             method: `GET`, `PUT`, `POST` or `DELETE`.
             path: What follows `/api/`, in parts; each is quoted, so `/` names the virtual host.
             body: What to send as JSON.
+            query: What follows the path.
 
         Returns:
             The decoded answer; None if it is empty.
@@ -52,8 +56,9 @@ class Management:
             OSError: The broker can't be reached, or (`urllib.error.HTTPError`) refused.
         """
         quoted = "/".join(urllib.parse.quote(part, safe="") for part in path)
+        asked = f"?{urllib.parse.urlencode(query)}" if query else ""
         request = urllib.request.Request(  # noqa: S310 - http by construction
-            f"{self.base}/api/{quoted}",
+            f"{self.base}/api/{quoted}{asked}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": self._credentials(), "Content-Type": "application/json"},
             method=method,
