@@ -138,9 +138,8 @@ class Encrypted:
     authority: Path
 
 
-@contextmanager
-def encrypting(url: str, home: Path) -> Iterator[Encrypted]:
-    """A TLS front before an address, with a certificate of its own for `localhost`."""
+def self_signed(home: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's TLS context with a new certificate for `localhost`, and the certificate's file."""
     certificate, key = home / "front.crt", home / "front.key"
     subprocess.run(
         [
@@ -154,6 +153,13 @@ def encrypting(url: str, home: Path) -> Iterator[Encrypted]:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
+@contextmanager
+def encrypting(url: str, home: Path) -> Iterator[Encrypted]:
+    """A TLS front before an address, with a certificate of its own for `localhost`."""
+    context, certificate = self_signed(home)
     behind = int(url.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=_serve, args=(server, context, behind))

@@ -246,10 +246,10 @@ def _traceback(said: str) -> str:
     return said[max(0, at - 300) : at + 3000]
 
 
-def tell(line: str) -> None:
-    """Print a line of the report; also into the file that FAULT_REPORT names, if it names one."""
+def tell(line: str, variable: str = "FAULT_REPORT") -> None:
+    """Print a line of the report; also into the file that the variable names, if it names one."""
     print(line)  # noqa: T201 - the report
-    if name := os.environ.get("FAULT_REPORT"):
+    if name := os.environ.get(variable):
         with Path(name).open("a", encoding="utf-8") as report:
             report.write(f"{line}\n")
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +9,8 @@ import pytest_asyncio
 
 pytest.register_assert_rewrite("tests.faults.arena")
 
-from tests.acceptance.conftest import product  # noqa: E402 - asserts are rewritten first
-from tests.acceptance.stage import bare_environment, simulating  # noqa: E402 - as above
-from tests.faults.ground import Ground  # noqa: E402 - as above
-from tests.schema import prepare  # noqa: E402 - as above
+from tests.acceptance.stage import simulating  # noqa: E402 - asserts are rewritten first
+from tests.faults.ground import Ground, migrated, sealing_pair  # noqa: E402 - as above
 from tests.servers import BrokerServer, PostgresServer  # noqa: E402 - as above
 from worker.services import postgres, rabbitmq  # noqa: E402 - as above
 
@@ -50,8 +45,7 @@ def faults_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def faults_keys(faults_home: Path) -> Mapping[str, str]:
     """A sealing pair, as `keygen` prints it."""
-    lines = product("keygen", environment=bare_environment(faults_home)).splitlines()
-    return dict(line.split("=", 1) for line in lines)
+    return sealing_pair(faults_home)
 
 
 @pytest.fixture(scope="session")
@@ -59,14 +53,6 @@ def faults_simulator(faults_home: Path) -> Iterator[Simulator]:
     """One simulator for all: each arena has tokens and a door to it of its own."""
     with simulating(faults_home) as running:
         yield running
-
-
-@contextmanager
-def _template(server: PostgresServer) -> Iterator[str]:
-    with server.database() as database:
-        with ThreadPoolExecutor(1) as executor:  # whoever asks may have a loop of its own
-            executor.submit(asyncio.run, prepare(database)).result()
-        yield database.name
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +64,7 @@ def ground(
     faults_home: Path,
 ) -> Iterator[Ground]:
     """The session's servers, which must not be hurt themselves."""
-    with _template(postgres_server) as template:
+    with migrated(postgres_server) as template:
         yield Ground(
             broker_server, postgres_server, template, faults_simulator, faults_keys, faults_home
         )
@@ -111,5 +97,5 @@ def broker_ground(own_rabbitmq: RabbitMQ, ground: Ground) -> Ground:
 def database_ground(own_postgres: Postgres, ground: Ground) -> Iterator[Ground]:
     """A ground whose database may be hurt."""
     server = PostgresServer(own_postgres.dsn, own_postgres.log)
-    with _template(server) as template:
+    with migrated(server) as template:
         yield Ground(ground.broker, server, template, ground.simulator, ground.keys, ground.home)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import Stage, permissions
+from tests.acceptance.conftest import product
+from tests.acceptance.stage import Stage, bare_environment, permissions
 from tests.faults.arena import DELAYS, arena_on
-from tests.schema import addresses
+from tests.schema import addresses, prepare
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import Topology, topology
 from worker.settings.durations import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.acceptance.stage import Simulator
@@ -40,15 +43,20 @@ class Ground:
     home: Path
 
     @asynccontextmanager
-    async def arena(
-        self, seed: int, changed: Callable[[Topology], Topology] = lambda planned: planned
-    ) -> AsyncIterator[Arena]:
-        """An arena with a virtual host and a database of its own, until the block ends."""
-        planned = topology({text: parse(text).seconds for text in DELAYS.split(",")})
+    async def stage(
+        self,
+        changed: Callable[[Topology], Topology] = lambda planned: planned,
+        delays: str = DELAYS,
+    ) -> AsyncIterator[Stage]:
+        """A stage with a virtual host and a database of its own, until the block ends.
+
+        Whoever starts programs on it clears it.
+        """
+        planned = topology({text: parse(text).seconds for text in delays.split(",")})
         with self.broker.broker() as broker, self.postgres.database(self.template) as database:
             await declare(broker.url, changed(planned))
             web, worker = map(permissions, ("resolution_web", "resolution_worker"))
-            stage = Stage(
+            yield Stage(
                 broker,
                 addresses(database),
                 self.simulator,
@@ -57,5 +65,29 @@ class Ground:
                 broker.user(web),
                 broker.user(worker),
             )
-            async with arena_on(stage, seed, (database.log,)) as arena:
-                yield arena
+
+    @asynccontextmanager
+    async def arena(
+        self, seed: int, changed: Callable[[Topology], Topology] = lambda planned: planned
+    ) -> AsyncIterator[Arena]:
+        """An arena with a virtual host and a database of its own, until the block ends."""
+        async with (
+            self.stage(changed) as stage,
+            arena_on(stage, seed, (self.postgres.log,)) as arena,
+        ):
+            yield arena
+
+
+@contextmanager
+def migrated(server: PostgresServer) -> Iterator[str]:
+    """A migrated database of a server, to be copied, until the block ends: its name."""
+    with server.database() as database:
+        with ThreadPoolExecutor(1) as executor:  # whoever asks may have a loop of its own
+            executor.submit(asyncio.run, prepare(database)).result()
+        yield database.name
+
+
+def sealing_pair(home: Path) -> dict[str, str]:
+    """What `resolution-worker keygen` prints."""
+    lines = product("keygen", environment=bare_environment(home)).splitlines()
+    return dict(line.split("=", 1) for line in lines)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
 _CHUNK = 65_536
@@ -19,6 +20,7 @@ class Wire:
 
     Args:
         url: The server's address.
+        tls: If given, clients must speak TLS; the server behind is spoken to in clear all the same.
 
     Attributes:
         url: The same address with the proxy's port.
@@ -28,7 +30,7 @@ class Wire:
         cuts: How many connections `cut_after_sending` has cut.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -36,6 +38,7 @@ class Wire:
         self._socket = _bound(0)
         self._port = self._socket.getsockname()[1]
         self.url = url.replace(f":{parts.port}", f":{self._port}")
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
@@ -49,7 +52,7 @@ class Wire:
 
     async def open(self) -> None:
         """Let connections through."""
-        self._server = await asyncio.start_server(self._accept, sock=self._socket)
+        self._server = await asyncio.start_server(self._accept, sock=self._socket, ssl=self._tls)
 
     async def shut(self) -> None:
         """Reset all connections, and refuse new ones: nobody listens."""
@@ -164,9 +167,9 @@ def _bound(port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def wire_to(url: str) -> AsyncIterator[Wire]:
+async def wire_to(url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
     """An open proxy before a server, until the block ends."""
-    wire = Wire(url)
+    wire = Wire(url, tls)
     await wire.open()
     try:
         yield wire
