@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.acceptance.conftest import product
-from tests.acceptance.stage import bare_environment, simulating
+from tests.acceptance.stage import bare_environment, product, simulating
 from tests.faults.ground import Ground
 from tests.schema import prepare
 from tests.servers import BrokerServer, PostgresServer

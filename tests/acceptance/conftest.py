@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,13 +14,13 @@ for module in ("stage", "front", "outcomes"):
 
 from tests.acceptance.front import Front, front  # noqa: E402 - its asserts are rewritten first
 from tests.acceptance.stage import (  # noqa: E402 - as above
-    COMMAND,
     DELAYS,
     Simulator,
     Stage,
     Worker,
     bare_environment,
     permissions,
+    product,
     simulating,
 )
 from tests.schema import prepare  # noqa: E402 - as above
@@ -32,20 +31,6 @@ if TYPE_CHECKING:
 
     from tests.schema import Schema
     from tests.servers import Broker, BrokerServer, Database, PostgresServer
-
-
-def product(*arguments: str, environment: Mapping[str, str]) -> str:
-    """What a command of the product prints; it must succeed."""
-    done = subprocess.run(
-        [COMMAND, *arguments],
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="session")

@@ -301,6 +301,20 @@ def bare_environment(home: Path) -> dict[str, str]:
     }
 
 
+def product(*arguments: str, environment: Mapping[str, str]) -> str:
+    """What a command of the product prints; it must succeed."""
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @contextmanager
 def simulating(home: Path, *options: str) -> Iterator[Simulator]:
     """A simulator until the block ends."""

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.acceptance.conftest import product
-from tests.acceptance.stage import Stage, bare_environment, permissions
+from tests.acceptance.stage import Stage, bare_environment, permissions, product
 from tests.faults.arena import DELAYS, arena_on
 from tests.schema import addresses, prepare
 from worker.adapters.rabbitmq.declaration import declare
