@@ -3,8 +3,8 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus pgbouncer demo services test test-unit \
-	test-crash test-faults lint bench bench-cli bench-memory bench-quota bench-letters bench-replay soak fuzz lock clean
+.PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime demo services test test-unit \
+	test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota bench-letters bench-replay soak fuzz lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -33,6 +33,9 @@ prometheus: ## fetches Prometheus's programs where they are missing; starts noth
 pgbouncer: ## installs PgBouncer through apt where it is missing; starts nothing
 	@scripts/pgbouncer.sh
 
+faketime: ## installs libfaketime through apt where it is missing; changes no clock of this machine
+	@scripts/faketime.sh
+
 # A broker named in the environment is used instead of a private one.
 demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one machine
 	@$(BIN)/resolution-worker demo $(ARGS)
@@ -40,7 +43,7 @@ demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one mac
 services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
 	@$(BIN)/python -m worker.services $(ARGS)
 
-test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer ## checks everything that CI checks
+test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime ## checks everything that CI checks
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-unit: setup ## runs the tests that need no server
@@ -53,6 +56,10 @@ test-faults: setup rabbitmq ## breaks all that is around a worker, with three se
 	@report=$$(mktemp); FAULT_SEEDS=3 FAULT_REPORT=$$report \
 		$(BIN)/pytest -m faults --numprocesses=3 --dist=worksteal $(ARGS); \
 		code=$$?; sort $$report; rm $$report; exit $$code
+
+test-neighbours: setup rabbitmq faketime ## puts bad neighbours beside honest buyers, in about 8 minutes
+	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
+		code=$$?; cat $$report; rm $$report; exit $$code
 
 lint: setup ## checks style, types and the floors' imports
 	$(BIN)/ruff check
