@@ -3,7 +3,7 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime demo services test test-unit \
+.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services test test-unit \
 	test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota bench-letters bench-replay soak fuzz lock clean
 
 BIN := .venv/bin
@@ -17,6 +17,9 @@ setup: ## makes .venv with the locked dependencies, nothing else
 
 rabbitmq: ## installs RabbitMQ through apt where it is missing; starts nothing
 	@scripts/rabbitmq.sh
+
+rabbitmq-4: ## fetches RabbitMQ 4.0 and 4.3 where they are missing; installs and starts nothing
+	@scripts/rabbitmq-4.sh
 
 awscli: ## makes .venv-awscli, with the AWS CLI that checks the simulator
 	@scripts/environment.sh .venv-awscli requirements/awscli.txt
@@ -95,6 +98,6 @@ lock: setup ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer v
 	@scripts/lock.sh
 
 clean: ## removes the environments and caches
-	rm -rf .venv .venv-awscli .venv-tools .prometheus .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf .venv .venv-awscli .venv-tools .prometheus .rabbitmq-4 .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

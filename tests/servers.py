@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,38 @@ from typing import IO
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
 from worker.services import Management
+from worker.services.broker import HOME
 
 _STOP_SECONDS = 30.0
+_ROOT = Path(__file__).parents[1]
+RABBITMQ_SERIES = ("3.10", "4.0", "4.3")
+
+
+def rabbitmq_homes() -> dict[str, Path]:
+    """Where RabbitMQ is installed, by series: for `worker.services.rabbitmq(..., home=...)`.
+
+    That is the system's, those that `make rabbitmq-4` has fetched, and what the environment
+    variable RABBITMQ_HOMES names, which goes first: `4.0=/folder,4.3=/folder`.
+    """
+    homes = {version.name.split("-")[1]: HOME for version in HOME.glob("lib/rabbitmq_server-*")}
+    homes = {".".join(version.split(".")[:2]): home for version, home in homes.items()}
+    homes |= {home.parents[1].name: home.parents[1] for home in _fetched()}
+    named = [word.split("=", 1) for word in os.environ.get("RABBITMQ_HOMES", "").split(",") if word]
+    return homes | {series.strip(): Path(home.strip()) for series, home in named}
+
+
+def rabbitmq_home(series: str) -> Path:
+    """Where RabbitMQ of this series is installed; the test is skipped where it is not."""
+    if (home := rabbitmq_homes().get(series)) is None:
+        pytest.skip(f"no RabbitMQ {series} here: run `make rabbitmq-4`")
+    return home
+
+
+def _fetched() -> Iterator[Path]:
+    return (_ROOT / ".rabbitmq-4").glob("4.*/bin/rabbitmq-server")
 
 
 @dataclass(frozen=True, slots=True)

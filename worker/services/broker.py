@@ -101,7 +101,7 @@ async def _start(directory: Path, programs: Path) -> tuple[Node, Server, Server]
     """Start the node, again elsewhere if another process took a port meanwhile."""
     for attempt in range(1, _STARTS + 1):
         node = node_at(directory / f"node-{attempt}", _USER, secrets.token_hex(16))
-        epmd = Server(epmd_recipe(node))
+        epmd = Server(epmd_recipe(node, programs))
         server = Server(recipe(node, programs, _management(node)))
         try:
             await epmd.start(within=10)

@@ -96,8 +96,8 @@ def recipe(node: Node, programs: Path, management: Management) -> Recipe:
     )
 
 
-def epmd_recipe(node: Node) -> Recipe:
-    """How Erlang's name server is run.
+def epmd_recipe(node: Node, programs: Path) -> Recipe:
+    """How Erlang's name server is run: the one beside the broker's programs, else the system's.
 
     Left to itself Erlang would start it on all interfaces, as a daemon that outlives the
     broker.
@@ -105,7 +105,8 @@ def epmd_recipe(node: Node) -> Recipe:
     Raises:
         ServiceError: Erlang is not installed.
     """
-    program = shutil.which("epmd", path="/usr/bin:/usr/local/bin") or shutil.which("epmd")
+    usual = f"{programs}:/usr/bin:/usr/local/bin"
+    program = shutil.which("epmd", path=usual) or shutil.which("epmd")
     if program is None:
         raise ServiceError(
             "Erlang's epmd is missing: reinstall it with `apt-get install erlang-base`"

@@ -1,0 +1,61 @@
+"""RabbitMQ's later series: each starts here, and takes our topology."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import RABBITMQ_SERIES, rabbitmq_home, rabbitmq_homes
+from worker.adapters.rabbitmq.connection import connected
+from worker.adapters.rabbitmq.declaration import declare, show
+from worker.adapters.rabbitmq.publisher import Publisher
+from worker.adapters.rabbitmq.topology import topology
+from worker.core.outgoing import Outgoing
+from worker.services import rabbitmq
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WANTED = topology({"5s": 5.0})
+
+
+@pytest.mark.parametrize("series", RABBITMQ_SERIES[1:])
+async def test_a_later_series_serves_our_topology(series: str, tmp_path: Path) -> None:
+    """A private broker of a later series takes our topology and keeps it and a message.
+
+    All other tests run on the first.
+    """
+    async with rabbitmq(tmp_path / "server", home=rabbitmq_home(series)) as broker:
+        version = broker.management.call("GET", "overview")["rabbitmq_version"]
+        assert version.startswith(f"{series}.")
+        assert await _declared(broker.amqp_url) == {"created", "bound"}
+        await _publish(broker.amqp_url)
+        await broker.server.stop()
+        await broker.server.start()
+        assert await _declared(broker.amqp_url) == {"unchanged", "bound"}
+        rows = {row.name: row for row in await show(broker.amqp_url, WANTED)}
+        assert {row.state for row in rows.values()} == {"ok"}
+        assert rows["resolution.tokens"].messages == 1
+        assert "resolution.tokens\tquorum" in await broker.ctl("list_queues", "name", "type")
+
+
+async def _declared(url: str) -> set[str]:
+    return {one.action for one in await declare(url, WANTED)}
+
+
+async def _publish(url: str) -> None:
+    async with connected(url, name="publishing") as connection:
+        publisher = await Publisher.open(connection)
+        await publisher.publish(Outgoing("resolution", "token", b"{}", "m", mandatory=True))
+
+
+@pytest.mark.parametrize("named", ["4.0=/one,4.3=/other", " 4.0=/one , 4.3=/other "])
+def test_homes_from_the_environment(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installations that the environment names are used, before those that are found."""
+    monkeypatch.setenv("RABBITMQ_HOMES", named)
+    homes = rabbitmq_homes()
+    assert {series: str(homes[series]) for series in ("4.0", "4.3")} == {
+        "4.0": "/one",
+        "4.3": "/other",
+    }
