@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
 import os
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 from prometheus_client.aiohttp import make_aiohttp_handler
+from prometheus_client.exposition import choose_encoder
+
+from worker.adapters.http_connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from aiohttp.typedefs import Handler, Middleware
     from prometheus_client import CollectorRegistry
 
 _SHUTDOWN_SECONDS: Final = 1.0
+_BACKLOG: Final = 1024  # so that a probe behind a crowd waits its turn and not for a second SYN
+_REQUEST_SECONDS: Final = 5.0  # for the head of a request, and between two requests
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a fault is one of this program, and not a request that can't be read."""
+    fault = record.exc_info[1] if record.exc_info else None
+    return not isinstance(fault, HttpProcessingError)
+
+
+_LOGGER.addFilter(_is_ours)
 
 
 class PortTaken(Exception):  # noqa: N818 - a state of the machine
@@ -45,30 +64,71 @@ async def serving(
     Raises:
         PortTaken: Somebody else listens there, or the address is not this machine's.
     """
-    app = web.Application()
-    app.router.add_get("/metrics", make_aiohttp_handler(registry))
+    connections = Connections()
+    app = web.Application(middlewares=[_marking(connections)])
+    app.router.add_get("/metrics", _measures(registry))
     app.router.add_get("/healthz", _probe(alive))
     app.router.add_get("/readyz", _probe(ready))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    runner = _runner(app)
     await runner.setup()
+    assert runner.server is not None
     try:
-        yield await _listen(runner, host, port)
+        listeners = await _listeners(host, port)
+        accept = connections.accept
+        tasks = [asyncio.create_task(accept(one, runner.server)) for one in listeners]
+        try:
+            yield int(listeners[0].getsockname()[1])
+        finally:
+            await _ended(tasks)
+            for listener in listeners:
+                listener.close()
     finally:
         await runner.cleanup()
+        connections.close()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=_LOGGER,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+        keepalive_timeout=_REQUEST_SECONDS,
+        tcp_keepalive=False,  # nothing lasts that long
+        max_headers=64,
+        # Nobody has to send a body: what is left of one is not waited for, and never unpacked.
+        lingering_time=0.0,
+        auto_decompress=False,
+    )
+
+
+async def _ended(tasks: list[asyncio.Task[NoReturn]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def _listeners(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host, bound by asyncio and accepted from by us."""
+    loop = asyncio.get_running_loop()
+    found: list[socket.socket] = []
     try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
+        server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
+        found += [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
+        server.close()
+        for listener in found:
+            listener.setblocking(False)
+            listener.listen(_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        for listener in found:
+            listener.close()
         raise PortTaken("; ".join(refusal(host, port, error))) from error
-    address: Any = runner.addresses[0]
-    return int(address[1])
+    return found
 
 
-def refusal(host: str, port: int, error: OSError) -> tuple[str, str]:
+def refusal(host: str, port: int, error: OSError | UnicodeError) -> tuple[str, str]:
     """Why an address can't be listened on, and what to do about it."""
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):
         why, remedy = "the host name can't be resolved", "correct WORKER_HTTP__HOST"
     else:
         why = os.strerror(error.errno) if error.errno else str(error)
@@ -87,6 +147,20 @@ _REMEDIES: Final = {
 }
 
 
+def _measures(registry: CollectorRegistry) -> Handler:
+    """`/metrics`; a format that can't be read is its asker's fault, and not told in our log."""
+    answer = make_aiohttp_handler(registry)
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        try:
+            choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        except (ValueError, TypeError):  # a version that is none
+            raise web.HTTPNotAcceptable from None
+        return await answer(request)
+
+    return checked
+
+
 def _probe(
     faults: Callable[[], Mapping[str, str]],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -98,3 +172,12 @@ def _probe(
         )
 
     return answer
+
+
+def _marking(connections: Connections) -> Middleware:
+    @web.middleware
+    async def mark(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connections.used(request.transport)
+        return await handler(request)
+
+    return mark

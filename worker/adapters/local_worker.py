@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -40,6 +41,8 @@ async def port_fault(host: str, port: int) -> OSError | None:
         server = await loop.create_server(asyncio.Protocol, host, port)
     except OSError as error:
         return error
+    except UnicodeError as error:  # no host name at all, one with an empty label for instance
+        return socket.gaierror(socket.EAI_NONAME, str(error))
     server.close()
     await server.wait_closed()
     return None
