@@ -77,6 +77,10 @@ def _untrusted(error: Any) -> str:
     )
 
 
+def _closed(error: BaseException) -> str:
+    return f"the broker closed the connection ({words(error)}); look into its log"
+
+
 def _unexpected(error: BaseException) -> str:
     # The library shows what it waited for, and drops the broker's words about a virtual host.
     if "Connection.OpenOk" in words(error):
@@ -96,7 +100,10 @@ _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
         amqp.ProbableAuthenticationError,
         lambda _: "login refused; check user and password (guest may log in from loopback only)",
     ),
-    (amqp.AuthenticationError, lambda _: "the broker does not offer password login (PLAIN)"),
+    (
+        amqp.AuthenticationError,
+        lambda _: "the broker does not offer password login; let it offer PLAIN (auth_mechanisms)",
+    ),
     (UnicodeDecodeError, lambda _: _NO_BROKER),
     (UnicodeError, lambda _: "no name service can look up this host name; correct the URL"),
     (
@@ -106,5 +113,5 @@ _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
     (StopAsyncIteration, lambda _: HANDSHAKE_BROKEN),
     (EOFError, lambda _: HANDSHAKE_BROKEN),
     (amqp.ProtocolSyntaxError, _unexpected),
-    (amqp.ConnectionClosed, lambda error: f"the broker closed the connection ({words(error)})"),
+    (amqp.ConnectionClosed, _closed),
 )
