@@ -211,6 +211,7 @@ def consuming(url: str, report: Callable[[str | None], None]) -> ConsumingLink:
         deliver=lambda _: None,
         lost=lambda: None,
         report=report,
+        deaths=lambda: 0,
     )
 
 
