@@ -113,7 +113,8 @@ def prepare(letter: Claimed, envelope: bytes, lane: Lane, now: datetime) -> Prep
     if isinstance(submission, Malformed):
         return f"{submission.code}: {submission.reason}"
     told = letter.reason != LetterReason.PARKED
-    first_seen = min(submission.first_seen, letter.redeemable_until - AWS_LIFETIME)
+    # By the database's clock: this machine's, which gives `now`, may be off.
+    first_seen = letter.redeemable_until - AWS_LIFETIME
     submission = replace(
         submission,
         message_id=letter.message_id if told else submission.message_id,
