@@ -55,12 +55,18 @@ class Marketplace(Protocol):
         """Spend one call on a token. Never raises for what AWS or the network does."""
         ...
 
-    async def identity(self) -> str:
-        """A short name of who calls, where to: it changes with the credentials, and hides them."""
+    def identity(self) -> str:
+        """A short name of who calls, where to, as known last: asks nobody, so never waits.
+
+        It changes with the credentials, and hides them.
+        """
         ...
 
     async def confirm(self) -> Fault | None:
-        """Why our identity can't be had or is another than expected, or None. Spends no call."""
+        """Why our identity can't be had or is another than expected, or None. Spends no call.
+
+        May take as long as what gives out the credentials: a minute at most.
+        """
         ...
 
     async def probe(self) -> Fault | None:

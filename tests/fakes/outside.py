@@ -36,6 +36,7 @@ class FakeMarketplace:
         name: Whose calls they are.
         unconfirmed: Why it can't be said who calls, if it can't.
         date: What AWS's clock said in its last answer.
+        confirming_seconds: How long it takes to find out who calls.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class FakeMarketplace:
         self.hanging = False
         self.probes: deque[Fault | None] = deque()
         self.unconfirmed: Fault | None = None
+        self.confirming_seconds = 0.0
         self.name = "somebody"
         self.date: Reading | None = None
         self.calls: list[tuple[float, str]] = []
@@ -80,12 +82,13 @@ class FakeMarketplace:
             return Answer("product", "000000000001", license_arn=f"arn:{token}")
         return script.popleft() if len(script) > 1 else script[0]
 
-    async def identity(self) -> str:
+    def identity(self) -> str:
         """Who calls."""
         return self.name
 
     async def confirm(self) -> Fault | None:
         """Why the identity is none."""
+        await asyncio.sleep(self.confirming_seconds)
         return self.unconfirmed
 
     def clock(self) -> Reading | None:

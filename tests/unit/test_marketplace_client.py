@@ -9,6 +9,7 @@ import socket
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,16 +17,15 @@ from aiohttp import web
 
 from tests.fakes.aws import CLOSE, HANG, RESET, Cut, Late, RawAws, Step, raw_aws, reply
 from worker import __version__
-from worker.adapters.marketplace import AwsMarketplace, Endpoint, open_marketplace
+from worker.adapters.marketplace import AwsMarketplace, Endpoint, credentials, open_marketplace
 from worker.app.refusals import breaker_remedy
 from worker.core.records import Answer, Fault, FaultKind, Status, Token
 from worker.simulator import server as simulator
 from worker.simulator.endpoint import Options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
 TOKEN = Token.of('ok-canary+/="\u00e9')
 FULL = {
@@ -396,6 +396,12 @@ async def test_a_proxy_whose_address_is_none_is_our_fault(monkeypatch: pytest.Mo
 
 
 @pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look-ups that failed are tried again at once: for tests about what they find."""
+    monkeypatch.setattr(credentials, "again_in", lambda *_: 0.01)
+
+
+@pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without credentials."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -416,7 +422,7 @@ MALFORMED = {
 @pytest.mark.parametrize("part", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"])
 @pytest.mark.parametrize("role_arn", [None, "arn:aws:iam::1:role/x"])
 async def test_credentials_that_no_request_can_carry_are_our_fault(
-    monkeypatch: pytest.MonkeyPatch, part: str, role_arn: str | None
+    monkeypatch: pytest.MonkeyPatch, soon: None, part: str, role_arn: str | None
 ) -> None:
     """A line break or the like in credentials stops all calls, and the fault says in which part."""
     async with (
@@ -428,7 +434,7 @@ async def test_credentials_that_no_request_can_carry_are_our_fault(
         for value, words in MALFORMED.items():
             monkeypatch.setenv(f"AWS_{part}", value)
             client.renew()
-            assert len(await client.identity()) == 16
+            assert len(client.identity()) == 16
             for found in (await client.resolve(TOKEN), await client.probe()):
                 assert isinstance(found, Fault)
                 assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "MalformedCredentials")
@@ -458,7 +464,7 @@ async def test_no_credentials_are_our_fault(nobody: None) -> None:
     ids=["no JSON", "fails", "not there", "no profile"],
 )
 async def test_credentials_that_can_not_be_had_are_our_fault(
-    nobody: None, tmp_path: Path, config: str
+    nobody: None, soon: None, tmp_path: Path, config: str
 ) -> None:
     """Whatever goes wrong in finding credentials is ours, and no token pays for it."""
     (tmp_path / "config").write_text(config)
@@ -523,27 +529,61 @@ async def test_an_identity_is_confirmed_without_a_call(monkeypatch: pytest.Monke
     assert absent.kind is FaultKind.SYSTEMIC
 
 
-@pytest.mark.parametrize(("step", "code"), [(WHOAMI, "WrongAccount"), (HANG, "CredentialsTimeout")])
 async def test_an_account_that_is_not_confirmed_is_asked_for_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, step: Step, code: str
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """STS is not asked again for the same key at each lease and call, but at each probe."""
-    async with raw_aws(step) as sts, raw_aws(reply(200, FULL)) as aws:
+    """STS is not asked again at each call, but by a probe, which waits until it may be."""
+    async with raw_aws(WHOAMI) as sts, raw_aws(reply(200, FULL)) as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         async with marketplace(
-            aws.url, expected_account="999900001111", timeout_seconds=1.0
+            aws.url, expected_account="999900001111", timeout_seconds=20
         ) as client:
-            names = {await client.identity() for _ in range(5)}
             found = [await client.resolve(TOKEN) for _ in range(5)]
             assert len(sts.received) == 1
             await client.probe()
             assert len(sts.received) == 2
-    assert len(names) == 1
-    assert {each.code for each in found if isinstance(each, Fault)} == {code}
+    assert {each.code for each in found if isinstance(each, Fault)} == {"WrongAccount"}
     assert aws.received == []
 
 
-async def test_mended_credentials_are_confirmed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_account_that_sts_does_not_tell_is_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While STS hangs, callers wait until their own deadline, for one and the same look-up."""
+    async with raw_aws(HANG) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace(
+            aws.url, expected_account="111122223333", timeout_seconds=0.5
+        ) as client:
+            found: list[Answer | Fault | None] = [await client.probe()]
+            await until(lambda: sts.received != [])
+            found += [await client.resolve(TOKEN), await client.probe()]
+        assert len(sts.received) == 1
+    assert {each.code for each in found if isinstance(each, Fault)} == {"CredentialsTimeout"}
+    assert len(found) == 3
+    assert aws.received == []
+
+
+async def test_the_account_is_compared_anew_after_a_rotation(
+    monkeypatch: pytest.MonkeyPatch, soon: None
+) -> None:
+    """Keys of another account stop calls though the old ones are still good: one word counts."""
+    other = sts_reply("GetCallerIdentity", "<Account>999900001111</Account>")
+    async with raw_aws(WHOAMI, other) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace(aws.url, expected_account="111122223333") as client:
+            assert await client.resolve(TOKEN) == ANSWER
+            known = client.identity()
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "others")
+            for found in (await client.probe(), await client.resolve(TOKEN)):
+                assert isinstance(found, Fault)
+                assert found.code == "WrongAccount"
+            assert client.identity() != known  # nobody else is stopped for it
+
+
+async def test_mended_credentials_are_confirmed_at_once(
+    monkeypatch: pytest.MonkeyPatch, soon: None
+) -> None:
     """A doubt about one key says nothing about the next one."""
     other = sts_reply("GetCallerIdentity", "<Account>999900001111</Account>")
     async with raw_aws(other, WHOAMI) as sts, raw_aws(reply(200, FULL)) as aws:
@@ -555,24 +595,46 @@ async def test_mended_credentials_are_confirmed_at_once(monkeypatch: pytest.Monk
             assert await client.resolve(TOKEN) == ANSWER
 
 
-async def test_who_we_are_is_told_whatever_happens_meanwhile(
+async def test_a_call_survives_what_happens_to_credentials_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Credentials that go while STS is asked about them let neither a lease nor a call fail."""
+    """Credentials that go while STS is asked about them let no call fail."""
     late = Late(WHOAMI, seconds=0.3)
-    for asked in ("identity", "resolve"):
-        async with raw_aws(late) as sts, raw_aws(reply(200, FULL)) as aws:
-            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "simulator")
-            async with marketplace(aws.url, expected_account="111122223333") as client:
-                call = client.identity() if asked == "identity" else client.resolve(TOKEN)
-                task = asyncio.create_task(call)
-                while not sts.received:  # noqa: ASYNC110 - the server has no event
-                    await asyncio.sleep(0.01)
-                monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mended\n")
-                client.renew()
-                found = await task
-        assert found == ANSWER or (isinstance(found, str) and len(found) == 16)
+    async with raw_aws(late) as sts, raw_aws(reply(200, FULL)) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace(aws.url, expected_account="111122223333") as client:
+            task = asyncio.create_task(client.resolve(TOKEN))
+            while not sts.received:  # noqa: ASYNC110 - the server has no event
+                await asyncio.sleep(0.01)
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mended\n")
+            client.renew()
+            assert await task == ANSWER
+
+
+async def test_who_we_are_is_told_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is there at once, changes with the credentials, and is one's own while unknown."""
+    async with raw_aws(reply(200, FULL)) as aws, marketplace(aws.url) as one:
+        async with marketplace(aws.url) as other:
+            assert one.identity() == one.identity() != other.identity()
+            assert await other.confirm() is None
+            assert await one.confirm() is None
+            assert one.identity() == other.identity()
+        first = one.identity()
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "rotated")
+        one.renew()
+        assert one.identity() == first
+        assert await one.probe() is None
+        assert one.identity() != first
+
+
+async def test_a_role_is_who_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas that assume one role are one, before they know its keys and after."""
+    async with raw_aws(ASSUMED) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        async with marketplace("http://127.0.0.1:9", role_arn="arn:aws:iam::1:role/x") as client:
+            before = client.identity()
+            assert await client.confirm() is None
+            assert client.identity() == before
 
 
 async def test_a_role_is_assumed_and_signs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -585,6 +647,32 @@ async def test_a_role_is_assumed_and_signs(monkeypatch: pytest.MonkeyPatch) -> N
         assert len(sts.received) == 1
         assert "Credential=ROLE/" in aws.received[0].headers["authorization"]
         assert aws.received[0].headers["x-amz-security-token"] == "t"
+
+
+def helper(folder: Path, script: str) -> None:
+    """Let a program give out the credentials."""
+    program = folder / "helper.sh"
+    program.write_text(f"#!/bin/sh\ncd {folder}\n{script}\n")
+    program.chmod(0o700)
+    (folder / "config").write_text(f"[default]\ncredential_process = {program}\n")
+
+
+def giving(key: str, ends: str = "2099-01-01T00:00:00Z") -> str:
+    """A line of that program which gives out this key."""
+    given = {"Version": 1, "AccessKeyId": key, "SecretAccessKey": "s", "Expiration": ends}
+    return f"echo '{json.dumps(given)}'"
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until that is so, ten seconds at most."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - programs have no events
+            await asyncio.sleep(0.01)
+
+
+def ending_in(seconds: float) -> str:
+    """An instant so many seconds ahead, as AWS writes it."""
+    return f"{datetime.now(UTC) + timedelta(seconds=seconds):%FT%TZ}"
 
 
 DENIED = reply(
@@ -607,18 +695,62 @@ async def test_an_sts_that_fails_is_our_fault(
     """If our identity can't be had from STS, for whatever reason, no token pays for it."""
     async with raw_aws(step) as sts, raw_aws(reply(200, FULL)) as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         found = await ask(aws.url, timeout_seconds=1.0, **identity)
         assert aws.received == []
     assert isinstance(found, Fault)
     assert found.kind is FaultKind.SYSTEMIC
 
 
+async def test_a_slow_helper_is_started_once(tmp_path: Path, nobody: None) -> None:
+    """A program slower than a call's bound is waited for behind it, and its result is used."""
+    helper(tmp_path, f"echo >>runs; sleep 1.5; {giving('SLOW')}")
+    async with raw_aws(reply(200, FULL)) as aws, marketplace(aws.url, timeout_seconds=0.5) as slow:
+        found = await asyncio.gather(*(slow.resolve(TOKEN) for _ in range(5)), slow.probe())
+        assert {each.code for each in found if isinstance(each, Fault)} == {"CredentialsTimeout"}
+        assert await slow.confirm() is None
+        assert await slow.resolve(TOKEN) == ANSWER
+        assert "Credential=SLOW/" in aws.received[0].headers["authorization"]
+    assert (tmp_path / "runs").read_text() == "\n"
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["at the bound", "at the end"])
+@pytest.mark.parametrize("source", ["of its own", "of a role"])
+async def test_a_helper_that_hangs_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nobody: None, source: str, *, closed: bool
+) -> None:
+    """Neither a program that hangs nor what it has started is left behind."""
+    helper(tmp_path, "sleep 1000 & echo $! >pid; wait")
+    if source == "of a role":
+        role = "[profile role]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = default\n"
+        (tmp_path / "config").write_text((tmp_path / "config").read_text() + role)
+        monkeypatch.setenv("AWS_PROFILE", "role")
+    if not closed:
+        monkeypatch.setattr(credentials, "LOOK_UP_SECONDS", 0.5)
+    pid = tmp_path / "pid"
+    async with marketplace("http://127.0.0.1:9", timeout_seconds=0.1) as client:
+        assert isinstance(await client.resolve(TOKEN), Fault)
+        await until(lambda: pid.exists() and pid.read_text() != "")
+        if not closed:
+            found = await client.confirm()
+            assert found is not None
+            assert found.code == "CredentialsTimeout"
+            assert "within 0.5 s" in found.message
+    await until(lambda: not is_running(int(pid.read_text())))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
 # --- probes ---
 
 
 async def test_a_probe_looks_credentials_up_anew(
-    monkeypatch: pytest.MonkeyPatch, nobody: None
+    monkeypatch: pytest.MonkeyPatch, nobody: None, soon: None
 ) -> None:
     """Credentials that were mended meanwhile are found by the next probe, without a restart."""
     async with raw_aws(reply(200, FULL)) as aws, marketplace(aws.url) as client:
@@ -635,43 +767,75 @@ async def test_a_probe_looks_credentials_up_anew(
     assert keys == ["mended", "mended", "rotated"]
 
 
-@pytest.mark.parametrize("step", [HANG, RESET, reply(500, b"")], ids=["hang", "reset", "500"])
+@pytest.mark.parametrize("step", [RESET, reply(500, b"")], ids=["reset", "500"])
 async def test_credentials_that_hold_are_kept_where_new_ones_can_not_be_had(
-    monkeypatch: pytest.MonkeyPatch, step: Step
+    monkeypatch: pytest.MonkeyPatch, soon: None, step: Step
 ) -> None:
     """A probe while STS is down goes on with the role's credentials, which are valid still."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     async with raw_aws(ASSUMED, step) as sts, raw_aws(reply(200, FULL)) as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         role = "arn:aws:iam::1:role/x"
-        async with marketplace(aws.url, role_arn=role, timeout_seconds=2.0) as client:
+        async with marketplace(aws.url, role_arn=role, timeout_seconds=6) as client:
             assert await client.resolve(TOKEN) == ANSWER
             for _ in range(2):
                 assert await client.probe() is None
                 assert await client.resolve(TOKEN) == ANSWER
-            assert len(sts.received) == 3
+            assert len(sts.received) > 1
             sts.answer(sts_reply("AssumeRole", _ROLE.replace("ROLE", "NEXT")))
-            assert await client.probe() is None
-        assert "Credential=NEXT/" in aws.received[-1].headers["authorization"]
+            async with asyncio.timeout(20):
+                while "Credential=NEXT/" not in aws.received[-1].headers["authorization"]:
+                    assert await client.probe() is None
 
 
-async def test_credentials_that_end_soon_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is about to expire is no way out: the fault is told."""
-    soon = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assumed = sts_reply("AssumeRole", _ROLE.replace("2099-01-01T00:00:00Z", soon))
+async def test_credentials_that_hold_for_minutes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five minutes will do, whatever botocore thinks; they are not even looked up twice."""
+    assumed = sts_reply("AssumeRole", _ROLE.replace("2099-01-01T00:00:00Z", ending_in(5 * 60)))
     async with raw_aws(assumed, DENIED) as sts, raw_aws(reply(200, FULL)) as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-        async with marketplace(aws.url, role_arn="arn:aws:iam::1:role/x") as client:
-            assert await client.resolve(TOKEN) == ANSWER
-            found = await client.probe()
+        role = "arn:aws:iam::1:role/x"
+        async with marketplace(aws.url, role_arn=role, timeout_seconds=20) as client:
+            for _ in range(3):
+                assert await client.resolve(TOKEN) == ANSWER
+            assert len(sts.received) == 1
+            assert await client.probe() is None
+            assert len(sts.received) == 2
+
+
+async def test_credentials_that_have_ended_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nobody: None
+) -> None:
+    """A helper that gives out what is over is asked once, and the fault says when that was."""
+    helper(tmp_path, f"echo >>runs; {giving('OLD', ending_in(-5))}")
+    async with raw_aws(reply(200, FULL)) as aws:
+        found = await ask(aws.url)
+        assert aws.received == []
     assert isinstance(found, Fault)
-    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "AccessDenied")
+    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "ExpiredCredentials")
+    assert f"{datetime.now(UTC):%Y-%m-%dT}" in found.message
+    assert "clock" in breaker_remedy(found.code, found.message)
+    assert (tmp_path / "runs").read_text() == "\n"
+
+
+async def test_a_refusal_of_old_credentials_tells_why_there_are_no_new_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where AWS refuses what is held, and the look-up for others fails, that is what to mend."""
+    refused = error("UnrecognizedClientException")
+    async with (
+        raw_aws(reply(200, FULL), refused) as aws,
+        marketplace(aws.url, timeout_seconds=20) as client,
+    ):
+        assert await client.resolve(TOKEN) == ANSWER
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mended\n")
+        found = await client.probe()
+    assert found is not None
+    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "MalformedCredentials")
 
 
 async def test_a_probe_never_raises() -> None:
     """What nobody foresaw, here a client that is closed, is a fault of ours by its own name."""
-    async with marketplace("http://127.0.0.1:9") as client:
-        pass
+    async with marketplace("http://127.0.0.1:9", timeout_seconds=0.2) as client:
+        assert await client.confirm() is None
     found = await client.probe()
     assert isinstance(found, Fault)
     assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "UnforeseenError")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from worker.core.renewal import LOOK_UP_SECONDS
 from worker.core.shortage import ALL as SHORTAGES
 
 NO_CREDENTIALS: Final = (
@@ -18,11 +19,9 @@ NO_CREDENTIALS: Final = (
     ),
 )
 CREDENTIALS_SILENT: Final = (
-    "what gives out the credentials (STS, a metadata service, a process) does not answer",
-    (
-        "make it reachable from here; for a role in WORKER_AWS__ROLE_ARN or a web identity that is "
-        "STS, or a VPC endpoint for it"
-    ),
+    "make what gives out the credentials reachable from here (for a role in WORKER_AWS__ROLE_ARN "
+    "or a web identity that is STS, or a VPC endpoint for it), or a slow credential_process "
+    f"quicker: the worker waits {LOOK_UP_SECONDS:g} s for it, whatever WORKER_AWS__TIMEOUT is"
 )
 STS: Final = (
     "make STS reachable from here (or a VPC endpoint for it); GetCallerIdentity needs no right"
@@ -125,6 +124,8 @@ _IDENTITY: Final[dict[str, str]] = {
     "ConfigParseError": "correct the AWS configuration file (AWS_CONFIG_FILE, ~/.aws/config)",
     "MalformedCredentials": _CHARACTERS,
     "CaBundle": "correct AWS_CA_BUNDLE",
+    "ExpiredCredentials": "mend what gives them out; or set this machine's clock, if it is ahead "
+    "(`timedatectl`, NTP)",
     "UnauthorizedSSOTokenError": "run `aws sso login`",
     "SSOTokenLoadError": "run `aws sso login`",
     "TokenRetrievalError": "run `aws sso login`",
@@ -137,7 +138,7 @@ _WORKERS_OWN: Final[dict[str, str]] = {
     "WrongAccount": "use the credentials of the account in WORKER_AWS__EXPECTED_ACCOUNT, or "
     "correct that setting",
     **{shortage.code: shortage.remedy for shortage in SHORTAGES},
-    "CredentialsTimeout": CREDENTIALS_SILENT[1],
+    "CredentialsTimeout": CREDENTIALS_SILENT,
     "UnforeseenError": _DEFECT,
     "AwsUnavailable": "this is AWS's own fault or the network's: look at AWS's health dashboard, "
     "and with `resolution-worker check` at the way there; calls resume by themselves",

@@ -127,8 +127,7 @@ class Membership:
     async def _renew(self) -> None:
         now = asyncio.get_running_loop().time()
         self._unheard += self._usage.report(now)
-        identity = await self._marketplace.identity()
-        lease = await self._fleet.lease(self._unheard, self._state(identity, now))
+        lease = await self._fleet.lease(self._unheard, self._state(now))
         self._unheard = Report()
         if lease.clock is not None:
             self._clock.measured(lease.clock)
@@ -140,11 +139,11 @@ class Membership:
         if not self.joined.is_set():
             await self._join(lease)
 
-    def _state(self, identity: str, now: float) -> ReplicaState:
+    def _state(self, now: float) -> ReplicaState:
         """What the others are told of this replica."""
         state = self._breaker.state
         return ReplicaState(
-            identity=identity,
+            identity=self._marketplace.identity(),
             refusal=state.fault if state.confirmed else None,
             refused_seconds=now - state.since if state.confirmed else 0.0,
             probes=state.probes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,17 +27,20 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
 from worker import __version__
-from worker.adapters.marketplace.credentials import Credentials
+from worker.adapters.marketplace.chain import Chain
+from worker.adapters.marketplace.credentials import Credentials, CredentialsTimeout
 from worker.adapters.marketplace.exchange import Exchange, UnusableReply, signer
 from worker.adapters.marketplace.signing import Identity, Scope
 from worker.adapters.shortages import shortage_behind
 from worker.core import faults
 from worker.core.faults import ServiceError
 from worker.core.records import Answer, Fault, FaultKind, Token
+from worker.core.renewal import LOOK_UP_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
+    from worker.adapters.marketplace.chain import Found
     from worker.core.clock import Reading
 
 log: Final = structlog.get_logger()
@@ -88,13 +92,20 @@ class AwsMarketplace:
         self._credentials = credentials
         self._endpoint = endpoint
         self._timeout_seconds = endpoint.timeout_seconds
+        # Whoever does not know who it is shares that with nobody.
+        self._unknown = secrets.token_hex(8)
 
     async def resolve(self, token: Token) -> Answer | Fault:
         """Spend one call on a token."""
-        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        identity = await self._identified(deadline)
-        if isinstance(identity, Fault):
-            return identity
+        return await self._resolve(token, self._deadline())
+
+    async def _resolve(self, token: Token, deadline: float) -> Answer | Fault:
+        identity = self._credentials.serving()
+        if identity is None:
+            found = await self._identified(self._credentials.current(deadline))
+            if isinstance(found, Fault):
+                return found
+            identity = found
         signed = signer.set(identity)
         try:
             async with asyncio.timeout_at(deadline):
@@ -111,16 +122,15 @@ class AwsMarketplace:
             signer.reset(signed)
         return faults.read_answer(reply)
 
-    async def identity(self) -> str:
-        """Who calls, where to, as 16 hexadecimal digits that give nothing away. Never raises.
+    def identity(self) -> str:
+        """Who calls, where to, as 16 hexadecimal digits that give nothing away.
 
-        With a role it is the role: each replica assumes it under keys of its own.
+        With a role it is the role: each replica assumes it under keys of its own. Else it is the
+        access key known last; before there is one, what keeps us from it or, as long as nothing
+        does, a name of this process alone. Asks nobody.
         """
-        who = self._endpoint.role_arn
-        if who is None:
-            deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-            found = await self._identified(deadline)
-            who = found.code if isinstance(found, Fault) else found.access_key
+        known = self._credentials.known
+        who = self._endpoint.role_arn or (known and known.identity.access_key) or self._unknown
         told = "\n".join((who, self._endpoint.region, self._endpoint.url or ""))
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -131,41 +141,67 @@ class AwsMarketplace:
     async def confirm(self) -> Fault | None:
         """Why our identity can't be had or is not the expected one, or None. Never raises.
 
-        STS is asked where a role or an expected account need it; no call is spent.
+        Takes as long as a look-up may, a minute at most. STS is asked where a role or an expected
+        account need it; no call is spent.
         """
-        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        found = await self._identified(deadline)
+        found = await self._identified(self._credentials.current(None))
         return found if isinstance(found, Fault) else None
+
+    def renew(self) -> None:
+        """Look the credentials up anew; those held serve until there are others."""
+        self._credentials.forget()
 
     async def probe(self) -> Fault | None:
         """Ask whether AWS accepts us again, with credentials looked up anew. Never raises."""
-        self.renew()
+        deadline = self._deadline()
+        renewed = await self._identified(self._renewed(deadline))
+        if isinstance(renewed, Fault) and self._credentials.serving() is None:
+            return renewed
         try:
-            result = await self.resolve(_PROBE)
+            result = await self._resolve(_PROBE, deadline)
         except Exception as error:
             # What meets a made-up token meets every token, and is none's fault.
             log.exception("probe_failed_unforeseen")
             return faults.unforeseen_of_all(type(error).__name__)
-        if isinstance(result, Fault) and result.kind in _UNPROVEN:
-            return result
-        return None
+        if not isinstance(result, Fault) or result.kind not in _UNPROVEN:
+            return None
+        failure = self._credentials.failure
+        if failure is not None and result.kind is FaultKind.SYSTEMIC:
+            return self._fault(failure)  # AWS refuses the old ones: what to mend is the look-up
+        return result
 
     def clock(self) -> Reading | None:
         """What AWS's clock said in its last answer, or None before any."""
         return self._exchange.clock
 
-    async def _identified(self, deadline: float) -> Identity | Fault:
+    async def _renewed(self, deadline: float) -> Identity:
+        if self._credentials.serving() is not None:
+            deadline -= self._timeout_seconds / 2  # leaves time for a call with those
+        return await self._credentials.renewed(deadline)
+
+    async def _identified(self, looking: Awaitable[Identity]) -> Identity | Fault:
         """Who we are; whatever keeps us from knowing is our fault, never a token's."""
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._credentials.current()
-        except TimeoutError:
-            waited = f"no credentials within {self._timeout_seconds:g} s"
-            return faults.systemic("CredentialsTimeout", waited)
-        except ClientError as error:
-            return _service_fault(error)
+            return await looking
         except Exception as error:  # noqa: BLE001 - the chain runs files and programs of all kinds
-            return _shortage(error) or _named(error)
+            fault = self._fault(error)
+        if self._credentials.known is None:
+            self._unknown = fault.code
+        return fault
+
+    def _fault(self, error: Exception) -> Fault:
+        if isinstance(error, TimeoutError):
+            waited = (
+                f"no credentials within {self._timeout_seconds:g} s; the look-up goes on, "
+                f"for {LOOK_UP_SECONDS:g} s at most"
+            )
+            return faults.systemic(CredentialsTimeout.__name__, waited)
+        if isinstance(error, ClientError):
+            return _service_fault(error)
+        return _shortage(error) or _named(error)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout_seconds
 
 
 def _service_fault(error: ClientError) -> Fault:
@@ -205,20 +241,21 @@ def _words(error: Exception) -> str:
 
 
 @asynccontextmanager
-async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
+async def open_marketplace(
+    endpoint: Endpoint, known: Found | None = None
+) -> AsyncIterator[AwsMarketplace]:
     """A client for as long as the block lasts; making one costs about 0.1 s of CPU.
+
+    Args:
+        endpoint: Where to call, as whom.
+        known: Credentials that were looked up before, if any; else the first call looks them up.
 
     Raises:
         BadAwsSetup: Profile, trust store or endpoint can't be used.
     """
     session = AioSession()
-    credentials = Credentials(
-        endpoint.region,
-        endpoint.role_arn,
-        endpoint.expected_account,
-        # Leaves time for a call with the old ones, where new ones do not come.
-        renewal_seconds=endpoint.timeout_seconds / 2,
-    )
+    chain = Chain(endpoint.region, endpoint.role_arn, endpoint.expected_account)
+    credentials = Credentials(chain.look_up, known=known)
     config = AioConfig(
         retries={"total_max_attempts": 1, "mode": "standard"},
         user_agent=f"resolution-worker/{__version__}",
@@ -240,7 +277,7 @@ async def open_marketplace(endpoint: Endpoint) -> AsyncIterator[AwsMarketplace]:
             http = _http_session(session, client.meta.endpoint_url, endpoint.concurrency)
         except (BotoCoreError, ValueError, OSError) as error:
             raise BadAwsSetup(f"the AWS set-up can't be used: {_words(error)}") from error
-        async with http:
+        async with http, credentials.renewing():
             exchange = Exchange(http, Scope(endpoint.region, _SIGNING_NAME))
             client.meta.events.register(_EVENT, exchange)
             yield AwsMarketplace(client, exchange, credentials, endpoint)

@@ -1,211 +1,208 @@
-"""Who we are to AWS: the standard chain, an assumed role, and the account it must be."""
+"""The credentials that sign: looked up and renewed beside the calls, in a task of their own."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+import math
+import random
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from aiobotocore.credentials import (
-    AioAssumeRoleCredentialFetcher,
-    AioDeferredRefreshableCredentials,
-)
-from aiobotocore.session import AioSession
-from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import NoCredentialsError
 
-from worker.adapters.marketplace.signing import Identity
+from worker.adapters.marketplace.chain import WrongAccount
+from worker.core.renewal import LOOK_UP_SECONDS, MARGIN_SECONDS, again_in, renewal_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from worker.adapters.marketplace.chain import Found
+    from worker.adapters.marketplace.signing import Identity
 
 log: Final = structlog.get_logger()
 
-_RENEWAL_SECONDS: Final = 2.5
-_AGAIN_SECONDS: Final = 10.0
-# Nearer to their end botocore itself asks for new ones at each use.
-_LASTING_SECONDS: Final = 15 * 60
-
-_PARTS: Final = (
-    "the access key (AWS_ACCESS_KEY_ID)",
-    "the secret key (AWS_SECRET_ACCESS_KEY)",
-    "the session token (AWS_SESSION_TOKEN)",
-)
-_UNFIT: Final = (
-    (re.compile(r"[\r\n]\Z"), "ends with a line break"),
-    (re.compile(r"[\r\n]"), "holds a line break"),
-    (re.compile(r"\s"), "holds white space"),
-    (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
-    (re.compile(r"[^\x21-\x7e]"), "holds a character that is not ASCII"),
-)
+_LOG_SECONDS: Final = 60.0
 
 
-class WrongAccount(Exception):  # noqa: N818 - a state of the world, told to the operator
-    """The credentials belong to another account than the operator expects."""
+class CredentialsTimeout(Exception):  # noqa: N818 - a state of the world, told to the operator
+    """What gives out the credentials did not answer within the bound of a look-up."""
 
 
-class MalformedCredentials(Exception):  # noqa: N818 - a state of the world, told to the operator
-    """The credentials hold what no request can carry, such as a line break."""
+class _LookUp:
+    """A look-up that is under way, or the next one.
+
+    Attributes:
+        ended: Set once there is a result.
+        result: What was found, or why nothing was.
+    """
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.result: Identity | Exception | None = None
 
 
 class Credentials:
-    """The identity that signs, from the standard AWS chain, looked up anew after a refusal.
+    """What a look-up found, for as long as it holds, and one look-up at a time for what follows.
+
+    Nobody but `run` looks up, so a look-up goes on when whoever waits for it has given up, and its
+    result is used. What is held serves while others are looked for, until shortly before its end.
 
     Args:
-        region: For the STS calls that a role or an expected account need.
-        role_arn: A role to assume in the seller account, if any.
-        expected_account: The account that the identity must belong to, if any.
-        renewal_seconds: How long to look for new credentials where the old ones still hold.
+        look_up: Looks once, from the beginning; see `Chain.look_up`.
+        known: What was found before, if anything.
+        clock: Seconds since the epoch.
+
+    Attributes:
+        known: What was found last, whether or not it still serves.
+        failure: Why the last look-up failed, or None if it did not.
     """
 
     def __init__(
         self,
-        region: str,
-        role_arn: str | None = None,
-        expected_account: str | None = None,
+        look_up: Callable[[], Awaitable[Found]],
         *,
-        renewal_seconds: float = _RENEWAL_SECONDS,
+        known: Found | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._region = region
-        self._role_arn = role_arn
-        self._expected_account = expected_account
-        self._renewal_seconds = renewal_seconds
-        self._found: Any = None
-        self._before: Any = None
-        self._looking = asyncio.Lock()
-        self._confirming = asyncio.Lock()
-        self._confirmed_key: str | None = None
-        self._doubt: _Doubt | None = None
+        self._find = look_up
+        self._clock = clock
+        self._asked = asyncio.Event()
+        self._look_up = _LookUp()
+        self._under_way = False
+        self._serves_until = -math.inf
+        self._renew_at: float | None = None  # loop time
+        self._failures = 0
+        self._not_before = -math.inf  # loop time
+        self._logged_at = -math.inf
+        self.known: Found | None = None
+        self.failure: Exception | None = None
+        if known is not None:
+            self._take(known)
 
-    async def current(self) -> Identity:
-        """The identity to sign with now; refreshed by botocore where it is temporary.
+    def serving(self) -> Identity | None:
+        """The identity to sign with now; None where a look-up must be waited for."""
+        known = self.known
+        return known.identity if known and self._clock() < self._serves_until else None
+
+    async def current(self, deadline: float | None) -> Identity:
+        """The identity to sign with, looked up if none serves.
+
+        Args:
+            deadline: How long to wait for it (loop time); None for as long as the look-up takes.
 
         Raises:
-            NoCredentialsError: The chain has none.
-            MalformedCredentials: They hold what no request can carry.
-            WrongAccount: They are another account's.
-            Exception: Whatever the files, programs and services of the chain may meet.
+            TimeoutError: It was not there in time; the look-up goes on.
+            Exception: Why the look-up failed; why the last did, if it is too soon for another.
         """
-        identity = await _frozen(self._found or await self._looked_up())
-        if self._expected_account and identity.access_key != self._confirmed_key:
-            async with self._confirming:
-                await self._confirm(identity)
-        return identity
+        identity = self.serving()
+        if identity is not None:
+            return identity
+        is_sought = self._under_way or self._asked.is_set()
+        if self.failure is not None and not is_sought and self._is_too_soon():
+            raise self.failure.with_traceback(None)
+        return await self.renewed(deadline)
+
+    async def renewed(self, deadline: float | None) -> Identity:
+        """The result of the look-up that is under way or, if there is none, of a new one.
+
+        Args:
+            deadline: As for `current`.
+
+        Raises:
+            TimeoutError: As for `current`.
+            Exception: As for `current`.
+        """
+        look_up = self._look_up
+        self.forget()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await look_up.ended.wait()
+        except TimeoutError:
+            if self.failure is None or self._under_way:
+                raise
+            raise self.failure.with_traceback(None) from None
+        result = look_up.result
+        assert result is not None
+        if isinstance(result, Exception):
+            raise result.with_traceback(None)
+        return result
 
     def forget(self) -> None:
-        """Look the chain up anew at the next call, so that mended credentials are found."""
-        self._before = self._found or self._before
-        self._found = None
-        self._doubt = None
+        """Look up anew, for what is held was refused; unless others are looked for already."""
+        if not self._under_way:
+            self._asked.set()
 
-    async def _looked_up(self) -> Any:
-        async with self._looking:
-            if self._found is None:
-                self._found = await self._renewed()
-                self._before = None
-            return self._found
-
-    async def _renewed(self) -> Any:
-        """What the chain has now or, where it fails, what it had, if that still holds."""
-        before = self._before
-        if not _lasts(before):
-            return await self._find()
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """Look up what is asked for, and renew what ends, as long as the block lasts."""
+        task = asyncio.create_task(self._run(), name="credentials")
         try:
-            async with asyncio.timeout(self._renewal_seconds):
-                found = await self._find()
-                await _frozen(found)  # a role is assumed only now
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()  # a defect, which has ended it
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._renew_at):
+                    await self._asked.wait()
+            if self._is_too_soon():
+                await asyncio.sleep(self._not_before - asyncio.get_running_loop().time())
+            await self._look()
+
+    def _is_too_soon(self) -> bool:
+        return asyncio.get_running_loop().time() < self._not_before
+
+    async def _look(self) -> None:
+        look_up, self._under_way = self._look_up, True
+        self._asked.clear()
+        try:
+            found = await self._bounded()
         except Exception as error:  # noqa: BLE001 - the chain runs files and programs of all kinds
-            log.warning("credentials_kept", reason=type(error).__name__)
-            return before
-        return found
+            self._fail(error)
+            look_up.result = error
+        else:
+            self._take(found)
+            look_up.result = found.identity
+        self._look_up, self._under_way = _LookUp(), False
+        look_up.ended.set()
 
-    async def _find(self) -> Any:
-        session = AioSession()
-        session.set_config_variable("region", self._region)
-        found = await session.get_credentials()
-        if found is None:
-            raise NoCredentialsError
-        if not self._role_arn:
-            return found
-        await _frozen(found)  # raises where STS could not be asked with them
-        return self._assumed(session, found)
-
-    def _assumed(self, session: AioSession, source: Any) -> Any:
-        fetcher = AioAssumeRoleCredentialFetcher(
-            client_creator=_regional(session, self._region),
-            source_credentials=source,
-            role_arn=self._role_arn,
-            extra_args={"RoleSessionName": "resolution-worker"},
-        )
-        return AioDeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-
-    async def _confirm(self, identity: Identity) -> None:
-        """Compare the account; what STS said of a key stands for a while, for asking is dear."""
-        key, now = identity.access_key, asyncio.get_running_loop().time()
-        if key == self._confirmed_key:
-            return
-        doubt = self._doubt
-        if doubt is not None and doubt.key == key and now < doubt.until:
-            raise doubt.error.with_traceback(None)
-        # Stands if this is cancelled: then STS has not answered in time.
-        self._doubt = _Doubt(key, now + _AGAIN_SECONDS, TimeoutError())
+    async def _bounded(self) -> Found:
+        bound = asyncio.timeout(LOOK_UP_SECONDS)
         try:
-            await self._compare(identity)
-        except Exception as error:
-            self._doubt = _Doubt(key, now + _AGAIN_SECONDS, error)
-            raise
-        self._confirmed_key, self._doubt = key, None
+            async with bound:
+                return await self._find()
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise CredentialsTimeout(
+                "what gives out the credentials (STS, a metadata service, a credential_process) "
+                f"gave no answer within {LOOK_UP_SECONDS:g} s"
+            ) from None
 
-    async def _compare(self, identity: Identity) -> None:
-        async with _regional(AioSession(), self._region)(
-            "sts",
-            aws_access_key_id=identity.access_key,
-            aws_secret_access_key=identity.secret_key,
-            aws_session_token=identity.session_token,
-        ) as sts:
-            account = (await sts.get_caller_identity())["Account"]
-        if account != self._expected_account:
-            raise WrongAccount(
-                f"the credentials belong to account {account}, not to {self._expected_account}: "
-                "use that account's, or mend WORKER_AWS__EXPECTED_ACCOUNT"
-            )
+    def _take(self, found: Found) -> None:
+        self.known = found
+        self._serves_until = found.ends - MARGIN_SECONDS
+        self._failures, self.failure, self._not_before = 0, None, -math.inf
+        seconds = renewal_in(found.ends - self._clock())
+        lasts = math.isinf(seconds)
+        self._renew_at = None if lasts else asyncio.get_running_loop().time() + seconds
 
-
-class _Doubt(NamedTuple):
-    """Why an account is not confirmed.
-
-    Attributes:
-        key: Whose it is.
-        until: When STS may be asked again (loop time).
-        error: What was met.
-    """
-
-    key: str
-    until: float
-    error: Exception
-
-
-async def _frozen(found: Any) -> Identity:
-    frozen = await found.get_frozen_credentials()
-    return _sound(Identity(frozen.access_key, frozen.secret_key, frozen.token))
-
-
-@lru_cache(maxsize=8)
-def _sound(identity: Identity) -> Identity:
-    for name, part in zip(_PARTS, identity, strict=True):
-        for unfit, words in _UNFIT:
-            if unfit.search(part or ""):
-                raise MalformedCredentials(f"{name} {words}")
-    return identity
-
-
-def _lasts(found: Any) -> bool:
-    """Whether these are temporary and will do for a good while yet."""
-    temporary = isinstance(found, RefreshableCredentials)
-    return temporary and not found.refresh_needed(refresh_in=_LASTING_SECONDS)
-
-
-def _regional(session: AioSession, region: str) -> Any:
-    def create(service: str, **arguments: Any) -> Any:
-        return session.create_client(service, region_name=region, **arguments)
-
-    return create
+    def _fail(self, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        self._failures += 1
+        self.failure = error
+        self._not_before = now + again_in(self._failures, random.random())  # noqa: S311 - spread
+        if isinstance(error, WrongAccount):  # that is an answer, and the operator's word counts
+            self.known, self._serves_until = None, -math.inf
+        if self._renew_at is not None:
+            self._renew_at = self._not_before
+        if self.serving() is not None and now >= self._logged_at + _LOG_SECONDS:
+            self._logged_at = now
+            seconds = self._serves_until - self._clock()
+            for_seconds = None if math.isinf(seconds) else round(seconds)
+            log.warning("credentials_kept", reason=type(error).__name__, for_seconds=for_seconds)

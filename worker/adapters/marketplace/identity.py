@@ -11,9 +11,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
+from worker.adapters.marketplace.chain import Chain, compare
 from worker.adapters.marketplace.credentials import Credentials
 
 if TYPE_CHECKING:
+    from worker.adapters.marketplace.chain import Found
     from worker.adapters.marketplace.client import Endpoint
     from worker.adapters.marketplace.signing import Identity
 
@@ -49,29 +51,36 @@ class IdentityFault(Exception):  # noqa: N818 - a state of the world
         self.code = code
 
 
-async def origin() -> str | None:
-    """Where in the standard chain credentials are found, in words; None if nowhere.
+async def look_up(endpoint: Endpoint) -> Found:
+    """The credentials that would sign, within the bound of a worker's own look-up.
 
     Raises:
-        IdentityFault: The configuration of the chain is faulty.
+        IdentityFault: There are none, or they can't be used.
     """
+    credentials = Credentials(Chain(endpoint.region, endpoint.role_arn, None).look_up)
     try:
-        found = await AioSession().get_credentials()
-    except BotoCoreError as error:
-        raise _fault(error) from error
-    return None if found is None else _ORIGINS.get(found.method, str(found.method))
-
-
-async def identity(endpoint: Endpoint, *, expected_account: str | None = None) -> Identity:
-    """The identity that would sign; with an expected account, confirmed by STS.
-
-    Raises:
-        IdentityFault: There is none, it can't be used, or it is another account's.
-    """
-    credentials = Credentials(endpoint.region, endpoint.role_arn, expected_account)
-    try:
-        return await credentials.current()
+        async with credentials.renewing():
+            await credentials.current(None)
     except Exception as error:  # the chain runs files and programs of all kinds
+        raise _fault(error) from error
+    assert credentials.known is not None  # else it has raised
+    return credentials.known
+
+
+def origin(found: Found) -> str:
+    """Where in the standard chain they were found, in words."""
+    return _ORIGINS.get(found.method, found.method)
+
+
+async def confirm(identity: Identity, region: str, expected_account: str) -> None:
+    """Ask STS whether they are those of the account that is expected.
+
+    Raises:
+        IdentityFault: They are another account's, or STS can't be asked.
+    """
+    try:
+        await compare(identity, region, expected_account)
+    except Exception as error:  # as above
         raise _fault(error) from error
 
 

@@ -22,34 +22,102 @@ from worker.core.records import Fault, FaultKind, Token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.adapters.marketplace import Endpoint
-    from worker.adapters.marketplace.signing import Identity
+    from worker.adapters.marketplace.chain import Found
+    from worker.core.records import Answer
     from worker.settings import Settings
 
 # No buyer's token: AWS calls it invalid as soon as it accepts who asks.
 _MADE_UP: Final = Token.of("resolution-worker-check")
 
 
-async def credentials(settings: Settings, keep: Callable[[str], None]) -> Passed:
-    """There are credentials, and the role, where one is set, can be assumed.
+class Aws:
+    """Checks of AWS as one identity, looked up once: a helper program may take its time.
 
     Args:
         settings: Whose AWS section counts.
         keep: Told what must not be shown.
     """
-    where = endpoint(settings)
-    try:
-        async with asyncio.timeout(STEP_SECONDS):
-            found = await identity.origin()
-            if found is None:
-                raise Failed(*refusals.NO_CREDENTIALS)
-            _keep(await identity.identity(where), keep)
-    except identity.IdentityFault as fault:
-        raise _no_identity(fault, where.role_arn) from fault
-    except TimeoutError as error:
-        raise Failed(*refusals.CREDENTIALS_SILENT, Cause.UNREACHABLE) from error
-    role = f", with which {where.role_arn} was assumed" if where.role_arn else ""
-    return Passed(f"found in {found}{role}")
+
+    def __init__(self, settings: Settings, keep: Callable[[str], None]) -> None:
+        self._expected = settings.aws.expected_account
+        self._where = endpoint(settings)
+        self._keep = keep
+        self._found: Found | None = None
+
+    async def credentials(self) -> Passed:
+        """There are credentials, and the role, where one is set, can be assumed."""
+        role = self._where.role_arn
+        try:
+            found = self._found = await identity.look_up(self._where)
+        except identity.IdentityFault as fault:
+            raise _no_identity(fault, role) from fault
+        for secret in (found.identity.secret_key, found.identity.session_token):
+            if secret:
+                self._keep(secret)
+        assumed = f", with which {role} was assumed" if role else ""
+        return Passed(f"found in {identity.origin(found)}{assumed}")
+
+    async def account(self) -> Passed:
+        """The credentials are those of the account that is expected."""
+        expected = self._expected
+        if expected is None:
+            raise Skipped("because WORKER_AWS__EXPECTED_ACCOUNT is not set")
+        assert self._found is not None  # else this is skipped
+        try:
+            async with asyncio.timeout(STEP_SECONDS):
+                await identity.confirm(self._found.identity, self._where.region, expected)
+        except identity.IdentityFault as fault:
+            if fault.code == "WrongAccount":
+                what, _, remedy = str(fault).partition(": ")
+                raise Failed(what, remedy) from fault
+            away = fault.code in _UNREACHED
+            cause = Cause.UNREACHABLE if away else Cause.SETUP
+            raise _unreadable(fault) or Failed(str(fault), refusals.STS, cause) from fault
+        except TimeoutError as error:
+            raise Failed("STS can't be reached", refusals.STS, Cause.UNREACHABLE) from error
+        return Passed(f"account {expected}, as STS says")
+
+    async def reachable(self) -> Passed:
+        """The endpoint's name can be resolved, its port answers, its certificate is trusted."""
+        try:
+            url = await identity.address(self._where)
+            between = identity.proxy(url)
+        except identity.IdentityFault as fault:
+            raise _unreadable(fault) or _unusable(fault) from fault
+        if between is None:
+            return await _reach(URL(url))
+        proxy = URL(between).with_scheme("http")
+        passed = await _reach(proxy, "correct HTTPS_PROXY, HTTP_PROXY or NO_PROXY")
+        return Passed(f"{URL(url).host}, through the proxy {passed.detail}")
+
+    async def call(self) -> Passed:
+        """AWS accepts who we are and what we ask: a made-up token is called invalid."""
+        # Whose account it is has a check of its own.
+        seconds = min(self._where.timeout_seconds, STEP_SECONDS)
+        where = replace(self._where, expected_account=None, timeout_seconds=seconds)
+        try:
+            async with open_marketplace(where, self._found) as marketplace:
+                result = await marketplace.resolve(_MADE_UP)
+        except BadAwsSetup as error:
+            raise _unreadable(error) or Failed(
+                str(error), "correct AWS_CA_BUNDLE, AWS_PROFILE and the files in ~/.aws"
+            ) from error
+        return _accepted(result)
+
+
+def _accepted(result: Answer | Fault) -> Passed:
+    if not isinstance(result, Fault):
+        return Passed("ResolveCustomer answers")
+    if result.kind is FaultKind.TOKEN:
+        return Passed("ResolveCustomer accepts us: it called a made-up token invalid")
+    if result.kind is FaultKind.THROTTLED:
+        return Passed("ResolveCustomer accepts us", (f"it throttled this call ({result.code})",))
+    unanswered = result.code in {faults.TIMEOUT, faults.CONNECTION_FAULT}
+    raise Failed(
+        f"{result.code}: {result.message}",
+        refusals.call_remedy(result.code, result.message),
+        Cause.UNREACHABLE if unanswered else Cause.SETUP,
+    )
 
 
 # botocore's errors where nobody answered; in others they are words only.
@@ -69,6 +137,10 @@ _CONTAINER: Final = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDEN
 
 def _no_identity(fault: identity.IdentityFault, role: str | None) -> Failed:
     said = str(fault)
+    if fault.code == "NoCredentialsError":
+        return Failed(*refusals.NO_CREDENTIALS)
+    if fault.code == "CredentialsTimeout":
+        return Failed(said, refusals.CREDENTIALS_SILENT, Cause.UNREACHABLE)
     if fault.code == "CredentialRetrievalError" and any(each in said for each in _UNREACHED_WORDS):
         given = next((each for each in _CONTAINER if each in os.environ), None)
         mend = f", or correct {given}" if given else ""
@@ -81,7 +153,7 @@ def _no_identity(fault: identity.IdentityFault, role: str | None) -> Failed:
                 "AWS_ENDPOINT_URL_STS or HTTPS_PROXY, where they are set"
             )
             return Failed(f"STS can't be reached: {said}", remedy, Cause.UNREACHABLE)
-        return Failed(said, refusals.CREDENTIALS_SILENT[1], Cause.UNREACHABLE)
+        return Failed(said, refusals.CREDENTIALS_SILENT, Cause.UNREACHABLE)
     return _unreadable(fault) or _unusable(fault)
 
 
@@ -105,46 +177,6 @@ def _unreadable(error: Exception) -> Failed | None:
                 f"correct {variable}, or put the file there",
             )
     return None
-
-
-def _keep(found: Identity, keep: Callable[[str], None]) -> None:
-    for secret in (found.secret_key, found.session_token):
-        if secret:
-            keep(secret)
-
-
-async def account(settings: Settings) -> Passed:
-    """The credentials are those of the account that is expected."""
-    expected = settings.aws.expected_account
-    if expected is None:
-        raise Skipped("because WORKER_AWS__EXPECTED_ACCOUNT is not set")
-    try:
-        async with asyncio.timeout(STEP_SECONDS):
-            await identity.identity(endpoint(settings), expected_account=expected)
-    except identity.IdentityFault as fault:
-        if fault.code == "WrongAccount":
-            what, _, remedy = str(fault).partition(": ")
-            raise Failed(what, remedy) from fault
-        away = fault.code in _UNREACHED
-        cause = Cause.UNREACHABLE if away else Cause.SETUP
-        raise _unreadable(fault) or Failed(str(fault), refusals.STS, cause) from fault
-    except TimeoutError as error:
-        raise Failed("STS can't be reached", refusals.STS, Cause.UNREACHABLE) from error
-    return Passed(f"account {expected}, as STS says")
-
-
-async def reachable(settings: Settings) -> Passed:
-    """The endpoint's name can be resolved, its port answers, its certificate is trusted."""
-    try:
-        url = await identity.address(endpoint(settings))
-        between = identity.proxy(url)
-    except identity.IdentityFault as fault:
-        raise _unreadable(fault) or _unusable(fault) from fault
-    if between is None:
-        return await _reach(URL(url))
-    proxy = URL(between)
-    passed = await _reach(proxy.with_scheme("http"), "correct HTTPS_PROXY, HTTP_PROXY or NO_PROXY")
-    return Passed(f"{URL(url).host}, through the proxy {passed.detail}")
 
 
 async def _reach(url: URL, remedy: str = "") -> Passed:
@@ -175,33 +207,3 @@ _REACH_REMEDIES: Final = {
         "WORKER_AWS__ENDPOINT_URL"
     ),
 }
-
-
-async def call(settings: Settings) -> Passed:
-    """AWS accepts who we are and what we ask: a made-up token is called invalid."""
-    where = endpoint(settings)
-    # Whose account it is has a check of its own.
-    seconds = min(where.timeout_seconds, STEP_SECONDS)
-    try:
-        result = await _asked(replace(where, expected_account=None, timeout_seconds=seconds))
-    except BadAwsSetup as error:
-        raise _unreadable(error) or Failed(
-            str(error), "correct AWS_CA_BUNDLE, AWS_PROFILE and the files in ~/.aws"
-        ) from error
-    if not isinstance(result, Fault):
-        return Passed("ResolveCustomer answers")
-    if result.kind is FaultKind.TOKEN:
-        return Passed("ResolveCustomer accepts us: it called a made-up token invalid")
-    if result.kind is FaultKind.THROTTLED:
-        return Passed("ResolveCustomer accepts us", (f"it throttled this call ({result.code})",))
-    unanswered = result.code in {faults.TIMEOUT, faults.CONNECTION_FAULT}
-    raise Failed(
-        f"{result.code}: {result.message}",
-        refusals.call_remedy(result.code, result.message),
-        Cause.UNREACHABLE if unanswered else Cause.SETUP,
-    )
-
-
-async def _asked(where: Endpoint) -> object:
-    async with open_marketplace(where) as marketplace:
-        return await marketplace.resolve(_MADE_UP)

@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 from worker import settings as configuration
 from worker.adapters.logs import Secrets
-from worker.app.diagnosis import aws, broker, database
+from worker.app.diagnosis import broker, database
 from worker.app.diagnosis import configuration as basics
-from worker.app.diagnosis.examination import PATIENT_SECONDS, Check, run
+from worker.app.diagnosis.aws import Aws
+from worker.app.diagnosis.examination import PATIENT_SECONDS, STEP_SECONDS, Check, run
+from worker.core.renewal import LOOK_UP_SECONDS
 from worker.settings.addresses import passwords
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def _unsettled() -> list[Check]:
 def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
     for secret in _passwords(settings):
         secrets.keep(secret)
+    amazon = Aws(settings, secrets.keep)
     checks = [
         Check("seal key", partial(basics.seal_key, settings)),
         Check("http port", partial(basics.http_port, settings)),
@@ -106,10 +109,10 @@ def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
         Check("schema", partial(database.schema, settings), ("database",)),
         Check("grants", partial(database.grants, settings), ("database",)),
         Check("fleet", partial(database.fleet, settings), ("schema", "grants")),
-        Check("aws credentials", partial(aws.credentials, settings, secrets.keep)),
-        Check("aws account", partial(aws.account, settings), ("aws credentials",)),
-        Check("aws endpoint", partial(aws.reachable, settings), seconds=PATIENT_SECONDS),
-        Check("aws call", partial(aws.call, settings), ("aws credentials", "aws endpoint")),
+        Check("aws credentials", amazon.credentials, seconds=LOOK_UP_SECONDS + STEP_SECONDS),
+        Check("aws account", amazon.account, ("aws credentials",)),
+        Check("aws endpoint", amazon.reachable, seconds=PATIENT_SECONDS),
+        Check("aws call", amazon.call, ("aws credentials", "aws endpoint")),
     ]
     apart = settings.postgres.admin_dsn != settings.postgres.dsn
     return [check for check in checks if apart or check.name != _MIGRATOR]
