@@ -322,6 +322,44 @@ async def test_a_broken_identity_is_told_before_the_first_token() -> None:
 
 
 @leaping
+async def test_the_lease_does_not_wait_for_credentials() -> None:
+    """While it is not known who calls, leases go on, a pause is heard, and no call is made."""
+    worker = FakeWorker(POLICY, 8, None)
+    worker.aws.confirming_seconds = 60.0
+    said: list[str | None] = []
+    worker.pipeline.membership.report = said.append
+    running = asyncio.create_task(worker.pipeline.run())
+    worker.deliver("t")
+    await asyncio.sleep(30)
+    assert len(worker.fleet.reports) >= 30 / 1.2
+    assert "has not answered yet" in (said[-1] or "")
+    worker.fleet.pause = PAUSE
+    await asyncio.sleep(2)
+    assert "pause" in worker.pipeline.gate.reasons
+    worker.fleet.pause = None
+    await asyncio.sleep(27)
+    assert not worker.pipeline.membership.joined.is_set()
+    assert worker.aws.calls == []
+    await worker.all_acked(2.0)
+    assert said[-1] is None
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@leaping
+async def test_a_drain_does_not_wait_for_credentials() -> None:
+    """A replica that does not know yet who it is ends at once, and gives its share back."""
+    worker = FakeWorker(POLICY, 8, None)
+    worker.aws.confirming_seconds = 60.0
+    running = asyncio.create_task(worker.pipeline.run())
+    await asyncio.sleep(5)
+    await worker.pipeline.drain(5.0)
+    await running
+    assert asyncio.get_running_loop().time() < 6
+    assert worker.fleet.left == 1
+
+
+@leaping
 async def test_a_sound_identity_costs_no_call_at_start() -> None:
     """Where the identity is confirmed nothing is asked of AWS before the first token."""
     async with working() as worker:

@@ -34,6 +34,10 @@ _AGAIN_SECONDS: Final = 60.0
 _FRESH_SECONDS: Final = 3.0
 _PAUSE: Final = "pause"
 _FLEET: Final = "fleet"
+_JOINING: Final = (
+    "no call is made before AWS credentials are found: what gives them out (STS, a metadata "
+    "service, a credential_process) has not answered yet"
+)
 
 
 class Membership:
@@ -73,6 +77,7 @@ class Membership:
         self._told_at = 0.0
         self._deaths = (float("-inf"), 0)
         self._news = asyncio.Event()
+        self._joining: asyncio.Task[None] | None = None
         self.joined = asyncio.Event()
         self.report: Callable[[str | None], None] = lambda _: None
         self.suspected: Callable[[], int] = lambda: 0
@@ -91,19 +96,23 @@ class Membership:
 
     async def run(self) -> None:
         """Keep the lease until cancelled."""
-        while True:
-            self._news.clear()
-            try:
-                await self._renew()
-            except LedgerUnavailable as error:
-                self._not_renewed(str(error))
-            else:
-                self._lost_at = None
-                self.report(None)
-            with suppress(TimeoutError):
-                draw = random.random()  # noqa: S311 - spread
-                async with asyncio.timeout(equal_jitter(_PERIOD_SECONDS, draw)):
-                    await self._news.wait()
+        async with asyncio.TaskGroup() as beside:
+            while True:
+                self._news.clear()
+                try:
+                    await self._renew(beside)
+                except LedgerUnavailable as error:
+                    self._not_renewed(str(error))
+                else:
+                    self._lost_at = None
+                    self.report(None if self.joined.is_set() else _JOINING)
+                await self._until_due()
+
+    async def _until_due(self) -> None:
+        draw = random.random()  # noqa: S311 - spread
+        with suppress(TimeoutError):
+            async with asyncio.timeout(equal_jitter(_PERIOD_SECONDS, draw)):
+                await self._news.wait()
 
     def _not_renewed(self, reason: str) -> None:
         """Say so in the log at once and each minute, and to all who ask if it lasts."""
@@ -124,7 +133,7 @@ class Membership:
         except LedgerUnavailable as error:
             log.info("share_not_given_back", reason=str(error))
 
-    async def _renew(self) -> None:
+    async def _renew(self, beside: asyncio.TaskGroup) -> None:
         now = asyncio.get_running_loop().time()
         self._unheard += self._usage.report(now)
         lease = await self._fleet.lease(self._unheard, self._state(now))
@@ -136,8 +145,8 @@ class Membership:
         self._breaker.follow(lease)
         self._events.follow(lease.outbox_keys, now)
         self._hold(lease.pause)
-        if not self.joined.is_set():
-            await self._join(lease)
+        if self._joining is None:
+            self._joining = beside.create_task(self._join(lease), name="joining")
 
     def _state(self, now: float) -> ReplicaState:
         """What the others are told of this replica."""
@@ -155,7 +164,8 @@ class Membership:
     async def _join(self, lease: Lease) -> None:
         """Begin to call, unless we can't say who we are, or are another account.
 
-        Where another replica is refused, only after a look whether this one is too.
+        Where another replica is refused, only after a look whether this one is too. The lease is
+        kept meanwhile: what gives out the credentials may take a minute.
         """
         fault = await self._marketplace.confirm()
         if fault is None and lease.refused:
@@ -164,6 +174,8 @@ class Membership:
             self._breaker.open(fault)
         self._gate.open(_FLEET)
         self.joined.set()
+        if self._lost_at is None:
+            self.report(None)
 
     def _hold(self, pause: Pause | None) -> None:
         if pause == self._paused:

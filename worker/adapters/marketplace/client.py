@@ -134,10 +134,6 @@ class AwsMarketplace:
         told = "\n".join((who, self._endpoint.region, self._endpoint.url or ""))
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
-    def renew(self) -> None:
-        """Look the credentials up anew at the next call."""
-        self._credentials.forget()
-
     async def confirm(self) -> Fault | None:
         """Why our identity can't be had or is not the expected one, or None. Never raises.
 
