@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from yarl import URL
 
 from worker.settings import Settings, SettingsError, load
+from worker.settings.host_names import check_host_name
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.b64encode(bytes(32)).decode()
@@ -25,6 +27,21 @@ BAD = {
         "amqp://guest:p[ss@127.0.0.1/",
         "amqp://guest:p ss@127.0.0.1/",
         "amqp://127.0.0.1/?heartbeat",
+        "amqp://broker..internal/",
+        "amqp://u:hunter2@.internal/",
+        "amqp://.:5672/",
+        f"amqp://{'x' * 64}.internal/",
+        f"amqp://{'xyz.' * 64}internal/",
+        "amqp://bro%20ker.internal/",
+        "amqp://br*ker.internal/",
+        "amqp://bücher..internal/",
+        f"amqp://{'ü' * 63}.internal/",
+        "amqp://xn--/",
+        "amqp://256.0.0.1/",
+        "amqp://127.0.0.1,127.0.0.2/",
+        "amqp://127.0.0.1:5672,127.0.0.2:5672/",
+        "amqp://[::1::]/",
+        "amqp://[127.0.0.1]/",
     ],
     "POSTGRES__DSN": [
         "hunter2",
@@ -37,6 +54,20 @@ BAD = {
         "postgresql://127.0.0.1/x?sslmode=yes",
         "postgresql://127.0.0.1/x?sslmode",
         "postgresql:///x?host=127.0.0.1&port=none",
+        "postgresql:///x?host=127.0.0.1&port=5432,",
+        "postgresql:///x?host=127.0.0.1,127.0.0.2&port=1,2,3",
+        "postgresql://u:hunter2@db..internal:5432/x",
+        "postgresql://127.0.0.1,db..internal/x",
+        "postgresql:///x?host=db..internal",
+        f"postgresql://{'x' * 64}.internal/x",
+        f"postgresql://{'xyz.' * 64}internal/x",
+        "postgresql://d%2Fb.internal/x",
+        "postgresql://d%2Cb.internal/x",
+        "postgresql:///x?host=@abstract",
+        "postgresql://[127.0.0.1]/x",
+        "postgresql://127.0.0.1,[::1::]/x",
+        "postgresql://127.0.0.1/x?target_session_attrs=writable",
+        "postgresql://127.0.0.1/x?sslnegotiation=none",
     ],
     "ALLOW_PLAINTEXT": ["", "maybe", "2"],
     "AWS__REGION": ["", "US-EAST-1", "us_east_1", "us-east-1.evil.example/"],
@@ -46,6 +77,8 @@ BAD = {
         "http://",
         "http://u:p@127.0.0.1",
         "http://127.0.0.1?x=1",
+        "https://vpce..internal",
+        "https://vpce.in*ternal",
     ],
     "AWS__ROLE_ARN": ["role", "arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:user/x"],
     "AWS__EXPECTED_ACCOUNT": ["1234", "12345678901x", "1234567890123"],
@@ -71,7 +104,7 @@ BAD = {
     "RETENTION__LEDGER": ["", "0s", "23h", "36501d", "30", "always"],
     "RETENTION__DEAD_LETTERS": ["", "1h", "30"],
     "RETENTION__AUDIT": ["", "29d", "400", "no"],
-    "HTTP__HOST": ["", "a b", "http://x", "256.1.1.1", "[::1]", "x/y"],
+    "HTTP__HOST": ["", "a b", "http://x", "256.1.1.1", "[::1]", "x/y", "a..b", "a" * 64],
     "HTTP__PORT": ["-1", "65536", "http"],
     "LOG__LEVEL": ["", "loud", "INFO", "critical"],
     "LOG__FORMAT": ["xml"],
@@ -81,6 +114,10 @@ GOOD = {
         "amqps://user:p%40ss@broker.example:5671/vhost?heartbeat=10",
         "amqp://localhost",
         "amqp://[::1]:5672/",
+        "amqps://my_broker.internal./",
+        "amqps://bücher.example/",
+        "amqps://xn--bcher-kva.example/",
+        "amqps://[fe80::1%25eth0]/",
     ],
     "POSTGRES__DSN": [
         "postgres://u:p@127.0.0.1/x",
@@ -88,6 +125,9 @@ GOOD = {
         "postgresql://%2Fvar%2Frun%2Fpostgresql/x",
         "postgresql://u@a.example:5432,b.example:5433/x?sslmode=verify-full",
         "postgresql://[::1]:5432/x",
+        "postgresql://d%62_1.internal.,bücher.example/x?sslmode=verify-full",
+        "postgresql:///x?host=127.0.0.1,127.0.0.2&port=5432,5433&target_session_attrs=read-write",
+        "postgresql:///x?host=127.0.0.1,127.0.0.2&port=5432",
     ],
     "ALLOW_PLAINTEXT": ["true", "True", "1", "no"],
     "AWS__REGION": ["us-gov-west-1", "cn-northwest-1", "ap-southeast-2", "eusc-de-east-1"],
@@ -137,6 +177,19 @@ def test_a_bad_value_is_refused_by_name_with_what_is_accepted(name: str, value: 
 def test_a_good_value_is_accepted(name: str, value: str) -> None:
     """Bounds included, what is documented works."""
     assert isinstance(load(environ={name: value}), Settings)
+
+
+@given(
+    st.text("abzäßЖ中\u3002\u00ad.-_%@[]*~,/ 019", max_size=12) | st.text(max_size=8),
+)
+def test_whatever_is_accepted_as_a_host_can_be_looked_up(host: str) -> None:
+    """No accepted host makes a driver raise anything but that it is unknown."""
+    try:
+        check_host_name(host)
+    except ValueError:
+        return
+    host.encode("idna")
+    assert URL(f"amqp://{host}/" if ":" not in host else f"amqp://[{host}]/").host
 
 
 def test_accepted_values_are_named() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure, settings_of
+from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure, loaded
 
 _SPARE_DESCRIPTORS: Final = 100  # beside calls: database, broker, HTTP, files, credentials
 _MOST_DESCRIPTORS: Final = 2**20  # what Linux allows a process, where "unlimited" is asked for
@@ -21,7 +21,7 @@ def run(
     ] = None,
 ) -> None:
     """Consumes, resolves, stores and answers; drains on SIGTERM, reloads on SIGHUP."""
-    settings = settings_of(config)
+    settings = loaded(config)
     if faults := settings.faults_for_run():
         raise failure("\n".join(faults), BAD_CONFIGURATION)
 
@@ -36,9 +36,11 @@ def run(
     from worker.core.shortage import DESCRIPTORS  # noqa: PLC0415 - as above
 
     logs.configure(settings.log.level, settings.log.format)
+    log = structlog.get_logger()
+    if settings.passed_over:
+        log.warning("secrets_passed_over", reason=settings.passed_over)
     limit, needed = _descriptors(), settings.pool.concurrency + _SPARE_DESCRIPTORS
     if limit < needed:
-        log = structlog.get_logger()
         log.warning("few_descriptors", limit=limit, wanted=needed, remedy=DESCRIPTORS.remedy)
     try:
         uvloop.run(app.run(settings))

@@ -4,10 +4,24 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, parse_qs, unquote, unquote_plus, urlsplit
 
+from worker.settings.host_names import ENCODE, check_host_name, check_ipv6
+
 MAX_PORT = 65_535
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# Words of a DSN that asyncpg takes only so.
+_CHOICES = {
+    "sslmode": SSL_MODES,
+    "sslnegotiation": ("postgres", "direct"),
+    "target_session_attrs": (
+        "any",
+        "primary",
+        "standby",
+        "prefer-standby",
+        "read-write",
+        "read-only",
+    ),
+}
 _PASSWORDS = {"password", "sslpassword"}
-_ENCODE = "; special characters in a user or password are percent-encoded"
 
 
 def check_amqp(url: str) -> str:
@@ -30,11 +44,16 @@ def check_postgres(dsn: str) -> str:
     """
     parts = _split(dsn, {"postgresql", "postgres"})
     if parts.netloc.count("@") > 1:
-        raise ValueError("has more than one @" + _ENCODE)
-    if not all(postgres_hosts(dsn)):
+        raise ValueError("has more than one @" + ENCODE)
+    hosts = postgres_hosts(dsn)
+    if not all(hosts):
         raise ValueError("names no host")
-    if (mode := sslmode(dsn)) is not None and mode not in SSL_MODES:
-        raise ValueError("has an sslmode that is none of " + ", ".join(SSL_MODES))
+    for host in hosts:
+        if not host.startswith("/"):
+            check_host_name(host)
+    for word, accepted in _CHOICES.items():
+        if _query(parts).get(word, [accepted[0]])[-1] not in accepted:
+            raise ValueError(f"has a value of {word} that is none of {', '.join(accepted)}")
     return dsn
 
 
@@ -60,16 +79,15 @@ def check_listen_host(host: str) -> str:
         ValueError: It is neither.
     """
     try:
-        ipaddress.ip_address(host)
+        check_host_name(host)
     except ValueError:
-        if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,252})", host, re.ASCII):
-            raise ValueError("is neither an IP address nor a host name") from None
+        raise ValueError("is neither an IP address nor a host name") from None
     return host
 
 
 def is_local(host: str) -> bool:
     """Whether a host never leads off this machine: a Unix socket, or loopback."""
-    if host.startswith(("/", "@")) or host.rstrip(".").lower() == "localhost":
+    if host.startswith("/") or host.rstrip(".").lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -100,10 +118,14 @@ def postgres_hosts(dsn: str) -> list[str]:
     """
     parts = urlsplit(dsn)
     query = _query(parts)
-    listed = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
-    for port in filter(None, query.get("port", [""])[-1].split(",")):
+    given = parts.netloc.rpartition("@")[2]
+    listed = (given or query.get("host", [""])[-1]).split(",")
+    ports = query["port"][-1].split(",") if "port" in query else []
+    for port in ports:
         _check_port(port)
-    return [_host_of_spec(unquote(spec)) for spec in listed.split(",")]
+    if not given and len(ports) > 1 and len(ports) != len(listed):
+        raise ValueError("does not name as many ports as hosts")
+    return [_host_of_spec(unquote(spec)) for spec in listed]
 
 
 def sslmode(dsn: str) -> str | None:
@@ -132,11 +154,11 @@ def passwords(address: str) -> set[str]:
 def _split(url: str, schemes: set[str]) -> SplitResult:
     accepted = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise ValueError("has white space or control characters in it" + _ENCODE)
+        raise ValueError("has white space or control characters in it" + ENCODE)
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError("is not a URL" + _ENCODE) from None
+        raise ValueError("is not a URL" + ENCODE) from None
     if parts.scheme not in schemes or not url.lower().startswith(f"{parts.scheme}://"):
         raise ValueError(f"does not begin with {accepted}")
     return parts
@@ -144,25 +166,33 @@ def _split(url: str, schemes: set[str]) -> SplitResult:
 
 def _check_host(parts: SplitResult) -> None:
     if not parts.hostname:
-        raise ValueError("names no host" + _ENCODE)
+        raise ValueError("names no host" + ENCODE)
     try:
         port = parts.port
     except ValueError:
         port = 0
+    if "," in parts.netloc.rpartition("@")[2]:
+        raise ValueError("names several hosts, and takes one" + ENCODE)
     if port == 0:
-        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + _ENCODE)
+        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + ENCODE)
+    if "[" in parts.netloc.rpartition("@")[2]:
+        check_ipv6(unquote(parts.hostname))
+    else:
+        check_host_name(parts.hostname)
 
 
 def _check_port(port: str) -> None:
     if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= MAX_PORT:
-        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + _ENCODE)
+        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + ENCODE)
 
 
 def _host_of_spec(spec: str) -> str:
-    if spec.startswith(("/", "@")):
+    if spec.startswith("/"):
         return spec
     bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", spec)
     host, port = bracketed.group(1, 2) if bracketed else _host_and_port(spec)
+    if bracketed:
+        check_ipv6(host)
     if port:
         _check_port(port)
     return host
@@ -179,4 +209,4 @@ def _query(parts: SplitResult) -> dict[str, list[str]]:
     try:
         return parse_qs(parts.query, strict_parsing=True)
     except ValueError:
-        raise ValueError("has a query that can't be read" + _ENCODE) from None
+        raise ValueError("has a query that can't be read" + ENCODE) from None

@@ -52,5 +52,10 @@ LEAVES: dict[Location, Leaf] = {leaf.path: leaf for leaf in _walk(Settings.model
 
 def unknown(name: str, known: Iterable[str]) -> str:
     """What to say of a name that is no setting."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return "no such setting" + (f"; did you mean {close[0]}?" if close else "")
+    meant = closest(name, known, 0.6)
+    return "no such setting" + (f"; did you mean {meant}?" if meant else "")
+
+
+def closest(name: str, known: Iterable[str], likeness: float) -> str | None:
+    """The known name that is most like another; None where none is as like it as that (0 to 1)."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)

@@ -174,11 +174,18 @@ class Settings(BaseSettings):
     log: Log = Field(default_factory=Log)
 
     _latest: Callable[[], Self] | None = PrivateAttr(default=None)
+    _passed_over: str | None = PrivateAttr(default=None)
+
+    @property
+    def passed_over(self) -> str | None:
+        """Which files of the secrets directory were passed over and why; None where none was."""
+        return self._passed_over
 
     def current(self) -> Self:
         """These settings with the secrets as their directory has them now.
 
-        What became unreadable or invalid there is logged, and the last good value kept.
+        Of each that became unreadable or invalid there the last good value is kept, which is
+        logged; the others are taken up.
         """
         return self if self._latest is None else self._latest()
 

@@ -3,16 +3,20 @@
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.settings.layers import Given, Layer, from_tables
-from worker.settings.leaves import LEAVES, PREFIX, unknown
+from worker.settings.leaves import LEAVES, PREFIX, Location, closest, unknown
 
 CONFIG = "WORKER_CONFIG"
 SECRETS_DIR = "WORKER_SECRETS_DIR"
 MAX_BYTES = 1 << 20
 
 _BY_ENV = {leaf.env: leaf for leaf in LEAVES.values()}
+_SECTIONS = {leaf.path[0].upper() for leaf in LEAVES.values() if len(leaf.path) > 1}
+_MOST_NAMES = 20
+_ALL_BUT = 0.9
 _SERVICE = (
     r"SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?"
 )
@@ -33,25 +37,67 @@ def environment(environ: Mapping[str, str]) -> Layer:
     return layer
 
 
-def secrets(directory: Path | None) -> Layer:
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What was found in a directory of secrets.
+
+    Attributes:
+        values: What each readable file of a setting holds.
+        faults: Why a setting's file can't be used, by setting.
+        strays: What is wrong with files that claim to be a setting, and are none.
+        foreign: Files that do not claim to be one, by name.
+        unreadable: Why the directory itself can't be read; then nothing else is known.
+    """
+
+    values: dict[Location, Given] = field(default_factory=dict)
+    faults: dict[Location, str] = field(default_factory=dict)
+    strays: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    unreadable: str | None = None
+
+    @property
+    def layer(self) -> Layer:
+        """The values, and everything that is wrong."""
+        unreadable = [self.unreadable] if self.unreadable else []
+        return Layer(self.values, [*unreadable, *self.faults.values(), *self.strays])
+
+    @property
+    def passed_over(self) -> str | None:
+        """That foreign files are passed over, in words; None where there are none."""
+        if not self.foreign:
+            return None
+        more = len(self.foreign) - _MOST_NAMES
+        names = ", ".join(self.foreign[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+        return f"{SECRETS_DIR}: files that are not named like settings are passed over: {names}"
+
+
+def secrets(directory: Path | None) -> Secrets:
     """Reads a directory with a file a setting, named like its variable in any case.
 
-    The prefix `WORKER_` may be left out. Hidden names and directories are passed over (Kubernetes
-    keeps its own there), but for a directory that is named like a setting, such as container
-    engines make where the file to be mounted is not there; one trailing line end is no part of a
-    value.
+    The prefix `WORKER_` may be left out. The directory may be shared with others, so a name counts
+    only if it claims to be a setting: by that prefix, or by a section that exists and two
+    underscores. Hidden names and directories are passed over (Kubernetes keeps its own there), but
+    for a directory that is named like a setting, such as container engines make where the file to
+    be mounted is not there; one trailing line end is no part of a value.
     """
-    layer = Layer()
     if directory is None:
-        return layer
+        return Secrets()
     try:
-        files = sorted(path for path in directory.iterdir() if _counts(path))
+        files = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        layer.faults.append(f"{SECRETS_DIR}: {directory} can't be read: {error.strerror}")
-        return layer
+        what = f"{SECRETS_DIR}: {directory} can't be read: {error.strerror}"
+        return Secrets(unreadable=what)
+    values: dict[Location, Given] = {}
+    faults: dict[Location, str] = {}
     for file in files:
-        _read_secret(file, layer)
-    return layer
+        if leaf := _BY_ENV.get(_variable(file)):
+            _read_secret(file, leaf.path, values, faults)
+    others = [file for file in files if _variable(file) not in _BY_ENV and not _is_directory(file)]
+    strays = tuple(
+        f"{file}: {unknown(_variable(file), _BY_ENV)}" for file in others if _claims(file)
+    )
+    foreign = tuple(_told_foreign(file) for file in others if not _claims(file))
+    return Secrets(values, faults, strays, foreign)
 
 
 def toml(file: Path | None) -> Layer:
@@ -80,30 +126,44 @@ def _unknown_variable(name: str) -> str:
     return unknown(name, _BY_ENV)
 
 
-def _counts(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    return not path.is_dir() or _variable(path) in _BY_ENV
-
-
 def _variable(path: Path) -> str:
     return PREFIX + path.name.upper().removeprefix(PREFIX)
 
 
-def _read_secret(file: Path, layer: Layer) -> None:
-    name = _variable(file)
-    if (leaf := _BY_ENV.get(name)) is None:
-        layer.faults.append(f"{file}: {unknown(name, _BY_ENV)}")
-        return
-    if leaf.path in layer.values:
-        layer.faults.append(f"{file}: sets the same as {layer.values[leaf.path].label}")
-        return
+def _claims(path: Path) -> bool:
+    """Whether a name claims to be a setting's."""
+    name = path.name.upper()
+    section, separator, _ = name.partition("__")
+    return name.startswith(PREFIX) or (bool(separator) and section in _SECTIONS)
+
+
+def _told_foreign(path: Path) -> str:
+    """The name of a foreign file, with what was meant if it is all but a setting's."""
+    meant = closest(_variable(path), _BY_ENV, _ALL_BUT)
+    return path.name + (f" (did you mean {meant}?)" if meant else "")
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # on a file system that is away, say: then its name decides
+        return False
+
+
+def _read_secret(
+    file: Path, path: Location, values: dict[Location, Given], faults: dict[Location, str]
+) -> None:
     try:
         value = _text(file).removesuffix("\n").removesuffix("\r")
     except (OSError, ValueError) as error:
-        layer.faults.append(f"{file}: can't be read: {_reason(error)}")
-    else:
-        layer.values[leaf.path] = Given(value, str(file))
+        faults[path] = f"{file}: can't be read: {_reason(error)}"
+        values.pop(path, None)
+        return
+    if path in values:
+        # Which of them counts must not depend on their order: neither does.
+        faults[path] = f"{file}: sets the same as {values.pop(path).label}"
+    elif path not in faults:
+        values[path] = Given(value, str(file))
 
 
 def _text(file: Path) -> str:

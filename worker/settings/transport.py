@@ -9,10 +9,17 @@ from worker.settings.model import Settings
 _REMEDY = "; where the network itself is trusted, set WORKER_ALLOW_PLAINTEXT=true"
 
 
-def faults(settings: Settings) -> Iterator[tuple[Location, str]]:
-    """The settings that lead beyond loopback unencrypted or unverified, with what to do."""
-    if settings.allow_plaintext:
-        return
+def faults(settings: Settings) -> Iterator[tuple[tuple[Location, ...], str]]:
+    """The settings that lead beyond loopback unencrypted or unverified, with what to do.
+
+    Each with the permission that it lacks: either of them may be what is wrong.
+    """
+    if not settings.allow_plaintext:
+        for path, what in _open(settings):
+            yield (path, ("allow_plaintext",)), what
+
+
+def _open(settings: Settings) -> Iterator[tuple[Location, str]]:
     amqp, postgres, endpoint = settings.amqp, settings.postgres, settings.aws.endpoint_url
     if not _amqp_is_safe(amqp.url.get_secret_value()):
         yield ("amqp", "url"), _AMQP

@@ -37,7 +37,7 @@ def settings(accepted: Settings | None, fault: SettingsError | None) -> Passed:
             Cause.CONFIGURATION,
             faults,
         )
-    notes = []
+    notes = [accepted.passed_over] if accepted.passed_over else []
     if accepted.allow_plaintext:
         notes.append(
             "WORKER_ALLOW_PLAINTEXT is true: connections beyond loopback may be read on the way"

@@ -1,0 +1,71 @@
+"""Whether a name can be looked up at all: of any other a driver may raise whatever it likes."""
+
+import ipaddress
+import re
+import socket
+
+ENCODE = "; special characters in a user or password are percent-encoded"
+"""What mostly helps where an address is cut at the wrong place."""
+
+_MOST_NAME_BYTES = 253
+_MOST_LABEL_BYTES = 63
+_IDNA_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+
+
+def check_host_name(host: str) -> None:
+    """Accepts an IP address, or a name that can be looked up: drivers raise anything for others.
+
+    Raises:
+        ValueError: It is neither; the message does not repeat it, for it may be part of a password.
+    """
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return
+    if re.fullmatch("[0-9.]+", host) and not _is_short_ipv4(host):
+        raise ValueError("names a host that is neither a name nor an IP address" + ENCODE)
+    labels = _IDNA_DOTS.split(host)
+    if not labels[-1]:
+        labels.pop()  # an absolute name
+    if not labels or not all(labels):
+        raise ValueError("names a host with an empty part, such as two dots in a row" + ENCODE)
+    encoded = [_encoded_label(label) for label in labels]
+    if len(".".join(encoded)) > _MOST_NAME_BYTES:
+        raise ValueError(f"names a host of more than {_MOST_NAME_BYTES} bytes" + ENCODE)
+
+
+def check_ipv6(host: str) -> None:
+    """Accepts what may stand in brackets.
+
+    Raises:
+        ValueError: It is no IPv6 address.
+    """
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        raise ValueError("has something in brackets that is no IPv6 address") from None
+
+
+def _encoded_label(label: str) -> str:
+    if label.isascii() and len(label) > _MOST_LABEL_BYTES:
+        what = f"names a host with a part of more than {_MOST_LABEL_BYTES} bytes"
+        raise ValueError(what + ENCODE)
+    try:
+        encoded = label.encode("idna")
+        encoded.decode("idna")
+    except UnicodeError:
+        encoded = b""
+    if not re.fullmatch(rb"[A-Za-z0-9_-]+", encoded):
+        raise ValueError("has something in its host that no host name can have" + ENCODE)
+    return encoded.decode("ascii")
+
+
+def _is_short_ipv4(host: str) -> bool:
+    """Whether it is one as `127.1`, which name services take too."""
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return False
+    return True

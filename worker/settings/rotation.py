@@ -1,0 +1,116 @@
+"""The secrets directory, read again: each setting in it rotates for itself."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from worker.settings import sources
+from worker.settings.layers import Given, Layer
+from worker.settings.leaves import Location
+from worker.settings.merging import merged
+from worker.settings.model import Settings
+from worker.settings.sources import Secrets
+
+_log = structlog.get_logger(__name__)
+
+_AGAIN_SECONDS = 60.0
+_REMEDY = "the last good value of each is used; put these files right, and they are read again"
+
+
+class Rotation:
+    """The settings with the secrets as they are now.
+
+    A value that can't be read, is not accepted, or is gone is replaced by its last good one, and
+    changes nothing for the others. Two that do not go together are held back together, as far as
+    they are new. What is wrong is logged at once, and each minute for as long as somebody asks.
+
+    Args:
+        directory: Where the secrets are; None for nowhere.
+        secrets: What was found there at first, and accepted.
+        settings: What all layers come to with them.
+        above: Layers that are stronger than the secrets.
+        below: Layers that are weaker.
+        clock: Seconds, of which only differences count.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        secrets: Secrets,
+        settings: Settings,
+        *,
+        above: Sequence[Layer],
+        below: Sequence[Layer],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._above, self._below = tuple(above), tuple(below)
+        self._good = dict(secrets.values)
+        self._foreign = secrets.foreign
+        self._settings = settings
+        self._clock = clock
+        self._told_at: dict[str, float] = {}
+
+    def __call__(self) -> Settings:
+        """Read the directory again. Never raises for what is found there."""
+        if self._directory is not None:
+            found = sources.secrets(self._directory)
+            faults = [*found.strays, *self._take_up(found)]
+            self._tell(faults)
+            self._tell_foreign(found)
+        return self._settings
+
+    def good(self) -> Secrets:
+        """What is good of the secrets as they are now."""
+        self()
+        return Secrets(dict(self._good), foreign=self._foreign)
+
+    def _take_up(self, found: Secrets) -> list[str]:
+        """Take up what is good and new; returns what is wrong with the rest."""
+        if found.unreadable:
+            return [found.unreadable]
+        faults = [
+            f"{given.label}: is gone"
+            for path, given in self._good.items()
+            if path not in found.values and path not in found.faults
+        ]
+        wanted, settings, refused = self._accepted({**self._good, **found.values})
+        if new := self._new(wanted):
+            self._good, self._settings = wanted, settings
+            _log.info("secrets_taken_up", files=[wanted[path].label for path in sorted(new)])
+        return [*found.faults.values(), *faults, *refused]
+
+    def _new(self, wanted: Mapping[Location, Given]) -> set[Location]:
+        return {path for path, given in wanted.items() if given != self._good.get(path)}
+
+    def _accepted(
+        self, wanted: dict[Location, Given]
+    ) -> tuple[dict[Location, Given], Settings, list[str]]:
+        """What of it can be accepted, what it comes to, and why the rest is not."""
+        refused: list[str] = []
+        settings = self._settings
+        while new := self._new(wanted):
+            settings, faults = merged((*self._above, Layer(wanted), *self._below))
+            held = new.intersection(path for fault in faults for path in fault.concerns)
+            if not held:
+                break
+            refused += [fault.text for fault in faults if held.intersection(fault.concerns)]
+            wanted = {path: given for path, given in wanted.items() if path not in held}
+            wanted |= {path: self._good[path] for path in held if path in self._good}
+        return wanted, settings, refused
+
+    def _tell(self, faults: Sequence[str]) -> None:
+        now = self._clock()
+        recent = {text: at for text, at in self._told_at.items() if now - at < _AGAIN_SECONDS}
+        if any(text not in recent for text in faults):
+            _log.warning("secrets_kept", faults=faults, remedy=_REMEDY)
+            recent |= dict.fromkeys(faults, now)
+        self._told_at = recent
+
+    def _tell_foreign(self, found: Secrets) -> None:
+        if not found.unreadable and found.foreign != self._foreign:
+            self._foreign = found.foreign
+            if found.passed_over:
+                _log.warning("secrets_passed_over", reason=found.passed_over)
