@@ -7,6 +7,7 @@ import random
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,8 +18,12 @@ from tests.schema import connected, prepare
 from tests.servers import Database
 from worker.adapters.postgres import ledger as ledgers
 from worker.adapters.postgres.connection import Session, connector
+from worker.adapters.postgres.fleet import PostgresFleet
 from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.retention import PostgresRetention
+from worker.core.fleet import Report
 from worker.core.records import Batch
+from worker.core.retention import Periods, tasks
 from worker.ports import LedgerUnavailable
 from worker.services import Postgres, postgres
 
@@ -110,6 +115,105 @@ async def test_a_read_only_database_is_ours(schema: Schema) -> None:
             with pytest.raises(LedgerUnavailable, match="read-only"):
                 await asking
         assert await ledger.recall([key("a")]) == {}
+
+
+@asynccontextmanager
+async def _read_only(schema: Schema, whose: str) -> AsyncIterator[None]:
+    """Sessions that begin within the block take no writes."""
+    scope = {"database": "DATABASE %I", "role": "ROLE resolution_worker IN DATABASE %I"}[whose]
+    alter = "DO $$ BEGIN EXECUTE format('ALTER {} {}', current_database()); END $$"
+    async with connected(schema.superuser) as connection:  # which stays as it began
+        await connection.execute(alter.format(scope, "SET default_transaction_read_only = on"))
+        try:
+            yield
+        finally:
+            await connection.execute(alter.format(scope, "RESET default_transaction_read_only"))
+
+
+@pytest.mark.parametrize("whose", ["database", "role"])
+async def test_what_was_read_only_is_believed_so_no_longer(schema: Schema, whose: str) -> None:
+    """Once that is over, neither the probe nor any call asks a session that began before."""
+    async with opened(schema.worker) as ledger, _fleet(schema) as fleet, _keeper(schema) as keeper:
+        chore = tasks(Periods(None, timedelta(days=1), None))[0]
+        async with _read_only(schema, whose):
+            for asking in (
+                ledger.check(),
+                ledger.settle(BATCH),
+                fleet.lease(Report(), "who"),
+                keeper.batch(chore),
+            ):
+                with pytest.raises(LedgerUnavailable, match="read-only"):
+                    await asking
+        await ledger.check()
+        assert len(await ledger.settle(BATCH)) == 2
+        assert (await fleet.lease(Report(), "who")).share > 0
+        assert await keeper.batch(chore) == 0
+
+
+async def test_no_verdict_comes_from_a_session_older_than_the_mending(schema: Schema) -> None:
+    """Sessions that nobody found to be read-only while the database was are not believed later."""
+    async with opened(schema.worker) as ledger:
+        async with _read_only(schema, "database"):
+            await asyncio.gather(*(ledger.recall([key("a")]) for _ in range(2)))
+        await ledger.check()
+        for _ in range(2):  # whichever of the readers it was
+            await asyncio.gather(ledger.check(), ledger.check())
+
+
+async def test_a_writer_that_works_is_not_cut_for_a_verdict(schema: Schema) -> None:
+    """A session found unfit to write says nothing about one that is writing."""
+    async with opened(schema.worker) as ledger:
+        await ledger.settle(BATCH)
+        writers = "SELECT pid FROM pg_stat_activity WHERE usename = 'resolution_worker'"
+        (before,) = await schema.rows(f"{writers} AND datname = current_database()")
+        async with _read_only(schema, "database"):
+            with pytest.raises(LedgerUnavailable, match="read-only"):
+                await ledger.check()
+            assert len(await ledger.settle(BATCH)) == 2
+        after = await schema.rows(f"{writers} AND datname = current_database()")
+        assert before["pid"] in {row["pid"] for row in after}
+
+
+@pytest.mark.parametrize("words", ["statement_timeout=soon", "no_such_parameter=1"])
+async def test_a_wrong_word_of_the_address_is_no_fault_of_the_rows(
+    schema: Schema, words: str
+) -> None:
+    """What the server refuses before there is a session never counts against what is written."""
+    async with opened(f"{schema.worker}?{words}") as ledger:
+        for asking in (ledger.settle(BATCH), ledger.recall([key("a")]), ledger.check()):
+            with pytest.raises(LedgerUnavailable, match="refuses a parameter of the address"):
+                await asking
+
+
+async def test_a_failed_connection_costs_no_other(schema: Schema) -> None:
+    """While the address is wrong, sessions that are open already go on working."""
+    dsns = [schema.worker, schema.worker.replace("resolution_worker", "nobody")]
+    ledger = PostgresLedger(connector(lambda: dsns[0]))
+    await ledger.settle(BATCH)
+    del dsns[0]
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="nobody"):
+            await ledger.recall([key("a")])
+        assert len(await ledger.settle(BATCH)) == 2
+    await ledger.close()
+
+
+@asynccontextmanager
+async def _fleet(schema: Schema) -> AsyncIterator[PostgresFleet]:
+    fleet = PostgresFleet(connector(lambda: schema.worker), initial=10, ceiling=None)
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+@asynccontextmanager
+async def _keeper(schema: Schema) -> AsyncIterator[PostgresRetention]:
+    keeper = PostgresRetention(connector(lambda: schema.worker))
+    try:
+        yield keeper
+    finally:
+        await keeper.rest()
 
 
 @pytest.mark.parametrize(
