@@ -137,10 +137,10 @@ async def test_what_was_read_only_is_believed_so_no_longer(schema: Schema, whose
         chore = tasks(Periods(None, timedelta(days=1), None))[0]
         async with _read_only(schema, whose):
             for asking in (
-                ledger.check(),
                 ledger.settle(BATCH),
                 fleet.lease(Report(), "who"),
                 keeper.batch(chore),
+                ledger.check(),
             ):
                 with pytest.raises(LedgerUnavailable, match="read-only"):
                     await asking
