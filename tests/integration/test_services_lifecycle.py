@@ -10,6 +10,7 @@ import aio_pika
 import asyncpg
 import psutil
 import pytest
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from worker.services import ServiceError, Services, postgres, postgresql, rabbitmq, services
 from worker.services.ports import LOOPBACK, free_ports
@@ -140,16 +141,23 @@ async def test_frozen_postgres_answers_nothing_until_thawed(tmp_path: Path) -> N
 
 
 async def test_rabbitmq_keeps_queues_when_killed(tmp_path: Path) -> None:
-    """A killed RabbitMQ starts again at the same address with its durable queues."""
+    """A killed RabbitMQ starts again at the same address with its durable queues and messages."""
     async with rabbitmq(tmp_path / "server") as running:
         async with await aio_pika.connect(running.amqp_url) as connection:
             channel = await connection.channel()
             await channel.declare_queue("kept", durable=True)
+            await channel.declare_queue("lost", durable=False)
+            message = aio_pika.Message(b"kept", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await channel.default_exchange.publish(message, "kept")  # confirmed once on disk
+            await running.sync()
         running.server.kill()
         await running.server.start()
         async with await aio_pika.connect(running.amqp_url) as connection:
             channel = await connection.channel()
-            await channel.declare_queue("kept", passive=True)
+            kept = await channel.get_queue("kept")
+            assert kept.declaration_result.message_count == 1
+            with pytest.raises(ChannelNotFoundEntity):  # it has ended, and not just been away
+                await channel.declare_queue("lost", passive=True)
 
 
 async def test_a_port_lost_meanwhile_is_replaced(
