@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.acceptance.stage import Simulator, Worker
     from tests.faults.ground import Ground
 
-PATIENCE_SECONDS: Final = 5.0
-DELAYS: Final = SETTINGS["WORKER_RETRY__DELAYS"]
+_PATIENCE_SECONDS: Final = 5.0
+_DELAYS: Final = SETTINGS["WORKER_RETRY__DELAYS"]
 _REPORT: Final = "NEIGHBOUR_REPORT"
 _GRACE_SECONDS: Final = 20.0
 
@@ -79,7 +79,7 @@ class Scene:
         await self.buyers.all_answered(_GRACE_SECONDS)
         waits = self.buyers.waits()
         replies = sum(map(len, self.buyers.replies.values()))
-        in_time = sum(wait <= PATIENCE_SECONDS for wait in waits)
+        in_time = sum(wait <= _PATIENCE_SECONDS for wait in waits)
         wrong, unsettled = await self._ledger()
         return [
             Figure("buyers", len(waits)),
@@ -142,7 +142,7 @@ async def scene(
     name: str,
     seed: int,
     *simulator: str,
-    delays: str = DELAYS,
+    delays: str = _DELAYS,
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Scene]:
     """A scene until the block ends, with its own virtual host, database, simulator and buyers.
