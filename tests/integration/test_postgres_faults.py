@@ -21,7 +21,7 @@ from worker.adapters.postgres.connection import Session, connector
 from worker.adapters.postgres.fleet import PostgresFleet
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.adapters.postgres.retention import PostgresRetention
-from worker.core.fleet import Report
+from worker.core.fleet import ReplicaState, Report
 from worker.core.records import Batch
 from worker.core.retention import Periods, tasks
 from worker.ports import LedgerUnavailable
@@ -138,7 +138,7 @@ async def test_what_was_read_only_is_believed_so_no_longer(schema: Schema, whose
         async with _read_only(schema, whose):
             for asking in (
                 ledger.settle(BATCH),
-                fleet.lease(Report(), "who"),
+                fleet.lease(Report(), ReplicaState()),
                 keeper.batch(chore),
                 ledger.check(),
             ):
@@ -146,7 +146,7 @@ async def test_what_was_read_only_is_believed_so_no_longer(schema: Schema, whose
                     await asking
         await ledger.check()
         assert len(await ledger.settle(BATCH)) == 2
-        assert (await fleet.lease(Report(), "who")).share > 0
+        assert (await fleet.lease(Report(), ReplicaState())).share > 0
         assert await keeper.batch(chore) == 0
 
 
