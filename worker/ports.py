@@ -118,6 +118,10 @@ class Refused(NotConfirmed):
     """The broker did not take the message, mostly for a full queue."""
 
 
+class Unanswered(Refused):
+    """Its queue neither takes nor refuses it, while others answer; it may come to have it."""
+
+
 class Unsendable(NotConfirmed):
     """AMQP can't carry the message; it was not sent, and never can be as it is."""
 

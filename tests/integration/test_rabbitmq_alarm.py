@@ -1,4 +1,4 @@
-"""A broker under alarm, or one that refuses: nothing is sent twice, and readiness says why."""
+"""A broker under alarm, or one that refuses or hangs: nothing is sent twice, readiness says why."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from worker.adapters.rabbitmq import publisher as publishing
 from worker.adapters.rabbitmq.connection import BrokerLost, connected
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
-from worker.core.outgoing import Outgoing
-from worker.ports import Refused
+from worker.core.outgoing import REPLIES, Outgoing
+from worker.ports import Refused, Unanswered
 from worker.services import rabbitmq
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Link:
             Outgoing("", queue, b"{}", f"{queue}-{number}", mandatory=True)
             for number in range(count)
         ]
+        return await self.all(batch)
+
+    async def all(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
+        """Publish these, and wait for what becomes of each."""
         fates = await self.link.send(batch)
         return [await fate if isinstance(fate, asyncio.Future) else fate for fate in fates]
 
@@ -85,6 +89,24 @@ async def queue(own: RabbitMQ, name: str, **arguments: str | int) -> AsyncIterat
         await channel.declare_queue(name, durable=True, arguments=dict(arguments))
         yield
         await channel.queue_delete(name)
+
+
+@asynccontextmanager
+async def answering(own: RabbitMQ) -> AsyncIterator[None]:
+    """The exchange for replies."""
+    async with connected(own.amqp_url, name="preparing") as connection:
+        channel = await connection.channel()
+        await channel.declare_exchange(REPLIES, "direct", durable=True)
+        yield
+        await channel.exchange_delete(REPLIES)
+
+
+async def bind(own: RabbitMQ, *names: str) -> None:
+    """Let queues have the replies under their own names."""
+    async with connected(own.amqp_url, name="preparing") as connection:
+        channel = await connection.channel()
+        for name in names:
+            await (await channel.get_queue(name)).bind(REPLIES, name)
 
 
 async def depth(own: RabbitMQ, name: str) -> int:
@@ -170,6 +192,84 @@ async def test_a_broker_that_refuses_leaves_the_link_down(own: RabbitMQ) -> None
         async with connected(own.amqp_url, name="emptying") as connection:
             await (await (await connection.channel()).get_queue("full")).purge()
         assert await link.send("full") == [None]
+        assert link.fault is None
+
+
+@asynccontextmanager
+async def hanging(own: RabbitMQ, name: str) -> AsyncIterator[None]:
+    """A queue's process does nothing while the block lasts."""
+    find = f'{{ok, Q}} = rabbit_amqqueue:lookup({{resource, <<"/">>, queue, <<"{name}">>}})'
+    await own.ctl("eval", f"{find}, sys:suspend(amqqueue:get_pid(Q)).")
+    try:
+        yield
+    finally:
+        await own.ctl("eval", f"{find}, sys:resume(amqqueue:get_pid(Q)).")
+
+
+def answer(key: str, number: int = 0) -> Outgoing:
+    """A reply to somebody whose queue bears the name of the key."""
+    return Outgoing(REPLIES, key, b"{}", f"{key}-{number}")
+
+
+async def test_refused_answers_leave_the_link_up(own: RabbitMQ) -> None:
+    """A reply or an event that a full queue refuses is no reason to be unready."""
+    limits: dict[str, str | int] = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    async with answering(own), queue(own, "full", **limits), linked(own.amqp_url) as link:
+        await bind(own, "full")
+        assert await link.all([answer("full")]) == [None]
+        (fault,) = await link.all([answer("full", 1)])
+        assert isinstance(fault, Refused)
+        assert link.fault is None
+
+
+async def test_a_hanging_queue_holds_up_nobody_else(own: RabbitMQ) -> None:
+    """Replies to a queue that hangs are given up after some seconds; others take a moment each."""
+    loop = asyncio.get_running_loop()
+    async with (
+        answering(own),
+        queue(own, "hangs"),
+        queue(own, "fine"),
+        linked(own.amqp_url) as link,
+    ):
+        await bind(own, "hangs", "fine")
+        publisher = link.link._publisher
+        async with hanging(own, "hangs"):
+            began = loop.time()
+            fates = await link.link.send([answer("hangs", n) for n in range(20)])
+            assert loop.time() - began < 1
+            late = [fate for fate in fates if isinstance(fate, asyncio.Future)]
+            assert len(late) == 20
+            slowest = 0.0
+            while not all(fate.done() for fate in late):
+                began_one = loop.time()
+                assert await link.link.send([answer("fine")]) == [None]
+                slowest = max(slowest, loop.time() - began_one)
+                assert loop.time() - began < 8
+                await asyncio.sleep(0.1)
+            assert {type(fate.result()) for fate in late} == {Unanswered}
+            assert 3 <= loop.time() - began < 5
+            assert slowest < 1
+            assert (publisher and publisher._in_flight, link.fault) == (0, None)
+        assert await link.all([answer("hangs")]) == [None]
+        assert link.link._publisher is publisher
+
+
+async def test_a_hanging_queue_of_ours_is_told(own: RabbitMQ) -> None:
+    """A move to a queue that hangs is given up after some seconds, and the link says so."""
+    async with answering(own), queue(own, "ours"), queue(own, "fine"), linked(own.amqp_url) as link:
+        await bind(own, "fine")
+        async with hanging(own, "ours"):
+            (fate,) = await link.link.send([Outgoing("", "ours", b"{}", "m", mandatory=True)])
+            assert isinstance(fate, asyncio.Future)
+            while not fate.done():
+                assert await link.all([answer("fine")]) == [None]
+                await asyncio.sleep(0.1)
+            assert isinstance(fate.result(), Unanswered)
+            assert "neither takes nor refuses" in (link.fault or "")
+            # Another try does not wait for the first, of which nothing will be heard.
+            (again,) = await link.link.send([Outgoing("", "ours", b"{}", "m", mandatory=True)])
+            assert isinstance(again, asyncio.Future)
+        assert await again is None
         assert link.fault is None
 
 

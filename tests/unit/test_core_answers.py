@@ -58,6 +58,20 @@ def test_a_key_is_known_while_it_goes_on_refusing() -> None:
     assert replies.refused("k", 1, 450.0 + 61.0, 0.5) is not None
 
 
+def test_a_silent_key_is_tried_every_ten_seconds() -> None:
+    """A key whose queue says nothing gets one reply each ten seconds, until it is confirmed."""
+    replies = RefusedReplies()
+    assert replies.worth_a_try("k", 0.0)
+    replies.silent("k", 0.0)
+    tried = [now for now in range(1, 50) if replies.worth_a_try("k", float(now))]
+    assert tried == [10, 20, 30, 40]
+    assert replies.worth_a_try("other", 50.0)
+    replies.confirmed("k")
+    assert replies.worth_a_try("k", 41.0)
+    replies.refused("k", 1, 41.0, 0.5)
+    assert replies.worth_a_try("k", 42.0)  # one that refuses is not silent
+
+
 def test_few_replies_wait_at_once() -> None:
     """However many are refused, fifty of a key and a hundred in all hold their deliveries."""
     replies = RefusedReplies()
@@ -86,20 +100,51 @@ def test_what_strangers_make_it_remember_is_bounded() -> None:
     assert replies.refused("k50", 1, 5.0, 0.5) is not None
 
 
-@given(st.lists(st.sampled_from(["confirmed", "refused", "failed"]), max_size=60))
-def test_after_a_refusal_one_event_is_tried(steps: list[str]) -> None:
-    """Batches double while all are taken; after anything else one event is tried, and not soon."""
+@given(st.lists(st.tuples(st.sampled_from(["confirmed", "refused", "failed"]), DRAWS)))
+def test_after_a_refusal_one_event_is_tried(steps: list[tuple[str, float]]) -> None:
+    """Batches never more than double while all are taken; after anything else one is, not soon."""
     pace, now = OutboxPace.begin(0.0), 0.0
     assert (pace.due, pace.size) == (1.0, 1)
-    for step in steps:
+    for step, share in steps:
         now = max(now, pace.due)
         size = pace.size
-        getattr(pace, step)(now)
         if step == "confirmed":
-            assert (pace.due, pace.size) == (now, min(2 * size, MOST_EVENTS))
+            pace.confirmed(now)
+            assert pace.due == now
+            assert 1 <= pace.size <= min(2 * size, MOST_EVENTS)
+            continue
+        if step == "failed":
+            pace.failed(now)
         else:
-            assert pace.size == 1
-            assert 1.0 <= pace.due - now <= 10.0
+            pace.refused(now, int(share * size))
+        assert pace.size == 1
+        assert 1.0 <= pace.due - now <= 10.0
+
+
+@given(st.integers(1, 800))
+def test_an_outbox_is_emptied_in_doubling_batches(waiting: int) -> None:
+    """Where nothing is refused any more hundreds of events take a few rounds."""
+    pace, sizes = OutboxPace.begin(0.0), list[int]()
+    while sum(sizes) < waiting:
+        sizes.append(pace.size)
+        pace.confirmed(1.0)
+    assert sizes == [1, 2, 4, 8, 16, 32, *[64] * 12][: len(sizes)]
+
+
+@given(st.integers(2, 500), st.sampled_from([5.0, 20.0, 100.0, 1_000.0]))
+def test_others_get_few_copies_more(room: int, rate: float) -> None:
+    """While a queue is filled again and again, a tenth and one each time are refused, no more."""
+    pace, now, free = OutboxPace.begin(0.0), 0.0, float(room)
+    refused, fillings, all_taken = 0, 0, 0
+    for _ in range(1_000):
+        wait = max(0.0, pace.due - now) + 0.01
+        now, free = now + wait, min(room, free + rate * wait)
+        taken = min(pace.size, int(free))
+        free, all_taken = free - taken, all_taken + taken
+        refused += pace.size - taken
+        fillings += taken < pace.size
+        (pace.confirmed(now) if taken == pace.size else pace.refused(now, taken))
+    assert refused <= fillings + 0.1 * all_taken + MOST_EVENTS
 
 
 def test_probes_are_ever_rarer() -> None:
@@ -107,9 +152,9 @@ def test_probes_are_ever_rarer() -> None:
     pace, waits = OutboxPace.begin(0.0), []
     for _ in range(70):
         waits.append(pace.due)
-        pace.refused(0.0)
+        pace.refused(0.0, 0)
     assert waits[:6] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
     assert waits[-1] == 10.0
     pace.confirmed(0.0)
-    pace.refused(0.0)
+    pace.refused(0.0, 0)
     assert pace.due == 1.0

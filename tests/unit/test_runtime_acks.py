@@ -13,7 +13,7 @@ from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
 from tests.fakes.records import incoming
 from worker.core.outgoing import EVENTS, REPLIES, Kind, Outgoing
-from worker.ports import NotConfirmed, Refused, Unsendable
+from worker.ports import NotConfirmed, Refused, Unanswered, Unsendable
 from worker.runtime.acks import AckAfterConfirm
 from worker.runtime.answer_log import AnswerLog
 from worker.runtime.event_outbox import EventOutbox
@@ -309,6 +309,23 @@ async def test_a_flood_of_refused_replies_holds_few_deliveries() -> None:
     assert {delivery.acks for delivery in refused} == {1}
     assert len(courier.tried) < 5_001 + 50 * 12
     assert acks.telemetry.drops == {Kind.REPLY: 5_000}
+
+
+@leaping
+async def test_a_silent_queue_gets_few_replies() -> None:
+    """Replies to a queue that says nothing are dropped, and but few are sent to it meanwhile."""
+    courier = FakeCourier()
+    courier.fault = Unanswered("silence")
+    courier.refuses = lambda each: each.routing_key == "resolution.reply.x"
+    async with running(courier) as acks:
+        silent = []
+        for number in range(600):
+            silent.append(acks.said(reply(f"r{number}")))
+            await asyncio.sleep(0.1)
+        await acks.pending.none()
+    assert {delivery.acks for delivery in silent} == {1}
+    assert len(courier.tried) == 6
+    assert acks.telemetry.drops == {Kind.REPLY: 600}
 
 
 @leaping

@@ -24,8 +24,11 @@ MOST_WAITING_OF_A_KEY: Final = 50
 _FORGOTTEN_SECONDS: Final = 60.0
 _FIRST_WAIT_SECONDS: Final = 0.1
 _MOST_DOUBLINGS: Final = 6
+_SILENT_SECONDS: Final = 10.0
 
 MOST_EVENTS: Final = 64
+_ONE_BY_ONE: Final = 200
+_MOST_AFTER_REFUSAL: Final = 16
 _LONGEST_PROBE_SECONDS: Final = 10.0
 
 
@@ -33,6 +36,7 @@ _LONGEST_PROBE_SECONDS: Final = 10.0
 class _Refusing:
     since: float
     last: float
+    silent_until: float | None = None
 
 
 class RefusedReplies:
@@ -55,6 +59,24 @@ class RefusedReplies:
         """A reply to this key was taken: whatever is refused next begins anew."""
         self._keys.pop(key, None)
 
+    def worth_a_try(self, key: str, now: float) -> bool:
+        """Whether to send a reply to this key at all.
+
+        A queue that is silent keeps what is sent to it in the broker's hands, which stops a channel
+        that has too much there: so it gets one each ten seconds.
+        """
+        refusing = self._keys.get(key)
+        if refusing is None or refusing.silent_until is None:
+            return True
+        if now < refusing.silent_until:
+            return False
+        refusing.silent_until = now + _SILENT_SECONDS
+        return True
+
+    def silent(self, key: str, now: float) -> None:
+        """A reply to this key was neither taken nor refused."""
+        self._refusing(key, now).silent_until = now + _SILENT_SECONDS
+
     def refused(self, key: str, tries: int, now: float, draw: float) -> float | None:
         """A reply to this key was refused.
 
@@ -67,7 +89,7 @@ class RefusedReplies:
         Returns:
             Seconds until its next try, which is to be begun with `resumed`; None to drop it.
         """
-        left = self._since(key, now) + REPLY_SECONDS - now
+        left = self._refusing(key, now).since + REPLY_SECONDS - now
         crowded = self._waiting.total() >= MOST_WAITING
         if left <= 0 or crowded or self._waiting[key] >= MOST_WAITING_OF_A_KEY:
             return None
@@ -81,8 +103,8 @@ class RefusedReplies:
         if not self._waiting[key]:
             del self._waiting[key]
 
-    def _since(self, key: str, now: float) -> float:
-        """Since when the key refuses."""
+    def _refusing(self, key: str, now: float) -> _Refusing:
+        """What is known of a key that refuses, the latest of them now."""
         refusing = self._keys.pop(key, None)
         if refusing is None or now - refusing.last > _FORGOTTEN_SECONDS:
             refusing = _Refusing(now, now)
@@ -90,7 +112,7 @@ class RefusedReplies:
         self._keys[key] = refusing
         if len(self._keys) > MOST_KEYS:
             del self._keys[next(iter(self._keys))]
-        return refusing.since
+        return refusing
 
 
 @dataclass(slots=True)
@@ -99,36 +121,48 @@ class OutboxPace:
 
     One event is tried, then twice as many each time all are taken. At a refusal it is one again,
     after a wait that grows: nobody knows which of several queues has refused, and the others get
-    another copy with each try.
+    another copy of what was refused. So it is remembered how many were taken the last time: beyond
+    that number they go one by one for a while, and then a few at a time.
 
     Attributes:
-        size: How many events to try next.
-        due: When.
+        due: When to try next.
+        size: How many events to try.
         refusals: In a row.
+        taken: Events taken since the last refusal.
+        room: How many were taken before that; None while it is not known.
     """
 
     due: float
     size: int = 1
     refusals: int = 0
+    taken: int = 0
+    room: int | None = None
 
     @classmethod
     def begin(cls, now: float) -> OutboxPace:
         """For a key that was refused just now."""
         pace = cls(due=now)
-        pace.refused(now)
+        pace.refused(now, 0)
         return pace
 
     def confirmed(self, now: float) -> None:
         """All that were tried were taken."""
         self.due, self.refusals = now, 0
-        self.size = min(2 * self.size, MOST_EVENTS)
+        self.taken += self.size
+        if self.room is None:
+            self.size = min(2 * self.size, MOST_EVENTS)
+        elif self.taken >= self.room + _ONE_BY_ONE:
+            self.size = min(2 * self.size, _MOST_AFTER_REFUSAL)
+        else:
+            self.size = max(1, min(2 * self.size, _MOST_AFTER_REFUSAL, self.room - self.taken))
 
-    def refused(self, now: float) -> None:
-        """At least one of those that were tried was refused."""
+    def refused(self, now: float, taken: int) -> None:
+        """Of those that were tried only so many were taken."""
         self.due = now + min(_LONGEST_PROBE_SECONDS, 2.0 ** min(self.refusals, _MOST_DOUBLINGS))
-        self.size = 1
+        self.room = self.taken + taken or self.room
+        self.size, self.taken = 1, 0
         self.refusals += 1
 
     def failed(self, now: float) -> None:
-        """Nobody knows what became of them: the connection was lost, or the database is away."""
+        """Nobody knows what became of them: the connection was lost."""
         self.due, self.size = now + 1.0, 1

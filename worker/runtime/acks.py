@@ -14,7 +14,7 @@ import structlog
 from worker.core import backoff
 from worker.core.answers import RefusedReplies
 from worker.core.outgoing import Kind
-from worker.ports import NotConfirmed, Refused, Unsendable
+from worker.ports import NotConfirmed, Refused, Unanswered, Unsendable
 from worker.runtime.waiting import Pending
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ log: Final = structlog.get_logger()
 _BATCH: Final = 128  # messages, which is as many as the publisher sends at once
 _BATCHES_AT_ONCE: Final = 4
 _PATIENCE_SECONDS: Final = 60.0
+_SILENT: Final = Unanswered("its queue neither takes nor refuses replies")
 _AGAIN: Final = backoff.FullJitter(base_seconds=0.5, cap_seconds=5.0)
 
 
@@ -122,14 +123,21 @@ class AckAfterConfirm:
                 await self._ack(self._confirmed.popleft())
 
     def _goes_out(self, one: _Unconfirmed) -> bool:
-        """Whether a message is to be published: not for a delivery that died, nor past others."""
+        """Whether a message is to be published; what is not is taken care of."""
         if not one.ack.delivery.alive:
             self._settle(one)
+        elif len(self._replies) and not self._worth_a_try(one.message):
+            self._drop(one, _SILENT)
         elif self._events.keys and self._events.holds(one.message):
             self._to_outbox(one)
         else:
             return True
         return False
+
+    def _worth_a_try(self, message: Outgoing) -> bool:
+        now = asyncio.get_running_loop().time()
+        key = message.routing_key
+        return message.kind is not Kind.REPLY or self._replies.worth_a_try(key, now)
 
     async def _send(self, batch: list[_Unconfirmed]) -> None:
         fates = await self._courier.send([one.message for one in batch])
@@ -209,9 +217,13 @@ class AckAfterConfirm:
     def _reply_refused(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
         loop = asyncio.get_running_loop()
         one.failures += 1
-        key, draw = one.message.routing_key, random.random()  # noqa: S311 - spread
-        wait = self._replies.refused(key, one.failures, loop.time(), draw)
         self._answers.refused(one.message, fault)
+        key, draw = one.message.routing_key, random.random()  # noqa: S311 - spread
+        wait: float | None = None
+        if isinstance(fault, Unanswered):
+            self._replies.silent(key, loop.time())
+        else:
+            wait = self._replies.refused(key, one.failures, loop.time(), draw)
         if wait is None:
             self._drop(one, fault)
         else:

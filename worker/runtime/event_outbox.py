@@ -218,7 +218,7 @@ class EventOutbox:
     def _note(pace: OutboxPace, faults: Sequence[NotConfirmed | None], now: float) -> None:
         kept = [fault for fault in faults if fault and not isinstance(fault, Unsendable)]
         if any(isinstance(fault, Refused) for fault in kept):
-            pace.refused(now)
+            pace.refused(now, len(faults) - len(kept))
         elif kept:
             pace.failed(now)
         else:

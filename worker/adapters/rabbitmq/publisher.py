@@ -159,9 +159,9 @@ class Publisher:
     async def send(self, messages: Sequence[Outgoing]) -> list[Fate]:
         """Publish many messages, and wait only a moment for their confirmations.
 
-        What is not confirmed by then counts as in flight no more, and its fate is a future. Of a
-        queue that stays silent while others answer it becomes `Refused`; silence of them all ends
-        this publisher. The time of an alarm that is waited through does not count.
+        What is not confirmed by then counts as in flight no more, and its fate is a future:
+        `Unanswered` of a queue that stays silent while others answer. Silence of them all ends this
+        publisher. The time of an alarm that is waited through does not count.
 
         Args:
             messages: In the order in which they are to be sent.

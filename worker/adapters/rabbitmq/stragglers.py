@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.rabbitmq.confirmation import verdict
 from worker.adapters.rabbitmq.connection import BrokerLost
-from worker.ports import NotConfirmed, Refused
+from worker.ports import NotConfirmed, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,7 +105,7 @@ class Stragglers:
         silence = 0.0 if self._held else self._loop.time() - max(sent_at, self._resumed)
         if silence >= SICK_SECONDS and self._heard >= sent_at + _LATER_SECONDS:
             for one in left:
-                one.end(Refused("its queue neither takes nor refuses it, while others answer"))
+                one.end(Unanswered("its queue neither takes nor refuses it, while others answer"))
             self._given_up += len(left)
             if self._given_up > _MOST_GIVEN_UP:
                 self._silent(BrokerLost("too many messages were never confirmed"))

@@ -72,6 +72,11 @@ BEGIN
         WHERE
             named IN (customer_aws_account_id, customer_identifier)
             AND (of_seller IS NULL OR seller = of_seller)
+        UNION ALL
+        SELECT customer_aws_account_id FROM resolution.event_outbox
+        WHERE
+            named IN (customer_aws_account_id, customer_identifier)
+            AND (of_seller IS NULL OR seller = of_seller)
     ) AS seen
     WHERE customer_aws_account_id IS NOT NULL;
     accounts := coalesce(accounts, '{}');
@@ -91,6 +96,11 @@ BEGIN
             AND (of_seller IS NULL OR seller = of_seller)
         UNION ALL
         SELECT customer_identifier FROM resolution.customer
+        WHERE
+            customer_aws_account_id = ANY(accounts)
+            AND (of_seller IS NULL OR seller = of_seller)
+        UNION ALL
+        SELECT customer_identifier FROM resolution.event_outbox
         WHERE
             customer_aws_account_id = ANY(accounts)
             AND (of_seller IS NULL OR seller = of_seller)
