@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.acceptance.outcomes import fresh
-from tests.acceptance.stage import Worker, bare_environment, eventually
+from tests.acceptance.stage import COMMAND, Worker, bare_environment, eventually
+from tests.odd_servers import NO_CAPABILITIES, NO_VERSION, answering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tests.acceptance.stage import Stage
 
 OLD, NEW = "hunter-the-first", "hunter-the-second"
+BESIDE = {"ca.crt": "x", "WORKER_AMQP__ULR": "x", "postgres__admin_dsn": "postgresql://a..b/"}
 _LINKS = 2  # one to publish, one to consume
 
 
@@ -81,7 +84,10 @@ async def passwords_asked(stage: Stage) -> AsyncIterator[None]:
 
 
 async def test_rotated_passwords_are_taken_up(stage: Stage, web: Front, tmp_path: Path) -> None:
-    """Once new passwords lie in the secrets directory, the next connections use them."""
+    """Once new passwords lie in the secrets directory, the next connections use them.
+
+    A file of somebody else's, a misspelt one and a bad value beside them change nothing about that.
+    """
     secrets = tmp_path / "secrets"
     async with passwords_asked(stage):
         await change_passwords(stage, OLD)
@@ -99,10 +105,18 @@ async def test_rotated_passwords_are_taken_up(stage: Stage, web: Front, tmp_path
         waiting = await web.submit(fresh("ok"))
         refused = await worker.unready("consuming")
         assert await eventually(lambda: worker.logged("broker_link_down"), "the refusal is logged")
+        for name, content in BESIDE.items():
+            (secrets / name).write_text(content, encoding="utf-8")
         write_secrets(stage, secrets, NEW)
 
         assert (await web.event(waiting)).status == "resolved"
         await worker.ready()
+        ((faults, remedy),) = {
+            (tuple(line["faults"]), line["remedy"]) for line in worker.logged("secrets_kept")
+        }
+        assert [Path(fault.partition(":")[0]).name for fault in faults] == list(BESIDE)[1:]
+        assert "put these files right" in remedy
+        assert "ca.crt" in worker.logged("secrets_passed_over")[0]["reason"]
         _, metrics = await worker.get("/metrics")
         stage.clear()
     assert worker.process.poll() is not None
@@ -110,6 +124,76 @@ async def test_rotated_passwords_are_taken_up(stage: Stage, web: Front, tmp_path
     assert OLD not in told
     assert NEW not in told
     assert "Traceback" not in worker.said
+
+
+async def test_addresses_rotated_to_nothing_of_use(
+    stage: Stage, web: Front, tmp_path: Path
+) -> None:
+    """Whatever a new address leads to, the worker waits, says so, and is back once it is mended."""
+    secrets = tmp_path / "secrets"
+    write_secrets(stage, secrets, OLD)
+    environment = stage.environment(WORKER_SECRETS_DIR=str(secrets))
+    del environment["WORKER_AMQP__URL"], environment["WORKER_POSTGRES__DSN"]
+    await change_passwords(stage, OLD)
+    worker = Worker(environment)
+    stage.started.append(worker)
+    await worker.ready()
+    amqp, dsn = secrets / "WORKER_AMQP__URL", secrets / "postgres__dsn"
+    async with answering(*NO_CAPABILITIES) as broker, answering(*NO_VERSION) as database:
+        amqp.write_text(f"amqp://u:{NEW}@127.0.0.1:{broker}/", encoding="utf-8")
+        dsn.write_text(f"postgresql://u:{NEW}@127.0.0.1:{database}/x?sslmode=disable")
+        await close_connections(stage)
+        await worker.unready("not foreseen: KeyError", "is no PostgreSQL", "WORKER_POSTGRES__DSN")
+        amqp.write_text(f"amqp://u:{NEW}@broker..internal/", encoding="utf-8")
+        dsn.write_text(f"postgresql://u:{NEW}@{'x' * 64}.internal/x", encoding="utf-8")
+        waiting = await web.submit(fresh("ok"))
+        await eventually(
+            lambda: len(worker.logged("secrets_kept")) > 0, "the typing errors are told"
+        )
+        assert worker.process.poll() is None
+        write_secrets(stage, secrets, OLD)
+        assert (await web.event(waiting)).status == "resolved"
+        await worker.ready()
+    stage.clear()
+    faults = [fault for line in worker.logged("secrets_kept") for fault in line["faults"]]
+    assert any("an empty part" in fault for fault in faults)
+    assert any("more than 63 bytes" in fault for fault in faults)
+    assert NEW not in worker.said
+    assert "Traceback" not in worker.said
+
+
+UNUSABLE = {
+    "WORKER_AMQP__URL": "amqps://u:hunter2@broker..internal/",
+    "WORKER_POSTGRES__DSN": "postgresql://u:hunter2@db..internal/x?sslmode=verify-full",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("run", "WORKER_POSTGRES__DSN"),
+        ("migrate", "WORKER_POSTGRES__DSN"),
+        ("status", "WORKER_AMQP__URL"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused(
+    tmp_path: Path, keys: Mapping[str, str], command: str, name: str
+) -> None:
+    """A typing error in a host ends any command at once with 78, and names the setting."""
+    seal = {"WORKER_DEAD_LETTERS__SEAL_KEY": keys["WORKER_DEAD_LETTERS__SEAL_KEY"]}
+    environment = bare_environment(tmp_path) | seal | {name: UNUSABLE[name]}
+    done = subprocess.run(
+        [COMMAND, command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"{name}: names a host with an empty part")
+    assert "hunter2" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 LEAVING = {

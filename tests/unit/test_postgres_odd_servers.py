@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import builtins
 import struct
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 import asyncpg
 import pytest
 
 from tests.fakes.ledger_suite import failed, key
+from tests.odd_servers import LET_IN, NO_VERSION, READY, answering, message
 from worker.adapters.postgres import migrate as migrations
 from worker.adapters.postgres.by_hand import DatabaseFault
 from worker.adapters.postgres.connection import connector
@@ -24,20 +24,10 @@ from worker.core.fleet import ReplicaState, Report
 from worker.core.records import Batch
 from worker.ports import LedgerUnavailable
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 PASSWORD = "correct-horse"
 
 
-def message(kind: bytes, body: bytes = b"") -> bytes:
-    """One message of the server's, as it is on the wire."""
-    return kind + struct.pack("!i", len(body) + 4) + body
-
-
-LET_IN = message(b"R", struct.pack("!i", 0))
 VERSION = message(b"S", b"server_version\x0018.1\0")
-READY = message(b"K", struct.pack("!ii", 1, 2)) + message(b"Z", b"I")
 PREPARED = message(b"1") + message(b"t", struct.pack("!h", 0))
 
 # To who connects. What the driver raises for each is in the name.
@@ -48,7 +38,7 @@ GREETINGS = {
     "InvalidParameterValueError: a parameter": message(b"E", b"SFATAL\0C22023\0Mbad value\0\0"),
     "InterfaceError: another way to log in": message(b"R", struct.pack("!i", 2)),
     "InternalClientError: a broken log-in": message(b"R", struct.pack("!i", 5)),
-    "AttributeError: no version": LET_IN + READY,
+    "AttributeError: no version": NO_VERSION[0],
     "ValueError: a version that is none": LET_IN + message(b"S", b"server_version\0new\0") + READY,
     "LookupError: an unknown encoding": LET_IN
     + message(b"S", b"client_encoding\0KLINGON\0")
@@ -77,24 +67,9 @@ ADDRESSES = {
 }
 
 
-@asynccontextmanager
-async def answering(*answers: bytes) -> AsyncIterator[str]:
-    """The address of a server that says these, one after another, and then closes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            for answer in answers:
-                await reader.read(65_536)
-                writer.write(answer)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/x?sslmode=disable"
+def dsn_of(port: int) -> str:
+    """The address of a server on this machine."""
+    return f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/x?sslmode=disable"
 
 
 async def not_connected(dsn: str) -> NotConnected:
@@ -157,7 +132,8 @@ async def test_an_address_that_cannot_be_used(raises: str) -> None:
 @pytest.mark.parametrize("raises", GREETINGS)
 async def test_an_odd_greeting(raises: str) -> None:
     """Whatever the driver raises for what a server says first, it is no connection."""
-    async with answering(GREETINGS[raises]) as dsn:
+    async with answering(GREETINGS[raises]) as port:
+        dsn = dsn_of(port)
         told = await not_connected(dsn)
         assert type(told.error).__name__ == raises.partition(":")[0]
         await told_by_hand(dsn)
@@ -190,7 +166,8 @@ async def test_no_connection_is_left_open(raises: str) -> None:
 @pytest.mark.parametrize("raises", ANSWERS)
 async def test_an_odd_answer(raises: str) -> None:
     """Whatever the driver raises for the answer to a statement ends that call alone, in words."""
-    async with answering(LET_IN + VERSION + READY, ANSWERS[raises]) as dsn:
+    async with answering(LET_IN + VERSION + READY, ANSWERS[raises]) as port:
+        dsn = dsn_of(port)
         assert await _raised(dsn) == raises.partition(":")[0]
         await told_by_hand(dsn)
         await told_to_the_worker(dsn)

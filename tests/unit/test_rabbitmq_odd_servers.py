@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aio_pika
-import pamqp.frame
 import pytest
 from aiormq import exceptions as amqp
 from pamqp import commands
 
+from tests.odd_servers import NO_CAPABILITIES, START, TUNE, answering, frame
 from worker.adapters.rabbitmq.connection import (
     BrokerLost,
     BrokerUnavailable,
@@ -25,22 +24,10 @@ from worker.adapters.rabbitmq.supervision import open_wire
 from worker.adapters.rabbitmq.topology import topology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from pamqp.base import Frame
+    from collections.abc import Callable
 
 PASSWORD = "correct-horse"
 
-
-def frame(command: Frame) -> bytes:
-    """A command as it is on the wire."""
-    return pamqp.frame.marshal(command, 0)
-
-
-START = frame(commands.Connection.Start(0, 9, {"product": "odd"}, "PLAIN", "en_US"))
-TUNE = frame(commands.Connection.Tune(2047, 131_072, 60))
-WELCOME = (START, TUNE + frame(commands.Connection.OpenOk()))
-CLOSE = b"\x00\x0a\x00\x32"  # class and method
 
 # What is said at each step of a handshake.
 GREETINGS = {
@@ -69,39 +56,6 @@ URLS = {
 }
 
 
-@asynccontextmanager
-async def answering(*answers: bytes) -> AsyncIterator[int]:
-    """The port of a server that says these, one after another, and closes.
-
-    One that has let a client in waits until it wants to go. At the end all clients must be gone.
-    """
-    serving: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        serving.add(task)
-        try:
-            for answer in answers:
-                if not await reader.read(65_536):
-                    return
-                writer.write(answer)
-                await writer.drain()
-            while answers == WELCOME and (data := await reader.read(65_536)):
-                if CLOSE in data:
-                    return
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield int(server.sockets[0].getsockname()[1])
-        if serving:
-            _, left = await asyncio.wait(serving, timeout=5)
-            assert not left
-
-
 async def unavailable(url: str) -> str:
     """How it is told that there is no connection; it must say what to do, and no password."""
     with pytest.raises(BrokerUnavailable) as caught:
@@ -124,7 +78,7 @@ async def test_an_odd_greeting(greeting: str) -> None:
 @pytest.mark.parametrize("fault", URLS)
 async def test_a_url_that_cannot_be_used(fault: str) -> None:
     """Whatever the libraries raise for a URL, it is no connection, told in words."""
-    async with answering(*WELCOME) as port:
+    async with answering(*NO_CAPABILITIES) as port:
         await unavailable(URLS[fault].format(port=port))
 
 
@@ -189,7 +143,7 @@ async def test_a_cancellation_is_not_swallowed_while_connecting(
 
 async def test_a_broker_that_names_no_capabilities() -> None:
     """What the library can't read of a broker that let us in is a loss, told without a key."""
-    async with answering(*WELCOME) as port:
+    async with answering(*NO_CAPABILITIES) as port:
         connection = await open_connection(f"amqp://u@127.0.0.1:{port}/", name="test")
         with pytest.raises(BrokerLost, match="not foreseen: KeyError"):
             await open_wire(connection)
@@ -216,7 +170,7 @@ def consuming(url: str, report: Callable[[str | None], None]) -> ConsumingLink:
 
 
 @pytest.mark.parametrize("link", [publishing, consuming])
-@pytest.mark.parametrize("answers", [(b"",), WELCOME], ids=["at first", "once connected"])
+@pytest.mark.parametrize("answers", [(b"",), NO_CAPABILITIES], ids=["at first", "once connected"])
 async def test_no_odd_broker_ends_a_link(
     link: Callable[[str, Callable[[str | None], None]], PublishingLink | ConsumingLink],
     answers: tuple[bytes, ...],
