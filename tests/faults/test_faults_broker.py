@@ -60,6 +60,7 @@ async def test_broker_killed(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed
         await own_rabbitmq.server.start()
 
     async with broker_ground.arena(seed) as arena:
+        await own_rabbitmq.sync()  # the virtual host, its users and queues are just made
         await endure(arena, Trial("broker kill -9", restart, evidence=LINK), seed)
 
 

@@ -78,8 +78,11 @@ async def _open_and_fail(port: int) -> None:
 
 async def test_a_cancelled_handshake_is_cancelled() -> None:
     """Somebody's own cancellation is never taken for a loss."""
+    begun = asyncio.Event()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        begun.set()
         await reader.read()
         writer.close()
 
@@ -89,7 +92,8 @@ async def test_a_cancelled_handshake_is_cancelled() -> None:
         opening = asyncio.create_task(
             open_connection(f"amqp://me:secret@127.0.0.1:{port}/", name="test")
         )
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            await begun.wait()
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening

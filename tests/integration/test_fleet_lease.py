@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from benchmarks.letters import cpu_milliseconds
 from tests.integration.fleets import (
     HUNGRY,
     IDLE,
@@ -82,19 +83,24 @@ async def test_the_share_of_an_idle_replica_is_lent_on(fleet: Crew) -> None:
     assert lease.share >= 0.9 * lease.rate
 
 
-async def test_a_dead_replicas_share_is_back_within_five_seconds(fleet: Crew) -> None:
-    """What a replica held that no longer calls goes to the others within five seconds."""
+async def test_a_dead_replicas_share_is_back_once_it_lapsed(fleet: Crew) -> None:
+    """What a replica held that no longer calls goes to the others: two leases after it lapsed."""
     dead, *alive = fleet.replicas(4)
     before = await settled([dead, *alive])
-    clock = Stopwatch()
-    while True:
-        found = await leases(alive)
-        if sum(lease.share for lease in found) >= 0.99 * found[-1].rate:
-            break
-        assert clock.seconds < 5
-        await asyncio.sleep(0.5)
-    assert clock.seconds > 2
     assert before[-1].replicas == 4
+    lapse = "SELECT extract(EPOCH FROM expires_at - {}) FROM resolution.replica WHERE id = $1"
+
+    async def seconds(since: str) -> float:
+        ((found,),) = await fleet.schema.rows(lapse.format(since), dead.replica)
+        return float(found)
+
+    assert await seconds("seen_at") == pytest.approx(3, abs=0.01)
+    while await seconds("clock_timestamp()") > 0:
+        await leases(alive)
+        await asyncio.sleep(0.5)
+    await leases(alive)
+    found = await leases(alive)
+    assert sum(lease.share for lease in found) >= 0.99 * found[-1].rate
     assert found[-1].replicas == 3
 
 
@@ -206,13 +212,11 @@ async def test_a_frozen_replica_stops_nobody(fleet: Crew) -> None:
     await fleet.replica().lease(HUNGRY, SOUND)
     async with connected(fleet.schema.worker) as frozen:
         await frozen.execute("BEGIN; SELECT * FROM resolution.quota, resolution.replica")
-        clock = Stopwatch()
-        await settled(fleet.replicas(4))
-        assert clock.seconds < 1.5
+        await settled(fleet.replicas(4))  # who had to wait for a lock would fail
 
 
 async def test_a_row_that_is_locked_is_not_waited_for_long(fleet: Crew) -> None:
-    """Where the row can't be had a lease fails within about two seconds, and the next succeeds."""
+    """Where the row can't be had a lease fails after two seconds, and the next succeeds."""
     one = fleet.replica()
     await one.lease(HUNGRY, SOUND)
     async with connected(fleet.schema.superuser) as locking:
@@ -220,7 +224,7 @@ async def test_a_row_that_is_locked_is_not_waited_for_long(fleet: Crew) -> None:
         clock = Stopwatch()
         with pytest.raises(LedgerUnavailable):
             await one.lease(HUNGRY, SOUND)
-        assert clock.seconds < 3
+        assert clock.seconds < 10  # for want of a bound it would be 30
     assert (await one.lease(HUNGRY, SOUND)).share == 40.0
 
 
@@ -238,15 +242,21 @@ async def test_an_absent_database_is_told_as_such(fleet: Crew) -> None:
 
 
 async def test_two_hundred_leases_are_little_work(fleet: Crew) -> None:
-    """A lease takes a few hundredths of a second at the median, even with sixteen at once."""
+    """A lease costs us and the server a few hundredths of a second, even with sixteen at once."""
     replicas = fleet.replicas(16)
     await leases(replicas)
-    seconds = []
+    rows = await fleet.schema.rows(
+        "SELECT pid FROM pg_stat_activity WHERE usename = 'resolution_worker'"
+        " AND datname = current_database()"
+    )
+
+    def spent() -> float:  # and not how long it took: other tests share the machine
+        return time.process_time() + sum(cpu_milliseconds(row["pid"]) for row in rows) / 1000
+
+    before = spent()
     for _ in range(12):
-        clock = Stopwatch()
         await leases(replicas)
-        seconds.append(clock.seconds / 16)
-    assert statistics.median(seconds) < 0.06
+    assert (spent() - before) / (12 * 16) < 0.06
 
 
 # --- single permits ---
@@ -258,17 +268,15 @@ async def test_single_permits_come_evenly_to_all(schema: Schema) -> None:
         replicas = fleet.replicas(8)
         found = await settled(replicas)
         assert all(lease.singly for lease in found)
-        clock = Stopwatch()
-
-        async def due(index: int) -> float:
-            wait = await replicas[index].permit()
-            return clock.seconds + wait
-
-        times = sorted(await asyncio.gather(*map(due, range(8))))
-    gaps = [later - sooner for sooner, later in pairwise(times)]
-    assert statistics.fmean(gaps) == pytest.approx(0.5, abs=0.03)
-    assert min(gaps) > 0.35
-    assert times[-1] < 4.5
+        waits, dues = [], []
+        async with connected(schema.superuser) as looking:
+            for replica in replicas:
+                waits.append(await replica.permit())
+                dues.append(await looking.fetchval("SELECT next_permit_at FROM resolution.quota"))
+    gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(dues)]
+    assert gaps == pytest.approx([0.5] * 7, abs=0.01)
+    assert waits[0] == 0
+    assert max(waits) <= 3.5
 
 
 async def test_permits_that_nobody_takes_are_not_saved_up(schema: Schema) -> None:

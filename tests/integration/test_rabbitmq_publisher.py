@@ -293,11 +293,14 @@ async def test_no_more_than_the_bound_is_in_flight(broker: Broker) -> None:
     """However many are to be published, the broker owes no more than so many answers."""
     async with post_through_proxy(broker, in_flight=10) as (post, proxy):
         proxy.stall()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(20):
-                group.create_task(post.publisher.publish_all([outgoing() for _ in range(3)], 0.5))
-            await asyncio.sleep(0.2)
-            assert 0 < len(post.publisher._wire.confirmations) <= 10
+        batches = [[outgoing() for _ in range(3)] for _ in range(20)]
+        publishing = asyncio.gather(*(post.publisher.publish_all(each, 0.5) for each in batches))
+        owed = {0}
+        while not publishing.done():
+            owed.add(len(post.publisher._wire.confirmations))
+            await asyncio.sleep(0)
+        await publishing
+        assert 0 < max(owed) <= 10
 
 
 async def test_more_than_the_bound_gets_through(broker: Broker) -> None:
@@ -318,7 +321,9 @@ async def test_a_cancelled_publish_leaves_the_others_alone(broker: Broker) -> No
                 [outgoing(message_id="twin", routing_key="nowhere"), outgoing()]
             )
         )
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            while not post.publisher._wire.confirmations:  # noqa: ASYNC110 - a look inside
+                await asyncio.sleep(0)
         doomed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await doomed
