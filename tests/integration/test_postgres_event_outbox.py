@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.ledger_suite import resolved
-from tests.integration.fleets import HUNGRY, IDLE, crew
+from tests.integration.fleets import HUNGRY, IDLE, SOUND, crew
 from tests.pgbouncer import PROGRAM, pgbouncer
 from tests.schema import prepare
 from worker.adapters.postgres.connection import connector
@@ -149,10 +149,10 @@ async def test_storing_a_batch_near_the_bound_is_quick(replicas: Replicas) -> No
     loop = asyncio.get_running_loop()
     async with crew(replicas.schema) as made:
         replica = made.replica()
-        lease = await replica.lease(HUNGRY, "id")
+        lease = await replica.lease(HUNGRY, SOUND)
         began = loop.time()
         for _ in range(20):
-            lease = await replica.lease(HUNGRY, "id")
+            lease = await replica.lease(HUNGRY, SOUND)
             assert await outbox.add(events(10)) == 10
         assert (loop.time() - began) / 20 < 0.05
     assert lease.outbox_keys == {KEY}
@@ -178,13 +178,13 @@ async def test_a_lease_names_the_keys_that_wait(replicas: Replicas) -> None:
     outbox = replicas.one()
     async with crew(replicas.schema) as made:
         first, second = made.replicas(2)
-        assert (await first.lease(IDLE, "id")).outbox_keys == frozenset()
+        assert (await first.lease(IDLE, SOUND)).outbox_keys == frozenset()
         await outbox.add([event("a"), event("b", OTHER), event("c")])
         for each in (first, second):
-            assert (await each.lease(IDLE, "id")).outbox_keys == {KEY, OTHER}
+            assert (await each.lease(IDLE, SOUND)).outbox_keys == {KEY, OTHER}
         turn = await outbox.take(KEY, 9, [])
         await outbox.take(KEY, 9, numbers(turn))
-        assert (await second.lease(IDLE, "id")).outbox_keys == {OTHER}
+        assert (await second.lease(IDLE, SOUND)).outbox_keys == {OTHER}
 
 
 async def test_an_erased_customer_has_no_events_waiting(replicas: Replicas) -> None:
