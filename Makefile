@@ -3,8 +3,9 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services test test-unit \
-	test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota bench-letters bench-replay soak fuzz lock clean
+.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services \
+	test test-unit test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
+	bench-letters bench-replay soak fuzz lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -60,7 +61,7 @@ test-faults: setup rabbitmq ## breaks all that is around a worker, with three se
 		$(BIN)/pytest -m faults --numprocesses=3 --dist=worksteal $(ARGS); \
 		code=$$?; sort $$report; rm $$report; exit $$code
 
-test-neighbours: setup rabbitmq faketime ## puts bad neighbours beside honest buyers, in about 8 minutes
+test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours beside honest buyers, in about 8 minutes
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
 
