@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 
 _RATE: Final = 50
 _WAITING: Final = 500
-_LEFT: Final = 250  # and no fewer when the last connection is lost: enough to see the pace
+_LEFT: Final = 300  # and no fewer when the last connection is lost: enough to see the pace
 _BETWEEN: Final = 75  # calls that are made from one loss to the next
 _PACE_SECONDS: Final = 2.0
 _BACK_SECONDS: Final = 3.0

@@ -39,6 +39,13 @@ async def _left_in_hand(broker: Broker) -> int:
     return 0 if gone else await in_hand(broker)
 
 
+def _size(keys: int, *, thorough: bool) -> tuple[int, int]:
+    """How many submissions the hostile caller makes, in how many seconds."""
+    if not thorough:
+        return 500, 12
+    return (5000, 60) if keys == 1 else (600, 15)
+
+
 @pytest.mark.parametrize("seed", seeds("NEIGHBOUR"))
 @pytest.mark.parametrize(
     "keys", [pytest.param(1, marks=pytest.mark.neighbours_quick), 100], ids="keys={}".format
@@ -47,8 +54,7 @@ async def test_replies_that_a_queue_refuses(
     ground: Ground, seed: int, keys: int, *, thorough: bool
 ) -> None:
     """A caller whose queue takes no reply costs no other caller, no event and no readiness."""
-    count = (5000 if keys == 1 else 1500) if thorough else 500
-    seconds = 40 if thorough and keys == 1 else 12
+    count, seconds = _size(keys, thorough=thorough)
     name = f"full reply queue, {keys} routing key{'s'[: keys - 1]}"
     async with (
         scene(ground, name, seed, settings=_FAST) as on,

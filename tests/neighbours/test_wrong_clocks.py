@@ -143,12 +143,14 @@ async def test_clock_of_the_database(
 
 
 async def _beside_the_database(on: Scene) -> None:
-    worker = await on.run()
-    await on.run()
+    worker, other = on.start(), on.start()
+    for each in (worker, other):
+        await _at_work(each)
     async with on.caller("unlucky") as unlucky:
         async with readiness(worker) as well, asyncio.TaskGroup() as group:
             group.create_task(on.buyers.bring(100, _BUYERS_RATE))
             group.create_task(unlucky.bring(_DYING, 1, "fail-99"))
         figures = await on.served()
         letters = await _letters(on.stage, [unlucky])
-        on.conclude([*figures, *letters, Figure("ready", well.ready, "%")])
+        named = well.named(("clock",), _LAST_SECONDS)
+        on.conclude([*figures, *letters, Figure("/readyz names the clock", named, "%", least=90)])
