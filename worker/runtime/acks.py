@@ -162,12 +162,16 @@ class AckAfterConfirm:
             self._replies.confirmed(one.message.routing_key)
         self._settle(one)
 
+    def _stored(self, one: _Unconfirmed) -> None:
+        self._settle(one)
+        self._some.set()
+
     def _settle(self, one: _Unconfirmed) -> None:
         """Nothing more is to be done about a message; with the last its delivery can be acked."""
-        one.ack.left -= 1
-        if not one.ack.left:
-            self._confirmed.append(one.ack)
-            self._some.set()
+        ack = one.ack
+        ack.left -= 1
+        if not ack.left:
+            self._confirmed.append(ack)
 
     async def _ack(self, ack: PendingAck) -> None:
         if ack.delivery.alive:
@@ -239,4 +243,4 @@ class AckAfterConfirm:
         self._settle(one)
 
     def _to_outbox(self, one: _Unconfirmed) -> None:
-        self._events.put(one.message, one.ack.delivery, partial(self._settle, one))
+        self._events.put(one.message, one.ack.delivery, partial(self._stored, one))
