@@ -3,12 +3,14 @@
 import ipaddress
 import re
 import socket
+import stringprep
 
 ENCODE = "; special characters in a user or password are percent-encoded"
 """What mostly helps where an address is cut at the wrong place."""
 
 _MOST_NAME_BYTES = 253
 _MOST_LABEL_BYTES = 63
+_FILLERS = "\u115f\u1160\u17b4\u17b5\u3164\uffa0"
 _IDNA_DOTS = re.compile("[.\u3002\uff0e\uff61]")
 
 
@@ -57,9 +59,16 @@ def _encoded_label(label: str) -> str:
         encoded.decode("idna")
     except UnicodeError:
         encoded = b""
+    if any(map(_is_unseen, label)):
+        encoded = b""
     if not re.fullmatch(rb"[A-Za-z0-9_-]+", encoded):
         raise ValueError("has something in its host that no host name can have" + ENCODE)
     return encoded.decode("ascii")
+
+
+def _is_unseen(character: str) -> bool:
+    """Whether an encoding drops it, so that the host would be another than the one written."""
+    return stringprep.in_table_b1(character) or character in _FILLERS
 
 
 def _is_short_ipv4(host: str) -> bool:
