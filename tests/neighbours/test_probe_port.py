@@ -25,7 +25,6 @@ _DESCRIPTORS: Final = 256
 _SECONDS: Final = 15
 
 
-@pytest.mark.neighbours_quick
 @pytest.mark.parametrize("seed", seeds("NEIGHBOUR"))
 async def test_half_requests_are_held_open(ground: Ground, seed: int) -> None:
     """Requests that are never finished cost no call, no buyer and no probe."""
