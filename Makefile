@@ -4,14 +4,14 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services \
-	test test-unit test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
-	bench-letters bench-replay soak fuzz lock clean
+	test test-unit test-all test-crash test-faults test-neighbours test-series lint bench bench-cli \
+	bench-memory bench-quota bench-letters bench-replay soak fuzz lock clean
 
 BIN := .venv/bin
 ARGS ?=
 
 help: ## lists the commands
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 22
 
 setup: ## makes .venv with the locked dependencies, nothing else
 	@scripts/environment.sh .venv requirements/dev.txt project
@@ -47,7 +47,7 @@ demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one mac
 services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
 	@$(BIN)/python -m worker.services $(ARGS)
 
-test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime ## checks everything that CI checks
+test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime ## checks everything that CI checks, in less than 15 minutes
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-unit: setup ## runs the tests that need no server
@@ -64,6 +64,13 @@ test-faults: setup rabbitmq ## breaks all that is around a worker, with three se
 test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours beside honest buyers, in about 8 minutes
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
+
+test-series: setup rabbitmq-4 ## parks a message that kills workers, on RabbitMQ 4.0 and 4.3
+	@for series in 4.0 4.3; do echo "RabbitMQ $$series"; RABBITMQ_SERIES=$$series \
+		$(BIN)/pytest -m faults tests/faults/test_faults_poison.py $(ARGS) || exit; done
+
+test-all: rabbitmq-4 ## runs test and all the test-... suites but test-unit, and says how long each took
+	@MAKE="$(MAKE)" scripts/test-all.sh
 
 lint: setup ## checks style, types and the floors' imports
 	$(BIN)/ruff check
