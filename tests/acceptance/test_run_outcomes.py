@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,25 @@ from tests.acceptance.stage import ATTEMPTS
 from worker.simulator.agreement import members
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
+
+
+@asynccontextmanager
+async def buyers(shop: Front) -> AsyncIterator[None]:
+    """Let a buyer come now and then until the block ends."""
+
+    async def come() -> None:
+        while True:
+            await shop.submit(fresh("ok"))
+            await asyncio.sleep(0.1)
+
+    async with asyncio.TaskGroup() as group:
+        coming = group.create_task(come())
+        yield
+        coming.cancel()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +80,8 @@ async def test_each_kind_of_token_has_its_outcome(  # noqa: PLR0917 - a row of t
     token = fresh(kind)
     before = datetime.now(UTC) - timedelta(milliseconds=1)
 
-    event, reply = await asked(shop, token, metadata={"session": "s"})
+    async with buyers(shop):  # what is one token's fault shows where others succeed meanwhile
+        event, reply = await asked(shop, token, metadata={"session": "s"})
     stands = await row(shared_stage, token)
 
     told = event.body
