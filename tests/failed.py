@@ -47,6 +47,7 @@ def failure_of(
     """What a worker writes of a token that failed."""
     submission, _ = messages.parse(incoming, failed_at)
     assert isinstance(submission, Submission)
+    submission = replace(submission, first_seen=submission.received_at)
     outcome = Outcome(
         key=submission.key,
         status=status,
@@ -56,6 +57,7 @@ def failure_of(
         settled_at=failed_at,
         error_code=code,
         error_message="the registration token is not valid for this seller",
+        first_seen=submission.first_seen,
     )
     sealed = Sealed(sealer.key_id, sealer.seal(messages.envelope(incoming)))
     return outcome, letters.of_outcome(outcome, submission, incoming, "live", sealed)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.acceptance.front import Front, Told
     from tests.acceptance.stage import Stage
 
@@ -59,3 +63,22 @@ async def asked(shop: Front, token: str, **members: Any) -> tuple[Told, Told]:
     assert (event.correlation_id, reply.correlation_id) == (correlation_id, correlation_id)
     assert event.body["message_id"] == message_id
     return event, reply
+
+
+@asynccontextmanager
+async def buyers(web: Front) -> AsyncIterator[list[str]]:
+    """Let a buyer come now and then until the block ends; the message ids of those who came.
+
+    Only beside others who succeed is a token that AWS alone refuses known for what it is.
+    """
+    came: list[str] = []
+
+    async def come() -> None:
+        while True:
+            came.append(await web.submit(fresh("ok")))
+            await asyncio.sleep(0.1)
+
+    async with asyncio.TaskGroup() as group:
+        coming = group.create_task(come())
+        yield came
+        coming.cancel()

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 import pytest
 from ruamel.yaml import YAML
 
+from tests.acceptance.outcomes import buyers
 from tests.acceptance.stage import eventually, fetch
 
 if TYPE_CHECKING:
@@ -208,8 +209,9 @@ async def send_all_kinds(web: Front) -> None:
     await web.event(sent[0])
     sent.append(await web.submit("ok-live-0"))
     await web.publish(b"no JSON", message_id="m-malformed")
-    for message_id in (*sent, "m-malformed"):
-        await web.event(message_id)
+    async with buyers(web):
+        for message_id in (*sent, "m-malformed"):
+            await web.event(message_id)
 
 
 def empty_letters(metrics: Mapping[str, Mapping[Any, float]]) -> list[str]:

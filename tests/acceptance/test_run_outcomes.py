@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from tests.acceptance.outcomes import (
     OUTCOME,
     RESTART,
     asked,
+    buyers,
     fresh,
     instant,
     row,
@@ -24,25 +23,8 @@ from tests.acceptance.stage import ATTEMPTS
 from worker.simulator.agreement import members
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
-
-
-@asynccontextmanager
-async def buyers(shop: Front) -> AsyncIterator[None]:
-    """Let a buyer come now and then until the block ends."""
-
-    async def come() -> None:
-        while True:
-            await shop.submit(fresh("ok"))
-            await asyncio.sleep(0.1)
-
-    async with asyncio.TaskGroup() as group:
-        coming = group.create_task(come())
-        yield
-        coming.cancel()
 
 
 @pytest.mark.parametrize(
