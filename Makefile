@@ -4,8 +4,8 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services \
-	test test-unit test-all test-crash test-faults test-neighbours test-series lint bench bench-cli \
-	bench-memory bench-quota bench-letters bench-replay soak fuzz lock clean
+	test test-all test-unit test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
+	bench-letters bench-replay soak fuzz lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -56,7 +56,7 @@ test-unit: setup ## runs the tests that need no server
 test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
 	CRASH_SEEDS=10 $(BIN)/pytest -m crash --numprocesses=3 $(ARGS)
 
-test-faults: setup rabbitmq ## breaks all that is around a worker, with three seeds
+test-faults: setup rabbitmq rabbitmq-4 ## breaks all that is around a worker, with three seeds
 	@report=$$(mktemp); FAULT_SEEDS=3 FAULT_REPORT=$$report \
 		$(BIN)/pytest -m faults --numprocesses=3 --dist=worksteal $(ARGS); \
 		code=$$?; sort $$report; rm $$report; exit $$code
@@ -65,11 +65,7 @@ test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours besid
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
 
-test-series: setup rabbitmq-4 ## parks a message that kills workers, on RabbitMQ 4.0 and 4.3
-	@for series in 4.0 4.3; do echo "RabbitMQ $$series"; RABBITMQ_SERIES=$$series \
-		$(BIN)/pytest -m faults tests/faults/test_faults_poison.py $(ARGS) || exit; done
-
-test-all: rabbitmq-4 ## runs test and all the test-... suites but test-unit, and says how long each took
+test-all: ## runs test, test-crash, test-faults and test-neighbours; says how long each took
 	@MAKE="$(MAKE)" scripts/test-all.sh
 
 lint: setup ## checks style, types and the floors' imports

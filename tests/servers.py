@@ -169,17 +169,14 @@ class Servers:
     """The process that runs both servers and ends them with the test session.
 
     A process of its own, so that the servers end in an orderly way even if the session is
-    killed: they are its children, and it is told when the session dies. The environment variable
-    RABBITMQ_SERIES names a series of RabbitMQ other than the system's: `4.3`.
+    killed: they are its children, and it is told when the session dies.
     """
 
     def __init__(self) -> None:
         setpriv = shutil.which("setpriv")
         dying = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
-        series = os.environ.get("RABBITMQ_SERIES")
-        home = ["--rabbitmq-home", str(rabbitmq_homes()[series])] if series else []
         self._process = subprocess.Popen(
-            [*dying, sys.executable, "-m", "worker.services", "--json", *home],
+            [*dying, sys.executable, "-m", "worker.services", "--json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
-from worker.services.broker import HOME, rabbitmq
+from worker.services.broker import rabbitmq
 from worker.services.errors import ServiceError, the_fault
 from worker.services.postgresql import postgres
 from worker.services.server import Server
@@ -31,7 +31,7 @@ def main() -> int:
     """
     options = _options()
     try:
-        asyncio.run(_serve(options, _as_json if options.json else _as_shell))
+        asyncio.run(_serve(options.server, _as_json if options.json else _as_shell))
     except asyncio.CancelledError:
         return 0
     except ServiceError as fault:
@@ -43,7 +43,6 @@ def main() -> int:
 class _Options(argparse.Namespace):
     server: list[str]
     json: bool
-    rabbitmq_home: Path
 
 
 def _options() -> _Options:
@@ -55,22 +54,19 @@ def _options() -> _Options:
         "--only", action="append", dest="server", choices=list(_SERVERS), help="just this server"
     )
     parser.add_argument("--json", action="store_true", help="a JSON object a line, with more in it")
-    parser.add_argument(
-        "--rabbitmq-home", type=Path, default=HOME, help="another RabbitMQ than the system's"
-    )
     options = parser.parse_args(namespace=_Options())
     options.server = options.server or list(_SERVERS)
     return options
 
 
-async def _serve(options: _Options, show: _Show) -> None:
+async def _serve(chosen: list[str], show: _Show) -> None:
     """Run the chosen servers until a signal cancels this task or one of them ends."""
     _cancel_on_signals()
     with tempfile.TemporaryDirectory(prefix="resolution-services-") as folder:
         try:
             async with asyncio.TaskGroup() as group:
-                for name in options.server:
-                    group.create_task(_SERVERS[name](Path(folder) / name, show, options))
+                for name in chosen:
+                    group.create_task(_SERVERS[name](Path(folder) / name, show))
         except BaseExceptionGroup as faults:
             raise the_fault(faults) from None
 
@@ -82,16 +78,16 @@ def _cancel_on_signals() -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
-async def _serve_postgresql(directory: Path, show: _Show, _: _Options) -> None:
+async def _serve_postgresql(directory: Path, show: _Show) -> None:
     began = time.monotonic()
     async with postgres(directory) as running:
         show({"WORKER_POSTGRES__DSN": running.dsn, "log": str(running.log)})
         await _watch("PostgreSQL", running.server, began)
 
 
-async def _serve_rabbitmq(directory: Path, show: _Show, options: _Options) -> None:
+async def _serve_rabbitmq(directory: Path, show: _Show) -> None:
     began = time.monotonic()
-    async with rabbitmq(directory, home=options.rabbitmq_home) as running:
+    async with rabbitmq(directory) as running:
         also = {"management": running.management.url, "log": str(running.log)}
         show({"WORKER_AMQP__URL": running.amqp_url, **also})
         await _watch("RabbitMQ", running.server, began)
@@ -125,7 +121,7 @@ def _tell(message: str) -> None:
     sys.stderr.flush()
 
 
-_SERVERS: dict[str, Callable[[Path, _Show, _Options], Coroutine[None, None, None]]] = {
+_SERVERS: dict[str, Callable[[Path, _Show], Coroutine[None, None, None]]] = {
     "postgresql": _serve_postgresql,
     "rabbitmq": _serve_rabbitmq,
 }
