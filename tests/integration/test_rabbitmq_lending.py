@@ -131,7 +131,9 @@ async def test_lending_anew_does_not_disturb_the_careful(broker: Broker) -> None
             suspected = sum(delivery.came_back_often for delivery in hand.held)
             most = max(most, suspected and len(hand.held))
             await hand.ack(1)
-        assert most <= 4  # one, then two, and what was lent before a change
+        assert (
+            most <= 6
+        )  # groups of one, two and four, and two that were lent before the last change
         await link.settle()
         assert hand.lost == 0
 
