@@ -29,7 +29,7 @@ import psutil
 
 from benchmarks.ground import laid
 from tests.acceptance.reprocessing import failed, on_call, states
-from tests.acceptance.stage import COMMAND, Stage, eventually, permissions
+from tests.acceptance.stage import COMMAND, Stage, eventually
 from tests.schema import addresses
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
@@ -87,15 +87,15 @@ async def _stage(*simulator: str) -> AsyncIterator[Stage]:
             ground.postgres.database(ground.template) as database,
         ):
             await declare(broker.url, topology({"5s": 5.0, "30s": 30.0, "2m": 120.0}))
-            web, worker = map(permissions, ("resolution_web", "resolution_worker"))
+            web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
             stage = Stage(
                 broker,
                 addresses(database),
                 ground.simulator,
                 ground.keys,
                 ground.home,
-                broker.user(web),
-                broker.user(worker),
+                web,
+                worker,
             )
             try:
                 yield stage

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -53,11 +53,38 @@ def _fetched() -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a broker user may do: regular expressions over names of queues and exchanges."""
+    """What a broker user may do: regular expressions over names of queues and exchanges.
+
+    Attributes:
+        topics: By topic exchange, what it may do under which keys: publish, and bind.
+    """
 
     configure: str = "^$"
     write: str = "^$"
     read: str = "^$"
+    topics: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def shipped(line: str, user: str) -> Permissions:
+    """What `deploy/rabbitmq` gives a user.
+
+    Args:
+        line: The first word of its lines there; `CALLER` for a web tier.
+        user: Its name.
+    """
+    (rights,) = _lines("permissions", line, user)
+    topics = {
+        exchange: (publish, bind)
+        for exchange, publish, bind in _lines("topic-permissions", line, user)
+    }
+    return Permissions(*rights, topics=topics)
+
+
+def _lines(file: str, line: str, user: str) -> list[list[str]]:
+    text = (_ROOT / "deploy" / "rabbitmq" / file).read_text(encoding="utf-8")
+    found = [each.replace("CALLER", user).split() for each in text.splitlines()]
+    begins = line.replace("CALLER", user)
+    return [words[1:] for words in found if words[:1] == [begins]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +103,18 @@ class Broker:
     management: Management
     log: Path
 
-    def user(self, permissions: Permissions) -> str:
+    def shipped(self, line: str) -> str:
+        """Add a user as `deploy/rabbitmq` has it; returns the address to connect with.
+
+        Args:
+            line: As for `shipped`.
+        """
+        name = self._name()
+        return self.user(shipped(line, name), name)
+
+    def user(self, permissions: Permissions, name: str | None = None) -> str:
         """Add a user of this virtual host alone; returns the address to connect with."""
-        name = password = f"{self.vhost}-{uuid.uuid4().hex[:8]}"
+        name = password = name or self._name()
         self.management.call("PUT", "users", name, body={"password": password, "tags": ""})
         body = {
             "configure": permissions.configure,
@@ -86,8 +122,19 @@ class Broker:
             "read": permissions.read,
         }
         self.management.call("PUT", "permissions", self.vhost, name, body=body)
+        for exchange, (publish, bind) in permissions.topics.items():
+            topic = {"exchange": exchange, "write": publish, "read": bind}
+            self.management.call("PUT", "topic-permissions", self.vhost, name, body=topic)
         where = urlsplit(self.url)
         return f"amqp://{name}:{password}@{where.hostname}:{where.port}/{self.vhost}"
+
+    def _name(self) -> str:
+        return f"{self.vhost}-{uuid.uuid4().hex[:8]}"
+
+
+def reply_key(url: str, unique: str) -> str:
+    """A key for the replies to the caller that an address names, as `deploy/rabbitmq` lets it."""
+    return f"resolution.reply.{urlsplit(url).username}.{unique}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import aio_pika
 import orjson
 
 from worker.adapters.rabbitmq.publisher import Publisher
-from worker.core.outgoing import REPLIES, Outgoing
+from worker.core.outgoing import ANSWERS, Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ class Supply:
         """Begin to listen for replies."""
         channel = await self._connection.channel()
         queue = await channel.declare_queue(_REPLY_TO, exclusive=True)
-        await queue.bind(REPLIES, _REPLY_TO)
+        await queue.bind(ANSWERS, _REPLY_TO)
         await queue.consume(self._replied, no_ack=True)
 
     async def _replied(self, message: Any) -> None:

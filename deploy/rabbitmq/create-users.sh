@@ -1,32 +1,90 @@
 #!/bin/sh
 # Creates the broker users of the resolution worker with their permissions, or brings them up to
-# date. Safe to run again: passwords of users who are there already stay as they are.
+# date. Safe to run again: no password of a user who is there already is changed.
 #
-# Usage: create-users.sh PASSWORDS [VHOST]
+# Usage: [SUFFIX=_staging] create-users.sh PASSWORDS [VHOST [CALLER...]]
 #   PASSWORDS  a directory with one file for each user to create, named like the user, that holds
 #              the password; a user without a file is left out
 #   VHOST      the virtual host, `/` unless given; created if it is missing
+#   CALLER     web tiers that wait for replies, each a user of its own; `resolution_web` unless given
+#   SUFFIX     ends the name of each user: a second virtual host of one broker wants users of its own
 #
 # Run it where `rabbitmqctl` reaches the broker, as a user who may use it. Passwords go through
 # standard input, so that no list of processes shows them.
 set -eu
 
 here=$(dirname "$0")
-passwords=${1:?usage: create-users.sh PASSWORDS [VHOST]}
+passwords=${1:?usage: create-users.sh PASSWORDS [VHOST [CALLER...]]}
 vhost=${2:-/}
+[ $# -lt 2 ] || shift
+shift
+[ $# -gt 0 ] || set -- resolution_web
+suffix=${SUFFIX:-}
 
-[ -d "$passwords" ] || { echo "create-users.sh: $passwords is no directory" >&2; exit 2; }
+refuse() { echo "create-users.sh: $*" >&2; exit 2; }
 
-rabbitmqctl -q list_vhosts name | grep -Fqx -- "$vhost" || rabbitmqctl -q add_vhost "$vhost"
-users=$(rabbitmqctl -q list_users | cut -f 1)
+[ -d "$passwords" ] || refuse "$passwords is no directory"
+for caller; do
+    # A dot would make two words of a key, and other characters mean something in an expression.
+    case $caller$suffix in
+        *[!A-Za-z0-9_-]*) refuse "$caller$suffix: a caller has letters, digits, _ and - in its name" ;;
+    esac
+done
 
-# The list comes through another descriptor: rabbitmqctl reads standard input.
-while read -r user configure write read <&3; do
-    case $user in '' | '#'*) continue ;; esac
-    [ -f "$passwords/$user" ] || { echo "$user: no file in $passwords, left out" >&2; continue; }
-    if ! printf '%s\n' "$users" | grep -Fqx -- "$user"; then
-        head -n 1 "$passwords/$user" | rabbitmqctl -q add_user "$user" >/dev/null
+# Without -q where standard input counts: from 4.0 it would not be read.
+ctl() { rabbitmqctl -q "$@" </dev/null; }
+from_file() { head -n 1 "$passwords/$1" | rabbitmqctl "$2" "$1" >/dev/null 2>&1; }
+
+ctl list_vhosts name | grep -Fqx -- "$vhost" || ctl add_vhost "$vhost"
+users=$(ctl list_users | cut -f 1)
+refused=0
+complain() { echo "$*" >&2; refused=1; }
+
+# Whether a user is there with this password, and belongs to this virtual host alone.
+ready() {
+    if ! printf '%s\n' "$users" | grep -Fqx -- "$1"; then
+        from_file "$1" add_user || { complain "$1: could not be created"; return 1; }
+        return 0
     fi
-    rabbitmqctl -q set_permissions -p "$vhost" "$user" "$configure" "$write" "$read" </dev/null
-    echo "$user: may now use the virtual host $vhost" >&2
-done 3<"$here/permissions"
+    if ctl list_user_permissions "$1" --no-table-headers | cut -f 1 | grep -Fvqx -- "$vhost"; then
+        complain "$1: has rights in another virtual host, and gets none here: name this one's" \
+            "users otherwise, as SUFFIX=_staging does"
+        return 1
+    fi
+    from_file "$1" authenticate_user || {
+        complain "$1: is there with another password than that in $passwords; put the right one" \
+            "there, or change the user's: rabbitmqctl change_password"
+        return 1
+    }
+}
+
+permit() { # USER CONFIGURE WRITE READ
+    ctl set_permissions -p "$vhost" "$@"
+}
+permit_topics() { # USER EXCHANGE PUBLISH BIND
+    ctl set_topic_permissions -p "$vhost" "$@"
+}
+
+# The lines of a list that are about one user.
+lines_of() { # LIST LINE USER
+    sed -n "s/^$2 /$3 /p" "$here/$1" | sed "s/CALLER/$3/g"
+}
+
+apply() { # LINE USER
+    [ -f "$passwords/$2" ] || { echo "$2: no file in $passwords, left out" >&2; return 0; }
+    ready "$2" || return 0
+    # Topics first: without them whoever may bind could bind every key.
+    lines_of topic-permissions "$1" "$2" | while read -r line; do
+        # shellcheck disable=SC2086  # words of a list, without characters of the shell's
+        set -f; permit_topics $line
+    done
+    lines_of permissions "$1" "$2" | while read -r line; do
+        # shellcheck disable=SC2086  # as above
+        set -f; permit $line
+    done
+    echo "$2: may now use the virtual host $vhost" >&2
+}
+
+for user in worker operator publisher admin; do apply "resolution_$user" "resolution_$user$suffix"; done
+for caller; do apply CALLER "$caller$suffix"; done
+exit $refused

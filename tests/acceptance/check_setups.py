@@ -17,8 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from tests.acceptance.stage import COMMAND, Simulator, bare_environment, permissions, simulating
+from tests.acceptance.stage import COMMAND, Simulator, bare_environment, simulating
 from tests.schema import prepare
+from tests.servers import shipped
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 from worker.adapters.sealing import generate
@@ -258,5 +259,5 @@ def sound_setup(
         asyncio.run(declare(broker.url, topology(DELAYS)))
         asyncio.run(prepare(database))
         setup = Setup(broker_server, broker, postgres_server, database, simulator, home)
-        setup.worker_url = setup.user(broker, permissions("resolution_worker"))
+        setup.worker_url = setup.user(broker, shipped("resolution_worker", "worker"))
         yield setup

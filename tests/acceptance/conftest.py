@@ -19,7 +19,6 @@ from tests.acceptance.stage import (  # noqa: E402 - as above
     Stage,
     Worker,
     bare_environment,
-    permissions,
     product,
     simulating,
 )
@@ -49,7 +48,7 @@ def _prepared(database: Database) -> Schema:
 def declare_topology(broker: Broker, home: Path, delays: str = DELAYS) -> None:
     """Declare the topology as the user who may."""
     settings = {
-        "WORKER_AMQP__ADMIN_URL": broker.user(permissions("resolution_admin")),
+        "WORKER_AMQP__ADMIN_URL": broker.shipped("resolution_admin"),
         "WORKER_RETRY__DELAYS": delays,
     }
     product("topology", "declare", environment=bare_environment(home) | settings)
@@ -60,8 +59,8 @@ def staged(
     broker: Broker, schema: Schema, simulator: Simulator, keys: Mapping[str, str], home: Path
 ) -> Iterator[Stage]:
     """A stage on these servers until the block ends."""
-    web, worker = map(permissions, ("resolution_web", "resolution_worker"))
-    stage = Stage(broker, schema, simulator, keys, home, broker.user(web), broker.user(worker))
+    web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
+    stage = Stage(broker, schema, simulator, keys, home, web, worker)
     try:
         yield stage
     finally:

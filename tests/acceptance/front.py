@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 
 from tests.acceptance.stage import GENEROUS_SECONDS, eventually
+from tests.servers import reply_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -127,7 +128,7 @@ class Front:
 @asynccontextmanager
 async def front(stage: Stage) -> AsyncIterator[Front]:
     """A web tier with its own rights; events are heard by somebody who may do all."""
-    reply_to = f"resolution.reply.{uuid.uuid4()}"
+    reply_to = reply_key(stage.web, str(uuid.uuid4()))
     told = Front(reply_to)
     async with (
         await aio_pika.connect(stage.web, timeout=30) as web,
@@ -136,7 +137,7 @@ async def front(stage: Stage) -> AsyncIterator[Front]:
         channel = await web.channel(publisher_confirms=True, on_return_raises=True)
         told._exchange = await channel.get_exchange("resolution", ensure=False)
         answers = await channel.declare_queue(reply_to, exclusive=True)
-        await answers.bind("resolution.replies", reply_to)
+        await answers.bind("resolution.answers", reply_to)
         told._looking = await owner.channel()
         events = await told._looking.declare_queue(exclusive=True)
         await events.bind("resolution.events", "#")

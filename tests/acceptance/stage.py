@@ -20,8 +20,6 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.servers import Permissions
-
 if TYPE_CHECKING:
     import signal
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -36,8 +34,6 @@ GENEROUS_SECONDS = 45.0
 DELAYS = "200ms,500ms"
 ATTEMPTS = 3
 
-_ROOT = Path(__file__).parents[2]
-_PERMISSIONS = _ROOT / "deploy" / "rabbitmq" / "permissions"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -214,14 +210,6 @@ class Simulator(Program):
         """How many calls it has answered or begun to."""
         stats = await self.order("GET", "stats")
         return sum(stats["calls"].values())
-
-
-def permissions(user: str) -> Permissions:
-    """What a user of `deploy/rabbitmq` may do."""
-    for line in _PERMISSIONS.read_text(encoding="utf-8").splitlines():
-        if line.split()[:1] == [user]:
-            return Permissions(*line.split()[1:])
-    raise LookupError(user)
 
 
 @dataclass(frozen=True, slots=True)

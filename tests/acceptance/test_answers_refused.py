@@ -16,7 +16,7 @@ import pytest
 from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
-from worker.core.outgoing import EVENTS, REPLIES
+from worker.core.outgoing import ANSWERS, EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -119,7 +119,7 @@ async def test_a_full_reply_queue_delays_nobody_else(stage: Stage, web: Front) -
         await web.reply(message_id)
         waits.append(time.monotonic() - began)
 
-    async with somebody(stage, REPLIES, KEY, room=1) as other, ready_throughout(worker):
+    async with somebody(stage, ANSWERS, KEY, room=1) as other, ready_throughout(worker):
         await web.settled(*tokens("ok", 1), reply_to=KEY)
         ids = [await web.submit(token, reply_to=KEY) for token in tokens("ok", 400)]
         async with asyncio.TaskGroup() as group:
@@ -140,7 +140,7 @@ async def test_a_full_reply_queue_delays_nobody_else(stage: Stage, web: Front) -
 
     assert await waiting(stage) == 0
     (told,) = worker.logged("answers_refused")
-    assert (told["exchange"], told["routing_key"]) == (REPLIES, KEY)
+    assert (told["exchange"], told["routing_key"]) == (ANSWERS, KEY)
     assert len(worker.log) < 30
 
 
@@ -149,7 +149,7 @@ async def test_a_reply_queue_that_has_room_within_five_seconds_gets_all(
 ) -> None:
     """What was refused for two seconds arrives, each reply once."""
     worker = await stage.run()
-    async with somebody(stage, REPLIES, KEY, room=1) as other:
+    async with somebody(stage, ANSWERS, KEY, room=1) as other:
         first = await web.submit(*tokens("ok", 1), reply_to=KEY)
         await web.event(first)
         ids = [await web.submit(token, reply_to=KEY) for token in tokens("ok", 10)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.acceptance.check_setups import Setup
     from tests.servers import BrokerServer, PostgresServer
 
-_WRITE = r"^resolution\.(internal|retry\..+|replies|events)$"
+_WRITE = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
 _READ = r"^resolution\.(tokens|backlog|parked)$"
 _NAMED_SECONDS = 20.0
 """A dependency that hangs is named within five seconds; the rest is room for a busy machine."""
@@ -240,7 +240,7 @@ _BROKER = (
         "permissions: an exchange can't be written",
         lambda s: _rights(s, Permissions("^$", r"^resolution\.(internal|retry\..+)$", _READ)),
         "permissions",
-        r"may not write resolution\.replies, write resolution\.events$",
+        r"may not write resolution\.events, write resolution\.answers under",
         "rabbitmqctl set_permissions",
         1,
     ),
@@ -248,7 +248,7 @@ _BROKER = (
         "permissions: a retry exchange can't be written",
         lambda s: _rights(
             s,
-            Permissions("^$", r"^resolution\.(internal|retry\.(5|30)s|replies|events)$", _READ),
+            Permissions("^$", r"^resolution\.(internal|retry\.(5|30)s|answers|events)$", _READ),
         ),
         "permissions",
         r"may not write resolution\.retry\.2m$",

@@ -11,7 +11,8 @@ import aio_pika
 import pytest
 
 from tests.acceptance.check_setups import ACCOUNT, SECRETS, sound_setup
-from tests.acceptance.stage import Worker, permissions
+from tests.acceptance.stage import Worker
+from tests.servers import shipped
 from worker.adapters.sealing import generate
 from worker.app.diagnosis.broker import grant
 
@@ -142,7 +143,7 @@ async def test_nothing_is_consumed_or_published(sound: Setup) -> None:
         channel = await connection.channel()
         events = await channel.declare_queue("resolution.reply.events", exclusive=True)
         await events.bind("resolution.events", "#")
-        await events.bind("resolution.replies", "resolution-worker.check")
+        await events.bind("resolution.answers", "resolution-worker.check")
         for name in QUEUES:
             message = aio_pika.Message(b"{}", delivery_mode=2, message_id=name)
             await channel.default_exchange.publish(message, name)
@@ -194,7 +195,7 @@ def test_several_that_hang_are_named_together(sound: Setup) -> None:
 
 def test_the_remedy_for_rights_is_the_deployed_list() -> None:
     """The command that is recommended grants exactly what `deploy/rabbitmq` does."""
-    deployed = permissions("resolution_worker")
+    deployed = shipped("resolution_worker", "resolution_worker")
     said = grant("resolution_worker", "/")
     for expression in (deployed.configure, deployed.write, deployed.read):
         assert f"'{expression}'" in said

@@ -66,7 +66,7 @@ class Audience:
             await events.bind("resolution.events", "#")
             for asker in self._askers.values():
                 queue = await channel.declare_queue(asker.key, durable=True, arguments=_QUORUM)
-                await queue.bind("resolution.replies", asker.key)
+                await queue.bind("resolution.answers", asker.key)
 
     async def publish(
         self, one: Submission, *, properties: Mapping[str, Any] | None = None

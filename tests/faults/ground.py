@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import Stage, bare_environment, permissions, product
+from tests.acceptance.stage import Stage, bare_environment, product
 from tests.faults.arena import DELAYS, arena_on
 from tests.schema import addresses, prepare
 from worker.adapters.rabbitmq.declaration import declare
@@ -54,15 +54,15 @@ class Ground:
         planned = topology({text: parse(text).seconds for text in delays.split(",")})
         with self.broker.broker() as broker, self.postgres.database(self.template) as database:
             await declare(broker.url, changed(planned))
-            web, worker = map(permissions, ("resolution_web", "resolution_worker"))
+            web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
             yield Stage(
                 broker,
                 addresses(database),
                 self.simulator,
                 self.keys,
                 self.home,
-                broker.user(web),
-                broker.user(worker),
+                web,
+                worker,
             )
 
     @asynccontextmanager

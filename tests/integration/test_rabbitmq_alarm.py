@@ -14,7 +14,7 @@ from worker.adapters.rabbitmq import publisher as publishing
 from worker.adapters.rabbitmq.connection import BrokerLost, connected
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
-from worker.core.outgoing import REPLIES, Outgoing
+from worker.core.outgoing import ANSWERS, Outgoing
 from worker.ports import Refused, Unanswered
 from worker.services import rabbitmq
 
@@ -97,9 +97,9 @@ async def answering(own: RabbitMQ) -> AsyncIterator[None]:
     """The exchange for replies."""
     async with connected(own.amqp_url, name="preparing") as connection:
         channel = await connection.channel()
-        await channel.declare_exchange(REPLIES, "direct", durable=True)
+        await channel.declare_exchange(ANSWERS, "topic", durable=True)
         yield
-        await channel.exchange_delete(REPLIES)
+        await channel.exchange_delete(ANSWERS)
 
 
 async def bind(own: RabbitMQ, *names: str) -> None:
@@ -107,7 +107,7 @@ async def bind(own: RabbitMQ, *names: str) -> None:
     async with connected(own.amqp_url, name="preparing") as connection:
         channel = await connection.channel()
         for name in names:
-            await (await channel.get_queue(name)).bind(REPLIES, name)
+            await (await channel.get_queue(name)).bind(ANSWERS, name)
 
 
 async def depth(own: RabbitMQ, name: str) -> int:
@@ -218,7 +218,7 @@ async def hanging(own: RabbitMQ, name: str) -> AsyncIterator[None]:
 
 def answer(key: str, number: int = 0) -> Outgoing:
     """A reply to somebody whose queue bears the name of the key."""
-    return Outgoing(REPLIES, key, b"{}", f"{key}-{number}")
+    return Outgoing(ANSWERS, key, b"{}", f"{key}-{number}")
 
 
 async def test_refused_answers_leave_the_link_up(own: RabbitMQ) -> None:

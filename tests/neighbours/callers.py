@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import aio_pika
 
 from tests.neighbours.watching import becomes
+from tests.servers import reply_key
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Mapping
 
-ANSWERS: Final = "resolution.replies"
+ANSWERS: Final = "resolution.answers"
 EVENTS: Final = "resolution.events"
 _CONFIRM_SECONDS: Final = 60.0
 
@@ -140,12 +141,12 @@ async def calling(
 
     Args:
         url: The broker's address for the web tier.
-        name: The second part of its routing keys.
+        name: A part of its routing keys.
         chance: Draws of this run.
         keys: How many routing keys it has replies sent to, all of them to one queue.
         arguments: Of that queue.
     """
-    begin = f"resolution.reply.{name}-{secrets.token_hex(6)}"
+    begin = reply_key(url, f"{name}-{secrets.token_hex(6)}")
     named = [f"{begin}.{number}" for number in range(keys)]
     async with await aio_pika.connect(url, timeout=30) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)

@@ -50,7 +50,7 @@ def test_an_outcome_is_told_as_event_and_as_reply(status: Status, key: str) -> N
     asked = submission(message_id="m", correlation_id="c", reply_to="resolution.reply.x")
     event, reply = answers(outcome(status), asked, repeated=True)
     assert (event.exchange, event.routing_key) == ("resolution.events", key)
-    assert (reply.exchange, reply.routing_key) == ("resolution.replies", "resolution.reply.x")
+    assert (reply.exchange, reply.routing_key) == ("resolution.answers", "resolution.reply.x")
     assert event.body == reply.body
     assert json.loads(event.body)["repeated"] is True
     for said in (event, reply):

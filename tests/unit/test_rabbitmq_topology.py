@@ -24,7 +24,7 @@ def test_exchanges() -> None:
     assert topology(DELAYS).exchanges == (
         Exchange("resolution", "direct"),
         Exchange("resolution.internal", "direct"),
-        Exchange("resolution.replies", "direct"),
+        Exchange("resolution.answers", "topic"),
         Exchange("resolution.events", "topic"),
         Exchange("resolution.retry.5s", "fanout"),
         Exchange("resolution.retry.500ms", "fanout"),

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
 from tests.fakes.records import incoming
-from worker.core.outgoing import EVENTS, REPLIES, Kind, Outgoing
+from worker.core.outgoing import ANSWERS, EVENTS, Kind, Outgoing
 from worker.ports import NotConfirmed, Refused, Unanswered, Unsendable
 from worker.runtime.acks import AckAfterConfirm
 from worker.runtime.answer_log import AnswerLog
@@ -36,7 +36,7 @@ def event(name: str, key: str = "token.resolved") -> Outgoing:
 
 def reply(name: str, key: str = "resolution.reply.x") -> Outgoing:
     """A reply."""
-    return Outgoing(REPLIES, key, b"{}", name)
+    return Outgoing(ANSWERS, key, b"{}", name)
 
 
 class Acks(AckAfterConfirm):
@@ -455,7 +455,7 @@ async def test_refusals_are_said_once_a_minute() -> None:
     """Whatever the number of keys and messages, the log has a line a minute, with what is known."""
     courier = FakeCourier()
     courier.fault = FULL
-    courier.refuses = lambda each: each.exchange == REPLIES
+    courier.refuses = lambda each: each.exchange == ANSWERS
     with capture_logs() as lines:
         async with running(courier) as acks:
             for number in range(1_000):
@@ -465,7 +465,7 @@ async def test_refusals_are_said_once_a_minute() -> None:
     assert {line["event"] for line in lines} == {"answers_refused"}
     assert len(lines) == 3
     first, *_ = lines
-    assert (first["exchange"], first["reason"]) == (REPLIES, "the queue is full")
+    assert (first["exchange"], first["reason"]) == (ANSWERS, "the queue is full")
     assert first["routing_key"].startswith("resolution.reply.")
     assert sum(line.get("reply_drops", 0) for line in lines) == 1_000
     assert sum(line.get("reply_refusals", 0) for line in lines) == len(courier.tried)

@@ -54,7 +54,7 @@ async def test_a_token_is_called_for_stored_answered_and_acked() -> None:
         assert worker.ledger.outcomes[submission("ok").key].status is Status.RESOLVED
         event = worker.event(delivery)
         assert (event["status"], event["repeated"]) == ("resolved", False)
-        (reply,) = worker.courier.to("resolution.replies")
+        (reply,) = worker.courier.to("resolution.answers")
         assert (reply.routing_key, reply.correlation_id) == ("resolution.reply.x", "c")
         assert delivery.acks == 1
         assert worker.telemetry.outcomes == {("resolved", Lane.LIVE, False): 1}
@@ -157,7 +157,7 @@ async def test_a_malformed_message_is_recorded_and_answered() -> None:
         delivery = worker.deliver("", content=b"{", reply_to="resolution.reply.x")
         await worker.all_acked()
         assert worker.event(delivery)["error"]["code"] == "BodyNotJson"
-        assert len(worker.courier.to("resolution.replies")) == 1
+        assert len(worker.courier.to("resolution.answers")) == 1
         assert len(worker.ledger.malformed) == len(worker.ledger.letters) == 1
         assert worker.telemetry.outcomes == {("malformed", Lane.LIVE, False): 1}
 
@@ -170,7 +170,7 @@ async def test_oddities_are_counted() -> None:
         worker.deliver("b", content=body("b", received_at="tomorrow"))
         await worker.all_acked()
         assert worker.telemetry.oddities == {"reply_to": 1, "received_at": 1}
-        assert worker.courier.to("resolution.replies") == []
+        assert worker.courier.to("resolution.answers") == []
 
 
 @leaping

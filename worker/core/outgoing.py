@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.core.records import Malformed, Outcome, Submission
 
 INTERNAL: Final = "resolution.internal"
-REPLIES: Final = "resolution.replies"
+ANSWERS: Final = "resolution.answers"
 EVENTS: Final = "resolution.events"
 
 
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     MOVE = "move"
 
 
-_ANSWERS: Final = {REPLIES: Kind.REPLY, EVENTS: Kind.EVENT}
+_KINDS: Final = {ANSWERS: Kind.REPLY, EVENTS: Kind.EVENT}
 
 
 def retry_exchange(delay: str) -> str:
@@ -60,7 +60,7 @@ class Outgoing:
     @property
     def kind(self) -> Kind:
         """What it is for."""
-        return _ANSWERS.get(self.exchange, Kind.MOVE)
+        return _KINDS.get(self.exchange, Kind.MOVE)
 
 
 def answers(outcome: Outcome, submission: Submission, *, repeated: bool) -> tuple[Outgoing, ...]:
@@ -81,7 +81,7 @@ def _answers(
     told = Outgoing(EVENTS, event, body, message_id, correlation_id, about=about)
     if asker.reply_to is None:
         return (told,)
-    return (told, Outgoing(REPLIES, asker.reply_to, body, message_id, correlation_id))
+    return (told, Outgoing(ANSWERS, asker.reply_to, body, message_id, correlation_id))
 
 
 def retry(

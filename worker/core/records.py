@@ -93,7 +93,7 @@ class Submission:
         redelivered: The broker may have handed out this very message before.
         replay: On-call asked for it again, at this instant: it calls, unless the outcome that the
             ledger holds is a later one. None for what nobody asked for again.
-        reply_to: Routing key on `resolution.replies`, already found acceptable, or None.
+        reply_to: Routing key on `resolution.answers`, already found acceptable, or None.
         metadata: The JSON object as it was written, or None.
     """
 

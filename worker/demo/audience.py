@@ -10,7 +10,7 @@ import aio_pika
 import msgspec
 
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded, connected
-from worker.core.outgoing import EVENTS, REPLIES
+from worker.core.outgoing import ANSWERS, EVENTS
 from worker.demo.findings import Answer, Heard, Hearing
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Audience:
     async def _listen(self, plan: Plan) -> None:
         channel = await self._channel()
         await self._consume(channel, EVENTS, "#", self._on_event)
-        await self._consume(channel, REPLIES, plan.reply_to, self._on_reply)
+        await self._consume(channel, ANSWERS, plan.reply_to, self._on_reply)
 
     async def _consume(
         self, channel: AbstractChannel, exchange: str, key: str, callback: _Callback

@@ -27,6 +27,8 @@ class RabbitMQ:
         management: Its HTTP interface.
         log: What it says.
         server: Its process, to stop, kill, freeze and start again; queues survive that.
+        programs: Where `rabbitmqctl` is.
+        environment: With which that reaches it.
     """
 
     port: int
@@ -34,8 +36,8 @@ class RabbitMQ:
     log: Path
     server: Server
     _password: str = field(repr=False)
-    _programs: Path = field(repr=False)
-    _environment: Mapping[str, str] = field(repr=False)
+    programs: Path = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
 
     @property
     def amqp_url(self) -> str:
@@ -51,8 +53,8 @@ class RabbitMQ:
         Raises:
             ServiceError: It failed; the text is what it said.
         """
-        command = [str(self._programs / "rabbitmqctl"), "-q", *words]
-        return await output(f"rabbitmqctl {words[0]}", command, self._environment, self.log.parent)
+        command = [str(self.programs / "rabbitmqctl"), "-q", *words]
+        return await output(f"rabbitmqctl {words[0]}", command, self.environment, self.log.parent)
 
     async def sync(self) -> None:
         """Have it write down what it knows of virtual hosts, users, queues and bindings.

@@ -13,7 +13,8 @@ from worker.adapters.rabbitmq.connection import (
     bounded,
     connected,
 )
-from worker.adapters.rabbitmq.topology import Exchange, Queue
+from worker.adapters.rabbitmq.topology import FORMER_ANSWERS, Exchange, Queue
+from worker.core.outgoing import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,6 +124,10 @@ async def declare(url: str, topology: Topology) -> list[Declared]:
                     done.append(await _bind(asker, binding))
                 except ChannelRefused as refusal:
                     faults.append(_fault("binding", binding.name, refusal))
+        try:
+            done += await _bind_former(asker)
+        except ChannelRefused as refusal:
+            faults.append(_fault("binding", f"{ANSWERS} -#-> {FORMER_ANSWERS}", refusal))
     if faults:
         raise TopologyFault(faults, done)
     return done
@@ -199,6 +204,15 @@ async def _declare_one(asker: _Asker, item: Exchange | Queue) -> Declared:
 async def _bind(asker: _Asker, binding: Binding) -> Declared:
     await asker.ask(lambda wire: wire.queue_bind(binding.queue, binding.exchange, binding.key))
     return Declared("binding", binding.name, "bound")
+
+
+async def _bind_former(asker: _Asker) -> list[Declared]:
+    """Let the exchange of the release before have all replies, where it is there."""
+    former = Exchange(FORMER_ANSWERS, "direct")
+    if not await _is_there(asker, former):
+        return []
+    await asker.ask(lambda wire: wire.exchange_bind(former.name, ANSWERS, "#"))
+    return [Declared("binding", f"{ANSWERS} -#-> {former.name}", "bound")]
 
 
 async def _row(asker: _Asker, item: Exchange | Queue) -> Row:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _RPC_SECONDS: Final = 4.0
 _CLOSE_SECONDS: Final = 1.0
+_CHECK_KEY: Final = "resolution-worker.check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,13 @@ async def may_read(connection: AbstractConnection, queue: str) -> bool:
     return await _may(connection, consume)
 
 
-async def may_write(connection: AbstractConnection, exchange: str) -> bool:
+async def may_write(connection: AbstractConnection, exchange: str, key: str = _CHECK_KEY) -> bool:
     """Whether the user may publish to an exchange; "" is the default one. Publishes nothing.
+
+    Args:
+        connection: The user's.
+        exchange: The exchange.
+        key: A routing key, which counts where rights on topics are given.
 
     Raises:
         BrokerLost: As above; a broker under a memory or disk alarm is silent to publishers.
@@ -137,7 +143,7 @@ async def may_write(connection: AbstractConnection, exchange: str) -> bool:
         # An expiration that is no number: refused once the right to write is seen to be there.
         properties = Basic.Properties(expiration="none")
         return await wire.basic_publish(
-            b"", exchange=exchange, routing_key="resolution-worker.check", properties=properties
+            b"", exchange=exchange, routing_key=key, properties=properties
         )
 
     return await _may(connection, publish)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from worker.core.outgoing import EVENTS, INTERNAL, REPLIES, retry_exchange
+from worker.core.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 from worker.core.records import Lane
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ TOKENS: Final = "resolution.tokens"
 BACKLOG: Final = "resolution.backlog"
 PARKED: Final = "resolution.parked"
 PARKED_KEY: Final = "parked"
+FORMER_ANSWERS: Final = "resolution.replies"
+"""Where replies went before `resolution.answers`: a direct exchange, on which anybody who may bind
+can bind anybody's key. Where it is there it gets all replies too, for one release."""
 
 MAX_MESSAGES: Final = 2_000_000
 DELIVERY_LIMIT: Final = 100
@@ -91,7 +94,7 @@ def topology(delays: Mapping[str, float]) -> Topology:
         exchanges=(
             Exchange(PUBLIC, "direct"),
             Exchange(INTERNAL, "direct"),
-            Exchange(REPLIES, "direct"),
+            Exchange(ANSWERS, "topic"),
             Exchange(EVENTS, "topic"),
             *(Exchange(retry_exchange(delay), "fanout") for delay in delays),
         ),

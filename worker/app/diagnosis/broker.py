@@ -18,7 +18,8 @@ from worker.adapters.rabbitmq.topology import (
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.names import resolved
-from worker.core.outgoing import EVENTS, INTERNAL, REPLIES, retry_exchange
+from worker.core.messages import REPLY_PREFIX
+from worker.core.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 from worker.settings import addresses
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 _NAME: Final = "resolution-worker check"
+_ANSWER_KEY: Final = f"{REPLY_PREFIX}resolution-worker.check"
 _CONFIGURE: Final = "^$"
-_WRITE: Final = r"^resolution\.(internal|retry\..+|replies|events)$"
+_WRITE: Final = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
 _READ: Final = r"^resolution\.(tokens|backlog|parked)$"
 
 
@@ -167,9 +169,11 @@ async def _rights(opened: AbstractConnection, settings: Settings) -> _Rights:
     lacking = [f"read {each}" for each in queues if not await probing.may_read(opened, each)]
     lacking += [
         f"write {each}"
-        for each in (INTERNAL, *retries, REPLIES, EVENTS)
+        for each in (INTERNAL, *retries, EVENTS)
         if not await probing.may_write(opened, each)
     ]
+    if not await probing.may_write(opened, ANSWERS, _ANSWER_KEY):
+        lacking.append(f"write {ANSWERS} under keys resolution.reply.…")
     return _Rights(tuple(lacking), tuple(await _excess(opened)))
 
 
