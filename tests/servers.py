@@ -72,12 +72,12 @@ def shipped(line: str, user: str) -> Permissions:
         line: The first word of its lines there; `CALLER` for a web tier.
         user: Its name.
     """
-    (rights,) = _lines("permissions", line, user)
+    ((configure, write, read),) = _lines("permissions", line, user)
     topics = {
         exchange: (publish, bind)
         for exchange, publish, bind in _lines("topic-permissions", line, user)
     }
-    return Permissions(*rights, topics=topics)
+    return Permissions(configure, write, read, topics)
 
 
 def _lines(file: str, line: str, user: str) -> list[list[str]]:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Creates the broker users of the resolution worker with their permissions, or brings them up to
-# date. Safe to run again: no password of a user who is there already is changed.
+# date, and sets the policy of its queues. Where there is no `rabbitmqctl`, on a managed broker, say,
+# `resolution-worker topology users` does the same through the management interface. Safe to run again: no password of a user who is there already is changed.
 #
 # Usage: [SUFFIX=_staging] create-users.sh PASSWORDS [VHOST [CALLER...]]
 #   PASSWORDS  a directory with one file for each user to create, named like the user, that holds
@@ -84,6 +85,10 @@ apply() { # LINE USER
     done
     echo "$2: may now use the virtual host $vhost" >&2
 }
+
+# One policy, above all others: policies do not merge. README.md says what it keeps away.
+ctl set_policy -p "$vhost" --priority 100 --apply-to queues resolution '^resolution\.' \
+    '{"max-length-bytes":4294967296}' >/dev/null
 
 for user in worker operator publisher admin; do apply "resolution_$user" "resolution_$user$suffix"; done
 for caller; do apply CALLER "$caller$suffix"; done

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from worker.adapters.rabbitmq.declaration import Declared, Row
+    from worker.adapters.rabbitmq.rights import Rights
     from worker.adapters.rabbitmq.topology import Topology
+    from worker.app.broker_users import Made
 
 _T = TypeVar("_T")
 
@@ -24,7 +26,7 @@ _Config = Annotated[Path | None, typer.Option(help="TOML file of settings; else 
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Declares the exchanges and queues on the broker; shows them and what differs.",
+    help="Declares the exchanges and queues on the broker; shows them, and makes its users.",
 )
 
 
@@ -63,6 +65,65 @@ def show(
     rows = _ask(declaration.show(url, wanted))
     _print_json(rows) if json else _print_table(rows)
     _conclude(rows, url)
+
+
+@app.command()
+def users(
+    passwords: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="A file for each user to make.")
+    ],
+    config: _Config = None,
+    *,
+    caller: Annotated[
+        list[str] | None,
+        typer.Option(help="A web tier that waits for replies; may be repeated. [resolution_web]"),
+    ] = None,
+    suffix: Annotated[str, typer.Option(help="Ends each user's name, for a second host.")] = "",
+) -> None:
+    """Makes the broker's users with their rights, and the policy of our queues.
+
+    Uses WORKER_AMQP__MANAGEMENT_URL, and the virtual host of WORKER_AMQP__ADMIN_URL, which it makes
+    if it is missing. In PASSWORDS each file is named like its user and holds the password; users
+    without one are left out, and a password that is set is not changed. Safe to run twice.
+    """
+    from worker.app import broker_users  # noqa: PLC0415 - keeps --help fast
+
+    settings = settings_of(config)
+    url = settings.current_amqp_management_url()
+    if url is None:
+        raise failure(
+            "WORKER_AMQP__MANAGEMENT_URL is not set: it is the address of the broker's management "
+            "interface, with an administrator's user and password",
+            BAD_CONFIGURATION,
+        )
+    try:
+        wanted = broker_users.planned(caller or ["resolution_web"], suffix)
+    except broker_users.BadName as error:
+        raise typer.BadParameter(str(error)) from None
+    made = asyncio.run(_make_users(url, settings.current_amqp_admin_url(), wanted, passwords))
+    for one in made:
+        detail = f": {one.detail}" if one.detail else ""
+        typer.echo(f"{one.action:<9}  {one.user}{detail}", err=True)
+    if any(one.action == "refused" for one in made):
+        raise typer.Exit(PARTLY_FAILED)
+
+
+async def _make_users(
+    url: str, amqp_url: str, wanted: Mapping[str, Rights], passwords: Path
+) -> list[Made]:
+    from worker.adapters.rabbitmq import management, probing  # noqa: PLC0415 - as above
+    from worker.app import broker_users  # noqa: PLC0415 - as above
+
+    try:
+        async with management.management(url) as interface:
+            vhost = probing.who_and_where(amqp_url)[1]
+            return await broker_users.make(interface, vhost, wanted, passwords)
+    except management.ManagementUnavailable as error:
+        raise failure(f"WORKER_AMQP__MANAGEMENT_URL: {error}", UNAVAILABLE) from None
+    except management.ManagementRefused as error:
+        raise failure(f"WORKER_AMQP__MANAGEMENT_URL: {error}", PARTLY_FAILED) from None
+    except (OSError, ValueError) as error:
+        raise failure(f"{passwords}: a file can't be read: {error}", PARTLY_FAILED) from None
 
 
 def _conclude(rows: Sequence[Row], url: str) -> None:

@@ -72,6 +72,21 @@ def check_http(url: str) -> str:
     return url
 
 
+def check_management(url: str) -> str:
+    """Accepts the address of a broker's management interface.
+
+    Raises:
+        ValueError: It is none; the message does not repeat it.
+    """
+    parts = _split(url, {"http", "https"})
+    _check_host(parts)
+    if not parts.username or not parts.password:
+        raise ValueError("holds no user and password")
+    if _query(parts).keys() - {"cafile"} or parts.fragment:
+        raise ValueError("has a query other than ?cafile=/path/ca.pem" + ENCODE)
+    return url
+
+
 def check_listen_host(host: str) -> str:
     """Accepts a name or an IP address to listen on.
 

@@ -22,6 +22,7 @@ _AMQP = kinds.secret("amqps://user:password@host:port/vhost, or amqp://…", add
 _POSTGRES = kinds.secret(
     "postgresql://user:password@host:port/database?sslmode=verify-full", addresses.check_postgres
 )
+_MANAGEMENT = kinds.secret("https://user:password@host:15671", addresses.check_management)
 _ENDPOINT = kinds.text("https://host, or http://host:port", addresses.check_http)
 _ROLE = kinds.text("such as arn:aws:iam::123456789012:role/name", identities.check_role)
 _KEY = "32 bytes in base64; `resolution-worker keygen` prints a pair"
@@ -58,10 +59,14 @@ class Section(BaseModel):
 
 
 class Amqp(Section):
-    """The broker. `url` is used by the worker, `admin_url` by `topology`."""
+    """The broker: `url` is the worker's, `admin_url` is for `topology`.
+
+    `management_url` is for users, rights and policies, and never needed by `run`.
+    """
 
     url: Annotated[SecretStr, _AMQP] = _read("amqp://guest:guest@127.0.0.1:5672/")
     admin_url: Annotated[SecretStr, _AMQP] = _like("url")
+    management_url: Annotated[SecretStr | None, _MANAGEMENT] = None
 
 
 class Postgres(Section):
@@ -196,6 +201,11 @@ class Settings(BaseSettings):
     def current_amqp_admin_url(self) -> str:
         """The broker's address for `topology`."""
         return self.current().amqp.admin_url.get_secret_value()
+
+    def current_amqp_management_url(self) -> str | None:
+        """The address of the broker's management interface, if it is set."""
+        url = self.current().amqp.management_url
+        return None if url is None else url.get_secret_value()
 
     def current_postgres_dsn(self) -> str:
         """The database's address, to be asked for at each new connection."""

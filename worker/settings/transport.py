@@ -25,6 +25,9 @@ def _open(settings: Settings) -> Iterator[tuple[Location, str]]:
         yield ("amqp", "url"), _AMQP
     if amqp.admin_url != amqp.url and not _amqp_is_safe(amqp.admin_url.get_secret_value()):
         yield ("amqp", "admin_url"), _AMQP
+    management = amqp.management_url
+    if management is not None and not _endpoint_is_safe(management.get_secret_value()):
+        yield ("amqp", "management_url"), _ENDPOINT
     if not _postgres_is_safe(postgres.dsn.get_secret_value()):
         yield ("postgres", "dsn"), _POSTGRES
     admin = postgres.admin_dsn

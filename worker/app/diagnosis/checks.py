@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from worker import settings as configuration
 from worker.adapters.logs import Secrets
-from worker.app.diagnosis import broker, database
+from worker.app.diagnosis import broker, broker_users, database
 from worker.app.diagnosis import configuration as basics
 from worker.app.diagnosis.aws import Aws
 from worker.app.diagnosis.examination import PATIENT_SECONDS, STEP_SECONDS, Check, run
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CONFIGURATION: Final = "configuration"
 _MIGRATOR: Final = "migrator"
+_MANAGED: Final = ("answers", "policies")
 
 NAMES: Final = (
     _CONFIGURATION,
@@ -32,6 +33,7 @@ NAMES: Final = (
     "broker",
     "topology",
     "permissions",
+    *_MANAGED,
     "database",
     "clock",
     _MIGRATOR,
@@ -43,7 +45,8 @@ NAMES: Final = (
     "aws endpoint",
     "aws call",
 )
-"""Every check there is. `migrator` is left out where `migrate` connects as the worker does."""
+"""Every check there is. `migrator` is left out where `migrate` connects as the worker does, and
+what the management interface tells where that is not set."""
 
 
 async def examine(load: Callable[[], Settings], tell: Callable[[Finding], None]) -> list[Finding]:
@@ -84,7 +87,7 @@ def _unsettled() -> list[Check]:
     return [
         Check(name, look, (_CONFIGURATION,))
         for name in NAMES
-        if name not in {_CONFIGURATION, _MIGRATOR}
+        if name not in {_CONFIGURATION, _MIGRATOR, *_MANAGED}
     ]
 
 
@@ -103,6 +106,8 @@ def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
             ("broker", "topology"),
             PATIENT_SECONDS,
         ),
+        Check("answers", partial(broker_users.callers, settings), ("broker",)),
+        Check("policies", partial(broker_users.policies, settings), ("broker",)),
         Check("database", partial(database.connection, settings)),
         Check("clock", partial(database.clock, settings), ("database",)),
         Check(_MIGRATOR, partial(database.migrator, settings)),
@@ -114,8 +119,12 @@ def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
         Check("aws endpoint", amazon.reachable, seconds=PATIENT_SECONDS),
         Check("aws call", amazon.call, ("aws credentials", "aws endpoint")),
     ]
-    apart = settings.postgres.admin_dsn != settings.postgres.dsn
-    return [check for check in checks if apart or check.name != _MIGRATOR]
+    absent: set[str] = set()
+    if settings.postgres.admin_dsn == settings.postgres.dsn:
+        absent.add(_MIGRATOR)
+    if settings.amqp.management_url is None:
+        absent.update(_MANAGED)
+    return [check for check in checks if check.name not in absent]
 
 
 def _passwords(settings: Settings) -> list[str]:
@@ -126,7 +135,9 @@ def _passwords(settings: Settings) -> list[str]:
             settings.amqp.admin_url,
             settings.postgres.dsn,
             settings.postgres.admin_dsn,
+            settings.amqp.management_url,
         )
+        if each is not None
     ]
     keys = [key.get_secret_value() for key in settings.dead_letters.open_keys]
     # One that equals the user's name is no secret, and would hide that name.

@@ -1,0 +1,135 @@
+"""The broker's management interface, for what AMQP can't tell or do: users, rights, policies."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import aiohttp
+import orjson
+from yarl import URL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+_SECONDS: Final = aiohttp.ClientTimeout(total=10.0)
+_MOST_WORDS: Final = 200
+
+
+class ManagementUnavailable(Exception):  # noqa: N818 - a state of the world
+    """It can't be reached. The message says why and what to do, and holds no password."""
+
+
+class ManagementRefused(Exception):  # noqa: N818 - as above
+    """It does not do what was asked. The message says why and what to do."""
+
+
+class Management:
+    """Calls under `/api/`; made by `management`."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
+        self._session = session
+        self._base = base
+
+    async def get(self, *path: str) -> Any:
+        """What is there, decoded; None if nothing is.
+
+        Args:
+            path: What follows `/api/`, in parts: `/` names the virtual host.
+
+        Raises:
+            ManagementUnavailable: It can't be reached.
+            ManagementRefused: The user may not see it, or what answers is no management interface.
+        """
+        return await self._call("GET", path)
+
+    async def put(self, *path: str, body: Mapping[str, object] | None = None) -> None:
+        """Create or replace something.
+
+        Raises:
+            ManagementUnavailable: It can't be reached.
+            ManagementRefused: The user may not do that, or it makes no sense to the broker.
+        """
+        await self._call("PUT", path, body or {})
+
+    async def _call(
+        self, method: str, path: tuple[str, ...], body: Mapping[str, object] | None = None
+    ) -> Any:
+        where = "/".join(quote(part, safe="") for part in path)
+        url = URL(f"{self._base}/api/{where}", encoded=True)
+        try:
+            async with self._session.request(
+                method, url, json=body, allow_redirects=False
+            ) as answer:
+                content = await answer.read()
+                return _read(answer.status, content)
+        except aiohttp.ClientConnectorCertificateError:
+            raise ManagementUnavailable(
+                "its certificate is not trusted; name the authority with `?cafile=/path/ca.pem`"
+            ) from None
+        except (aiohttp.ClientError, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else None
+            raise ManagementUnavailable(
+                f"can't be reached ({why or type(error).__name__}); is rabbitmq_management "
+                "enabled, and is this its port (15672, or 15671 with TLS)?"
+            ) from None
+
+
+def _read(status: int, content: bytes) -> Any:
+    if status == _NOT_FOUND:
+        return None
+    if status == _UNAUTHORISED:
+        raise ManagementRefused("login refused; check user and password, and the user's tags")
+    if status >= _BAD:
+        raise ManagementRefused(f"it answered {status}{_reason(content)}")
+    if not content:
+        return None
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise ManagementRefused(
+            "what answers is no management interface; is this its port?"
+        ) from None
+
+
+_UNAUTHORISED: Final = 401
+_NOT_FOUND: Final = 404
+_BAD: Final = 300
+
+
+def _reason(content: bytes) -> str:
+    try:
+        told = orjson.loads(content)
+        return f" ({str(told['reason'])[:_MOST_WORDS]})"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""
+
+
+@asynccontextmanager
+async def management(url: str) -> AsyncIterator[Management]:
+    """The interface that an address names, as `WORKER_AMQP__MANAGEMENT_URL` does.
+
+    Proxies of the environment are not asked.
+
+    Raises:
+        ManagementUnavailable: A file that the address names can't be used.
+    """
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = f":{parts.port}" if parts.port else ""
+    base = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+    auth = aiohttp.BasicAuth(unquote(parts.username or ""), unquote(parts.password or ""), "utf-8")
+    connector = aiohttp.TCPConnector(ssl=_tls(parse_qs(parts.query).get("cafile", [None])[-1]))
+    async with aiohttp.ClientSession(auth=auth, connector=connector, timeout=_SECONDS) as session:
+        yield Management(session, base)
+
+
+def _tls(cafile: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=cafile)
+    except OSError as error:  # ssl.SSLError is one
+        raise ManagementUnavailable(
+            f"the file of `cafile` can't be used ({error.strerror or 'no certificate in it'})"
+        ) from None

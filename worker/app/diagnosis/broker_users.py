@@ -1,0 +1,142 @@
+"""Checks of what AMQP can't tell: who may hear whose answers, and which policies bear on us."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.adapters.rabbitmq import probing
+from worker.adapters.rabbitmq.management import (
+    Management,
+    ManagementRefused,
+    ManagementUnavailable,
+    management,
+)
+from worker.adapters.rabbitmq.rights import NOTHING
+from worker.adapters.rabbitmq.topology import FORMER_ANSWERS
+from worker.app.diagnosis.broker import wanted
+from worker.app.diagnosis.finding import Cause, Failed, Passed
+from worker.core.outgoing import ANSWERS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from worker.settings import Settings
+
+_SETTING: Final = "WORKER_AMQP__MANAGEMENT_URL"
+_ADMINISTRATOR: Final = "administrator"
+_EVERY_CALLER: Final = "resolution.reply.#"
+_BOUND: Final = "max-length-bytes"
+# What a policy may not say of our queues: messages would be lost to it, or the queue itself.
+_HARMFUL: Final[Mapping[str, str]] = {
+    "expires": "deletes a queue that nobody consumes, with all that is in it",
+    "message-ttl": "drops messages that wait for longer",
+}
+
+
+async def callers(settings: Settings) -> Passed:
+    """Whoever may bind a queue to the exchange of answers has keys of its own."""
+    vhost = _vhost(settings)
+    async with _asking(settings) as interface:
+        users = await _all(interface, "users")
+        rights = await _all(interface, "vhosts", vhost, "permissions")
+        topics = await _all(interface, "vhosts", vhost, "topic-permissions")
+        former = await interface.get("exchanges", vhost, FORMER_ANSWERS)
+    binds = {each["user"]: each["read"] for each in topics if each["exchange"] == ANSWERS}
+    known = _who_may_bind(users, rights)
+    if unbound := sorted(set(known) - binds.keys()):
+        raise Failed(
+            f"{', '.join(unbound)} may bind every key of {ANSWERS}, and so read all answers",
+            "give each topic permissions: `resolution-worker topology users`, or see "
+            "deploy/rabbitmq; take `read` on it from those who are to hear nothing",
+        )
+    notes = tuple(_notes({name: binds[name] for name in known}, former))
+    return Passed(f"{len(known)} users may hear answers, each under keys of its own", notes)
+
+
+def _who_may_bind(users: Iterable[Any], rights: Iterable[Any]) -> list[str]:
+    """Who may read the exchange and write some queue; an administrator may do anything anyway."""
+    tags = {each["name"]: each["tags"] for each in users}
+    return [
+        each["user"]
+        for each in rights
+        if _matches(each["read"], ANSWERS)
+        and each["write"] not in ("", NOTHING)
+        and _ADMINISTRATOR not in _words(tags.get(each["user"], ()))
+    ]
+
+
+def _words(tags: object) -> list[str]:
+    """The tags of a user; before 3.9 they were one text."""
+    return tags.split(",") if isinstance(tags, str) else [str(tag) for tag in tags or ()]  # type: ignore[attr-defined]
+
+
+def _matches(expression: str, name: str) -> bool:
+    try:
+        return expression != "" and re.search(expression, name) is not None
+    except re.error:  # Erlang reads others than Python: then it is looked at by a person
+        return True
+
+
+def _notes(binds: Mapping[str, str], former: object) -> Iterable[str]:
+    if wide := sorted(name for name, read in binds.items() if _matches(read, _EVERY_CALLER)):
+        yield f"{', '.join(wide)} may bind every caller's keys"
+    if former is not None:
+        yield (
+            f"{FORMER_ANSWERS} is there: on it each caller can read the others' answers. Delete it "
+            f"once all of them bind {ANSWERS}"
+        )
+
+
+async def policies(settings: Settings) -> Passed:
+    """No policy makes our queues lose messages."""
+    vhost = _vhost(settings)
+    harmed: dict[str, str] = {}
+    unbounded = []
+    async with _asking(settings) as interface:
+        for queue in wanted(settings).queues:
+            found = await interface.get("queues", vhost, queue.name) or {}
+            said = found.get("effective_policy_definition") or {}
+            if _BOUND not in said:
+                unbounded.append(queue.name)
+            policy = found.get("policy") or found.get("operator_policy") or "an operator policy"
+            for what in said.keys() & _HARMFUL.keys():
+                if f"x-{what}" not in queue.arguments:
+                    harmed[f"{policy} {_HARMFUL[what]} ({what})"] = queue.name
+    if harmed:
+        raise Failed(
+            "; ".join(f"the policy {what}: it bears on {queue}" for what, queue in harmed.items()),
+            "set the policy of deploy/rabbitmq on ^resolution\\., with a higher priority: policies "
+            "do not merge",
+        )
+    note = f"no policy bounds the bytes in {', '.join(unbounded)}: see deploy/rabbitmq"
+    return Passed("no policy makes a queue of ours lose messages", (note,) if unbounded else ())
+
+
+def _vhost(settings: Settings) -> str:
+    return probing.who_and_where(settings.current_amqp_url())[1]
+
+
+async def _all(interface: Management, *path: str) -> list[Any]:
+    found = await interface.get(*path)
+    if not isinstance(found, list):
+        raise ManagementRefused("it does not know this virtual host, or lets this user not see it")
+    return found
+
+
+@asynccontextmanager
+async def _asking(settings: Settings) -> AsyncIterator[Management]:
+    url = settings.current_amqp_management_url()
+    assert url is not None
+    try:
+        async with management(url) as interface:
+            yield interface
+    except (ManagementUnavailable, ManagementRefused) as error:
+        what, _, remedy = str(error).partition("; ")
+        unreachable = isinstance(error, ManagementUnavailable)
+        raise Failed(
+            f"the management interface: {what}",
+            f"{remedy or 'see that its user has the tag administrator'}; the address is {_SETTING}",
+            Cause.UNREACHABLE if unreachable else Cause.SETUP,
+        ) from None
