@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.quota.fleet import SETTINGS, Fleet
 from benchmarks.quota.supply import supplying
 from benchmarks.quota.timeline import Timeline, second_begins, until
-from tests.acceptance.stage import Stage, permissions, simulating
+from tests.acceptance.stage import Stage, simulating
 from tests.schema import addresses
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import BACKLOG, topology
@@ -120,7 +120,7 @@ async def scene(bench: Bench, rate: float, burst: float, backlog: float) -> Asyn
     ):
         delays = SETTINGS["WORKER_RETRY__DELAYS"].split(",")
         await declare(broker.url, topology({text: parse(text).seconds for text in delays}))
-        web, worker = (broker.user(permissions(f"resolution_{who}")) for who in ("web", "worker"))
+        web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
         schema = addresses(database)
         stage = Stage(broker, schema, simulator, ground.keys, ground.home, web, worker)
         try:

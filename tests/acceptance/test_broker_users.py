@@ -15,7 +15,7 @@ from tests.servers import Permissions, shipped
 from worker.adapters.rabbitmq.rights import POLICY_BODY, ROLES, Rights, of_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.acceptance.check_setups import Setup
     from tests.servers import Broker, BrokerServer, PostgresServer
@@ -238,9 +238,9 @@ def test_a_policy_that_loses_messages_is_told(
     assert "notes" not in done or not done["notes"]
 
 
-def _until(sound: Setup, ends: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def _until(sound: Setup, ends: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any]:
     """The finding once it is so: the broker takes a moment to apply a policy."""
-    found: dict[str, Any] = {}
+    found: Mapping[str, Any] = {}
     for _ in range(5):
         url = sound.broker.management.url
         found = sound.check(WORKER_AMQP__MANAGEMENT_URL=url).findings["policies"]
