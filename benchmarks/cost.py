@@ -123,7 +123,9 @@ def _simulator() -> Iterator[str]:
 
 
 def _migrate() -> None:
-    subprocess.run([sys.executable, "-m", "worker", "migrate"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "worker", "migrate", "--stand-in"], check=True, capture_output=True
+    )
 
 
 async def _prepare(dsn: str, amqp_url: str) -> None:

@@ -64,7 +64,7 @@ async def main() -> int:
             "AWS_SECRET_ACCESS_KEY": "simulator",
         }
         with _simulator(options.latency) as os.environ["WORKER_AWS__ENDPOINT_URL"]:
-            await migrate(lambda: running.postgres.dsn)
+            await migrate(lambda: running.postgres.dsn, stand_in=True)
             await declare(
                 running.rabbitmq.amqp_url, topology({"5s": 5.0, "30s": 30.0, "2m": 120.0})
             )

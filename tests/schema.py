@@ -69,10 +69,10 @@ def addresses(database: Database) -> Schema:
     return Schema(database.dsn, *map(database.dsn_of, roles))
 
 
-async def prepare(database: Database) -> Schema:
-    """Do to an empty database what the operator's handbook says."""
+async def prepare(database: Database, *, stand_in: bool = True) -> Schema:
+    """Do to an empty database what the operator's handbook says, for a simulator or for AWS."""
     schema = addresses(database)
     await run_script(schema.superuser, "roles.sql")
-    await migrate(lambda: schema.migrator)
+    await migrate(lambda: schema.migrator, stand_in=stand_in)
     await run_script(schema.migrator, "grants.sql")
     return schema

@@ -35,7 +35,7 @@ GRANT INSERT (letter_id, at, kind, error_code, error_message, attempts)
 ON resolution.letter_event TO resolution_worker;
 
 GRANT INSERT ON resolution.malformed_message TO resolution_worker;
-GRANT SELECT ON resolution.schema_migration TO resolution_worker;
+GRANT SELECT ON resolution.schema_migration, resolution.stand_in TO resolution_worker;
 
 -- What the replicas share. Each removes the rows of those long dead, and the breaker's when AWS
 -- accepts us again; that is all it deletes.

@@ -32,6 +32,13 @@ def schema(postgres_server: PostgresServer) -> Iterator[Schema]:
 
 
 @pytest.fixture(scope="module")
+def genuine(postgres_server: PostgresServer) -> Iterator[Schema]:
+    """A database in which AWS alone makes customers."""
+    with postgres_server.database() as database, ThreadPoolExecutor(1) as executor:
+        yield executor.submit(asyncio.run, prepare(database, stand_in=False)).result()
+
+
+@pytest.fixture(scope="module")
 def tool(schema: Schema, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
     """Our command with a simulator and the worker's own role in the database."""
     home = tmp_path_factory.mktemp("store")
@@ -118,18 +125,18 @@ async def test_a_refusal_or_an_unusable_answer_is_not_stored(tool: Tool, schema:
         assert await audited(schema, token) == []
 
 
-async def test_an_endpoint_that_is_not_awss_may_not_write_beyond_loopback(
-    tool: Tool, schema: Schema
+async def test_an_endpoint_that_is_not_awss_may_not_write_into_a_real_database(
+    tool: Tool, genuine: Schema
 ) -> None:
-    """Customers can't be forged: it is refused before anything is called or connected to."""
-    far = "postgresql://worker@192.0.2.1/db?sslmode=verify-full"
-    ended = store(tool, "ok-forged", WORKER_POSTGRES__DSN=far)
+    """Customers can't be forged, on loopback either: it is refused before anything is called."""
+    ended = store(tool, "ok-forged", WORKER_POSTGRES__DSN=genuine.worker)
 
     assert ended.code == 253
     assert "forge customers" in ended.err
+    assert "migrate --stand-in" in ended.err
     assert tool.url in ended.err
     assert ended.out == b""
-    assert await outcomes(schema, "ok-forged") == []
+    assert await outcomes(genuine, "ok-forged") == []
 
 
 @pytest.mark.parametrize(
@@ -139,14 +146,16 @@ async def test_an_endpoint_that_is_not_awss_may_not_write_beyond_loopback(
         (("--ca-bundle", "{home}/front.crt"), "CA bundle"),
     ],
 )
-def test_awss_name_alone_proves_nothing(tool: Tool, option: tuple[str, ...], words: str) -> None:
+def test_awss_name_alone_proves_nothing(
+    tool: Tool, genuine: Schema, option: tuple[str, ...], words: str
+) -> None:
     """AWS's own endpoint counts only if its certificate is verified against known authorities."""
     with encrypting(tool.url, tool.home):
         ended = tool.run(
             *("--registration-token", "-", "--store", *option),
             stdin="ok-1",
             environment={
-                "WORKER_POSTGRES__DSN": "postgresql://worker@192.0.2.1/db?sslmode=verify-full",
+                "WORKER_POSTGRES__DSN": genuine.worker,
                 "WORKER_ALLOW_PLAINTEXT": "true",
             },
         )

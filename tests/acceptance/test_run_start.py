@@ -169,7 +169,12 @@ async def test_it_waits_for_the_topology(
     """Without queues it waits, unready, and says which command declares them; then it works."""
     with staged(broker, addresses(database), simulator, keys, tmp_path) as stage:
         await run_script(stage.schema.superuser, "roles.sql")
-        assert stage.command("migrate", WORKER_POSTGRES__DSN=stage.schema.migrator).returncode == 0
+        assert (
+            stage.command(
+                "migrate", "--stand-in", WORKER_POSTGRES__DSN=stage.schema.migrator
+            ).returncode
+            == 0
+        )
         await run_script(stage.schema.migrator, "grants.sql")
 
         worker = stage.start()
@@ -200,7 +205,9 @@ async def test_it_waits_for_the_schema(
             assert (await web.depths())["resolution.tokens"] == 1
             assert (await worker.get("/healthz"))[0] == 200
 
-            migrated = stage.command("migrate", WORKER_POSTGRES__DSN=stage.schema.migrator)
+            migrated = stage.command(
+                "migrate", "--stand-in", WORKER_POSTGRES__DSN=stage.schema.migrator
+            )
             assert migrated.returncode == 0, migrated.stderr
             await worker.unready("ledger", "deploy/postgres/grants.sql")
             await run_script(stage.schema.migrator, "grants.sql")

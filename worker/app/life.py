@@ -17,7 +17,9 @@ from worker import settings as configuration
 from worker.adapters import logs
 from worker.adapters.http import serving
 from worker.adapters.marketplace import open_marketplace
+from worker.adapters.marketplace.addresses import shown
 from worker.adapters.metrics import Metrics
+from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import parts as building
 from worker.core import backoff
 from worker.core.pacing import live_prefetch, prefetch
@@ -47,11 +49,15 @@ async def run(settings: Settings) -> None:
     Raises:
         PortTaken: The HTTP port can't be listened on.
         BadKey: The seal key is unusable.
+        BadAwsSetup: AWS's own configuration can't be used, or the endpoint may not be.
+        NotAStandIn: The endpoint is unencrypted, and the database not one for that.
     """
     logs.install_hooks(asyncio.get_running_loop())
     log.info("starting", version=__version__, pid=os.getpid())
     async with AsyncExitStack() as stack:
         marketplace = await stack.enter_async_context(open_marketplace(building.endpoint(settings)))
+        address = marketplace.address
+        log.info("aws_endpoint", url=shown(address), named_by=address.named_by)
         parts = building.assemble(settings, marketplace, Metrics())
         stack.push_async_callback(parts.ledger.close)
         stack.push_async_callback(parts.fleet.close)
@@ -87,9 +93,14 @@ class _Life:
         parts.pipeline.turned = self._lend
         self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
+        self._refusal: NotAStandIn | None = None
 
     async def lead(self) -> None:
-        """Run all parts, and end them in their order once a signal asks for it."""
+        """Run all parts, and end them in their order once a signal asks for it.
+
+        Raises:
+            NotAStandIn: This database must not be written; nothing was consumed.
+        """
         parts = self._parts
         with self._signals():
             async with asyncio.TaskGroup() as group:
@@ -107,6 +118,8 @@ class _Life:
                 await pipeline
                 for task in tasks:
                     task.cancel()
+        if self._refusal is not None:
+            raise self._refusal
 
     async def _consume(self) -> None:
         """Consume, but only once the ledger is fit to take what is consumed."""
@@ -114,6 +127,10 @@ class _Life:
         while True:
             try:
                 await self._parts.ledger.check()
+            except NotAStandIn as refusal:
+                self._refusal = refusal
+                self._stop.set()
+                return
             except LedgerUnavailable as error:
                 failures += 1
                 self._ledger_report(str(error))

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from worker.adapters import logs
 from worker.adapters.marketplace import AwsMarketplace, Endpoint
+from worker.adapters.marketplace.addresses import shown
 from worker.adapters.postgres.connection import connector
 from worker.adapters.postgres.event_outbox import PostgresOutbox
 from worker.adapters.postgres.fleet import PostgresFleet
 from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.stand_in import only_stand_ins
 from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
@@ -67,6 +69,7 @@ def endpoint(settings: Settings) -> Endpoint:
         expected_account=aws.expected_account,
         timeout_seconds=aws.timeout,
         concurrency=settings.pool.concurrency,
+        allow_plaintext=settings.allow_plaintext,
     )
 
 
@@ -84,6 +87,8 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     assert settings.dead_letters.seal_key is not None  # `run` has refused to start without
     health = Health()
     connect = connector(_hidden(settings.current_postgres_dsn))
+    if not marketplace.address.is_encrypted:
+        connect = only_stand_ins(connect, shown(marketplace.address))
     ledger = PostgresLedger(connect)
     fleet = PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling)
     outbox = PostgresOutbox(connect)
@@ -110,7 +115,6 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     consuming = _consuming(settings, pipeline, health)
     pipeline.membership.suspected = lambda: consuming.suspected
     metrics.suspected.set_function(lambda: float(consuming.suspected))
-    pipeline.membership.suspected = lambda: consuming.suspected
     keeping = retention(settings, connect, metrics)
     return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, outbox, keeping)
 

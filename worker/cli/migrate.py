@@ -21,26 +21,38 @@ def migrate(
         Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
     ] = None,
     *,
+    stand_in: Annotated[
+        bool,
+        typer.Option("--stand-in", help="Mark an empty schema as a playground, for good."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the applied list as JSON.")] = False,
 ) -> None:
-    """Brings the database schema up to date; safe to run twice or at once."""
-    applied = _apply(settings_of(config).current_postgres_admin_dsn)
+    """Brings the database schema up to date; safe to run twice or at once.
+
+    Where a simulator answers instead of AWS, over an unencrypted connection, workers take a marked
+    database alone: customers may be made up there.
+    """
+    applied = _apply(settings_of(config).current_postgres_admin_dsn, stand_in=stand_in)
     if json:
         _print_json(applied)
     _say_state(applied)
 
 
-def _apply(dsn: Callable[[], str]) -> list[Applied]:
+def _apply(dsn: Callable[[], str], *, stand_in: bool) -> list[Applied]:
     from worker.adapters.postgres import migrate as migrations  # noqa: PLC0415 - as above
     from worker.adapters.postgres.by_hand import told  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
     try:
-        return asyncio.run(migrations.migrate(dsn, on_applied=_say_applied))
+        done = migrations.migrate(dsn, stand_in=stand_in, on_applied=_say_applied)
+        applied = asyncio.run(done)
     except LedgerUnavailable as error:
         raise failure(told(str(error)), UNAVAILABLE) from error
     except (migrations.MigrationRefused, RowsRefused) as error:
         raise failure(str(error), PARTLY_FAILED) from error
+    if stand_in:
+        typer.echo("the schema is marked as a playground, for a simulator", err=True)
+    return applied
 
 
 def _say_applied(step: Applied) -> None:

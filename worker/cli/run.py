@@ -32,6 +32,7 @@ def run(
     from worker.adapters import logs  # noqa: PLC0415 - as above
     from worker.adapters.http import PortTaken  # noqa: PLC0415 - as above
     from worker.adapters.marketplace import BadAwsSetup  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.stand_in import NotAStandIn  # noqa: PLC0415 - as above
     from worker.adapters.sealing import BadKey  # noqa: PLC0415 - as above
     from worker.core.shortage import DESCRIPTORS  # noqa: PLC0415 - as above
 
@@ -46,7 +47,7 @@ def run(
         uvloop.run(app.run(settings))
     except PortTaken as error:
         raise failure(str(error), UNAVAILABLE) from error
-    except BadAwsSetup as error:
+    except (BadAwsSetup, NotAStandIn) as error:
         raise failure(str(error), BAD_CONFIGURATION) from error
     except BadKey as error:
         raise failure(f"WORKER_DEAD_LETTERS__SEAL_KEY: {error}", BAD_CONFIGURATION) from error

@@ -122,7 +122,9 @@ async def _database(stage: Stage, stack: AsyncExitStack, tell: Tell) -> None:
         stage.where["database"] = PRIVATE
         stage.players.append(Player("PostgreSQL", server.server, server.log))
         tell.say(f"database: a private PostgreSQL on port {server.port}")
-    await cast.command(["migrate"], stage.directory, {**stage.common, **stage.database}, tell)
+    await cast.command(
+        ["migrate", "--stand-in"], stage.directory, {**stage.common, **stage.database}, tell
+    )
 
 
 async def _broker(stage: Stage, stack: AsyncExitStack, run: str, tell: Tell) -> None:

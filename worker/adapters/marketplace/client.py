@@ -27,6 +27,15 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
 from worker import __version__
+from worker.adapters.marketplace.addresses import (
+    METERING,
+    OUR_SETTING,
+    STS,
+    Address,
+    RefusedEndpoint,
+    check,
+    named,
+)
 from worker.adapters.marketplace.chain import Chain
 from worker.adapters.marketplace.credentials import Credentials, CredentialsTimeout
 from worker.adapters.marketplace.exchange import Exchange, UnusableReply, signer
@@ -67,6 +76,7 @@ class Endpoint:
         expected_account: The account that the identity must have, or None.
         timeout_seconds: Bound of one whole call.
         concurrency: Most calls at once.
+        allow_plaintext: Whether an unencrypted endpoint may lead beyond loopback.
     """
 
     region: str
@@ -75,6 +85,7 @@ class Endpoint:
     expected_account: str | None
     timeout_seconds: float
     concurrency: int
+    allow_plaintext: bool = False
 
 
 class BadAwsSetup(Exception):  # noqa: N818 - says what is wrong
@@ -82,11 +93,21 @@ class BadAwsSetup(Exception):  # noqa: N818 - says what is wrong
 
 
 class AwsMarketplace:
-    """ResolveCustomer; see `worker.ports.Marketplace`. Made by `open_marketplace`."""
+    """ResolveCustomer; see `worker.ports.Marketplace`. Made by `open_marketplace`.
+
+    Attributes:
+        address: The endpoint that is called, and who named it.
+    """
 
     def __init__(
-        self, client: Any, exchange: Exchange, credentials: Credentials, endpoint: Endpoint
+        self,
+        client: Any,
+        exchange: Exchange,
+        credentials: Credentials,
+        endpoint: Endpoint,
+        address: Address,
     ) -> None:
+        self.address = address
         self._client = client
         self._exchange = exchange
         self._credentials = credentials
@@ -247,7 +268,7 @@ async def open_marketplace(
         known: Credentials that were looked up before, if any; else the first call looks them up.
 
     Raises:
-        BadAwsSetup: Profile, trust store or endpoint can't be used.
+        BadAwsSetup: Profile, trust store or endpoint can't be used, or may not be.
     """
     session = AioSession()
     chain = Chain(endpoint.region, endpoint.role_arn, endpoint.expected_account)
@@ -270,13 +291,37 @@ async def open_marketplace(
                     aws_secret_access_key="unused",  # noqa: S106 - no secret
                 )
             )
-            http = _http_session(session, client.meta.endpoint_url, endpoint.concurrency)
+            address = called(session, endpoint, client.meta.endpoint_url)
+            http = _http_session(session, address.url, endpoint.concurrency)
+        except RefusedEndpoint as error:
+            raise BadAwsSetup(str(error)) from None
         except (BotoCoreError, ValueError, OSError) as error:
             raise BadAwsSetup(f"the AWS set-up can't be used: {_words(error)}") from error
         async with http, credentials.renewing():
             exchange = Exchange(http, Scope(endpoint.region, _SIGNING_NAME))
             client.meta.events.register(_EVENT, exchange)
-            yield AwsMarketplace(client, exchange, credentials, endpoint)
+            yield AwsMarketplace(client, exchange, credentials, endpoint, address)
+
+
+def called(session: AioSession, endpoint: Endpoint, url: str) -> Address:
+    """The endpoint that a client of ours calls, and who named it.
+
+    Args:
+        session: The client's.
+        endpoint: What the client was made for.
+        url: What the client has come to.
+
+    Raises:
+        RefusedEndpoint: No token may be told to it; or no credentials to that of STS.
+    """
+    if endpoint.url is not None:
+        address = Address(url, OUR_SETTING)
+    else:
+        address = named(session, METERING) or Address(url, f"AWS's own in {endpoint.region}")
+    for each in (address, named(session, STS)):
+        if each is not None:
+            check(each, allow_plaintext=endpoint.allow_plaintext)
+    return address
 
 
 def _http_session(session: AioSession, url: str, concurrency: int) -> aiohttp.ClientSession:

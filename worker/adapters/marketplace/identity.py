@@ -12,9 +12,11 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
 from worker.adapters.marketplace.chain import Chain, compare
+from worker.adapters.marketplace.client import called
 from worker.adapters.marketplace.credentials import Credentials
 
 if TYPE_CHECKING:
+    from worker.adapters.marketplace.addresses import Address
     from worker.adapters.marketplace.chain import Found
     from worker.adapters.marketplace.client import Endpoint
     from worker.adapters.marketplace.signing import Identity
@@ -84,23 +86,24 @@ async def confirm(identity: Identity, region: str, expected_account: str) -> Non
         raise _fault(error) from error
 
 
-async def address(endpoint: Endpoint) -> str:
-    """The URL that is called.
+async def address(endpoint: Endpoint) -> Address:
+    """The endpoint that is called, and who named it.
 
     Raises:
         IdentityFault: The AWS configuration is faulty.
+        RefusedEndpoint: No token may be told to it.
     """
-    if endpoint.url is not None:
-        return endpoint.url
+    session = AioSession()
     try:
-        async with AioSession().create_client(
+        async with session.create_client(
             _SERVICE,
             region_name=endpoint.region,
+            endpoint_url=endpoint.url,
             aws_access_key_id="unused",
             aws_secret_access_key="unused",  # noqa: S106 - no secret
         ) as client:
-            return str(client.meta.endpoint_url)
-    except BotoCoreError as error:
+            return called(session, endpoint, str(client.meta.endpoint_url))
+    except (BotoCoreError, ValueError) as error:
         raise _fault(error) from error
 
 

@@ -116,6 +116,15 @@ class Inspector:
         moment: datetime = row["now"]
         return moment
 
+    async def is_stand_in(self) -> bool:
+        """Whether the schema is marked as a playground.
+
+        Raises:
+            DatabaseFault: It could not be read.
+        """
+        (row,) = await self._fetch(statements.STAND_IN)
+        return bool(row["marked"])
+
     async def schema_version(self) -> int:
         """The version the schema is at; `LATEST_VERSION` is what this program needs.
 

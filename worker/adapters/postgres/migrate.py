@@ -26,6 +26,8 @@ _TURN_SECONDS: Final = 120
 _LOCK_SECONDS: Final = 5
 _STATEMENT_SECONDS: Final = 900
 
+_STAND_IN: Final = "stand_in"
+
 
 class MigrationRefused(Exception):  # noqa: N818 - named for what happened
     """The schema must not be touched: it is not what these migrations have made."""
@@ -93,6 +95,7 @@ LATEST: Final = bundled()[-1].version
 async def migrate(
     dsn: Callable[[], str],
     *,
+    stand_in: bool = False,
     migrations: Sequence[Migration] | None = None,
     on_applied: Callable[[Applied], None] = lambda _: None,
 ) -> list[Applied]:
@@ -102,6 +105,7 @@ async def migrate(
 
     Args:
         dsn: Where to; a role that owns the schema, or may create one in this database.
+        stand_in: Mark the schema as a playground as well, if it is not yet; see `stand_in`.
         migrations: The bundled ones by default.
         on_applied: Told of each as soon as it is committed.
 
@@ -109,7 +113,8 @@ async def migrate(
         All that the database has recorded, oldest first, versions unknown here included.
 
     Raises:
-        MigrationRefused: A file that was applied has been changed since.
+        MigrationRefused: A file that was applied has been changed since; or the schema is up to
+            date, and can't be marked any more: something is stored in it.
         LedgerUnavailable: The database can't be reached, or refused.
     """
     wanted = bundled() if migrations is None else migrations
@@ -117,14 +122,18 @@ async def migrate(
         connect = connector(dsn, command_seconds=_STATEMENT_SECONDS + _TURN_SECONDS)
         session = await Session.open(connect, statement_cache=False)
         try:
-            while (step := await _apply_next(session, wanted)) is not None:
+            while (step := await _apply_next(session, wanted, stand_in=stand_in)) is not None:
                 on_applied(step)
+            if stand_in:
+                await _mark(session)
             return await _recorded(session)
         finally:
             await session.close()
 
 
-async def _apply_next(session: Session, wanted: Sequence[Migration]) -> Applied | None:
+async def _apply_next(
+    session: Session, wanted: Sequence[Migration], *, stand_in: bool
+) -> Applied | None:
     """Apply the first that is missing; None when none is."""
     async with session.transaction():
         await _take_turn(session)
@@ -133,7 +142,24 @@ async def _apply_next(session: Session, wanted: Sequence[Migration]) -> Applied 
         _refuse_changed(wanted, recorded)
         missing = (each for each in wanted if each.version not in recorded)
         migration = next(missing, None)
-        return None if migration is None else await _apply(session, migration)
+        if migration is None:
+            return None
+        applied = await _apply(session, migration)
+        if stand_in and migration.name == _STAND_IN:
+            # At once: a worker that waits for the schema must not find it without the mark.
+            await session.script(statements.STAND_IN_MARK)
+        return applied
+
+
+async def _mark(session: Session) -> None:
+    async with session.transaction():
+        await session.script(statements.STAND_IN_MARK)
+        (found,) = await session.fetch(statements.STAND_IN)
+    if not found["marked"]:
+        raise MigrationRefused(
+            "the schema was not marked as a playground: something is stored in it already, and "
+            "only an empty one can be; use another database for the simulator"
+        )
 
 
 async def _take_turn(session: Session) -> None:

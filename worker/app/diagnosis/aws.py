@@ -12,6 +12,7 @@ from yarl import URL
 
 from worker.adapters import reach
 from worker.adapters.marketplace import BadAwsSetup, identity, open_marketplace
+from worker.adapters.marketplace.addresses import RefusedEndpoint
 from worker.app import refusals
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
@@ -22,6 +23,8 @@ from worker.core.records import Fault, FaultKind, Token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.adapters.marketplace import Endpoint
+    from worker.adapters.marketplace.addresses import Address
     from worker.adapters.marketplace.chain import Found
     from worker.core.records import Answer
     from worker.settings import Settings
@@ -79,16 +82,15 @@ class Aws:
 
     async def reachable(self) -> Passed:
         """The endpoint's name can be resolved, its port answers, its certificate is trusted."""
-        try:
-            url = await identity.address(self._where)
-            between = identity.proxy(url)
-        except identity.IdentityFault as fault:
-            raise _unreadable(fault) or _unusable(fault) from fault
+        address = await called(self._where)
+        between = identity.proxy(address.url)
         if between is None:
-            return await _reach(URL(url))
+            passed = await _reach(URL(address.url))
+            return Passed(f"{passed.detail}; named by {address.named_by}")
         proxy = URL(between).with_scheme("http")
         passed = await _reach(proxy, "correct HTTPS_PROXY, HTTP_PROXY or NO_PROXY")
-        return Passed(f"{URL(url).host}, through the proxy {passed.detail}")
+        host = URL(address.url).host
+        return Passed(f"{host} (named by {address.named_by}), through the proxy {passed.detail}")
 
     async def call(self) -> Passed:
         """AWS accepts who we are and what we ask: a made-up token is called invalid."""
@@ -103,6 +105,23 @@ class Aws:
                 str(error), "correct AWS_CA_BUNDLE, AWS_PROFILE and the files in ~/.aws"
             ) from error
         return _accepted(result)
+
+
+async def called(where: Endpoint) -> Address:
+    """The endpoint that is called, and who named it.
+
+    Raises:
+        Failed: It can't be told, or no token may be told to it.
+    """
+    try:
+        return await identity.address(where)
+    except RefusedEndpoint as refusal:
+        what, _, remedy = str(refusal).partition(" (")
+        raise Failed(
+            what, remedy.removesuffix(")") or "correct it", Cause.CONFIGURATION
+        ) from refusal
+    except identity.IdentityFault as fault:
+        raise _unreadable(fault) or _unusable(fault) from fault
 
 
 def _accepted(result: Answer | Fault) -> Passed:

@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.marketplace.addresses import shown
 from worker.adapters.postgres.by_hand import DatabaseFault, place
 from worker.adapters.postgres.inspection import LATEST_VERSION, inspecting
 from worker.app import fleet as sharing
+from worker.app.diagnosis.aws import called
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
+from worker.app.parts import endpoint
 from worker.core.clock import TOLD_SECONDS, UNREADY_SECONDS, skew_words
 from worker.core.records import DEFAULT_SELLER
 from worker.settings import addresses
@@ -91,6 +94,28 @@ async def schema(settings: Settings) -> Passed:
         )
     newer = (f"it is newer than this program, which knows versions to {LATEST_VERSION}",)
     return Passed(f"version {version}", newer if version > LATEST_VERSION else ())
+
+
+async def stand_in(settings: Settings) -> Passed:
+    """Whoever answers at an unencrypted endpoint makes customers in a playground alone."""
+    try:
+        address = await called(endpoint(settings))
+    except Failed:
+        raise Skipped("because aws endpoint failed") from None
+    async with _asking(settings.current_postgres_dsn()) as inspector:
+        marked = await inspector.is_stand_in()
+    if not (marked or address.is_encrypted):
+        raise Failed(
+            f"the endpoint {shown(address)} is unencrypted, and the database is no playground",
+            f"correct {address.named_by}; or use a database that was marked while it was empty "
+            "(`resolution-worker migrate --stand-in`)",
+            Cause.CONFIGURATION,
+        )
+    if not marked:
+        return Passed("the database is not marked as a playground: only AWS makes customers in it")
+    real = ("what AWS answers is stored among what a simulator made up",)
+    detail = "the database is marked as a playground, for a simulator"
+    return Passed(detail, real if address.is_encrypted else ())
 
 
 async def _version(inspector: Inspector, found: Inspection) -> int:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.postgres.audit import Entry, settle_audited
 from worker.adapters.postgres.by_hand import told
-from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.connection import close_quietly, connector
+from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.stand_in import is_stand_in
 from worker.cli.resolve_customer import notices, protections
 from worker.cli.resolve_customer.errors import CommandFault, ConfigurationFault
 from worker.cli.resolve_customer.worker_settings import all_settings
@@ -19,7 +21,6 @@ from worker.core import verdict
 from worker.core.faults import read_answer
 from worker.core.records import DEFAULT_SELLER, Answer, Batch, Outcome, Submission, Token
 from worker.ports import LedgerUnavailable, RowsRefused
-from worker.settings.addresses import is_local, postgres_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _ACTION: Final = "resolve-customer.store"
 _REASON: Final = "resolved by hand"
+_CLOSE_SECONDS: Final = 1.0
 _NO_RETRIES: Final = verdict.Policy(attempts=1, delays=("0s",))
 
 
@@ -42,22 +44,21 @@ def open_shelf(opened: Opened, options: Options) -> Shelf:
     """
     settings = all_settings()
     endpoint = opened.client.meta.endpoint_url
-    _refuse_forgery(endpoint, options, opened.ca_bundle, settings.current_postgres_dsn())
     shelf = Shelf(settings.current_postgres_dsn, endpoint, _actor(options), options.reason)
     shelf.check()
+    genuine = protections.is_aws(endpoint) and options.verify_ssl and opened.ca_bundle is None
+    if not genuine and not shelf.is_stand_in():
+        raise _forgery(endpoint, options)
     return shelf
 
 
-def _refuse_forgery(endpoint: str, options: Options, ca_bundle: str | None, dsn: str) -> None:
-    """Only AWS may say who a customer is, except to a database on this machine."""
-    genuine = protections.is_aws(endpoint) and options.verify_ssl and ca_bundle is None
-    if genuine or all(is_local(host) for host in postgres_hosts(dsn)):
-        return
-    raise ConfigurationFault(
+def _forgery(endpoint: str, options: Options) -> ConfigurationFault:
+    """Only AWS may say who a customer is, except to a database that is marked as a playground."""
+    return ConfigurationFault(
         f'--store refuses the answers of "{endpoint}"'
         f"{_why(endpoint, options)}: whoever answers there could forge customers. Call AWS's own "
-        "endpoint with its certificate verified, or store into a database on loopback "
-        "(WORKER_POSTGRES__DSN)."
+        "endpoint with its certificate verified, or store into a database that is marked as a "
+        "playground (WORKER_POSTGRES__DSN, `resolution-worker migrate --stand-in`)."
     )
 
 
@@ -107,6 +108,23 @@ class Shelf:
                 await ledger.close()
 
         _run(check())
+
+    def is_stand_in(self) -> bool:
+        """Whether it is marked as a playground.
+
+        Raises:
+            CommandFault: It can't be asked.
+        """
+
+        async def ask() -> bool:
+            with translated_without_rows():
+                connection = await connector(self.dsn)()
+                try:
+                    return await is_stand_in(connection)
+                finally:
+                    await close_quietly(connection, _CLOSE_SECONDS)
+
+        return bool(_run(ask()))
 
     def keep(self, token: str, reply: dict[str, Any]) -> None:
         """Store an answer, and say what stands.

@@ -25,7 +25,7 @@ SELECT
             ARRAY[
                 'schema_migration', 'ledger', 'customer', 'agreement', 'dead_letter',
                 'letter_event', 'replay', 'malformed_message', 'audit', 'quota', 'replica',
-                'breaker', 'event_outbox', 'event_outbox_turn'
+                'breaker', 'event_outbox', 'event_outbox_turn', 'stand_in'
             ]
         ) AS name
         WHERE

@@ -34,6 +34,7 @@ WITH needed (name, wanted, columns) AS (
     ),
     ('malformed_message', 'INSERT', NULL),
     ('schema_migration', 'SELECT', NULL),
+    ('stand_in', 'SELECT', NULL),
     ('quota', 'SELECT', NULL),
     ('quota', 'INSERT', NULL),
     ('quota', 'UPDATE', NULL),

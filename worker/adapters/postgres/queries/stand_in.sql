@@ -1,0 +1,2 @@
+-- Whether the schema is marked as a stand-in's.
+SELECT EXISTS (SELECT FROM resolution.stand_in) AS marked

@@ -1,0 +1,73 @@
+"""Whether a database is a playground, in which a stand-in for AWS may make customers up.
+
+Whoever answers at an unencrypted endpoint makes customers. So with such an endpoint no connection
+is used whose database does not say, for itself, that it is a playground: an address that leads to
+another database, by mistake or after a secret was rotated, is found out before anything is written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.errors import translated_without_rows
+from worker.ports import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from worker.adapters.postgres.connection import Connect, Connection
+
+
+class NotAStandIn(LedgerUnavailable):
+    """The database is not marked, and who answers as AWS may be anybody."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(
+            f"the endpoint {endpoint} is unencrypted, and this database is not marked as a "
+            "playground: whoever answers there could make up customers. Call AWS, or use a "
+            "database that was marked while it was empty (`resolution-worker migrate --stand-in`)"
+        )
+
+
+def only_stand_ins(connect: Connect, endpoint: str) -> Connect:
+    """Opens connections to marked databases alone.
+
+    Args:
+        connect: Opens a connection to any.
+        endpoint: Who answers as AWS, for the message.
+
+    Raises:
+        NotAStandIn: The database is not marked.
+        LedgerUnavailable: It can't be asked; with an old schema it is to be migrated first.
+    """
+
+    async def checked() -> Connection:
+        connection = await connect()
+        try:
+            with translated_without_rows():
+                marked = await is_stand_in(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        if not marked:
+            connection.terminate()
+            raise NotAStandIn(endpoint)
+        return connection
+
+    return checked
+
+
+async def is_stand_in(connection: Connection) -> bool:
+    """Whether the database of a connection is marked.
+
+    Raises:
+        LedgerUnavailable: Its schema is missing, or older.
+    """
+    try:
+        return bool(await connection.fetchval(statements.STAND_IN))
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        raise LedgerUnavailable(
+            "the schema is missing or older than this program; run `resolution-worker migrate` "
+            "(with --stand-in where a simulator answers instead of AWS)"
+        ) from None
