@@ -55,6 +55,8 @@ async def test_the_first_token_is_settled_soon(stage: Stage, web: Front) -> None
     assert told.status == "resolved"
     assert used < FIRST_TOKEN_CPU_SECONDS
     assert seconds < FIRST_TOKEN_SECONDS
+    # A dump of its memory would hold tokens and passwords.
+    assert psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert await worker.get("/healthz") == (200, '{"ok":true,"faults":{}}')
     await worker.ready()
 

@@ -108,6 +108,20 @@ def test_a_message_loses_the_token_and_its_length() -> None:
     assert "ok-1" not in without("x" * 998 + "ok-1", "ok-1")
 
 
+def test_a_message_loses_telling_parts_of_the_token() -> None:
+    """Whoever answers may repeat a part of a token: none of 16 characters and more is kept."""
+    token = "".join(f"{number:03}" for number in range(200))
+    assert without(f"near '{token[30:60]}' and {token[90:120]}!", token) == (
+        "near '[token]' and [token]!"
+    )
+    assert without(token[100:], token) == "[token]"
+    assert without(f"x{token[5:21]}", token) == "x[token]"
+    assert without(f"x{token[5:20]}", token) == f"x{token[5:20]}"
+    escaped = "".join(f"%{ord(each):02X}" for each in token[30:60])
+    assert without(f"near {escaped}", token) == "[left out: it contained the token]"
+    assert harmless_code(f"Bad{token[30:46]}", token) == "UnknownError"
+
+
 def test_a_code_stays_readable_unless_it_tells() -> None:
     """A code is kept, at most 128 characters, unless it contains a token that is no mere word."""
     assert harmless_code("Timeout", "out") == "Timeout"

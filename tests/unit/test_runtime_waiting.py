@@ -309,6 +309,30 @@ async def test_permits_come_at_the_share() -> None:
     assert taken[-1] == pytest.approx(10.0, abs=0.01)
 
 
+class Crowded(FakeFleet):
+    """A fleet whose single permits lie far ahead while many share them."""
+
+    wait = 40.0
+
+    async def permit(self) -> float:
+        """The next is so many seconds off."""
+        return self.wait
+
+
+@leaping
+async def test_a_permit_among_many_is_not_waited_out_when_they_are_gone() -> None:
+    """It was the last of eighty: once those are gone, another is asked for and comes at once."""
+    fleet, loop = Crowded(), asyncio.get_running_loop()
+    pacer = Pacer(fleet, Usage(since=0.0))
+    pacer.follow(Lease(2.0, 2.0 / 80, singly=True, replicas=80))
+    waiting = asyncio.create_task(pacer.permit())
+    await asyncio.sleep(1)
+    pacer.follow(Lease(2.0, 2.0, singly=True, replicas=1))
+    fleet.wait = 0.0
+    await waiting
+    assert loop.time() < 2
+
+
 @leaping
 async def test_a_new_share_is_felt_within_a_nap() -> None:
     """Whoever waits for a permit at a low rate hardly waits once the rate is raised."""

@@ -36,6 +36,8 @@ def run(
     from worker.adapters.sealing import BadKey  # noqa: PLC0415 - as above
     from worker.core.shortage import DESCRIPTORS  # noqa: PLC0415 - as above
 
+    # A dump of the memory would hold tokens and passwords.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logs.configure(settings.log.level, settings.log.format)
     log = structlog.get_logger()
     if settings.passed_over:

@@ -123,13 +123,36 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def without(message: str, token: str) -> str:
-    """A message for the records, with the token taken out and its length bounded."""
+    """A message for the records, without the token and telling parts of it; its length bounded."""
     if contains(message.replace(token, ""), token):
-        return "[left out: it contained the token]"
-    return message.replace(token, "[token]")[:_MAX_MESSAGE_CHARS]
+        return _LEFT_OUT
+    # Cut before parts are looked for, which costs something for each character.
+    kept = message.replace(token, "[token]")[:_MAX_MESSAGE_CHARS]
+    kept = _without_parts(kept, token)[:_MAX_MESSAGE_CHARS]
+    return _LEFT_OUT if any(_tells_part(each, token) for each in _spellings(kept)) else kept
+
+
+_LEFT_OUT: Final = "[left out: it contained the token]"
+
+
+def _tells_part(text: str, token: str) -> bool:
+    return any(piece in token for piece in _pieces(text))
+
+
+def _without_parts(text: str, token: str) -> str:
+    """A text in which each run of characters that is in the token, and long, is taken out."""
+    kept, place, end = [], 0, 0
+    for at, piece in enumerate(_pieces(text)):
+        if piece in token:
+            if at > end:  # a run begins: what was before it stays
+                kept += [text[place:at], "[token]"]
+            elif not end:
+                kept.append("[token]")
+            place = end = at + _TELLING_CHARS
+    return "".join([*kept, text[place:]])
 
 
 def harmless_code(code: str, token: str) -> str:
-    """An error code for the records, unless it tells the token; its length bounded."""
-    tells = len(token) >= _TELLING_CHARS and contains(code, token)
-    return _UNSPEAKABLE if tells else code[:_MAX_CODE_CHARS]
+    """An error code for the records, unless it tells the token or a part; its length bounded."""
+    code = code[:_MAX_CODE_CHARS]
+    return _UNSPEAKABLE if any(_tells_part(each, token) for each in _spellings(code)) else code

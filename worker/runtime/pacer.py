@@ -109,13 +109,13 @@ class Pacer:
         return max(self._gcra.arrival, now - _LATENESS_SECONDS)
 
     async def _waited(self, seconds: float, lease: Lease) -> bool:
-        """Wait for a single permit; False if the rate has changed so much that it is void."""
+        """Wait for a single permit; False if so much has changed since that it is void."""
         loop = asyncio.get_running_loop()
         slowed = 1 / self._slowing.factor(loop.time()) - 1
         end = loop.time() + seconds + slowed / lease.share
         while (left := end - loop.time()) > 0:
             await self._nap(min(left, _LONGEST_NAP_SECONDS))
-            if self._lease is not None and self._lease.rate > _VOID_RATIO * lease.rate:
+            if self._lease is not None and _is_void(lease, self._lease):
                 return False
         return True
 
@@ -129,3 +129,13 @@ class Pacer:
         finally:
             self.limits = False
             self._usage.starved(loop.time() - began)
+
+
+def _is_void(given: Lease, now: Lease) -> bool:
+    """Whether a permit that was given under one lease is worth less than one under another.
+
+    The rate has risen, or those are gone among whom the permits before it were given out.
+    """
+    return now.rate > _VOID_RATIO * given.rate or given.replicas > _VOID_RATIO * max(
+        1, now.replicas
+    )

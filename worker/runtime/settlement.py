@@ -15,6 +15,7 @@ from worker.core import letters, messages, outgoing, verdict
 from worker.core.letters import Sealed
 from worker.core.records import Lane, Outcome, Status
 from worker.runtime.flight import Flight, Flights, Party, Stage
+from worker.runtime.malformed_log import MalformedLog
 from worker.runtime.writer import Entry
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Settlement:
         self._sealer = sealer
         self._policy = policy
         self._telemetry = telemetry
+        self._malformed_log = MalformedLog()
 
     def seal(self, incoming: Incoming) -> Sealed:
         """A message, sealed to the public key."""
@@ -140,7 +142,7 @@ class Settlement:
             self._telemetry.submission(lane)
             self._telemetry.outcome(Status.MALFORMED, lane, repeated=False, waited=waited)
 
-        log.warning("message_malformed", message_id=malformed.message_id, code=malformed.code)
+        self._malformed_log.note(malformed)
         self._acks.put(delivery, outgoing.malformed_answers(malformed, now), done)
 
     def collected(self, delivery: Delivery) -> None:

@@ -118,8 +118,9 @@ def host_of(url: str) -> str:
 def amqp_verifies(url: str) -> bool:
     """Whether the broker's certificate is asked for and verified."""
     parts = urlsplit(url)
-    # aiormq takes any value but "0" for yes.
-    unverified = any(value != "0" for value in _query(parts).get("no_verify_ssl", []))
+    # aiormq takes any value but "0" for yes, none too.
+    asked = parse_qs(parts.query, keep_blank_values=True).get("no_verify_ssl", [])
+    unverified = any(value != "0" for value in asked)
     return parts.scheme == "amqps" and not unverified
 
 
@@ -146,6 +147,17 @@ def postgres_hosts(dsn: str) -> list[str]:
 def sslmode(dsn: str) -> str | None:
     """The `sslmode` a DSN asks for, `None` if it names none."""
     return _query(urlsplit(dsn)).get("sslmode", [None])[-1]
+
+
+def postgres_verifies(dsn: str) -> bool:
+    """Whether the server's certificate is asked for, and verified by an authority that counts.
+
+    `verify-ca` compares no name, so any certificate of a public authority would do: it counts only
+    with an authority that the DSN names.
+    """
+    root = _query(urlsplit(dsn)).get("sslrootcert", [""])[-1]
+    mode = sslmode(dsn)
+    return mode == "verify-full" or (mode == "verify-ca" and root not in {"", "system"})
 
 
 def passwords(address: str) -> set[str]:

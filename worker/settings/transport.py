@@ -43,9 +43,8 @@ _AMQP = (
     + ")"
 )
 _POSTGRES = (
-    "leads beyond loopback unencrypted or unverified (accepted: ?sslmode=verify-full or verify-ca"
-    + _REMEDY
-    + ")"
+    "leads beyond loopback unencrypted or unverified (accepted: ?sslmode=verify-full, or verify-ca "
+    "with an authority of your own in sslrootcert" + _REMEDY + ")"
 )
 _ENDPOINT = "leads beyond loopback unencrypted (accepted: https://" + _REMEDY + ")"
 
@@ -56,7 +55,7 @@ def _amqp_is_safe(url: str) -> bool:
 
 def _postgres_is_safe(dsn: str) -> bool:
     local = all(addresses.is_local(host) for host in addresses.postgres_hosts(dsn))
-    return local or addresses.sslmode(dsn) in {"verify-full", "verify-ca"}
+    return local or addresses.postgres_verifies(dsn)
 
 
 def _endpoint_is_safe(url: str) -> bool:
