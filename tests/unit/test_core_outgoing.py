@@ -117,6 +117,17 @@ def test_what_gives_way_keeps_its_age_and_its_attempts() -> None:
     assert (back.received_at, back.first_seen) == (ago(minutes=1), ago(hours=1))
 
 
+def test_where_it_stands_in_a_trace_stays_with_a_message() -> None:
+    """`traceparent` and `tracestate` go through every queue, unless they are no such texts."""
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    odd = {"tracestate": "x" * 513, "baggage": "user=ada"}
+    asked = Incoming(DELIVERED.body, headers={**trace, **odd})
+    assert asked.trace == trace
+    moved = give_back(read(asked), asked, Lane.LIVE, attempts=1)
+    assert {name: moved.headers.get(name) for name in trace} == trace
+    assert moved.headers.keys().isdisjoint(odd)
+
+
 def test_the_brokers_own_headers_stay_behind() -> None:
     """Neither x-death nor a delivery count nor a publisher's header travels on."""
     for moved in (

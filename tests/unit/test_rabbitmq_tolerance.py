@@ -37,3 +37,22 @@ def test_headers_that_can_not_be_read_are_those_of_a_suspect(entries: bytes) -> 
     end, read = tolerance.table(table(entries))
     assert end == 4 + len(entries)
     assert came_back_often(read, redelivered=True)
+
+
+def text(name: str, value: str) -> bytes:
+    """An entry of a table: a name and a long string."""
+    return (
+        bytes([len(name)]) + name.encode() + b"S" + struct.pack(">I", len(value)) + value.encode()
+    )
+
+
+def test_of_headers_that_are_too_many_nothing_is_read() -> None:
+    """The message is handled all the same, as one of a suspect; what was unread can be told."""
+    fits = table(text("a", "x" * (tolerance.MOST_TABLE_BYTES - 7)))
+    assert tolerance.table(fits) == (len(fits), {"a": "x" * (tolerance.MOST_TABLE_BYTES - 7)})
+    large = table(text("x-delivery-count", "7") + text("a", "x" * tolerance.MOST_TABLE_BYTES))
+    end, read = tolerance.table(large)
+    assert end == len(large)
+    assert came_back_often(read, redelivered=True)
+    assert tolerance.UNREAD in read
+    assert len(read) == 2

@@ -38,6 +38,13 @@ RETURNS_HEADER: Final = "x-resolution-returns"
 RECEIVED_HEADER: Final = "x-resolution-received-at"
 FIRST_SEEN_HEADER: Final = "x-resolution-first-seen"
 REPLAY_HEADER: Final = "x-resolution-replay"
+OUR_HEADERS: Final = frozenset(
+    {ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, FIRST_SEEN_HEADER, REPLAY_HEADER}
+)
+
+# Where a message stands in a trace (https://www.w3.org/TR/trace-context/): they stay with it.
+TRACE_HEADERS: Final = ("traceparent", "tracestate")
+_MOST_TRACE_CHARS: Final = 512
 
 _Raw = dict[str, msgspec.Raw]
 _OBJECT: Final = msgspec.json.Decoder(_Raw)
@@ -54,6 +61,7 @@ class Incoming:
     """A message as the broker handed it over. Nothing in it has been looked at: `repr` tells none.
 
     Attributes:
+        headers_unread: It has more headers than are read.
         internal: It came through `resolution.internal`, so that our headers may be believed.
         timestamp: The AMQP timestamp (resolution: one second), or None.
     """
@@ -64,8 +72,19 @@ class Incoming:
     reply_to: str | None = field(default=None, repr=False)
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    headers_unread: bool = False
     internal: bool = False
     redelivered: bool = False
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """Where it stands in a trace, as far as that can be passed on."""
+        found = ((name, self.headers.get(name)) for name in TRACE_HEADERS)
+        return {
+            name: value
+            for name, value in found
+            if isinstance(value, str) and len(value) <= _MOST_TRACE_CHARS and value.isprintable()
+        }
 
 
 @dataclass(frozen=True, slots=True)

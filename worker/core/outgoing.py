@@ -118,7 +118,7 @@ def _moved(
     lane: Lane,
     headers: Mapping[str, int],
 ) -> Outgoing:
-    # Only our own headers travel on: a republished `x-death` can be taken for a dead-letter cycle.
+    # No others travel on: a republished `x-death` can be taken for a dead-letter cycle.
     return Outgoing(
         exchange=exchange,
         routing_key=lane.value,
@@ -127,7 +127,7 @@ def _moved(
         correlation_id=submission.correlation_id,
         reply_to=incoming.reply_to,
         timestamp=incoming.timestamp,
-        headers=headers,
+        headers={**incoming.trace, **headers},
         mandatory=True,
     )
 

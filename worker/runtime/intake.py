@@ -108,6 +108,8 @@ class Intake:
             self._writer.put(self._parked(delivery, now))
             return None
         message, oddities = messages.parse(delivery.incoming, now)
+        if delivery.incoming.headers_unread:
+            self._telemetry.odd("headers")
         if oddities.reply_to_ignored:
             self._telemetry.odd("reply_to")
         if oddities.received_at_ignored:

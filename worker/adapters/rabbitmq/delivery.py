@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pamqp.commands import Basic
 
+from worker.adapters.rabbitmq import tolerance
 from worker.core import poison
-from worker.core.messages import Incoming
+from worker.core.messages import OUR_HEADERS, TRACE_HEADERS, Incoming
 from worker.core.outgoing import INTERNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiormq.abc import DeliveredMessage
 
     from worker.core.records import Lane
+
+
+# Whatever else a publisher has written is let go at once.
+_KEPT: Final = (*OUR_HEADERS, *TRACE_HEADERS, poison.DELIVERIES_HEADER)
 
 
 class BrokerDelivery:
@@ -57,13 +62,15 @@ class BrokerDelivery:
 def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:
     """A message as core reads it. Properties of an unexpected type count as absent."""
     properties = message.header.properties
+    headers: Mapping[Any, Any] = properties.headers or {}
     return Incoming(
         body=message.body,
         message_id=_text(properties.message_id),
         correlation_id=_text(properties.correlation_id),
         reply_to=_text(properties.reply_to),
         timestamp=properties.timestamp,
-        headers=properties.headers or {},
+        headers={name: headers[name] for name in _KEPT if name in headers},
+        headers_unread=tolerance.UNREAD in headers,
         internal=delivered.exchange == INTERNAL,
         redelivered=bool(delivered.redelivered),
     )

@@ -1,14 +1,18 @@
-"""Properties that can't be read count as absent, instead of ending the connection.
+"""Properties that can't be read, or are too many, count as absent, instead of ending something.
 
 AMQP leaves a publisher free to send texts that are no UTF-8, times out of range and tables that
 are broken. The codec raises for them while it reads a frame, and aiormq then gives up the whole
 connection. The broker would deliver the message again, and again take every other unacked message
 with it, until all of them had reached the delivery limit. One hostile message must not do that.
+
+A publisher is as free to send a hundred kilobytes of headers, which take many times that once they
+are read, with every message that is lent to us. Ours and the broker's are some hundred bytes.
 """
 
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from pamqp import decode
@@ -17,6 +21,10 @@ from worker.core.poison import DELIVERIES_HEADER, VAIN_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+MOST_TABLE_BYTES: Final = 8 * 1024
+UNREAD: Final = object()
+"""Stands in a table for what was not read; no name that a publisher writes equals it."""
 
 _TIMESTAMP_BYTES: Final = 8
 _MOST_SHORT_BYTES: Final = 255
@@ -48,15 +56,16 @@ def timestamp(value: bytes) -> tuple[int, Any]:
 
 
 def table(value: bytes) -> tuple[int, Any]:
-    """A table of headers; if anything in it can't be read, it counts as one of a suspect.
+    """A table of headers; if it is too large, or can't be read, it counts as one of a suspect.
 
     The broker's own count of deliveries is lost with the rest, and nobody knows whether the message
     has ended processes: so it is handled alone once it is delivered again.
     """
-    try:
-        return _TABLE(value)
-    except (ValueError, OverflowError, OSError, ArithmeticError, RecursionError):
-        return _LENGTH.size + _LENGTH.unpack_from(value)[0], dict(_SUSPECT)
+    size = _LENGTH.unpack_from(value)[0]
+    if size <= MOST_TABLE_BYTES:
+        with suppress(ValueError, OverflowError, OSError, ArithmeticError, RecursionError):
+            return _TABLE(value)
+    return _LENGTH.size + size, {**_SUSPECT, UNREAD: True}
 
 
 _TOLERANT: Final[dict[str, Callable[[bytes], tuple[int, Any]]]] = {
