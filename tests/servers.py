@@ -123,6 +123,9 @@ class Broker:
         }
         self.management.call("PUT", "permissions", self.vhost, name, body=body)
         for exchange, (publish, bind) in permissions.topics.items():
+            # From 4.3 rights on topics need their exchange.
+            kind = {"type": "topic", "durable": True}
+            self.management.call("PUT", "exchanges", self.vhost, exchange, body=kind)
             topic = {"exchange": exchange, "write": publish, "read": bind}
             self.management.call("PUT", "topic-permissions", self.vhost, name, body=topic)
         where = urlsplit(self.url)

@@ -36,7 +36,19 @@ done
 ctl() { rabbitmqctl -q "$@" </dev/null; }
 from_file() { head -n 1 "$passwords/$1" | rabbitmqctl "$2" "$1" >/dev/null 2>&1; }
 
+case $vhost in
+    *[\"\\]*) refuse "$vhost: a virtual host without quotation marks and backslashes, please" ;;
+esac
 ctl list_vhosts name | grep -Fqx -- "$vhost" || ctl add_vhost "$vhost"
+
+# From 4.3 rights on topics need their exchange. It is what `topology declare` would make.
+definitions=$(mktemp)
+trap 'rm -f "$definitions"' EXIT
+printf '{"exchanges": [{"name": "resolution.answers", "vhost": "%s", "type": "topic",
+    "durable": true, "auto_delete": false, "internal": false, "arguments": {}}]}' "$vhost" \
+    >"$definitions"
+ctl import_definitions "$definitions" >/dev/null
+
 users=$(ctl list_users | cut -f 1)
 refused=0
 complain() { echo "$*" >&2; refused=1; }

@@ -6,6 +6,8 @@ import asyncio
 import json
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -45,6 +47,7 @@ class Marketplace:
         """Handle one call."""
         body = await request.read()
         token = json.loads(body)["RegistrationToken"]
+        place = len(self.calls)
         self.calls.append(Call(sha(token.encode("utf-8", "surrogatepass")), time.time()))
         if token in self.odd:
             return web.Response(body=self.odd[token], content_type=_JSON)
@@ -58,6 +61,8 @@ class Marketplace:
             said = await answer.read()
             kept = ("Content-Type", "x-amzn-RequestId", "x-amzn-ErrorType")
             passed = {name: answer.headers[name] for name in kept if name in answer.headers}
+            if answer.status == HTTPStatus.OK:
+                self.calls[place] = replace(self.calls[place], answered=time.time())
             return web.Response(status=answer.status, body=said, headers=passed)
 
     @asynccontextmanager

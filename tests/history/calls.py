@@ -10,7 +10,7 @@ from tests.history.records import LIFETIME_SECONDS, RESOLVED, Finding, Kind, sha
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.history.records import History, Submission
+    from tests.history.records import Call, History, Submission
 
 
 def calls(sent: Mapping[str, Submission], found: History) -> Iterator[Finding]:
@@ -30,16 +30,25 @@ def calls(sent: Mapping[str, Submission], found: History) -> Iterator[Finding]:
 
 
 def _after_resolved(found: History) -> Iterator[Finding]:
-    times: defaultdict[bytes, list[float]] = defaultdict(list)
+    """Calls for what was known.
+
+    An outcome's time is the database's as the worker has measured it, which may be off by as much
+    as asking took. So it is not enough that a call comes later: another must have been answered
+    before, by the clock of whoever answers.
+    """
+    of_token: defaultdict[bytes, list[Call]] = defaultdict(list)
     for call in found.calls or ():
-        times[call.token_sha256].append(call.at)
+        of_token[call.token_sha256].append(call)
     for row in found.outcomes:
         if row["status"] != RESOLVED:
             continue
-        settled, made = row["settled_at"].timestamp(), times[row["token_sha256"]]
+        settled, made = row["settled_at"].timestamp(), of_token[row["token_sha256"]]
         if not made:
             yield Finding(Kind.WRONG, f"{row['message_id']} was resolved without a call")
-        elif found.one_process and max(made) > settled:
+            continue
+        last = max(call.at for call in made)
+        answered = any(call.answered is not None and call.answered < last for call in made)
+        if found.one_process and last > settled and answered:
             yield Finding(Kind.DOUBLED, f"{row['message_id']} was called for though it was known")
 
 

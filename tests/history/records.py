@@ -105,10 +105,17 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that reached AWS, by its token's SHA-256, and when (seconds since the epoch)."""
+    """A call that reached AWS.
+
+    Attributes:
+        token_sha256: Its token's.
+        at: When it came (seconds since the epoch).
+        answered: When it was answered as resolved, by the same clock; None where it was not.
+    """
 
     token_sha256: bytes
     at: float
+    answered: float | None = None
 
 
 Row = dict[str, Any]

@@ -201,7 +201,10 @@ async def a_caller_can_hear_no_others_replies(broker: Broker) -> None:
     await other.may_not("basic_consume", queue, consumer_callback=no_callback)
     await other.may_not("queue_declare", one.key("another"), durable=True)
     await other.may_not("queue_bind", queue, ANSWERS, other.key("w"))
-    await other.may_not("exchange_declare", other.key("exchange"), exchange_type="fanout")
+    async for wire in other.wire():  # nor by an exchange of its own in between
+        await bounded(wire.exchange_declare(other.key("exchange"), exchange_type="fanout"), 5)
+    for key in ("#", one.key("w")):
+        await other.may_not("exchange_bind", other.key("exchange"), ANSWERS, key)
 
 
 async def the_exchange_before_has_replies_too(broker: Broker) -> None:
@@ -241,8 +244,13 @@ class Script:
     """`create-users.sh`, where `rabbitmqctl` reaches a broker."""
 
     def __init__(self, broker: RabbitMQ, folder: Path) -> None:
+        # Nothing but this one of the broker's programs, which find one another by themselves.
+        program = folder / "bin" / "rabbitmqctl"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec "{broker.programs}/rabbitmqctl" "$@"\n')
+        program.chmod(0o755)
         self._environment = {**broker.environment}
-        self._environment["PATH"] = f"{broker.programs}:{os.environ['PATH']}"
+        self._environment["PATH"] = f"{program.parent}:{os.environ['PATH']}"
         self._folder = folder
 
     async def run(

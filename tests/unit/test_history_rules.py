@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,7 +106,7 @@ def settle(found: History, one: Submission) -> None:
         }
     )
     if one.due[0] != TOO_OLD:
-        called(found).append(Call(one.key, one.at + 0.5))
+        called(found).append(Call(one.key, one.at + 0.5, one.at + 0.6))
     if resolved:
         found.agreements.append(dict(says))
     else:
@@ -221,6 +221,14 @@ def test_what_was_never_confirmed_may_be_gone() -> None:
     unsure = submission(20, "ok-20", confirmed=False)
 
     assert check([*SENT, unsure], flawless()) == []
+
+
+def test_an_outcomes_time_is_only_as_good_as_the_clock_was_measured() -> None:
+    """One call alone is never one too many, though its outcome seems to be from before it."""
+    found = flawless()
+    found.outcomes[0]["settled_at"] -= timedelta(seconds=1)
+
+    assert check(SENT, found) == []
 
 
 def test_other_processes_need_not_know_at_once() -> None:

@@ -80,7 +80,7 @@ async def make(
     """Create users, or bring their rights up to date, and set the policy. Changes no password.
 
     Args:
-        interface: An administrator's.
+        interface: An administrator's, who may declare exchanges in the virtual host.
         vhost: The virtual host; made if it is missing.
         users: As `planned`.
         passwords: A folder with a file for each user to make, named like it.
@@ -92,6 +92,8 @@ async def make(
     """
     if await interface.get("vhosts", vhost) is None:
         await interface.put("vhosts", vhost)
+    # From 4.3 rights on topics need their exchange. It is what `topology declare` would make.
+    await interface.put("exchanges", vhost, ANSWERS, body={"type": "topic", "durable": True})
     made = [
         await _make(interface, vhost, user, rights, passwords) for user, rights in users.items()
     ]
