@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services \
-	test test-all test-unit test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
+	test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
 	bench-letters bench-replay soak fuzz lock clean
 
 BIN := .venv/bin
@@ -53,6 +53,9 @@ test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime ## chec
 test-unit: setup ## runs the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
+test-long: setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime ## runs what `make test` leaves out of the same tests
+	$(BIN)/pytest -m long --numprocesses=3 --dist=worksteal $(ARGS)
+
 test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
 	CRASH_SEEDS=10 $(BIN)/pytest -m crash --numprocesses=3 $(ARGS)
 
@@ -65,7 +68,7 @@ test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours besid
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
 
-test-all: ## runs test, test-crash, test-faults and test-neighbours; says how long each took
+test-all: ## runs test, test-long, test-crash, test-faults and test-neighbours; says how long each took
 	@MAKE="$(MAKE)" scripts/test-all.sh
 
 lint: setup ## checks style, types and the floors' imports

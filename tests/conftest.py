@@ -3,11 +3,33 @@
 The servers are always private ones, whatever servers the environment names.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
 
 from tests.servers import Broker, BrokerServer, Database, PostgresServer, Servers
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to `-m long` what is marked so, and of a `sampled(n)` test all but each nth case."""
+    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if mark := item.get_closest_marker("sampled"):
+            is_own = any(each is mark for each in item.own_markers)  # else it is its class's
+            name = item.nodeid.partition("[")[0] if is_own else item.nodeid.rpartition("::")[0]
+            cases[f"{mark.args[0]} {name}"].append(item)
+    for name, some in cases.items():
+        # The same ones each time, in whatever order they are to run.
+        for place, item in enumerate(sorted(some, key=lambda item: item.nodeid)):
+            if place % int(name.partition(" ")[0]):
+                item.add_marker("long")
+    if "long" in (config.option.markexpr or ""):
+        return
+    if long := [item for item in items if item.get_closest_marker("long")]:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -23,13 +23,18 @@ from tests.acceptance.stage import (  # noqa: E402 - as above
     simulating,
 )
 from tests.schema import prepare  # noqa: E402 - as above
+from worker.adapters.rabbitmq.declaration import declare  # noqa: E402 - as above
+from worker.adapters.rabbitmq.topology import topology  # noqa: E402 - as above
+from worker.settings.durations import parse  # noqa: E402 - as above
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
     from pathlib import Path
 
     from tests.schema import Schema
     from tests.servers import Broker, BrokerServer, Database, PostgresServer
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -40,18 +45,15 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def _prepared(database: Database) -> Schema:
-    with ThreadPoolExecutor(1) as executor:  # the test may have a loop of its own
-        return executor.submit(asyncio.run, prepare(database)).result()
-
-
-def declare_topology(broker: Broker, home: Path, delays: str = DELAYS) -> None:
+def declare_topology(broker: Broker, delays: str = DELAYS) -> None:
     """Declare the topology as the user who may."""
-    settings = {
-        "WORKER_AMQP__ADMIN_URL": broker.shipped("resolution_admin"),
-        "WORKER_RETRY__DELAYS": delays,
-    }
-    product("topology", "declare", environment=bare_environment(home) | settings)
+    wanted = topology({text: parse(text).seconds for text in delays.split(",")})
+    _done(declare(broker.shipped("resolution_admin"), wanted))
+
+
+def _done(work: Coroutine[Any, Any, T]) -> T:
+    with ThreadPoolExecutor(1) as executor:  # the test may have a loop of its own
+        return executor.submit(asyncio.run, work).result()
 
 
 @contextmanager
@@ -83,8 +85,8 @@ def stage(
     tmp_path: Path,
 ) -> Iterator[Stage]:
     """A stage of the test's own, with topology and schema, and no worker yet."""
-    declare_topology(broker, tmp_path)
-    with staged(broker, _prepared(database), simulator, keys, tmp_path) as stage:
+    declare_topology(broker)
+    with staged(broker, _done(prepare(database)), simulator, keys, tmp_path) as stage:
         yield stage
 
 
@@ -109,8 +111,8 @@ def shared_stage(
         postgres_server.database() as database,
         simulating(home) as simulator,
     ):
-        declare_topology(broker, home)
-        with staged(broker, _prepared(database), simulator, keys, home) as stage:
+        declare_topology(broker)
+        with staged(broker, _done(prepare(database)), simulator, keys, home) as stage:
             yield stage
 
 

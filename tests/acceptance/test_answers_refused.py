@@ -144,6 +144,7 @@ async def test_a_full_reply_queue_delays_nobody_else(stage: Stage, web: Front) -
     assert len(worker.log) < 30
 
 
+@pytest.mark.long
 async def test_a_reply_queue_that_has_room_within_five_seconds_gets_all(
     stage: Stage, web: Front
 ) -> None:
@@ -201,6 +202,7 @@ async def test_a_full_event_queue_loses_nothing_and_stops_nothing(stage: Stage, 
     assert len(worker.log) < 40
 
 
+@pytest.mark.long
 async def test_a_sender_that_is_killed_is_followed_by_another(stage: Stage, web: Front) -> None:
     """When the replica that sends is killed half way another goes on, and no event is missing."""
     worker = await stage.run()
@@ -226,6 +228,7 @@ async def test_a_sender_that_is_killed_is_followed_by_another(stage: Stage, web:
         await web.event(message_id)
 
 
+@pytest.mark.long
 async def test_a_database_that_is_away_loses_no_event(stage: Stage, web: Front) -> None:
     """Events that are refused while the database is away wait in hand, and are told in the end."""
     async with gateway(stage.schema.worker) as database:

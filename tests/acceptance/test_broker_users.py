@@ -194,6 +194,7 @@ def _user(setup: Setup, rights: Permissions) -> str:
         (Permissions(".*", ".*", r"^resolution\.events$"), False),
     ],
 )
+@pytest.mark.sampled(3)
 def test_who_may_bind_everything_is_told(sound: Setup, rights: Permissions, *, fault: bool) -> None:
     """A user who may bind and has no topic permission is a fault; one who has, or can't, is not."""
     url = _user(sound, rights)
@@ -223,6 +224,7 @@ def test_the_exchange_of_before_is_noted(sound: Setup) -> None:
         ({"message-ttl": 3_600_000}, "drops messages that wait for longer"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_a_policy_that_loses_messages_is_told(
     sound: Setup, definition: dict[str, int], words: str
 ) -> None:

@@ -78,6 +78,7 @@ def test_every_fault_of_the_settings_is_named(sound: Setup) -> None:
     assert "never-shown" not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_the_expected_account(sound: Setup) -> None:
     """The account that STS names is the one expected: that is said."""
     done = sound.check(WORKER_AWS__EXPECTED_ACCOUNT=ACCOUNT, AWS_ENDPOINT_URL_STS=sound.sts())
@@ -86,6 +87,7 @@ def test_the_expected_account(sound: Setup) -> None:
     assert done.code == 0
 
 
+@pytest.mark.long
 def test_credentials_are_named_by_where_they_are_found(sound: Setup) -> None:
     """Credentials of a file are told from those of the environment, and shown in neither case."""
     file = sound.file(
@@ -100,6 +102,7 @@ def test_credentials_are_named_by_where_they_are_found(sound: Setup) -> None:
     assert SECRETS["aws"] not in done.said
 
 
+@pytest.mark.long
 def test_too_many_rights_are_only_noted(sound: Setup) -> None:
     """A broker's user and a database's role that may do anything pass, with a note."""
     done = sound.check(WORKER_AMQP__URL=sound.broker.url, WORKER_POSTGRES__DSN=sound.database.dsn)
@@ -125,6 +128,7 @@ def test_a_private_key_beside_a_worker_is_noted(sound: Setup) -> None:
     assert "take it out of a worker's environment" in done.findings["seal key"]["notes"][0]
 
 
+@pytest.mark.long
 def test_a_throttled_call_is_an_accepted_one(sound: Setup) -> None:
     """AWS throttles only whom it accepts."""
     with ExitStack() as breaking:

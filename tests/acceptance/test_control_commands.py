@@ -100,6 +100,7 @@ async def test_pause_and_resume(fleet: Crew, operator: Operator) -> None:
     ]
 
 
+@pytest.mark.long
 async def test_the_ceiling_by_command(fleet: Crew, operator: Operator) -> None:
     """A ceiling is set, replaced, lifted and given back; each says what stood before."""
     one = fleet.replica(ceiling=30)
@@ -134,6 +135,7 @@ async def test_the_rate_is_shown(fleet: Crew, operator: Operator) -> None:
     assert text.count("\nreplica-") == 2
 
 
+@pytest.mark.long
 async def test_searching_again(fleet: Crew, operator: Operator) -> None:
     """The search starts anew from the rate as it is; where there is none, that is said."""
     assert "no replica" in operator.says("rate", "--search-again", "--reason", "r")
@@ -160,6 +162,7 @@ async def test_searching_again(fleet: Crew, operator: Operator) -> None:
         (("rate", "--search-again"), "--reason"),
     ],
 )
+@pytest.mark.sampled(5)
 async def test_wrong_usage(
     fleet: Crew, operator: Operator, arguments: tuple[str, ...], words: str
 ) -> None:
@@ -171,6 +174,7 @@ async def test_wrong_usage(
     assert await fleet.schema.rows("SELECT FROM resolution.audit") == []
 
 
+@pytest.mark.long
 def test_bad_settings(operator: Operator) -> None:
     """Settings that can't be accepted end each command with 78."""
     for arguments in (("pause", "--reason", "r"), ("resume", "--reason", "r"), ("rate",)):
@@ -179,6 +183,7 @@ def test_bad_settings(operator: Operator) -> None:
         assert "WORKER_RATE__CEILING" in done.stderr
 
 
+@pytest.mark.long
 def test_an_absent_database(operator: Operator) -> None:
     """Without the database each command ends with 69 and names it."""
     away = {"WORKER_POSTGRES__DSN": "postgresql://u:hidden-one@127.0.0.1:1/d"}

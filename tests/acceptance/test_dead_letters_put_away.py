@@ -58,6 +58,7 @@ async def test_discarded_letters_are_put_away_with_a_reason(stage: Stage) -> Non
     assert len(kept) == 2
 
 
+@pytest.mark.long
 async def test_more_than_a_batch_is_discarded(stage: Stage) -> None:
     """A filter that matches thousands is carried out whole."""
     await failed(stage, [f"ok-{n}" for n in range(2_300)])
@@ -68,6 +69,7 @@ async def test_more_than_a_batch_is_discarded(stage: Stage) -> None:
     assert await states(stage) == {"discarded": 2300}
 
 
+@pytest.mark.long
 async def test_what_is_being_replayed_is_not_discarded(stage: Stage) -> None:
     """Letters in the hands of a replay stay there; a named one that stays is a failure."""
     await failed(stage, ["ok-1"])
@@ -112,6 +114,7 @@ async def test_discarded_letters_are_not_replayed(stage: Stage) -> None:
         ),
     ],
 )
+@pytest.mark.sampled(5)
 async def test_a_discard_gone_wrong_is_named(
     stage: Stage, arguments: tuple[str, ...], settings: dict[str, str], code: int, words: str
 ) -> None:
@@ -162,6 +165,7 @@ async def test_a_rotation_moves_all_payloads_to_the_new_pair(stage: Stage) -> No
     assert (replayed.returncode, replayed.stderr) == (0, "")
 
 
+@pytest.mark.long
 async def test_a_rotation_that_is_killed_is_finished_by_the_next(stage: Stage) -> None:
     """Stopped anywhere, each payload is sealed to one of the pairs; repeated it ends."""
     await failed(stage, [f"ok-{n}" for n in range(3_000)])
@@ -185,6 +189,7 @@ async def test_a_rotation_that_is_killed_is_finished_by_the_next(stage: Stage) -
     assert await under_way() == 3_000
 
 
+@pytest.mark.long
 async def test_payloads_that_no_key_opens_are_named(stage: Stage) -> None:
     """They are counted by key and left as they are, and the rest is moved."""
     await failed(stage, ["ok-1", "ok-2"])
@@ -209,6 +214,7 @@ async def test_payloads_that_no_key_opens_are_named(stage: Stage) -> None:
         ({SEAL_KEY: generate()[0]}, "has no private key for"),
     ],
 )
+@pytest.mark.sampled(4)
 async def test_a_rotation_without_its_keys_is_refused(
     stage: Stage, settings: dict[str, str], words: str
 ) -> None:
@@ -223,6 +229,7 @@ async def test_a_rotation_without_its_keys_is_refused(
     assert await stage.schema.rows("SELECT sealed FROM resolution.dead_letter") == before
 
 
+@pytest.mark.long
 async def test_a_dry_run_of_a_rotation_says_what_is_sealed_to_what(stage: Stage) -> None:
     """It changes nothing and needs no reason."""
     await failed(stage, ["ok-1"])

@@ -176,6 +176,7 @@ async def test_filters_compose(desk: Desk) -> None:
     assert {letter["state"] for letter in closed} == {"discarded", "archived"}
 
 
+@pytest.mark.long
 def test_an_empty_selection_is_no_failure(desk: Desk) -> None:
     """Where no letter matches, that is said with the filters in force, and the code is 0."""
     for command in ("groups", "list"):
@@ -197,6 +198,7 @@ async def test_a_pipe_gets_everything(desk: Desk) -> None:
     assert "…" not in done.stdout
 
 
+@pytest.mark.long
 async def test_a_narrow_terminal(desk: Desk) -> None:
     """On sixty columns no line is longer than that, and every letter and group has its own."""
     await incident(desk)
@@ -269,6 +271,7 @@ async def test_the_payload_takes_a_reason_and_leaves_a_trace(desk: Desk) -> None
         (["--reveal", "--reason", "x"], "broken", 78, "WORKER_DEAD_LETTERS__OPEN_KEYS"),
     ],
 )
+@pytest.mark.sampled(6)
 async def test_a_payload_that_is_not_shown(
     desk: Desk, arguments: list[str], key: str, code: int, words: str
 ) -> None:
@@ -289,6 +292,7 @@ async def test_a_payload_that_is_not_shown(
 
 
 @pytest.mark.parametrize("table", ["audit", "letter_event"])
+@pytest.mark.sampled(2)
 async def test_no_trace_no_payload(desk: Desk, table: str) -> None:
     """Where audit or history can't be written, neither is, and nothing is shown."""
     await kept(desk)
@@ -302,6 +306,7 @@ async def test_no_trace_no_payload(desk: Desk, table: str) -> None:
     assert [each["kind"] for each in desk.told("show", "1")["history"]] == ["failed"]
 
 
+@pytest.mark.long
 async def test_a_shredded_payload(desk: Desk) -> None:
     """What was shredded can't be shown, which is said; the rest can."""
     await kept(desk)
@@ -318,6 +323,7 @@ async def test_a_shredded_payload(desk: Desk) -> None:
     assert "  payload      shredded" in desk.run(*asked).stdout
 
 
+@pytest.mark.long
 async def test_a_letter_that_is_not_there(desk: Desk) -> None:
     """An unknown letter ends with 1 and the remedy; so do several of one message id, named."""
     await kept(desk)
@@ -349,6 +355,7 @@ async def test_outside_text_gives_a_terminal_no_orders(desk: Desk) -> None:
 # --- a database that is not ready ---
 
 
+@pytest.mark.long
 def test_a_database_that_is_away(desk: Desk) -> None:
     """Without a database every command ends with 69 and says what to do."""
     away = "postgresql://olga@127.0.0.1:1/nowhere"
@@ -368,6 +375,7 @@ async def test_a_schema_that_is_too_old(desk: Desk) -> None:
     assert "run `resolution-worker migrate`" in desk.run("list").stderr
 
 
+@pytest.mark.long
 async def test_a_role_that_may_not(desk: Desk) -> None:
     """The worker's own role reads no dead letters, and the remedy names the role that does."""
     await kept(desk)

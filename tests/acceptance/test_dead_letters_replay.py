@@ -142,6 +142,7 @@ async def test_what_is_past_saving_is_refused_with_the_remedy(stage: Stage) -> N
     assert await waiting(stage) == 0
 
 
+@pytest.mark.long
 async def test_only_what_was_chosen_goes_out(stage: Stage) -> None:
     """Ids and filters narrow, and --limit takes the oldest failures."""
     await failed(stage, tokens(3))
@@ -183,6 +184,7 @@ async def test_a_parked_message_is_replayed_as_itself(stage: Stage) -> None:
     assert (rows[1]["state"], rows[1]["known"]) == ("open", False)
 
 
+@pytest.mark.long
 async def test_a_rate_spreads_a_replay(stage: Stage) -> None:
     """With --rate it takes its time, and the first is not held back."""
     await failed(stage, tokens(20))
@@ -221,6 +223,7 @@ async def test_a_rate_spreads_a_replay(stage: Stage) -> None:
         ),
     ],
 )
+@pytest.mark.sampled(6)
 async def test_bad_input_is_named(
     stage: Stage, arguments: tuple[str, ...], settings: dict[str, str], code: int, words: str
 ) -> None:
@@ -238,6 +241,7 @@ async def test_bad_input_is_named(
 # --- together, killed, left alone ---
 
 
+@pytest.mark.long
 async def test_two_replays_at_once_share_the_letters_out(stage: Stage) -> None:
     """Each letter goes out once though two people replay the same at the same time."""
     await failed(stage, tokens(400))
@@ -289,6 +293,7 @@ async def test_killed_it_goes_on_where_it_was(stage: Stage) -> None:
     assert [row["state"] for row in states_] == ["running", "finished"]
 
 
+@pytest.mark.long
 async def test_a_signal_ends_it_in_order(stage: Stage) -> None:
     """SIGTERM stops after the batch under way: the rest is open, and it is said how to go on."""
     await failed(stage, tokens(300))
@@ -337,6 +342,7 @@ async def test_a_broker_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> N
     assert await states(stage) == {"replaying": 200}
 
 
+@pytest.mark.long
 async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> None:
     """Without the database it stops; the same command then does the rest, and nothing is lost."""
     await failed(stage, tokens(200))
@@ -363,6 +369,7 @@ async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Stage) ->
     assert await states(stage) == {"replaying": 200}
 
 
+@pytest.mark.long
 async def test_a_full_backlog_ends_it_with_the_claims_given_back(stage: Stage) -> None:
     """Refused by a full queue it stops at once, says so, and the letters are open again."""
     await failed(stage, tokens(120))
@@ -382,6 +389,7 @@ async def test_a_full_backlog_ends_it_with_the_claims_given_back(stage: Stage) -
     assert ["failed", "released"] in await histories(stage)
 
 
+@pytest.mark.long
 async def test_letters_that_were_altered_are_refused_and_the_rest_goes(stage: Stage) -> None:
     """A payload that its key does not open is named and left open."""
     await failed(stage, tokens(3))
@@ -396,6 +404,7 @@ async def test_letters_that_were_altered_are_refused_and_the_rest_goes(stage: St
     assert await states(stage) == {"replaying": 2, "open": 1}
 
 
+@pytest.mark.long
 async def test_some_sealed_to_a_lost_key_are_left_out(stage: Stage) -> None:
     """Letters of a key that is not here are named, with the remedy, and the rest goes."""
     await failed(stage, tokens(2))
@@ -433,6 +442,7 @@ async def test_no_token_is_ever_shown(stage: Stage) -> None:
     assert secret not in said
 
 
+@pytest.mark.long
 async def test_it_starts_slowly_with_nobody_to_ask(stage: Stage) -> None:
     """Without a terminal it never asks, and tells how far it is by lines."""
     await failed(stage, tokens(60))

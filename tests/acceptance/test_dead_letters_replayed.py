@@ -62,6 +62,7 @@ def sealer(stage: Stage) -> Sealer:
     return Sealer(stage.keys["WORKER_DEAD_LETTERS__SEAL_KEY"])
 
 
+@pytest.mark.long
 async def test_what_fails_again_has_one_history(stage: Stage, web: Front) -> None:
     """A letter that dies again is the same letter, open again, with one occurrence more."""
     await failed(stage, ["invalid-1", "ok-1"])
@@ -96,6 +97,7 @@ async def test_a_replay_calls_at_once_though_the_token_just_failed(
     assert worker.process.poll() is None
 
 
+@pytest.mark.long
 async def test_two_submissions_of_a_token_fail_as_two_letters(stage: Stage, web: Front) -> None:
     """Replayed together they share a call, each is answered, and both letters are open again."""
     now = datetime.now(UTC) - timedelta(minutes=1)
@@ -118,6 +120,7 @@ async def test_two_submissions_of_a_token_fail_as_two_letters(stage: Stage, web:
 
 
 @pytest.mark.parametrize("word", ["ok", "invalid"])
+@pytest.mark.sampled(2)
 async def test_a_second_copy_costs_no_second_call(stage: Stage, web: Front, word: str) -> None:
     """Published twice because its mark was lost, a letter is called for and settled once."""
     await failed(stage, [f"{word}-{n}" for n in range(20)])
@@ -184,6 +187,7 @@ async def test_canaries_that_fail_keep_the_rest_at_home(stage: Stage, web: Front
     assert end["subject"]["state"] == "aborted"
 
 
+@pytest.mark.long
 async def test_canaries_without_an_outcome_keep_the_rest_at_home(stage: Stage) -> None:
     """Where nobody takes the canaries it stops in time, and they stay where they are."""
     await failed(stage, [f"ok-{n}" for n in range(10)])
@@ -196,6 +200,7 @@ async def test_canaries_without_an_outcome_keep_the_rest_at_home(stage: Stage) -
     assert await states(stage) == {"replaying": 2, "open": 8}
 
 
+@pytest.mark.long
 async def test_it_stops_when_too_many_fail_again(stage: Stage) -> None:
     """With --abort-on-failures the rest stays open once the share is exceeded."""
     await failed(stage, [f"invalid-{n}" for n in range(300)])
@@ -219,6 +224,7 @@ async def test_it_stops_when_too_many_fail_again(stage: Stage) -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", seeds("REPLAY"))
 @pytest.mark.parametrize("simulator", [("--latency", "5ms")], ids=["slow"], indirect=True)
+@pytest.mark.long
 async def test_killed_again_and_again_each_letter_is_settled_once(
     stage: Stage, web: Front, seed: int
 ) -> None:

@@ -143,6 +143,7 @@ def test_the_account_of_private_servers_balances(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_named_servers_are_used_and_left_clean(
     tmp_path: Path, broker: Broker, database: Database
 ) -> None:
@@ -188,6 +189,7 @@ async def test_a_broker_in_use_is_left_alone(tmp_path: Path, broker: Broker) -> 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_an_interrupted_guest_takes_its_messages_away(tmp_path: Path, broker: Broker) -> None:
     """Interrupted where others had queues, it leaves those, empty, and none of its own."""
     declare(environment(tmp_path, WORKER_AMQP__URL=broker.url))
@@ -216,6 +218,7 @@ async def test_an_interrupted_guest_takes_its_messages_away(tmp_path: Path, brok
         (signal.SIGTERM, r"simulator at", 143),
     ],
 )
+@pytest.mark.sampled(4)
 def test_a_signal_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals, moment: str, code: int
 ) -> None:
@@ -230,6 +233,7 @@ def test_a_signal_leaves_nothing_behind(
         assert demo.process.communicate()[0] == ""
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_by_itself_is_noticed(tmp_path: Path) -> None:
     """A worker that is gone though the demo has not killed it is named, with its last lines."""
     with running(tmp_path, "--tokens", "2000") as demo:
@@ -252,6 +256,7 @@ def test_a_worker_that_dies_by_itself_is_noticed(tmp_path: Path) -> None:
         ({"WORKER_AMQP__URL": "http://a:hidden@127.0.0.1/"}, 78, "WORKER_AMQP__URL"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_a_named_server_that_is_not_there_is_told(
     tmp_path: Path, named: dict[str, str], code: int, words: str
 ) -> None:

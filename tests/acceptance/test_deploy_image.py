@@ -114,6 +114,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.long
 def test_the_command_runs_from_wheel_and_locked_requirements_alone(
     installed: Path, tmp_path: Path
 ) -> None:

@@ -220,6 +220,7 @@ def empty_letters(metrics: Mapping[str, Mapping[Any, float]]) -> list[str]:
     return [reason for reason in DEAD_LETTERS if not counted.get((("reason", reason),))]
 
 
+@pytest.mark.long
 async def test_every_query_of_dashboard_and_alerts_returns_data(
     stage: Stage, web: Front, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def ended(stage: Stage, *words: str, **settings: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize("how", [*VARIABLES, *PROFILES])
+@pytest.mark.sampled(3)
 def test_an_endpoint_in_clear_is_refused_wherever_it_is_named(
     stage: Stage, tmp_path: Path, how: str
 ) -> None:
@@ -70,6 +71,7 @@ def test_an_endpoint_in_clear_is_refused_wherever_it_is_named(
 
 
 @pytest.mark.parametrize("how", ["AWS_ENDPOINT_URL", "service"])
+@pytest.mark.sampled(2)
 def test_check_refuses_it_too(stage: Stage, tmp_path: Path, how: str) -> None:
     """So does `check`, in its line about the endpoint."""
     settings = named(how, FAR, tmp_path)

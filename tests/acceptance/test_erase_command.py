@@ -148,6 +148,7 @@ async def test_a_person_is_asked(
         (ACCOUNT, ("--actor", "ada"), "--reason"),
     ],
 )
+@pytest.mark.sampled(4)
 def test_wrong_usage(customer: str, words: tuple[str, ...], said: str, tmp_path: Path) -> None:
     """What can't be meant is refused in words before any database is asked."""
     done = erase("postgresql://127.0.0.1:1/x", tmp_path, *words, "--yes", customer=customer)

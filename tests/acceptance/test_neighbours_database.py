@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.acceptance.outcomes import fresh
 from tests.acceptance.stage import eventually
 from tests.schema import connected
@@ -49,6 +51,7 @@ async def test_read_only_at_the_start_is_not_believed_for_ever(stage: Stage, web
     await worker.ready(SOON_SECONDS)
 
 
+@pytest.mark.long
 async def test_read_only_for_a_while_is_over_when_it_is(stage: Stage, web: Front) -> None:
     """A worker that reconnected meanwhile is unready as long as that lasts, and no longer."""
     worker = await stage.run()

@@ -176,6 +176,7 @@ UNUSABLE = {
         ("status", "WORKER_AMQP__URL"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_an_address_that_cannot_be_used_is_refused(
     tmp_path: Path, keys: Mapping[str, str], command: str, name: str
 ) -> None:
@@ -204,6 +205,7 @@ LEAVING = {
 
 
 @pytest.mark.parametrize("name", LEAVING)
+@pytest.mark.sampled(3)
 async def test_plaintext_beyond_loopback_is_refused(
     tmp_path: Path, keys: Mapping[str, str], name: str
 ) -> None:
@@ -223,6 +225,7 @@ async def test_plaintext_beyond_loopback_is_refused(
 
 
 @pytest.mark.parametrize("name", LEAVING)
+@pytest.mark.sampled(3)
 async def test_plaintext_that_is_allowed_is_used(stage: Stage, name: str) -> None:
     """With leave to do so, `run` starts although an address leaves the machine in clear."""
     worker = stage.start(WORKER_ALLOW_PLAINTEXT="true", **{name: LEAVING[name]})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.acceptance.outcomes import fresh, row
 from worker.adapters.postgres.migrate import LATEST, Migration, bundled, migrate
 
@@ -60,6 +62,7 @@ async def test_an_older_worker_starts_on_a_newer_schema(stage: Stage, web: Front
     assert worker.logged("waiting_for_ledger") == []
 
 
+@pytest.mark.long
 async def test_an_older_migrate_leaves_a_newer_schema_alone(stage: Stage, web: Front) -> None:
     """`migrate` of an older version succeeds on a newer schema and changes nothing in it."""
     await expand(stage)

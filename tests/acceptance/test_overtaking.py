@@ -34,6 +34,7 @@ async def rush(web: Front) -> dict[str, datetime]:
 
 
 @pytest.mark.parametrize("simulator", [("--rate", "20", "--burst", "20")], indirect=True)
+@pytest.mark.long
 async def test_a_rush_of_buyers(stage: Stage, web: Front) -> None:
     """At twice the quota half of those served hardly wait; who is overtaken is answered later."""
     worker = await stage.run(

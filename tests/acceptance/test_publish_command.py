@@ -215,6 +215,7 @@ async def test_a_full_queue(broker: Broker) -> None:
     assert failed.isdisjoint(tokens(await received(broker)))
 
 
+@pytest.mark.long
 async def test_a_connection_lost_on_the_way(broker: Broker, tmp_path: Path) -> None:
     """When connections are lost it goes on over new ones, and every line gets there."""
     count = 20_000
@@ -280,6 +281,7 @@ async def waiting(broker: Broker) -> int:
         return queue.declaration_result.message_count or 0
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_input(broker: Broker) -> None:
     """A long stream is published in the memory of a short one."""
     peaks = []

@@ -263,6 +263,7 @@ def test_the_table_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.sampled(9)
 def test_standard_output_and_exit_code_are_the_references(tools: Tools, case: Case) -> None:
     """Standard output is version 1's and version 2's, the exit code and the words version 2's."""
     chosen = ["v2", "like_v2", *(["v1", "like_v1"] if case.v1 else [])]
@@ -297,6 +298,7 @@ def _last_words(ended: Ended) -> list[str]:
 
 
 @pytest.mark.parametrize("form", _ALL)
+@pytest.mark.sampled(5)
 def test_members_that_are_new_are_printed_as_a_reference_that_knows_them_would(
     tools: Tools, form: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -108,6 +108,7 @@ async def test_a_token_on_standard_input_is_in_no_list_of_processes(
         ("--registration-token", "-", "--cli-input-json", "{}"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_debug_shows_no_token_and_no_secret(tool: Tool, arguments: tuple[str, ...]) -> None:
     """`--debug` tells much of a call, and hides the token, the key and the session's token."""
     environment = {
@@ -154,6 +155,7 @@ def test_the_aws_cli_shows_the_token_when_it_debugs(tool: Tool) -> None:
         ("ok-1", {"AWS_PROFILE": "nope"}, ("no such profile",)),
     ],
 )
+@pytest.mark.sampled(5)
 def test_explain_says_what_an_error_means_and_what_to_do(
     tool: Tool, token: str, environment: dict[str, str], words: tuple[str, ...]
 ) -> None:

@@ -50,6 +50,7 @@ OTHERWISE = {
 }
 
 
+@pytest.mark.long
 async def test_answers_that_can_not_be_used(stage: Stage, web: Front) -> None:
     """Nonsense makes its own token dead once the attempts are spent; neighbours are resolved."""
     replies = UNUSABLE | {what: reply for what, (reply, _) in OTHERWISE.items()}
@@ -75,6 +76,7 @@ async def test_answers_that_can_not_be_used(stage: Stage, web: Front) -> None:
     assert attempts == {ATTEMPTS}
 
 
+@pytest.mark.long
 async def test_an_answer_that_can_not_be_stored(stage: Stage, web: Front) -> None:
     """Members that no row can hold settle their token as dead, alone of its batch."""
     poison = tokens("poison", 3)
@@ -95,6 +97,7 @@ async def test_an_answer_that_can_not_be_stored(stage: Stage, web: Front) -> Non
     assert statuses == ["dead", "resolved", "resolved"] * 3
 
 
+@pytest.mark.long
 async def test_surplus_members_and_strange_texts_are_borne(stage: Stage, web: Front) -> None:
     """Unknown members are ignored; an account keeps its zero, other alphabets their letters."""
     (token,) = tokens("x", 1)
@@ -123,6 +126,7 @@ async def test_throttling_uses_up_no_attempt(stage: Stage, web: Front) -> None:
     assert await worker.metric("resolution_retries_total", reason="throttled") > 0
 
 
+@pytest.mark.long
 async def test_the_ceiling_is_kept_and_used(stage: Stage, web: Front) -> None:
     """Never more calls in a second than the ceiling, and not much fewer while tokens wait."""
     ceiling, count = 20, 110
@@ -204,6 +208,7 @@ async def test_a_refusal_of_one_token_is_its_own(stage: Stage, web: Front) -> No
     assert statuses == {"resolved"}
 
 
+@pytest.mark.long
 async def test_absent_credentials_are_ours(stage: Stage, web: Front) -> None:
     """Without credentials nothing is called or settled; once they are there, work begins."""
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
@@ -224,6 +229,7 @@ async def test_absent_credentials_are_ours(stage: Stage, web: Front) -> None:
 
 
 @pytest.mark.parametrize("part", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"])
+@pytest.mark.sampled(2)
 async def test_a_line_break_in_the_credentials_is_ours(stage: Stage, web: Front, part: str) -> None:
     """Credentials that no request can carry stop calls, use up no attempt, and are named."""
     ids = [await web.submit(token) for token in tokens("ok", 30)]
@@ -240,6 +246,7 @@ async def test_a_line_break_in_the_credentials_is_ours(stage: Stage, web: Front,
     assert {row["attempts"] for row in await rows(stage)} == {1}
 
 
+@pytest.mark.long
 async def test_an_outage_of_aws_spends_attempts(stage: Stage, web: Front) -> None:
     """Faults of the service and the connection make a token dead by their own codes."""
     async with gateway(stage.simulator.url) as aws:
@@ -259,6 +266,7 @@ async def test_an_outage_of_aws_spends_attempts(stage: Stage, web: Front) -> Non
     assert failed == [ATTEMPTS, ATTEMPTS]
 
 
+@pytest.mark.long
 async def test_a_token_waits_in_its_retry_queue(stage: Stage, web: Front) -> None:
     """Between attempts a token is with the broker, and comes back into its own lane."""
     (token,) = tokens(f"fail-{ATTEMPTS - 1}", 1)

@@ -66,6 +66,7 @@ async def seen_at(stage: Stage) -> list[float]:
     return [float(row[0]) for row in rows]
 
 
+@pytest.mark.long
 async def test_a_slow_helper_is_waited_for(stage: Stage, web: Front) -> None:
     """A helper slower than a call's bound is started once, by the worker and by `check` each."""
     helper = Helper(stage.home, f"sleep {SLOW_SECONDS}")
@@ -85,6 +86,7 @@ async def test_a_slow_helper_is_waited_for(stage: Stage, web: Front) -> None:
     assert len(helper.starts("check")) == 1
 
 
+@pytest.mark.long
 async def test_a_pause_is_heard_while_a_helper_hangs(stage: Stage) -> None:
     """The lease waits for no credentials, nor does the end of the worker, which ends the helper."""
     helper = Helper(stage.home, "sleep 1000")

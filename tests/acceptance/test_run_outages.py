@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
@@ -42,6 +44,7 @@ def drop_worker(stage: Stage) -> int:
     return len(found)
 
 
+@pytest.mark.long
 async def test_connections_that_the_broker_closes(stage: Stage, web: Front) -> None:
     """However often an operator closes the worker's connections, every token settles."""
     worker = await stage.run(WORKER_RATE__CEILING="100")
@@ -80,6 +83,7 @@ async def test_a_broker_lost_with_calls_in_flight(stage: Stage, web: Front) -> N
         worker.kill()
 
 
+@pytest.mark.long
 async def test_a_broker_away_for_a_while(stage: Stage, web: Front) -> None:
     """While the broker is away the worker lives and is unready; then it goes on by itself."""
     async with gateway(stage.worker_url) as broker:
@@ -109,6 +113,7 @@ async def terminate(stage: Stage) -> int:
     return len(rows)
 
 
+@pytest.mark.long
 async def test_sessions_that_the_database_ends(stage: Stage, web: Front) -> None:
     """However often its sessions are ended, answers in hand are written: no call is made twice."""
     worker = await stage.run(WORKER_RATE__CEILING="100")
@@ -146,6 +151,7 @@ async def test_a_database_away_for_a_while(stage: Stage, web: Front) -> None:
         worker.kill()
 
 
+@pytest.mark.long
 async def test_a_database_that_only_reads(stage: Stage, web: Front) -> None:
     """A read-only database is the operator's affair: nothing is settled, given up or lost by it."""
 

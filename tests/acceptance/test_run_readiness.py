@@ -6,6 +6,8 @@ import os
 import resource
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
 from tests.fakes.aws import raw_aws, reply
@@ -28,6 +30,7 @@ def whoami(account: str) -> bytes:
     )
 
 
+@pytest.mark.long
 async def test_another_account_is_told_before_the_first_token(stage: Stage, web: Front) -> None:
     """Keys of another account than expected keep a worker from being ready until mended."""
     async with raw_aws(whoami("111122223333")) as sts:
@@ -41,6 +44,7 @@ async def test_another_account_is_told_before_the_first_token(stage: Stage, web:
         assert (await web.event(message_id)).status == "resolved"
 
 
+@pytest.mark.long
 async def test_the_expected_account_costs_no_call(stage: Stage) -> None:
     """With the right account a worker is ready, and has called AWS for nothing."""
     async with raw_aws(whoami(EXPECTED)) as sts:
@@ -49,6 +53,7 @@ async def test_the_expected_account_costs_no_call(stage: Stage) -> None:
     assert await stage.simulator.calls() == 0
 
 
+@pytest.mark.long
 async def test_malformed_credentials_are_told_before_the_first_token(stage: Stage) -> None:
     """A line break in a key is told at start."""
     worker = stage.start(AWS_SECRET_ACCESS_KEY="simulator\n")
@@ -99,6 +104,7 @@ async def test_too_few_descriptors_cost_no_attempt(stage: Stage, web: Front) -> 
     assert "WORKER_POSTGRES__DSN" not in worker.said
 
 
+@pytest.mark.long
 async def test_a_low_limit_is_raised_or_told(stage: Stage) -> None:
     """The soft limit is raised to the hard one; if that is too low the log says so at start."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

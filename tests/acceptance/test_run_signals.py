@@ -34,6 +34,7 @@ async def calling(worker: Worker, calls: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.sampled(2)
 async def test_a_drain_keeps_its_bound_while_aws_hangs(
     stage: Stage, web: Front, number: signal.Signals
 ) -> None:
@@ -120,6 +121,7 @@ async def test_a_second_signal_ends_it_at_once(stage: Stage, web: Front) -> None
     assert await web.take("resolution.tokens") == {message_id}
 
 
+@pytest.mark.long
 async def test_it_ends_in_order_while_it_waits_for_its_servers(stage: Stage) -> None:
     """SIGTERM ends with 0 a worker that has neither broker nor database yet."""
     async with gateway(stage.worker_url) as broker, gateway(stage.schema.worker) as database:
@@ -176,6 +178,7 @@ async def test_settings_are_reloaded(stage: Stage, web: Front, tmp_path: Path) -
     assert "Traceback" not in worker.said
 
 
+@pytest.mark.long
 async def test_a_reloaded_ceiling_is_kept(stage: Stage, web: Front, tmp_path: Path) -> None:
     """After a reload calls go at the new pace, though they waited at the old one."""
     path = tmp_path / "worker.toml"

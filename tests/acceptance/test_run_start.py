@@ -104,6 +104,7 @@ async def test_all_bad_settings_are_named_at_once(tmp_path: Path) -> None:
     ],
     ids=["absent", "no TOML", "bad values"],
 )
+@pytest.mark.sampled(3)
 async def test_a_bad_file_is_refused(
     tmp_path: Path, keys: Mapping[str, str], text: str | None, names: tuple[str, ...]
 ) -> None:
@@ -118,6 +119,7 @@ async def test_a_bad_file_is_refused(
     assert all(name in said for name in names)
 
 
+@pytest.mark.long
 async def test_names_that_kubernetes_injects_are_no_settings(stage: Stage, web: Front) -> None:
     """What Kubernetes sets for a Service named `worker` neither configures nor stops it."""
     stage.start(
@@ -161,6 +163,7 @@ async def test_it_waits_for_absent_servers(stage: Stage, web: Front) -> None:
         worker.kill()
 
 
+@pytest.mark.long
 async def test_it_waits_for_the_topology(
     broker: Broker,
     database: Database,
@@ -182,7 +185,7 @@ async def test_it_waits_for_the_topology(
         worker = stage.start()
         await worker.unready("resolution.tokens", "resolution-worker topology declare")
         assert (await worker.get("/healthz"))[0] == 200
-        await asyncio.to_thread(declare_topology, broker, tmp_path)
+        await asyncio.to_thread(declare_topology, broker)
         await worker.ready()
 
         async with front(stage) as web:
@@ -197,7 +200,7 @@ async def test_it_waits_for_the_schema(
     tmp_path: Path,
 ) -> None:
     """Without the schema it consumes nothing and names `migrate`; once it is there, it works."""
-    declare_topology(broker, tmp_path)
+    await asyncio.to_thread(declare_topology, broker)
     with staged(broker, addresses(database), simulator, keys, tmp_path) as stage:
         await run_script(stage.schema.superuser, "roles.sql")
         async with front(stage) as web:

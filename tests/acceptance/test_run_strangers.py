@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 from tests.acceptance.outcomes import tokens
 from tests.strangers import strangers
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 DESCRIPTORS = 256
 
 
+@pytest.mark.long
 async def test_half_requests_take_no_descriptors(stage: Stage, web: Front) -> None:
     """A thousand half requests leave a worker its descriptors, its probes and its work."""
     worker = await stage.run()

@@ -211,6 +211,7 @@ def test_a_taken_port_is_named_and_exits_69() -> None:
         (["--frobnicate"], "frobnicate"),
     ],
 )
+@pytest.mark.sampled(6)
 def test_a_bad_option_is_named_and_exits_2(options: list[str], named: str) -> None:
     """An option that makes no sense ends the command with 2 and a sentence, not a traceback."""
     ended = refused("--port", "0", *options)

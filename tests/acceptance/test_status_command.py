@@ -108,6 +108,7 @@ def publish(setup: Setup, token: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_an_idle_fleet(sound: Setup) -> None:
     """Without worker and messages all is nought, and what only a worker knows is unknown."""
     done = run(sound, WORKER_RATE__CEILING="40")
@@ -131,6 +132,7 @@ def test_an_idle_fleet(sound: Setup) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.long
 async def test_dead_letters_and_outcomes(sound: Setup) -> None:
     """Open letters and what was settled lately are counted; closed and older ones are not."""
     before = found(sound)
@@ -207,6 +209,7 @@ async def test_what_all_replicas_share(sound: Setup) -> None:
     assert "-> renew the credentials" in shown
 
 
+@pytest.mark.long
 def test_an_older_schema(sound: Setup) -> None:
     """Where the tables of what replicas share are not there yet, that is told, and the rest too."""
     tables = "resolution.quota, resolution.replica, resolution.breaker"
@@ -220,6 +223,7 @@ def test_an_older_schema(sound: Setup) -> None:
     assert "dead letters  none" in done.stdout
 
 
+@pytest.mark.long
 def test_a_schema_that_is_behind(sound: Setup) -> None:
     """A schema older than this program is told, with the remedy, even if all can be shown."""
     older = sound.database_after("DELETE FROM resolution.schema_migration WHERE version > 4")
@@ -230,6 +234,7 @@ def test_a_schema_that_is_behind(sound: Setup) -> None:
     assert "dead letters  none" in done.stdout
 
 
+@pytest.mark.long
 def test_an_absent_broker(sound: Setup) -> None:
     """Without the broker the rest is shown, the broker is named, and the exit code is 69."""
     port = sound.closed_port()
@@ -257,6 +262,7 @@ def test_an_absent_database(sound: Setup) -> None:
     assert SECRETS["database"] not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_missing_queue(sound: Setup) -> None:
     """A queue that is not there is named as such, and the exit code is 1."""
     done = run(sound, WORKER_RETRY__DELAYS="9s")
@@ -267,6 +273,7 @@ def test_a_missing_queue(sound: Setup) -> None:
     assert "run `resolution-worker topology declare`" in done.stderr
 
 
+@pytest.mark.long
 def test_bad_settings(sound: Setup) -> None:
     """Settings that can't be accepted end the command with 78."""
     done = run(sound, WORKER_RETRY__DELAYS="soon")
@@ -274,6 +281,7 @@ def test_bad_settings(sound: Setup) -> None:
     assert "WORKER_RETRY__DELAYS" in done.stderr
 
 
+@pytest.mark.long
 def test_watching(sound: Setup) -> None:
     """With `--watch` it looks again and again until it is interrupted, and then ends in order."""
     with subprocess.Popen(

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.servers import Permissions
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def test_the_plain_table_is_aligned(broker: Broker) -> None:
     assert {line[column : column + 7] for line in lines[1:]} == {"missing"}
 
 
+@pytest.mark.long
 def test_the_table_on_a_terminal(broker: Broker) -> None:
     """On a terminal the table has a frame."""
     ours, theirs = pty.openpty()
@@ -105,6 +108,7 @@ def test_a_difference(broker: Broker) -> None:
     assert (row["name"], row["state"], row["messages"]) == ("resolution.parked", "differs", 0)
 
 
+@pytest.mark.long
 def test_the_admin_url_is_used(broker: Broker) -> None:
     """The worker's own user may declare nothing; the administrator's address is used."""
     worker = broker.user(Permissions())
@@ -115,6 +119,7 @@ def test_the_admin_url_is_used(broker: Broker) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.long
 def test_an_exchange_that_differs(broker: Broker) -> None:
     """An exchange is not mended as a queue is: `rabbitmqctl` can't delete one."""
     body = {"type": "fanout", "durable": True}
@@ -137,6 +142,7 @@ def test_what_may_not_be_compared_is_no_failure(broker: Broker) -> None:
     assert "topology declare" not in shown.stderr
 
 
+@pytest.mark.long
 def test_an_absent_broker() -> None:
     """A broker that is not there ends the command with 69, in one line."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -171,7 +171,7 @@ TRIALS = [
     Trial("postgres deadlock candidates", rivals, word="same-100000000001-{n}"),
     Trial("postgres right revoked", no_rights, evidence=LEDGER),
 ]
-QUICK = {"postgres cut during COMMIT", "postgres read-only"}
+QUICK = {"postgres cut during COMMIT"}
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))

@@ -48,6 +48,7 @@ async def bench(database: Database, tmp_path: Path) -> AsyncIterator[PostgresBen
         await ledger.close()
 
 
+@pytest.mark.sampled(4)
 class TestPooledLedger(LedgerSuite):
     """The suite, through PgBouncer."""
 

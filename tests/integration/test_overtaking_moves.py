@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.connections import drop_connections
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import FakeSealer, FakeSecrets, FakeTelemetry, acking
@@ -36,7 +38,6 @@ from worker.runtime.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    import pytest
     from aio_pika.abc import AbstractIncomingMessage
 
     from tests.servers import Broker
@@ -187,6 +188,7 @@ def limit_backlog(broker: Broker, most: int | None) -> None:
         broker.management.call("PUT", "policies", broker.vhost, "full", body=policy)
 
 
+@pytest.mark.long
 async def test_thousands_move_aside_for_fresh_ones(broker: Broker) -> None:
     """Old tokens make room in seconds, whatever is lent at once; fresh ones are in hand then."""
     await declare(broker.url, WANTED)

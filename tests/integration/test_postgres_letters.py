@@ -408,6 +408,7 @@ async def test_every_filter_is_answered_from_an_index(many: Schema) -> None:
         assert "Index Only Scan Backward using dead_letter_by_choice" in plan, plan
 
 
+@pytest.mark.long
 async def test_a_hundred_thousand_letters_take_no_time(database: Database) -> None:
     """Of 100,000 letters just written, groups and pages by each filter take at most 300 ms."""
     schema = await prepare(database)

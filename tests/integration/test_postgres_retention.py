@@ -373,6 +373,7 @@ async def prune_all(kept: Kept) -> dict[Chore, int]:
     return done
 
 
+@pytest.mark.long
 async def test_batches_are_found_by_indexes(kept: Kept) -> None:
     """Where letters and outcomes are many, a round with nothing to do reads no table through."""
     await kept.letters("open", count=50_000, age="1 h", redeemable="3 h")

@@ -98,6 +98,7 @@ async def test_bounds_stand_on_the_workers_role(schema: Schema) -> None:
             assert await worker.fetchval("SELECT current_setting($1)", name) != "0"
 
 
+@pytest.mark.long
 async def test_counting_and_paging_letters_uses_indexes(schema: Schema) -> None:
     """A hundred thousand letters are counted, grouped and paged through without reading them."""
     await schema.execute(

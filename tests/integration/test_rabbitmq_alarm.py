@@ -164,6 +164,7 @@ async def test_an_alarm_is_told_and_waited_through(
         assert link.fault is None
 
 
+@pytest.mark.long
 async def test_a_publisher_that_was_not_asked_to_wait_names_the_alarm(own: RabbitMQ) -> None:
     """A command that publishes does not hang under an alarm: it fails in time and says why."""
     async with queue(own, "named"), connected(own.amqp_url, name="test") as connection:
@@ -174,6 +175,7 @@ async def test_a_publisher_that_was_not_asked_to_wait_names_the_alarm(own: Rabbi
         assert "under alarm (low on memory)" in str(fault)
 
 
+@pytest.mark.long
 async def test_a_connection_lost_under_alarm_ends_the_wait(own: RabbitMQ) -> None:
     """The wait for the end of an alarm ends with the connection."""
     async with queue(own, "lost"), linked(own.amqp_url) as link:
@@ -264,6 +266,7 @@ async def test_a_hanging_queue_holds_up_nobody_else(own: RabbitMQ) -> None:
         assert link.link._publisher is publisher
 
 
+@pytest.mark.long
 async def test_a_hanging_queue_of_ours_is_told(own: RabbitMQ) -> None:
     """A move to a queue that hangs is given up after some seconds, and the link says so."""
     async with answering(own), queue(own, "ours"), queue(own, "fine"), linked(own.amqp_url) as link:
@@ -283,6 +286,7 @@ async def test_a_hanging_queue_of_ours_is_told(own: RabbitMQ) -> None:
         assert link.fault is None
 
 
+@pytest.mark.long
 async def test_a_closed_channel_leaves_the_link_down_on_the_next(own: RabbitMQ) -> None:
     """A new connection after a failed publish is no proof; a confirmed one is, or idleness."""
     async with queue(own, "fine"), linked(own.amqp_url) as link:

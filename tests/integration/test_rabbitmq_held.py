@@ -212,6 +212,7 @@ def go_on(replica: Replica) -> None:
         ("database", None, MESSAGES + MALFORMED),
     ],
 )
+@pytest.mark.sampled(3)
 async def test_whatever_is_held_too_long_goes_back_at_once(
     broker: Broker, where: str, lane: Lane | None, held: int
 ) -> None:

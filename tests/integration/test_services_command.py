@@ -48,6 +48,7 @@ def _wait_for_end(family: list[psutil.Process]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.sampled(2)
 def test_signal_ends_everything(number: signal.Signals, tmp_path: Path) -> None:
     """A signal ends both servers and removes their data; that is no failure."""
     with _services(TMPDIR=str(tmp_path)) as process:
@@ -83,6 +84,7 @@ def test_server_that_ends_by_itself_ends_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root lends another identity")
+@pytest.mark.long
 def test_root_without_user_namespaces_runs_postgres_as_nobody(tmp_path: Path) -> None:
     """Where a container forbids user namespaces, root runs PostgreSQL as another user."""
     refusal = tmp_path / "unshare"

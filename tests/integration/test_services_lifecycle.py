@@ -57,6 +57,7 @@ async def _serve(both: Services) -> None:
     assert "mine" in await both.rabbitmq.ctl("list_queues", "name")
 
 
+@pytest.mark.long
 async def test_two_instances_serve_side_by_side() -> None:
     """Two pairs of servers run at once, each answering at its own address."""
     async with services() as one, services() as other:

@@ -21,6 +21,7 @@ WHY = ("--all", "--yes", "--reason", "r")
     [("migrate",), ("dead-letters", "discard", *WHY), ("dead-letters", "replay", *WHY)],
     ids=lambda words: " ".join(words[:2]),
 )
+@pytest.mark.sampled(3)
 def test_it_is_to_be_run_again(arguments: tuple[str, ...]) -> None:
     """Nothing tries again by itself after the command has ended: a person is to."""
     done = frozen(*arguments)
@@ -40,6 +41,7 @@ def test_it_is_to_be_run_again(arguments: tuple[str, ...]) -> None:
     ],
     ids=" ".join,
 )
+@pytest.mark.sampled(5)
 def test_the_database_is_named(arguments: tuple[str, ...]) -> None:
     """Which database did not answer is told with host and port."""
     assert frozen(*arguments).startswith("database at 127.0.0.1:")

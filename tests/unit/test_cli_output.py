@@ -36,6 +36,7 @@ def run(arguments: list[str], stdout: int) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+@pytest.mark.sampled(3)
 def test_a_closed_pipe_ends_a_command_quietly(arguments: list[str]) -> None:
     """Where nobody reads on, the command ends as SIGPIPE would have ended it, without a word."""
     reading, writing = os.pipe()
@@ -61,6 +62,7 @@ def test_a_pipe_that_is_closed_on_the_way() -> None:
 
 
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+@pytest.mark.sampled(3)
 def test_a_full_disk_is_told_in_one_line(arguments: list[str]) -> None:
     """Where the output can't be stored, that is said in one line, and the exit code is 1."""
     with Path("/dev/full").open("w") as full:

@@ -421,6 +421,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("part", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"])
 @pytest.mark.parametrize("role_arn", [None, "arn:aws:iam::1:role/x"])
+@pytest.mark.sampled(3)
 async def test_credentials_that_no_request_can_carry_are_our_fault(
     monkeypatch: pytest.MonkeyPatch, soon: None, part: str, role_arn: str | None
 ) -> None:
@@ -689,6 +690,7 @@ DENIED = reply(
     [DENIED, reply(500, b""), RESET, CLOSE, HANG],
     ids=["denied", "500", "reset", "closed", "hang"],
 )
+@pytest.mark.sampled(5)
 async def test_an_sts_that_fails_is_our_fault(
     monkeypatch: pytest.MonkeyPatch, identity: dict[str, str], step: Step
 ) -> None:

@@ -173,6 +173,7 @@ def steady(seed: int, share: float, times: int, initial: float) -> Run:
 
 
 @pytest.mark.parametrize(("share", "times"), [(0.05, 1), (0.1, 1), (0.1, 2)])
+@pytest.mark.sampled(3)
 def test_unlucky_tokens_do_not_stop_the_rest(share: float, times: int) -> None:
     """From a high rate no fleet falls below an eightieth of its pace, and most get it back."""
     pace = 4 * 3 / 0.05
@@ -183,6 +184,7 @@ def test_unlucky_tokens_do_not_stop_the_rest(share: float, times: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.02, 0.04])
+@pytest.mark.sampled(2)
 def test_few_unlucky_tokens_cost_no_more_than_half_a_minute(share: float) -> None:
     """From a high rate, with one token in fifty or in 25 throttled once, the pace comes back."""
     late = [
@@ -199,6 +201,7 @@ def test_unlucky_tokens_do_not_stop_the_search() -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.04, 0.08])
+@pytest.mark.sampled(3)
 def test_unlucky_tokens_do_not_hold_the_first_search_back(share: float) -> None:
     """From 10/s with tokens throttled once, most fleets are near their pace within 40 s."""
     late = [steady(seed, share, 1, initial=10.0).market.successes(20, 40) / 20 for seed in SEEDS]
@@ -210,6 +213,7 @@ def test_unlucky_tokens_do_not_hold_the_first_search_back(share: float) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.04])
 @pytest.mark.parametrize(("quota", "seconds"), [(5.0, 2), (5.0, 4), (20.0, 3)])
+@pytest.mark.sampled(3)
 def test_a_short_fall_is_soon_over(quota: float, seconds: int, share: float) -> None:
     """After some seconds of hardly any quota, 75/s are called again within half a minute."""
     end = 40 + seconds
