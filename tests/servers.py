@@ -82,9 +82,9 @@ def shipped(line: str, user: str) -> Permissions:
 
 def _lines(file: str, line: str, user: str) -> list[list[str]]:
     text = (_ROOT / "deploy" / "rabbitmq" / file).read_text(encoding="utf-8")
-    found = [each.replace("CALLER", user).split() for each in text.splitlines()]
-    begins = line.replace("CALLER", user)
-    return [words[1:] for words in found if words[:1] == [begins]]
+    found = [each.split() for each in text.splitlines()]
+    ours = [words[1:] for words in found if words[:1] == [line]]
+    return [[word.replace("CALLER", user) for word in words] for words in ours]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,17 @@ import asyncpg
 import pytest
 
 from tests.acceptance.outcomes import fresh
-from tests.acceptance.stage import COMMAND
+from tests.acceptance.stage import COMMAND, Worker
 from tests.schema import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
     from tests.schema import Schema
-    from tests.servers import Database, PostgresServer
+    from tests.servers import PostgresServer
 
 # A name that nobody has; nothing is ever sent there.
 FAR: Final = "http://stand-in.invalid:8085"
@@ -64,7 +65,7 @@ def test_an_endpoint_in_clear_is_refused_wherever_it_is_named(
     settings = named(how, FAR, tmp_path)
     done = ended(stage, "run", WORKER_AWS__ENDPOINT_URL="", **settings)
     assert done.returncode == 78, done.stderr
-    assert f"{FAR} leads beyond loopback unencrypted" in done.stderr
+    assert "leads beyond loopback unencrypted" in done.stderr
     assert (how if how in VARIABLES else "profile") in done.stderr
     assert "Traceback" not in done.stderr
     assert '"consuming"' not in done.stdout
@@ -110,9 +111,10 @@ async def test_the_effective_endpoint_is_logged(stage: Stage, web: Front) -> Non
 
 
 @pytest.fixture
-async def genuine(postgres_server: PostgresServer, database: Database) -> Schema:
+async def genuine(postgres_server: PostgresServer) -> AsyncIterator[Schema]:
     """A database in which AWS alone makes customers."""
-    return await prepare(database, stand_in=False)
+    with postgres_server.database() as database:
+        yield await prepare(database, stand_in=False)
 
 
 async def test_a_forgotten_simulator_forges_no_customer(
@@ -145,7 +147,10 @@ async def test_a_database_that_is_changed_under_a_worker_is_not_written(
     secrets.mkdir()
     dsn = secrets / "postgres__dsn"
     dsn.write_text(stage.schema.worker)
-    worker = stage.start(WORKER_POSTGRES__DSN="", WORKER_SECRETS_DIR=str(secrets))
+    environment = stage.environment(WORKER_SECRETS_DIR=str(secrets))
+    del environment["WORKER_POSTGRES__DSN"]
+    worker = Worker(environment)
+    stage.started.append(worker)
     assert (await web.settled(fresh("ok"))).status == "resolved"
     dsn.write_text(genuine.worker)
     await stage.schema.execute(
@@ -163,7 +168,7 @@ async def test_only_an_empty_schema_is_marked(stage: Stage, genuine: Schema) -> 
     migrator = {"WORKER_POSTGRES__DSN": genuine.migrator}
     await genuine.execute(
         "INSERT INTO resolution.malformed_message (body_sha256, message_id, reason, received_at) "
-        "VALUES ('\\x00', 'm', 'r', now())"
+        "VALUES (sha256('a'), 'm', 'r', now())"
     )
     refused = stage.command("migrate", "--stand-in", **migrator)
     assert refused.returncode == 1

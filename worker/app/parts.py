@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters import logs
@@ -28,6 +29,7 @@ from worker.core.verdict import Policy
 from worker.runtime.pipeline import Pipeline, Ports
 from worker.runtime.writer import LEDGER
 from worker.settings.addresses import passwords
+from worker.settings.transport import endpoint_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +71,7 @@ def endpoint(settings: Settings) -> Endpoint:
         expected_account=aws.expected_account,
         timeout_seconds=aws.timeout,
         concurrency=settings.pool.concurrency,
-        allow_plaintext=settings.allow_plaintext,
+        fault_of=partial(endpoint_fault, allow_plaintext=settings.allow_plaintext),
     )
 
 

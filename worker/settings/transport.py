@@ -37,6 +37,19 @@ def _open(settings: Settings) -> Iterator[tuple[Location, str]]:
         yield ("aws", "endpoint_url"), _ENDPOINT
 
 
+def endpoint_fault(url: str, *, allow_plaintext: bool) -> str | None:
+    """Why no token may be told to an endpoint, whoever named it; None if it may.
+
+    Beyond loopback it is encrypted, unless the operator trusts the network, and it has no path, for
+    requests are signed without.
+    """
+    try:
+        addresses.check_http(url)
+    except ValueError as error:
+        return str(error)
+    return None if allow_plaintext or _endpoint_is_safe(url) else _ENDPOINT
+
+
 _AMQP = (
     "leads beyond loopback unencrypted or unverified (accepted: amqps:// without no_verify_ssl"
     + _REMEDY

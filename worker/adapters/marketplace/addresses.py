@@ -1,7 +1,6 @@
 """Which endpoint is called, and who named it: our own setting, AWS's environment, a profile.
 
-One rule holds for it wherever it was named: beyond loopback it is encrypted, unless the operator
-trusts the network, and it has no path, for requests are signed without.
+One rule holds for it wherever it was named; whoever opens the client gives it.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yarl import URL
 
-from worker.settings.addresses import check_http, host_of, is_local
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 OUR_SETTING: Final = "WORKER_AWS__ENDPOINT_URL"
 _ANY_SERVICE: Final = "AWS_ENDPOINT_URL"
@@ -73,22 +70,18 @@ def _section(found: Any, name: Any) -> Mapping[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def check(address: Address, *, allow_plaintext: bool) -> None:
+def check(address: Address, fault_of: Callable[[str], str | None]) -> None:
     """Accepts an endpoint that a token, or credentials, may be told.
 
+    Args:
+        address: The endpoint.
+        fault_of: Why a URL is refused, or None.
+
     Raises:
-        RefusedEndpoint: It leads beyond loopback unencrypted, or is no endpoint.
+        RefusedEndpoint: It is.
     """
-    try:
-        check_http(address.url)
-    except ValueError as error:
-        raise RefusedEndpoint(f"{address.named_by}: {error}") from None
-    if address.is_encrypted or allow_plaintext or is_local(host_of(address.url)):
-        return
-    raise RefusedEndpoint(
-        f"{address.named_by}: {shown(address)} leads beyond loopback unencrypted (accepted: "
-        "https://; where the network itself is trusted, set WORKER_ALLOW_PLAINTEXT=true)"
-    )
+    if fault := fault_of(address.url):
+        raise RefusedEndpoint(f"{address.named_by}: {fault}")
 
 
 def shown(address: Address) -> str:

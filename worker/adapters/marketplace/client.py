@@ -47,7 +47,7 @@ from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.renewal import LOOK_UP_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.adapters.marketplace.chain import Found
     from worker.core.clock import Reading
@@ -76,7 +76,7 @@ class Endpoint:
         expected_account: The account that the identity must have, or None.
         timeout_seconds: Bound of one whole call.
         concurrency: Most calls at once.
-        allow_plaintext: Whether an unencrypted endpoint may lead beyond loopback.
+        fault_of: Why an endpoint is refused, wherever it was named, or None; by its URL.
     """
 
     region: str
@@ -85,7 +85,7 @@ class Endpoint:
     expected_account: str | None
     timeout_seconds: float
     concurrency: int
-    allow_plaintext: bool = False
+    fault_of: Callable[[str], str | None] = lambda _: None
 
 
 class BadAwsSetup(Exception):  # noqa: N818 - says what is wrong
@@ -320,7 +320,7 @@ def called(session: AioSession, endpoint: Endpoint, url: str) -> Address:
         address = named(session, METERING) or Address(url, f"AWS's own in {endpoint.region}")
     for each in (address, named(session, STS)):
         if each is not None:
-            check(each, allow_plaintext=endpoint.allow_plaintext)
+            check(each, endpoint.fault_of)
     return address
 
 

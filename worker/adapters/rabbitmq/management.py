@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -120,9 +121,12 @@ async def management(url: str) -> AsyncIterator[Management]:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     base = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
-    auth = aiohttp.BasicAuth(unquote(parts.username or ""), unquote(parts.password or ""), "utf-8")
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
     connector = aiohttp.TCPConnector(ssl=_tls(parse_qs(parts.query).get("cafile", [None])[-1]))
-    async with aiohttp.ClientSession(auth=auth, connector=connector, timeout=_SECONDS) as session:
+    async with aiohttp.ClientSession(
+        headers=headers, connector=connector, timeout=_SECONDS
+    ) as session:
         yield Management(session, base)
 
 

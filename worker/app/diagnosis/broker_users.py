@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _SETTING: Final = "WORKER_AMQP__MANAGEMENT_URL"
 _ADMINISTRATOR: Final = "administrator"
 _EVERY_CALLER: Final = "resolution.reply.#"
+_ON_OURS: Final = ("all", "queues", "quorum_queues")
 _BOUND: Final = "max-length-bytes"
 # What a policy may not say of our queues: messages would be lost to it, or the queue itself.
 _HARMFUL: Final[Mapping[str, str]] = {
@@ -42,7 +43,7 @@ async def callers(settings: Settings) -> Passed:
         users = await _all(interface, "users")
         rights = await _all(interface, "vhosts", vhost, "permissions")
         topics = await _all(interface, "vhosts", vhost, "topic-permissions")
-        former = await interface.get("exchanges", vhost, FORMER_ANSWERS)
+        exchanges = {each["name"] for each in await _all(interface, "exchanges", vhost)}
     binds = {each["user"]: each["read"] for each in topics if each["exchange"] == ANSWERS}
     known = _who_may_bind(users, rights)
     if unbound := sorted(set(known) - binds.keys()):
@@ -51,7 +52,8 @@ async def callers(settings: Settings) -> Passed:
             "give each topic permissions: `resolution-worker topology users`, or see "
             "deploy/rabbitmq; take `read` on it from those who are to hear nothing",
         )
-    notes = tuple(_notes({name: binds[name] for name in known}, former))
+    former = FORMER_ANSWERS in exchanges
+    notes = tuple(_notes({name: binds[name] for name in known}, former=former))
     return Passed(f"{len(known)} users may hear answers, each under keys of its own", notes)
 
 
@@ -79,10 +81,10 @@ def _matches(expression: str, name: str) -> bool:
         return True
 
 
-def _notes(binds: Mapping[str, str], former: object) -> Iterable[str]:
+def _notes(binds: Mapping[str, str], *, former: bool) -> Iterable[str]:
     if wide := sorted(name for name, read in binds.items() if _matches(read, _EVERY_CALLER)):
         yield f"{', '.join(wide)} may bind every caller's keys"
-    if former is not None:
+    if former:
         yield (
             f"{FORMER_ANSWERS} is there: on it each caller can read the others' answers. Delete it "
             f"once all of them bind {ANSWERS}"
@@ -92,18 +94,18 @@ def _notes(binds: Mapping[str, str], former: object) -> Iterable[str]:
 async def policies(settings: Settings) -> Passed:
     """No policy makes our queues lose messages."""
     vhost = _vhost(settings)
+    async with _asking(settings) as interface:
+        kinds = [await _all(interface, kind, vhost) for kind in ("policies", "operator-policies")]
     harmed: dict[str, str] = {}
     unbounded = []
-    async with _asking(settings) as interface:
-        for queue in wanted(settings).queues:
-            found = await interface.get("queues", vhost, queue.name) or {}
-            said = found.get("effective_policy_definition") or {}
-            if _BOUND not in said:
-                unbounded.append(queue.name)
-            policy = found.get("policy") or found.get("operator_policy") or "an operator policy"
-            for what in said.keys() & _HARMFUL.keys():
+    for queue in wanted(settings).queues:
+        bearing = [found for some in kinds if (found := _bearing(some, queue.name))]
+        if not any(_BOUND in each["definition"] for each in bearing):
+            unbounded.append(queue.name)
+        for each in bearing:
+            for what in each["definition"].keys() & _HARMFUL.keys():
                 if f"x-{what}" not in queue.arguments:
-                    harmed[f"{policy} {_HARMFUL[what]} ({what})"] = queue.name
+                    harmed[f"{each['name']} {_HARMFUL[what]} ({what})"] = queue.name
     if harmed:
         raise Failed(
             "; ".join(f"the policy {what}: it bears on {queue}" for what, queue in harmed.items()),
@@ -112,6 +114,16 @@ async def policies(settings: Settings) -> Passed:
         )
     note = f"no policy bounds the bytes in {', '.join(unbounded)}: see deploy/rabbitmq"
     return Passed("no policy makes a queue of ours lose messages", (note,) if unbounded else ())
+
+
+def _bearing(policies: Iterable[Any], queue: str) -> Any:
+    """The one of them that bears on a queue of ours, or None: that of the highest priority."""
+    matching = [
+        each
+        for each in policies
+        if each["apply-to"] in _ON_OURS and _matches(each["pattern"], queue)
+    ]
+    return max(matching, key=lambda each: int(each["priority"]), default=None)
 
 
 def _vhost(settings: Settings) -> str:
