@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.acceptance.stage import Stage
 
 LANES = {"live": "token", "backlog": "backlog"}
-QUEUES = ("resolution.tokens", "resolution.backlog", "resolution.parked")
+QUEUES = ("resolution.tokens", "resolution.backlog", "resolution.crowd", "resolution.parked")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 QUEUES = (
     "resolution.tokens",
     "resolution.backlog",
+    "resolution.crowd",
     "resolution.parked",
     "resolution.retry.5s",
     "resolution.retry.30s",

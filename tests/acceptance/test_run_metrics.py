@@ -38,6 +38,7 @@ GAUGES = {
         "queue": {
             "resolution.tokens",
             "resolution.backlog",
+            "resolution.crowd",
             "resolution.parked",
             *(f"resolution.retry.{delay}" for delay in DELAYS.split(",")),
         },

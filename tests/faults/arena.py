@@ -36,6 +36,7 @@ SETTINGS = {
 QUEUES = (
     "resolution.tokens",
     "resolution.backlog",
+    "resolution.crowd",
     "resolution.parked",
     *(f"resolution.retry.{delay}" for delay in DELAYS.split(",")),
 )

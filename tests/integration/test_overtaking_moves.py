@@ -89,6 +89,7 @@ class Replica:
             settlement=self.settlement,
             gate=self.gate,
             limits=lambda: True,
+            rate=lambda: 10.0,
             patience_seconds=PATIENCE,
             clock=Clock(lambda: None),
         )

@@ -43,7 +43,7 @@ OPERATORS = (
     "fleet_default",
     "fleet_search",
 )
-MIGRATORS = ("migration_",)
+MIGRATORS = ("migration_", "stand_in_mark")
 BOTH = ("record_audit", "dead_letter_counts", "redeemable", "schema_version", "inspection")
 FORBIDDEN = (
     "DELETE FROM resolution.ledger",

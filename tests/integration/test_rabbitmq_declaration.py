@@ -74,6 +74,7 @@ async def test_declaring_at_once(broker: Broker) -> None:
         ("resolution", "backlog", "resolution.backlog"),
         ("resolution.internal", "token", "resolution.tokens"),
         ("resolution.internal", "backlog", "resolution.backlog"),
+        ("resolution.internal", "crowd", "resolution.crowd"),
         ("resolution.internal", "parked", "resolution.parked"),
         ("resolution.retry.5s", "backlog", "resolution.retry.5s"),
     ],

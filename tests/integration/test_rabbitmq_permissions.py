@@ -110,6 +110,7 @@ async def the_worker_can_do_all_it_needs(broker: Broker) -> None:
     for key, queue in {
         "token": "resolution.tokens",
         "backlog": "resolution.backlog",
+        "crowd": "resolution.crowd",
         "parked": "resolution.parked",
     }.items():
         await worker.publish("resolution.internal", key)
@@ -147,7 +148,7 @@ async def the_operator_replays_and_no_more(broker: Broker) -> None:
     await operator.may_not_publish(ANSWERS, "resolution.reply.x")
     await operator.may_not_publish("resolution.events", "token.resolved")
     await operator.may_not_publish("", "resolution.tokens")
-    for queue in ("resolution.tokens", "resolution.backlog", "resolution.parked"):
+    for queue in ("resolution.tokens", "resolution.crowd", "resolution.parked"):
         await operator.may_not("basic_consume", queue, consumer_callback=no_callback)
         await operator.may_not("queue_purge", queue)
     await operator.may_not("queue_declare", "resolution.own")
@@ -179,7 +180,7 @@ async def a_caller_gets_its_replies(broker: Broker) -> None:
     await web.may_not_publish("resolution.internal", "token")
     await web.may_not_publish(ANSWERS, web.key("w"))
     await web.may_not("queue_declare", "other")
-    for lane in ("resolution.tokens", "resolution.backlog", "resolution.parked"):
+    for lane in ("resolution.tokens", "resolution.crowd", "resolution.parked"):
         await web.may_not("basic_consume", lane, consumer_callback=no_callback)
 
 

@@ -17,7 +17,7 @@ from tests.servers import reply_key
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 ANSWERS: Final = "resolution.answers"
 EVENTS: Final = "resolution.events"
@@ -71,6 +71,7 @@ class Caller:
         rate: float,
         word: str = "ok",
         members: Mapping[str, object] | None = None,
+        source: Callable[[int], str] | None = None,
         **properties: Any,
     ) -> None:
         """Publish so many tokens, so many a second, whatever becomes of those before.
@@ -80,6 +81,7 @@ class Caller:
             rate: How many a second; each comes at a random moment of its own slot.
             word: The token's first word, which tells the simulator what to answer.
             members: Further members of the body.
+            source: Who brought each to this caller, by its number, if that is to be told.
             properties: Further properties of the message.
         """
         loop = asyncio.get_running_loop()
@@ -88,7 +90,8 @@ class Caller:
             for number in range(count):
                 due = began + (number + self._chance.random()) / rate
                 await asyncio.sleep(due - loop.time())
-                group.create_task(self._publish(word, members or {}, properties))
+                told = {} if source is None else {"source": source(number)}
+                group.create_task(self._publish(word, {**told, **(members or {})}, properties))
 
     async def _publish(
         self, word: str, members: Mapping[str, object], properties: Mapping[str, Any]

@@ -12,7 +12,7 @@ from tests.fakes.records import NOW, ago, body, incoming, outcome, read, submiss
 from worker.core import letters, outgoing
 from worker.core.letters import Sealed
 from worker.core.messages import Incoming, parse
-from worker.core.outgoing import answers, give_back, give_way, malformed_answers, park, retry
+from worker.core.outgoing import answers, give_back, malformed_answers, park, retry
 from worker.core.records import Lane, LetterReason, Malformed, Status
 
 SEALED = Sealed("key-1", b"box")
@@ -108,7 +108,7 @@ def test_what_is_given_back_forgets_nothing(lane: Lane) -> None:
 def test_what_gives_way_keeps_its_age_and_its_attempts() -> None:
     """An overtaken message goes into the backlog lane with all that was spent on it."""
     asked = submission(returns=2, received_at=ago(minutes=1), first_seen=ago(hours=1))
-    moved = give_way(asked, DELIVERED, attempts=5)
+    moved = give_back(asked, DELIVERED, Lane.BACKLOG, attempts=5)
     assert (moved.exchange, moved.routing_key) == ("resolution.internal", "backlog")
     assert moved.mandatory
     assert moved.body == DELIVERED.body
@@ -133,7 +133,7 @@ def test_the_brokers_own_headers_stay_behind() -> None:
     for moved in (
         retry(submission(), DELIVERED, Lane.LIVE, "5s", attempts=0, counted=True),
         give_back(submission(), DELIVERED, Lane.LIVE, attempts=0),
-        give_way(submission(), DELIVERED, attempts=0),
+        give_back(submission(), DELIVERED, Lane.CROWD, attempts=0),
         park(DELIVERED, "m"),
     ):
         assert all(name.startswith("x-resolution-") for name in moved.headers)

@@ -221,7 +221,7 @@ class Rush:
                 self.moved.append((now, now - line.popleft()))
 
     def _call(self, chooser: LaneChooser, line: deque[float], now: float) -> None:
-        if chooser.choose(live=bool(line), backlog=True) is Lane.LIVE:
+        if chooser.choose((Lane.LIVE, Lane.BACKLOG) if line else (Lane.BACKLOG,)) is Lane.LIVE:
             self.served.append((now, now - line.popleft()))
         else:
             self.backlog.append(now)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.backoff import CALLS, RECONNECT, FullJitter, equal_jitter, probe_wait
-from worker.core.lanes import BACKLOG_SHARE, LaneChooser
+from worker.core.lanes import SHARES, LaneChooser
 from worker.core.pacing import Gcra, lends_anew, live_prefetch, prefetch
 from worker.core.records import Lane
 
@@ -215,7 +215,7 @@ def test_something_is_always_lent(concurrency: int, share: float | None) -> None
 @given(st.floats(0.15, 100))
 def test_what_is_lent_is_called_for_before_it_is_held_too_long(share: float) -> None:
     """Even with a fifth of the share for its lane, what is lent has its turn within 4 minutes."""
-    assert prefetch(64, share) / (share * BACKLOG_SHARE) < 240
+    assert prefetch(64, share) / (share * SHARES[Lane.BACKLOG]) < 240
 
 
 @pytest.mark.parametrize(
@@ -254,10 +254,13 @@ def test_only_a_great_change_is_worth_lending_anew(lent: int, wanted: int, *, an
 # --- lanes ---
 
 
+BOTH = {Lane.LIVE, Lane.BACKLOG}
+
+
 def test_the_backlog_gets_exactly_a_fifth_while_both_wait() -> None:
     """Of any five turns in a row the backlog has one, the live lane four, without drift."""
     chooser = LaneChooser()
-    turns = [chooser.choose(live=True, backlog=True) for _ in range(100_000)]
+    turns = [chooser.choose(BOTH) for _ in range(100_000)]
     assert turns.count(Lane.BACKLOG) == 20_000
     assert all(turns[at : at + 5].count(Lane.BACKLOG) == 1 for at in range(1_000))
     assert all(turns[at : at + 5].count(Lane.BACKLOG) == 1 for at in range(99_000, 99_995))
@@ -266,31 +269,43 @@ def test_the_backlog_gets_exactly_a_fifth_while_both_wait() -> None:
 def test_a_lane_alone_has_all_turns() -> None:
     """Whichever lane is alone gets every turn, and nobody gets one if neither waits."""
     chooser = LaneChooser()
-    assert {chooser.choose(live=True, backlog=False) for _ in range(50)} == {Lane.LIVE}
-    assert {chooser.choose(live=False, backlog=True) for _ in range(50)} == {Lane.BACKLOG}
-    assert chooser.choose(live=False, backlog=False) is None
+    assert {chooser.choose({Lane.LIVE}) for _ in range(50)} == {Lane.LIVE}
+    assert {chooser.choose({Lane.BACKLOG}) for _ in range(50)} == {Lane.BACKLOG}
+    assert chooser.choose(()) is None
 
 
-@pytest.mark.parametrize(("live", "backlog"), [(True, False), (False, False), (False, True)])
-def test_an_idle_lane_saves_nothing_up(*, live: bool, backlog: bool) -> None:
+@pytest.mark.parametrize("waiting", [(Lane.LIVE,), (), (Lane.BACKLOG,)])
+def test_an_idle_lane_saves_nothing_up(waiting: tuple[Lane, ...]) -> None:
     """After any time alone or idle the backlog still waits for its fifth turn."""
     chooser = LaneChooser()
     for _ in range(1_000):
-        chooser.choose(live=live, backlog=backlog)
-    turns = [chooser.choose(live=True, backlog=True) for _ in range(10)]
+        chooser.choose(waiting)
+    turns = [chooser.choose(BOTH) for _ in range(10)]
     assert turns.count(Lane.BACKLOG) == 2
     assert turns[:4] == [Lane.LIVE] * 4
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=300))
-def test_nobody_waits_while_a_turn_is_free(waiting: list[tuple[bool, bool]]) -> None:
-    """A turn goes to a lane that waits, and the backlog waits for at most four of the live lane."""
-    chooser, passed = LaneChooser(), 0
-    for live, backlog in waiting:
-        lane = chooser.choose(live=live, backlog=backlog)
-        assert (lane is None) is not (live or backlog)
-        assert lane is not Lane.LIVE or live
-        assert lane is not Lane.BACKLOG or backlog
-        passed = passed + 1 if backlog and lane is Lane.LIVE else 0
-        assert passed <= 4
-        assert 0 <= chooser.credit < 1
+def test_the_crowd_gets_a_twentieth_and_what_is_left() -> None:
+    """It takes nothing from the backlog's fifth, and all turns that nobody else wants."""
+    chooser = LaneChooser()
+    turns = [chooser.choose(tuple(Lane)) for _ in range(10_000)]
+    assert turns.count(Lane.CROWD) == 500
+    assert turns.count(Lane.BACKLOG) == 2_000
+    turns = [chooser.choose({Lane.BACKLOG, Lane.CROWD}) for _ in range(1_000)]
+    assert turns.count(Lane.CROWD) == 50
+    assert {chooser.choose({Lane.CROWD}) for _ in range(50)} == {Lane.CROWD}
+
+
+@given(st.lists(st.sets(st.sampled_from(Lane)), max_size=300))
+def test_nobody_waits_while_a_turn_is_free(waits: list[set[Lane]]) -> None:
+    """A turn goes to a lane that waits, and each waits for so many turns at most."""
+    chooser, passed = LaneChooser(), dict.fromkeys(Lane, 0)
+    for waiting in waits:
+        lane = chooser.choose(waiting)
+        assert (lane is None) == (not waiting)
+        assert lane is None or lane in waiting
+        for each in Lane:
+            passed[each] = passed[each] + 1 if each in waiting and each is not lane else 0
+        assert passed[Lane.BACKLOG] <= 4
+        assert passed[Lane.CROWD] <= 20
+        assert all(0 <= credit < 2 for credit in chooser.credit.values())

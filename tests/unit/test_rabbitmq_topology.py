@@ -32,9 +32,10 @@ def test_exchanges() -> None:
 
 
 def test_lanes_are_quorum_queues_that_refuse_and_park() -> None:
-    """Both lanes refuse publishers when full and park a message after 100 returns."""
+    """All lanes refuse publishers when full and park a message after 100 returns."""
     queues = arguments(topology(DELAYS))
-    assert queues["resolution.tokens"] == queues["resolution.backlog"] == LANE
+    lanes = ("resolution.tokens", "resolution.backlog", "resolution.crowd")
+    assert [queues[lane] for lane in lanes] == [LANE] * 3
 
 
 def test_parked_is_the_end_of_the_line() -> None:
@@ -61,12 +62,13 @@ def test_retry_queues_wait_and_give_back_under_the_own_key() -> None:
 
 
 def test_bindings() -> None:
-    """Both doors lead into both lanes; only the inner one to the parked queue."""
+    """Both doors lead into two lanes; only the inner one to the crowd and the parked queue."""
     assert set(topology({"5s": 5.0}).bindings) == {
         Binding("resolution", "resolution.tokens", "token"),
         Binding("resolution", "resolution.backlog", "backlog"),
         Binding("resolution.internal", "resolution.tokens", "token"),
         Binding("resolution.internal", "resolution.backlog", "backlog"),
+        Binding("resolution.internal", "resolution.crowd", "crowd"),
         Binding("resolution.internal", "resolution.parked", "parked"),
         Binding("resolution.retry.5s", "resolution.retry.5s", ""),
     }

@@ -74,6 +74,7 @@ class Room:
             settlement=self.settlement,
             gate=self.gate,
             limits=lambda: self.limited,
+            rate=lambda: 10.0,
             patience_seconds=PATIENCE,
             clock=Clock(lambda: None),
         )
@@ -503,3 +504,77 @@ async def test_it_looks_at_an_empty_line_only_when_somebody_comes() -> None:
         room.enter("old", 31)
         await asyncio.sleep(0.5)
         assert len(room.moved) == 1
+
+
+# --- what an origin has too many of ---
+
+
+def sent_by(source: str, token: str, room: Room, caller: str = "shop") -> Party:
+    """A token that a source has brought to a caller stands in line."""
+    content = body(token, source=source) if source else body(token)
+    incoming = Incoming(content, message_id=f"m-{next(NUMBERS)}", user_id=caller)
+    parsed, _ = parse(incoming, datetime.now(UTC))
+    assert isinstance(parsed, Submission)
+    party = Party(parsed, FakeDelivery(incoming, Lane.LIVE), Lane.LIVE)
+    flight = room.flights.board(party)
+    assert flight is not None
+    room.waiting.join(flight)
+    return party
+
+
+def crowded(room: Room) -> list[str]:
+    """The ids that went into the crowd's lane."""
+    return [sent.message_id for sent in room.courier.sent if sent.routing_key == "crowd"]
+
+
+@leaping
+async def test_a_sources_surplus_goes_to_the_crowd() -> None:
+    """Beyond two seconds of the rate, the last to come go, and nobody else's."""
+    async with working() as room:
+        junk = [sent_by("junk", f"j-{n}", room) for n in range(50)]
+        buyers = [sent_by(f"buyer-{n}", f"b-{n}", room) for n in range(10)]
+        await asyncio.sleep(1)
+        assert crowded(room) == [party.submission.message_id for party in junk[20:]]
+        assert acks(*junk) == [0] * 20 + [1] * 30
+        assert acks(*buyers) == [0] * 10
+        (moved, *_) = (sent for sent in room.courier.sent if sent.routing_key == "crowd")
+        assert moved.headers["x-resolution-caller"] == "shop"
+
+
+@leaping
+async def test_who_names_no_source_has_one_for_each_caller() -> None:
+    """Alone it keeps its place, for nobody waits behind it; beside another caller it does not."""
+    async with working() as room:
+        flood = [sent_by("", f"f-{n}", room) for n in range(50)]
+        await asyncio.sleep(1)
+        assert crowded(room) == []
+        other = sent_by("", "o-1", room, caller="club")
+        await asyncio.sleep(1)
+        assert len(crowded(room)) == 30
+        assert acks(other) == [0]
+        assert sum(acks(*flood)) == 30
+
+
+@leaping
+async def test_no_surplus_moves_while_calls_wait_for_something_else() -> None:
+    """Where AWS refuses us, or nobody waits for a permit, everybody keeps his place."""
+    async with working() as room:
+        room.gate.shut("aws", "denied")
+        for number in range(50):
+            sent_by("junk", f"j-{number}", room)
+        await asyncio.sleep(5)
+        assert crowded(room) == []
+
+
+@leaping
+async def test_a_crowd_that_is_full_keeps_everybody_in_line() -> None:
+    """A refused move is taken back, and tried again later, one at a time."""
+    async with working() as room:
+        room.courier.refuses = lambda sent: sent.routing_key == "crowd"
+        for number in range(50):
+            sent_by("junk", f"j-{number}", room)
+        await asyncio.sleep(1)
+        assert len(room.line()) == 50
+        room.courier.refuses = lambda _: False
+        await asyncio.sleep(30)
+        assert len(room.line()) == 20

@@ -34,7 +34,7 @@ _BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 _CALL_RESULTS: Final = ("ok", *(kind.value for kind in FaultKind))
 _RETRY_REASONS: Final = (FaultKind.THROTTLED.value, FaultKind.TRANSIENT.value)
 _PARTS: Final = ("ledger", "publishing", "consuming", "fleet", "aws", "clock")
-_ODDITIES: Final = ("reply_to", "received_at", "headers")
+_ODDITIES: Final = ("reply_to", "received_at", "source", "headers")
 
 
 class Metrics:

@@ -38,6 +38,7 @@ _LOOK_SECONDS: Final = 5.0
 _SUMMARY_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 2.0
 _FAREWELL_SECONDS: Final = 1.0
+_CROWDS_PREFETCH: Final = 1 / 4  # as its share of the turns is to the backlog's
 
 
 async def run(settings: Settings) -> None:
@@ -150,10 +151,12 @@ class _Life:
         share = self._parts.pipeline.pacer.share
         live = live_prefetch(concurrency, share, self._patience_seconds)
         backlog = prefetch(concurrency, share)
+        crowd = prefetch(concurrency, share * _CROWDS_PREFETCH)
         if self._parts.pipeline.stands_aside:
-            live = backlog = 0
+            live = backlog = crowd = 0
         self._parts.consuming.lend(Lane.LIVE, live)
         self._parts.consuming.lend(Lane.BACKLOG, backlog)
+        self._parts.consuming.lend(Lane.CROWD, crowd)
 
     async def _look(self) -> None:
         """Look at the ledger from time to time, for readiness and for what the fleet shares."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from worker.core import secrecy
-from worker.core.records import DEFAULT_SELLER, Malformed, Submission, Token
+from worker.core.records import DEFAULT_SELLER, Malformed, Origin, Submission, Token
 from worker.core.secrecy import Secret, contains
 
 if TYPE_CHECKING:
@@ -37,14 +37,22 @@ ATTEMPTS_HEADER: Final = "x-resolution-attempts"
 RETURNS_HEADER: Final = "x-resolution-returns"
 RECEIVED_HEADER: Final = "x-resolution-received-at"
 FIRST_SEEN_HEADER: Final = "x-resolution-first-seen"
+CALLER_HEADER: Final = "x-resolution-caller"
 REPLAY_HEADER: Final = "x-resolution-replay"
-OUR_HEADERS: Final = frozenset(
-    {ATTEMPTS_HEADER, RETURNS_HEADER, RECEIVED_HEADER, FIRST_SEEN_HEADER, REPLAY_HEADER}
+OUR_HEADERS: Final = (
+    ATTEMPTS_HEADER,
+    RETURNS_HEADER,
+    RECEIVED_HEADER,
+    FIRST_SEEN_HEADER,
+    CALLER_HEADER,
+    REPLAY_HEADER,
 )
 
 # Where a message stands in a trace (https://www.w3.org/TR/trace-context/): they stay with it.
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 _MOST_TRACE_CHARS: Final = 512
+MOST_SOURCE_CHARS: Final = 64
+_MOST_CALLER_CHARS: Final = 255
 
 _Raw = dict[str, msgspec.Raw]
 _OBJECT: Final = msgspec.json.Decoder(_Raw)
@@ -61,6 +69,7 @@ class Incoming:
     """A message as the broker handed it over. Nothing in it has been looked at: `repr` tells none.
 
     Attributes:
+        user_id: The broker's user who published it, as the broker has checked.
         headers_unread: It has more headers than are read.
         internal: It came through `resolution.internal`, so that our headers may be believed.
         timestamp: The AMQP timestamp (resolution: one second), or None.
@@ -70,6 +79,7 @@ class Incoming:
     message_id: str | None = field(default=None, repr=False)
     correlation_id: str | None = field(default=None, repr=False)
     reply_to: str | None = field(default=None, repr=False)
+    user_id: str | None = None
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     headers_unread: bool = False
@@ -93,6 +103,7 @@ class Oddities:
 
     reply_to_ignored: bool = False
     received_at_ignored: bool = False
+    source_ignored: bool = False
 
 
 class _Unfit(Exception):  # noqa: N818 - a verdict on a message, not an error of ours
@@ -127,7 +138,10 @@ def parse(
         withheld = malformed.reply_to != reply_to
         return malformed, Oddities(reply_to_ignored or withheld, received_at_ignored)
     withheld = submission.reply_to != reply_to
-    return submission, Oddities(reply_to_ignored or withheld, received_at_ignored)
+    source_ignored = _is_given(members, "source") and not submission.origin.source
+    return submission, Oddities(
+        reply_to_ignored or withheld, received_at_ignored, source_ignored
+    )
 
 
 def _members(body: bytes) -> _Raw:
@@ -166,6 +180,7 @@ def _submission(
         metadata=metadata,
         received_at=received_at,
         first_seen=_first_seen(incoming, now),
+        origin=Origin(_caller(incoming), _source(_value(members, "source")) or ""),
         attempts=_count(incoming, ATTEMPTS_HEADER),
         returns=_count(incoming, RETURNS_HEADER),
         redelivered=incoming.redelivered,
@@ -295,7 +310,7 @@ def _received_at(incoming: Incoming, members: _Raw, now: datetime) -> tuple[date
     """When the browser delivered the token, and whether what the message says was passed over."""
     if carried := _instant_header(incoming, RECEIVED_HEADER):
         return min(carried, now), False
-    if bytes(members.get("received_at", b"null")) != b"null":
+    if _is_given(members, "received_at"):
         said = _said_instant(members)
         return (said, False) if said is not None and _EARLIEST <= said <= now else (now, True)
     if incoming.timestamp is None:
@@ -311,6 +326,21 @@ def _said_instant(members: _Raw) -> datetime | None:
         return read_instant(_value(members, "received_at"))
     except _Unfit:
         return None
+
+
+def _caller(incoming: Incoming) -> str:
+    """Whose message it is; a move of ours is the worker's own, and carries it on."""
+    told = incoming.headers.get(CALLER_HEADER) if incoming.internal else incoming.user_id
+    return told if isinstance(told, str) and len(told) <= _MOST_CALLER_CHARS else ""
+
+
+def _source(told: Any) -> str | None:
+    """Who brought the token, as a publisher tells it; None if that can't be taken."""
+    return told if isinstance(told, str) and len(told) <= MOST_SOURCE_CHARS else None
+
+
+def _is_given(members: _Raw, name: str) -> bool:
+    return bytes(members.get(name, b"null")) != b"null"
 
 
 def _first_seen(incoming: Incoming, now: datetime) -> datetime:
@@ -429,17 +459,19 @@ def _millis(instant: datetime) -> int:
     return (instant - _EPOCH) // timedelta(milliseconds=1)
 
 
-def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str, int]:
+def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str, int | str]:
     """Our headers for a message that goes back into a lane or a retry queue."""
-    carried = {
+    carried: dict[str, int | str] = {
         ATTEMPTS_HEADER: attempts,
         RETURNS_HEADER: returns,
         RECEIVED_HEADER: _millis(submission.received_at),
         FIRST_SEEN_HEADER: _millis(submission.first_seen),
     }
-    if submission.replay is None:
-        return carried
-    return carried | {REPLAY_HEADER: _millis(submission.replay)}
+    if submission.origin.caller:
+        carried[CALLER_HEADER] = submission.origin.caller
+    if submission.replay is not None:
+        carried[REPLAY_HEADER] = _millis(submission.replay)
+    return carried
 
 
 def envelope(incoming: Incoming) -> bytes:

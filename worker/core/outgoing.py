@@ -106,17 +106,12 @@ def give_back(
     return _moved(INTERNAL, submission, incoming, lane, headers)
 
 
-def give_way(submission: Submission, incoming: messages.Incoming, *, attempts: int) -> Outgoing:
-    """An overtaken message on its way into the backlog lane, its age and its attempts kept."""
-    return give_back(submission, incoming, Lane.BACKLOG, attempts=attempts)
-
-
 def _moved(
     exchange: str,
     submission: Submission,
     incoming: messages.Incoming,
     lane: Lane,
-    headers: Mapping[str, int],
+    headers: Mapping[str, int | str],
 ) -> Outgoing:
     # No others travel on: a republished `x-death` can be taken for a dead-letter cycle.
     return Outgoing(

@@ -14,15 +14,32 @@ DEFAULT_SELLER: Final = "default"
 
 
 class Lane(StrEnum):
-    """The two ways in; also the routing keys of `resolution` and `resolution.internal`."""
+    """The ways in; also the routing keys of `resolution.internal`, and all but one of `resolution`.
+
+    CROWD takes what one source sends beyond its turns, and nobody publishes to it but workers.
+    """
 
     LIVE = "token"
     BACKLOG = "backlog"
+    CROWD = "crowd"
 
     @property
     def label(self) -> str:
-        """The lane's name in metrics, logs and options: `live` or `backlog`."""
-        return "live" if self is Lane.LIVE else "backlog"
+        """The lane's name in metrics, logs and options: `live`, `backlog` or `crowd`."""
+        return "live" if self is Lane.LIVE else self.value
+
+
+class Origin(NamedTuple):
+    """Who sent a token.
+
+    Attributes:
+        caller: The broker's user; empty if the message names none.
+        source: Who brought it to that caller; empty if that is not told. Those of a caller that
+            are not told are one.
+    """
+
+    caller: str = ""
+    source: str = ""
 
 
 class Status(StrEnum):
@@ -88,6 +105,7 @@ class Submission:
             sets order and patience, and settles nothing: a publisher's clock may be off.
         first_seen: When a worker first saw the token, by the database's clock: its age runs from
             here.
+        origin: Who sent it.
         attempts: Calls already spent on it that count.
         returns: How often it has come back from a retry queue for a fault that counts.
         redelivered: The broker may have handed out this very message before.
@@ -107,6 +125,7 @@ class Submission:
     metadata: bytes | None = field(repr=False)
     received_at: datetime
     first_seen: datetime
+    origin: Origin = Origin()
     attempts: int = 0
     returns: int = 0
     redelivered: bool = False

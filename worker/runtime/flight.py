@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from worker.core.records import Lane
+from worker.core.records import Lane, Origin
 from worker.core.systemic_answers import SystemicAnswers
 from worker.core.verdict import Tries
 
@@ -53,6 +53,7 @@ class Flight:
         systemic: Answers to it that are about us, or claim to be.
         first_call: When it was first called for since delivery (loop time), or None.
         line: The line it stands in while it waits for its call, or None.
+        origin: Whose turns it waits for there.
     """
 
     key: TokenKey
@@ -63,6 +64,7 @@ class Flight:
     systemic: SystemicAnswers = field(default_factory=SystemicAnswers)
     first_call: float | None = None
     line: Lane | None = None
+    origin: Origin = Origin()
 
     @property
     def leader(self) -> Party:
@@ -72,9 +74,8 @@ class Flight:
 
     @property
     def lane(self) -> Lane:
-        """The lane it belongs in: the live one as soon as one buyer waits for it."""
-        live = any(party.lane is Lane.LIVE for party in self.parties)
-        return Lane.LIVE if live else Lane.BACKLOG
+        """The lane it belongs in: the first of those through which somebody waits for it."""
+        return min((party.lane for party in self.parties), key=tuple(Lane).index)
 
     @property
     def arrived(self) -> float:

@@ -114,6 +114,8 @@ class Intake:
             self._telemetry.odd("reply_to")
         if oddities.received_at_ignored:
             self._telemetry.odd("received_at")
+        if oddities.source_ignored:
+            self._telemetry.odd("source")
         if isinstance(message, Malformed):
             self._writer.put(self._malformed(message, delivery, delivery.lane, now))
             return None

@@ -1,22 +1,25 @@
-"""Moves overtaken tokens aside: out of the live line and into the backlog lane."""
+"""Moves tokens aside, out of the live line: overtaken ones, and what an origin has too many of."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.overtaking import Overtaking
+from worker.core.overtaking import Overtaking, Refusals
 from worker.core.records import Lane
+from worker.core.turns import Company, in_hand_at_most
 from worker.runtime.flight import Flight, Flights, Party, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from worker.core.records import Origin
     from worker.ports import NotConfirmed
     from worker.runtime.clock import Clock
     from worker.runtime.gate import Gate
@@ -36,6 +39,9 @@ _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
 class Overtaker:
     """Looks at the live line, and lets those who have waited too long give way.
 
+    Those go to the backlog lane. What one origin has in hand beyond its turns goes to the crowd's,
+    so that nobody stands behind it: see `worker.core.turns`.
+
     It looks by itself and not when a permit is had: at a low rate permits are seconds apart, and
     thousands may have to move.
 
@@ -45,6 +51,7 @@ class Overtaker:
         settlement: Carries moves out.
         gate: While it is shut, calls wait for something else than the quota.
         limits: Whether a call waits for a permit at this moment.
+        rate: Calls a second that this replica may make.
         patience_seconds: How long a buyer is taken to wait.
         clock: What time it is.
     """
@@ -57,9 +64,12 @@ class Overtaker:
         settlement: Settlement,
         gate: Gate,
         limits: Callable[[], bool],
+        rate: Callable[[], float],
         patience_seconds: float,
         clock: Clock,
     ) -> None:
+        self._rate = rate
+        self._company = Company()
         self._clock = clock
         self._waiting = waiting
         self._flights = flights
@@ -70,6 +80,7 @@ class Overtaker:
         self._limited_at = float("-inf")
         self._began = 0.0
         self._moved = 0
+        self._crowding = Refusals()
 
     def change(self, patience_seconds: float) -> None:
         """Go on with another patience."""
@@ -88,6 +99,33 @@ class Overtaker:
 
     def look(self) -> int:
         """Look once, and move whoever is to give way; how many flights that were."""
+        return self._look_at_turns() + self._look_at_waits()
+
+    def _look_at_turns(self) -> int:
+        """Move what origins have too many of."""
+        now = asyncio.get_running_loop().time()
+        if not self._at_quota(now):
+            return 0
+        by_origin: defaultdict[Origin, list[Flight]] = defaultdict(list)
+        for flight in self._waiting.standing(Lane.LIVE):
+            if not flight.leader.submission.replay:
+                by_origin[flight.origin].append(flight)
+        for origin in by_origin:
+            self._company.seen(origin, now)
+        most = in_hand_at_most(self._rate())
+        surplus = [
+            flight
+            for origin, flights in by_origin.items()
+            if len(flights) > most and self._company.has(origin, now)
+            for flight in flights[most:]
+        ]
+        chosen = surplus[: int(min(self._crowding.allowed(now), len(surplus)))]
+        for flight in chosen:
+            self._move(flight, Lane.CROWD, self._crowding)
+        return len(chosen)
+
+    def _look_at_waits(self) -> int:
+        """Move those who have waited too long."""
         now, instant = asyncio.get_running_loop().time(), self._clock.now()
         line = [
             (flight, seconds)
@@ -103,7 +141,7 @@ class Overtaker:
         overtaken = [flight for flight, seconds in line if self._overtaking.gives_way(seconds)]
         chosen = overtaken[: int(min(most, len(overtaken)))]
         for flight in chosen:
-            self._move(flight)
+            self._move(flight, Lane.BACKLOG, self._overtaking.refusals)
         return len(chosen)
 
     def _at_quota(self, now: float) -> bool:
@@ -122,21 +160,26 @@ class Overtaker:
             log.info("overtaking_ended", submissions=self._moved, seconds=seconds)
             self._moved = 0
 
-    def _move(self, flight: Flight) -> None:
+    def _move(self, flight: Flight, lane: Lane, refusals: Refusals) -> None:
         self._waiting.leave(flight)
         self._settlement.give_way(
-            flight, moved=self._confirmed, refused=partial(self._refused, flight)
+            flight,
+            lane,
+            moved=partial(self._confirmed, lane, refusals),
+            refused=partial(self._refused, refusals, flight),
         )
         if flight.parties:  # bulk copies that wait for the same token
             self._waiting.rejoin(flight)
 
-    def _confirmed(self) -> None:
-        self._moved += 1
-        self._overtaking.refusals.confirmed(asyncio.get_running_loop().time())
+    def _confirmed(self, lane: Lane, refusals: Refusals) -> None:
+        self._moved += lane is Lane.BACKLOG
+        refusals.confirmed(asyncio.get_running_loop().time())
 
-    def _refused(self, flight: Flight, party: Party, failure: NotConfirmed) -> None:
+    def _refused(
+        self, refusals: Refusals, flight: Flight, party: Party, failure: NotConfirmed
+    ) -> None:
         now = asyncio.get_running_loop().time()
-        if seconds := self._overtaking.refusals.refused(now):
+        if seconds := refusals.refused(now):
             log.warning("overtaking_held", reason=str(failure), again_in_seconds=seconds)
         if party.delivery.alive:
             self._take_back(flight, party)

@@ -167,6 +167,7 @@ class Pipeline:
             settlement=self._settlement,
             gate=self.gate,
             limits=lambda: self.pacer.limits,
+            rate=self.pacer.local,
             patience_seconds=patience_seconds,
             clock=clock,
         )

@@ -187,25 +187,27 @@ class Settlement:
     def give_way(
         self,
         flight: Flight,
+        lane: Lane,
         *,
         moved: Callable[[], None],
         refused: Callable[[Party, NotConfirmed], None],
     ) -> None:
-        """Into the backlog lane with all that came through the live one.
+        """Into another lane with all that came through the live one, age and attempts kept.
 
         The others stay aboard; without any the flight ends, so that a copy that comes meanwhile is
         a flight of its own.
 
         Args:
             flight: One that waits for its call.
+            lane: Where to.
             moved: Called for each message that was moved.
             refused: Called for each that was not, which then has to be taken aboard again.
         """
         live = [party for party in flight.parties if party.lane is Lane.LIVE]
         for party in live:
             flight.parties.remove(party)
-            message = outgoing.give_way(
-                party.submission, party.delivery.incoming, attempts=flight.attempts
+            message = outgoing.give_back(
+                party.submission, party.delivery.incoming, lane, attempts=flight.attempts
             )
             done = partial(self._gave_way, party, moved)
             self._acks.put(party.delivery, (message,), done, partial(refused, party))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.core.lanes import LaneChooser
-from worker.core.records import Lane
+from worker.core.records import Lane, Origin
+from worker.core.turns import Turns
 from worker.runtime.flight import Flight, Stage
 
 if TYPE_CHECKING:
@@ -19,33 +19,37 @@ def _nobody(_: Flight) -> bool:
 
 
 class WaitingRoom:
-    """Two lines of flights. A flight that left in the meantime is passed over.
+    """A line of flights for each lane. A flight that left in the meantime is passed over.
 
-    Whoever waits for a turn, or takes one, may say who needs none any more: those are shown to it
-    when they come to stand first, leave, and use up no turn of their lane.
+    In the live one origins have turns. Whoever waits for a turn, or takes one, may say who needs
+    none any more: those are shown to it when their turn comes, leave, and use up none.
     """
 
     def __init__(self) -> None:
-        self._lines: dict[Lane, deque[Flight]] = {lane: deque() for lane in Lane}
+        self._lines: dict[Lane, Turns[Flight]] = {lane: Turns() for lane in Lane}
         self._chooser = LaneChooser()
         self._someone = asyncio.Event()
 
     def join(self, flight: Flight, *, first: bool = False) -> None:
         """Stand in line; first in it for a call that is made again."""
-        flight.stage = Stage.WAITING
-        flight.line = flight.lane
-        line = self._lines[flight.line]
-        (line.appendleft if first else line.append)(flight)
+        line = self._stand(flight)
+        if first:
+            line.join_first(flight)
+        else:
+            line.join(flight, flight.origin)
         self._someone.set()
 
     def rejoin(self, flight: Flight) -> None:
         """Stand in line before all who were delivered later."""
-        flight.stage = Stage.WAITING
-        flight.line = flight.lane
-        line = self._lines[flight.line]
-        place = next((at for at, other in enumerate(line) if _later(other, flight)), len(line))
-        line.insert(place, flight)
+        self._stand(flight).rejoin(flight, flight.origin, lambda other: _later(other, flight))
         self._someone.set()
+
+    def _stand(self, flight: Flight) -> Turns[Flight]:
+        lane = flight.lane
+        flight.stage = Stage.WAITING
+        flight.line = lane
+        flight.origin = flight.leader.submission.origin if lane is Lane.LIVE else _NOBODYS
+        return self._lines[lane]
 
     def join_later(self, flight: Flight, seconds: float) -> None:
         """Stand first in line after a time, if the flight has not left by then."""
@@ -59,18 +63,18 @@ class WaitingRoom:
 
     def promote(self, flight: Flight) -> None:
         """Let a flight change lines, for which a buyer has begun to wait."""
-        if flight.line is Lane.BACKLOG and flight.lane is Lane.LIVE:
+        if flight.line not in {None, Lane.LIVE} and flight.lane is Lane.LIVE:
             self.leave(flight)
             self.join(flight)
 
     def standing(self, lane: Lane) -> Iterator[Flight]:
-        """Those in a line, in their order; none may join or leave meanwhile."""
+        """Those in a line, each origin's in their order; none may join or leave meanwhile."""
         return (flight for flight in self._lines[lane] if flight.parties and flight.line is lane)
 
     def leave(self, flight: Flight) -> None:
         """Stand in line no more."""
         if flight.line is not None:
-            self._lines[flight.line].remove(flight)
+            self._lines[flight.line].leave(flight, flight.origin)
             flight.line = None
 
     async def wait(self, over: Callable[[Flight], bool] = _nobody) -> None:
@@ -85,29 +89,30 @@ class WaitingRoom:
 
     def next(self, over: Callable[[Flight], bool] = _nobody) -> Flight | None:
         """The flight whose turn it is, or None if all have left; `over` as in `wait`."""
-        live, backlog = self._prune(Lane.LIVE, over), self._prune(Lane.BACKLOG, over)
-        lane = self._chooser.choose(live=live, backlog=backlog)
+        lane = self._chooser.choose(self._occupied(over))
         if lane is None:
             return None
-        flight = self._lines[lane].popleft()
+        flight = self._lines[lane].take()
         flight.line = None
         return flight
 
-    def _occupied(self, over: Callable[[Flight], bool]) -> bool:
-        occupied = [self._prune(lane, over) for lane in Lane]  # both, to let go of who left
-        return any(occupied)
+    def _occupied(self, over: Callable[[Flight], bool]) -> list[Lane]:
+        """Lanes in which somebody waits; who has left any is let go of."""
+        return [lane for lane in Lane if self._prune(lane, over)]
 
     def _prune(self, lane: Lane, over: Callable[[Flight], bool]) -> bool:
-        """Whether somebody stands first in a line who has neither left nor changed lines."""
+        """Whether it is the turn of somebody who has neither left nor changed lines."""
         line = self._lines[lane]
-        while line:
-            first = line[0]
+        while (first := line.first()) is not None:
             if first.parties and first.line is lane and not over(first):
                 return True
             if first.line is lane:
                 first.line = None
-            line.popleft()
+            line.drop_first()
         return False
+
+
+_NOBODYS: Final = Origin()
 
 
 def _later(one: Flight, other: Flight) -> bool:

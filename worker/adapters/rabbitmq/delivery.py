@@ -68,6 +68,7 @@ def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:
         message_id=_text(properties.message_id),
         correlation_id=_text(properties.correlation_id),
         reply_to=_text(properties.reply_to),
+        user_id=_text(properties.user_id),
         timestamp=properties.timestamp,
         headers={name: headers[name] for name in _KEPT if name in headers},
         headers_unread=tolerance.UNREAD in headers,

@@ -40,7 +40,7 @@ ROLES: Final[Mapping[str, Rights]] = {
     "resolution_worker": Rights(
         # resolution.replies is where workers of the release before send replies.
         write=r"^resolution\.(internal|retry\..+|answers|replies|events)$",
-        read=r"^resolution\.(tokens|backlog|parked)$",
+        read=r"^resolution\.(tokens|backlog|crowd|parked)$",
         # A key that is refused closes the channel, and strangers choose keys: any of them will do.
         publish=r"^resolution\.reply\.",
         bind=NOTHING,

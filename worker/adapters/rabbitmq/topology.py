@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PUBLIC: Final = "resolution"
 TOKENS: Final = "resolution.tokens"
 BACKLOG: Final = "resolution.backlog"
+CROWD: Final = "resolution.crowd"
 PARKED: Final = "resolution.parked"
 PARKED_KEY: Final = "parked"
 FORMER_ANSWERS: Final = "resolution.replies"
@@ -37,7 +38,11 @@ MAX_MESSAGES: Final = 2_000_000
 DELIVERY_LIMIT: Final = 100
 UNREACHABLE_DELIVERY_LIMIT: Final = 1_000_000_000
 
-LANE_QUEUES: Final[Mapping[Lane, str]] = {Lane.LIVE: TOKENS, Lane.BACKLOG: BACKLOG}
+LANE_QUEUES: Final[Mapping[Lane, str]] = {
+    Lane.LIVE: TOKENS,
+    Lane.BACKLOG: BACKLOG,
+    Lane.CROWD: CROWD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +143,10 @@ def _retry_queue(delay: str, seconds: float) -> Queue:
 
 
 def _bindings(delays: Mapping[str, float]) -> Iterator[Binding]:
-    for exchange in (PUBLIC, INTERNAL):
-        for lane, queue in LANE_QUEUES.items():
-            yield Binding(exchange, queue, lane.value)
+    for lane, queue in LANE_QUEUES.items():
+        if lane is not Lane.CROWD:  # nobody but a worker sends anything there
+            yield Binding(PUBLIC, queue, lane.value)
+        yield Binding(INTERNAL, queue, lane.value)
     yield Binding(INTERNAL, PARKED, PARKED_KEY)
     for delay in delays:
         yield Binding(retry_exchange(delay), retry_exchange(delay), "")

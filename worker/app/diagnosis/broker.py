@@ -35,7 +35,7 @@ _NAME: Final = "resolution-worker check"
 _ANSWER_KEY: Final = f"{REPLY_PREFIX}resolution-worker.check"
 _CONFIGURE: Final = "^$"
 _WRITE: Final = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
-_READ: Final = r"^resolution\.(tokens|backlog|parked)$"
+_READ: Final = r"^resolution\.(tokens|backlog|crowd|parked)$"
 
 
 def wanted(settings: Settings) -> Topology:
