@@ -90,6 +90,7 @@ def test_users_are_made_with_their_rights(users: Users) -> None:
     assert f"updated    shop{suffix}" in again.stderr
 
 
+@pytest.mark.long
 def test_neither_a_password_nor_another_hosts_user_is_taken_over(users: Users) -> None:
     """Another password, rights elsewhere and an empty file are told, and nothing is changed."""
     vhost = users.broker.vhost
@@ -117,6 +118,7 @@ def test_neither_a_password_nor_another_hosts_user_is_taken_over(users: Users) -
     assert "is empty" in done.stderr
 
 
+@pytest.mark.long
 def test_what_can_not_be_done_is_told(users: Users) -> None:
     """A bad name, no address, a wrong password and no server each end in words."""
     done = users.make("--caller", "a.*")
@@ -208,6 +210,7 @@ def test_who_may_bind_everything_is_told(sound: Setup, rights: Permissions, *, f
         assert done.code == 1
 
 
+@pytest.mark.long
 def test_the_exchange_of_before_is_noted(sound: Setup) -> None:
     """Where `resolution.replies` is still there, so is the hole in it."""
     management = sound.broker.management

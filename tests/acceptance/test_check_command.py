@@ -181,6 +181,7 @@ async def test_the_port_of_a_running_worker(sound: Setup) -> None:
         worker.kill()
 
 
+@pytest.mark.long
 def test_several_that_hang_are_named_together(sound: Setup) -> None:
     """Broker, database and AWS all hang, and all are named in the time of one."""
     silent = sound.silent_port()

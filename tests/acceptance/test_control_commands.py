@@ -114,6 +114,7 @@ async def test_the_ceiling_by_command(fleet: Crew, operator: Operator) -> None:
         assert (await one.lease(HUNGRY, SOUND)).ceiling == ceiling
 
 
+@pytest.mark.long
 async def test_the_rate_is_shown(fleet: Crew, operator: Operator) -> None:
     """The rate, its ceiling and where that comes from, and each replica's share are shown."""
     nothing = operator.reads("rate", WORKER_RATE__CEILING="7")

@@ -84,6 +84,7 @@ async def test_what_is_being_replayed_is_not_discarded(stage: Stage) -> None:
     assert await states(stage) == {"replaying": 1}
 
 
+@pytest.mark.long
 async def test_discarded_letters_are_not_replayed(stage: Stage) -> None:
     """A filter passes over them, and a named one is left out with the reason."""
     await failed(stage, ["ok-1"])

@@ -81,6 +81,7 @@ async def test_what_fails_again_has_one_history(stage: Stage, web: Front) -> Non
     assert await calls(stage) == {"ok": 1, "token": 1}
 
 
+@pytest.mark.long
 async def test_a_replay_calls_at_once_though_the_token_just_failed(
     stage: Stage, web: Front
 ) -> None:
@@ -120,7 +121,7 @@ async def test_two_submissions_of_a_token_fail_as_two_letters(stage: Stage, web:
 
 
 @pytest.mark.parametrize("word", ["ok", "invalid"])
-@pytest.mark.sampled(2)
+@pytest.mark.long
 async def test_a_second_copy_costs_no_second_call(stage: Stage, web: Front, word: str) -> None:
     """Published twice because its mark was lost, a letter is called for and settled once."""
     await failed(stage, [f"{word}-{n}" for n in range(20)])

@@ -256,7 +256,7 @@ def test_a_worker_that_dies_by_itself_is_noticed(tmp_path: Path) -> None:
         ({"WORKER_AMQP__URL": "http://a:hidden@127.0.0.1/"}, 78, "WORKER_AMQP__URL"),
     ],
 )
-@pytest.mark.sampled(3)
+@pytest.mark.long
 def test_a_named_server_that_is_not_there_is_told(
     tmp_path: Path, named: dict[str, str], code: int, words: str
 ) -> None:

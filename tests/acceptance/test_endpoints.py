@@ -86,6 +86,7 @@ def test_check_refuses_it_too(stage: Stage, tmp_path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://stand-in.invalid/aws", "https://user:pw@stand-in.invalid"]
 )
+@pytest.mark.sampled(2)
 def test_what_is_no_endpoint_is_refused(stage: Stage, url: str) -> None:
     """A path would be left out of the signature, and a password shown: each is told."""
     done = ended(stage, "run", WORKER_AWS__ENDPOINT_URL="", AWS_ENDPOINT_URL=url)

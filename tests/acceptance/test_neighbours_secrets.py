@@ -126,6 +126,7 @@ async def test_rotated_passwords_are_taken_up(stage: Stage, web: Front, tmp_path
     assert "Traceback" not in worker.said
 
 
+@pytest.mark.long
 async def test_addresses_rotated_to_nothing_of_use(
     stage: Stage, web: Front, tmp_path: Path
 ) -> None:

@@ -308,6 +308,7 @@ def test_a_token_is_told_to_nobody_on_the_way(
     assert allowed.code == 255  # it has tried, and nobody is there
 
 
+@pytest.mark.long
 def test_a_certificate_is_verified_against_the_bundle(tool: Tool, encrypted: Encrypted) -> None:
     """TLS fails with the reference's code unless the bundle, or nobody's word, is asked for."""
     reference = Tool((str(version_two()), *AWS), tool.url, tool.home)

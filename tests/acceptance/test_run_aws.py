@@ -229,7 +229,7 @@ async def test_absent_credentials_are_ours(stage: Stage, web: Front) -> None:
 
 
 @pytest.mark.parametrize("part", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"])
-@pytest.mark.sampled(2)
+@pytest.mark.long
 async def test_a_line_break_in_the_credentials_is_ours(stage: Stage, web: Front, part: str) -> None:
     """Credentials that no request can carry stop calls, use up no attempt, and are named."""
     ids = [await web.submit(token) for token in tokens("ok", 30)]

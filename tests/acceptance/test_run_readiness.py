@@ -61,6 +61,7 @@ async def test_malformed_credentials_are_told_before_the_first_token(stage: Stag
     assert await stage.simulator.calls() == 0
 
 
+@pytest.mark.long
 async def test_a_lease_that_is_not_granted_is_told(stage: Stage, web: Front) -> None:
     """Without a right on the quota `/readyz` names it, at start and later, until it is granted."""
     revoke = "REVOKE ALL ON resolution.quota FROM resolution_worker"
@@ -79,6 +80,7 @@ async def test_a_lease_that_is_not_granted_is_told(stage: Stage, web: Front) -> 
     assert (await web.settled(*tokens("ok", 1))).status == "resolved"
 
 
+@pytest.mark.long
 async def test_too_few_descriptors_cost_no_attempt(stage: Stage, web: Front) -> None:
     """A worker short of descriptors says so, stops by itself, and resolves all in the end."""
     worker = await stage.run()

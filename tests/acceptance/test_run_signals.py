@@ -34,7 +34,7 @@ async def calling(worker: Worker, calls: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.sampled(2)
+@pytest.mark.long
 async def test_a_drain_keeps_its_bound_while_aws_hangs(
     stage: Stage, web: Front, number: signal.Signals
 ) -> None:

@@ -188,6 +188,7 @@ async def test_a_running_worker(sound: Setup) -> None:
             worker.kill()
 
 
+@pytest.mark.long
 async def test_what_all_replicas_share(sound: Setup) -> None:
     """A pause, a ceiling by command, and why AWS refuses, are told with who said so and why."""
     for statement in (_PAUSED, _REFUSED):
@@ -247,6 +248,7 @@ def test_an_absent_broker(sound: Setup) -> None:
     assert "hidden-one" not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_an_absent_database(sound: Setup) -> None:
     """Without the database the rest is shown, the database is named, and the exit code is 69."""
     port = sound.silent_port()

@@ -49,6 +49,7 @@ def test_show_declare_show(broker: Broker) -> None:
     } in rows
 
 
+@pytest.mark.long
 def test_the_plain_table_is_aligned(broker: Broker) -> None:
     """Without a terminal the table is plain text in columns."""
     lines = run(broker.url, "show").stdout.splitlines()

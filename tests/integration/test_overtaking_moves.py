@@ -241,6 +241,7 @@ async def test_a_full_backlog_stops_the_moving_and_nothing_else(
     assert await taken(broker, TOKENS) == []
 
 
+@pytest.mark.long
 async def test_lost_connections_lose_no_move(broker: Broker) -> None:
     """Whatever is lost in the middle of moving, each message ends in the backlog."""
     await declare(broker.url, WANTED)

@@ -295,6 +295,7 @@ async def test_rights_as_deployed(broker: Broker, scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("series", ["4.3"])
+@pytest.mark.long
 async def test_rights_as_deployed_on_a_later_series(series: str, tmp_path: Path) -> None:
     """The same on a later series."""
     async with rabbitmq(tmp_path / "server", home=rabbitmq_home(series)) as running:
@@ -312,7 +313,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("series", ["3.10", "4.0", "4.3"])
-@pytest.mark.sampled(3)
+@pytest.mark.long
 async def test_the_script_applies_the_lists(series: str, tmp_path: Path) -> None:
     """The script creates who is missing, keeps known passwords, and gives all the listed rights."""
     async with rabbitmq(tmp_path / "server", home=rabbitmq_home(series)) as broker:

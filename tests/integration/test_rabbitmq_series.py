@@ -21,6 +21,7 @@ WANTED = topology({"5s": 5.0})
 
 
 @pytest.mark.parametrize("series", RABBITMQ_SERIES[1:])
+@pytest.mark.sampled(2)
 async def test_a_later_series_serves_our_topology(series: str, tmp_path: Path) -> None:
     """A private broker of a later series takes our topology and keeps it and a message.
 

@@ -48,7 +48,7 @@ def _wait_for_end(family: list[psutil.Process]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.sampled(2)
+@pytest.mark.long
 def test_signal_ends_everything(number: signal.Signals, tmp_path: Path) -> None:
     """A signal ends both servers and removes their data; that is no failure."""
     with _services(TMPDIR=str(tmp_path)) as process:

@@ -14,6 +14,7 @@ from tests.neighbours.scene import scene
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
+    from tests.acceptance.stage import Worker
     from tests.faults.ground import Ground
     from tests.neighbours.callers import Caller
     from tests.neighbours.scene import Scene
@@ -26,11 +27,11 @@ _SECONDS: Final = 60
 _SEARCH_SECONDS: Final = 10
 
 
-async def _judge(on: Scene, junk: Caller, *, least: float) -> None:
+async def _judge(on: Scene, worker: Worker, junk: Caller, *, least: float) -> None:
     """The buyers' figures; those of junk are nobody's business but the quota's."""
     await on.buyers.all_answered(20.0)
     waits = on.buyers.waits()
-    in_time = 100 * sum(wait <= 5.0 for wait in waits) / len(waits)  # noqa: PLR2004 - as everywhere
+    in_time = 100 * sum(wait <= 5.0 for wait in waits) / len(waits)
     on.conclude(
         [
             Figure("buyers", len(waits)),
@@ -38,16 +39,15 @@ async def _judge(on: Scene, junk: Caller, *, least: float) -> None:
             Figure("p50", quantile(waits, 0.5), "s"),
             Figure("p99", quantile(waits, 0.99), "s"),
             Figure("junk", len(junk.asked)),
-            Figure("moved to the crowd", await _in_the_crowd(on)),
+            Figure("moved to the crowd", await _in_the_crowd(worker)),
         ]
     )
 
 
-async def _in_the_crowd(on: Scene) -> float:
-    worker = on.stage.started[0]
+async def _in_the_crowd(worker: Worker) -> float:
     settled = await worker.metric("resolution_submissions_total", lane="crowd")
     waiting = await worker.metric("resolution_queue_messages", queue="resolution.crowd")
-    return settled + waiting
+    return float(settled + waiting)
 
 
 @pytest.mark.parametrize("seed", seeds("NEIGHBOUR"))
@@ -67,14 +67,14 @@ async def test_a_stranger_with_a_script(
         scene(ground, name, seed, *_QUOTA) as on,
         calling(on.stage.web, "junk", on.chance) as junk,
     ):
-        await on.run()
+        worker = await on.run()
         await on.buyers.bring(round(_SEARCH_SECONDS * _BUYERS_RATE), _BUYERS_RATE, source=buyer)
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 on.buyers.bring(round(_SECONDS * _BUYERS_RATE), _BUYERS_RATE, source=buyer)
             )
             group.create_task(junk.bring(60 * _SECONDS, 60, "unknown", source=chance))
-        await _judge(on, junk, least=least)
+        await _judge(on, worker, junk, least=least)
 
 
 @pytest.mark.parametrize("seed", seeds("NEIGHBOUR"))
@@ -84,7 +84,7 @@ async def test_a_burst_of_junk(ground: Ground, seed: int) -> None:
         scene(ground, "a burst of 2,000 junk", seed, *_QUOTA) as on,
         calling(on.stage.web, "junk", on.chance) as junk,
     ):
-        await on.run()
+        worker = await on.run()
 
         def buyer(number: int) -> str:
             return f"buyer-{number}"
@@ -95,4 +95,4 @@ async def test_a_burst_of_junk(ground: Ground, seed: int) -> None:
                 on.buyers.bring(round(_SECONDS * _BUYERS_RATE), _BUYERS_RATE, source=buyer)
             )
             group.create_task(junk.bring(2000, 1000, "unknown", source=lambda _: "junk"))
-        await _judge(on, junk, least=95)
+        await _judge(on, worker, junk, least=95)

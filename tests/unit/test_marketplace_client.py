@@ -770,6 +770,7 @@ async def test_a_probe_looks_credentials_up_anew(
 
 
 @pytest.mark.parametrize("step", [RESET, reply(500, b"")], ids=["reset", "500"])
+@pytest.mark.sampled(2)
 async def test_credentials_that_hold_are_kept_where_new_ones_can_not_be_had(
     monkeypatch: pytest.MonkeyPatch, soon: None, step: Step
 ) -> None:

@@ -119,7 +119,7 @@ async def test_who_left_is_let_go_of_in_both_lines() -> None:
         room.join(gone)
         gone.parties.clear()
     await room.wait()
-    assert [len(line) for line in room._lines.values()] == [1, 0]
+    assert [len(list(line)) for line in room._lines.values()] == [1, 0, 0]
 
 
 @leaping

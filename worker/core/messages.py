@@ -69,22 +69,22 @@ class Incoming:
     """A message as the broker handed it over. Nothing in it has been looked at: `repr` tells none.
 
     Attributes:
-        user_id: The broker's user who published it, as the broker has checked.
         headers_unread: It has more headers than are read.
         internal: It came through `resolution.internal`, so that our headers may be believed.
         timestamp: The AMQP timestamp (resolution: one second), or None.
+        user_id: The broker's user who published it, as the broker has checked.
     """
 
     body: bytes = field(repr=False)
     message_id: str | None = field(default=None, repr=False)
     correlation_id: str | None = field(default=None, repr=False)
     reply_to: str | None = field(default=None, repr=False)
-    user_id: str | None = None
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     headers_unread: bool = False
     internal: bool = False
     redelivered: bool = False
+    user_id: str | None = None
 
     @property
     def trace(self) -> dict[str, str]:
@@ -139,9 +139,7 @@ def parse(
         return malformed, Oddities(reply_to_ignored or withheld, received_at_ignored)
     withheld = submission.reply_to != reply_to
     source_ignored = _is_given(members, "source") and not submission.origin.source
-    return submission, Oddities(
-        reply_to_ignored or withheld, received_at_ignored, source_ignored
-    )
+    return submission, Oddities(reply_to_ignored or withheld, received_at_ignored, source_ignored)
 
 
 def _members(body: bytes) -> _Raw:

@@ -7,13 +7,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core import messages, replies
-from worker.core.records import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from worker.core.records import Malformed, Outcome, Submission
+    from worker.core.records import Lane, Malformed, Outcome, Submission
 
 INTERNAL: Final = "resolution.internal"
 ANSWERS: Final = "resolution.answers"

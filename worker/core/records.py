@@ -42,6 +42,10 @@ class Origin(NamedTuple):
     source: str = ""
 
 
+NOBODY: Final = Origin()
+"""Who sent a token of which that is not told."""
+
+
 class Status(StrEnum):
     """What became of a submission."""
 
@@ -125,7 +129,7 @@ class Submission:
     metadata: bytes | None = field(repr=False)
     received_at: datetime
     first_seen: datetime
-    origin: Origin = Origin()
+    origin: Origin = NOBODY
     attempts: int = 0
     returns: int = 0
     redelivered: bool = False

@@ -64,10 +64,6 @@ class Turns(Generic[Item]):
         line.remove(item)
         self._forget(origin, line)
 
-    def of(self, origin: Origin) -> tuple[Item, ...]:
-        """Those of an origin, in their order."""
-        return tuple(self._callers.get(origin.caller, {}).get(origin.source, ()))
-
     def first(self) -> Item | None:
         """Whose turn it is, or None where nobody stands in line."""
         if self._first:

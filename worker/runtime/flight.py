@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from worker.core.records import Lane, Origin
+from worker.core.records import NOBODY, Lane
 from worker.core.systemic_answers import SystemicAnswers
 from worker.core.verdict import Tries
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from worker.core.records import Submission, TokenKey
+    from worker.core.records import Origin, Submission, TokenKey
     from worker.ports import Delivery
 
 
@@ -64,7 +64,7 @@ class Flight:
     systemic: SystemicAnswers = field(default_factory=SystemicAnswers)
     first_call: float | None = None
     line: Lane | None = None
-    origin: Origin = Origin()
+    origin: Origin = NOBODY
 
     @property
     def leader(self) -> Party:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from worker.core.lanes import LaneChooser
-from worker.core.records import Lane, Origin
+from worker.core.records import NOBODY, Lane
 from worker.core.turns import Turns
 from worker.runtime.flight import Flight, Stage
 
@@ -48,7 +48,7 @@ class WaitingRoom:
         lane = flight.lane
         flight.stage = Stage.WAITING
         flight.line = lane
-        flight.origin = flight.leader.submission.origin if lane is Lane.LIVE else _NOBODYS
+        flight.origin = flight.leader.submission.origin if lane is Lane.LIVE else NOBODY
         return self._lines[lane]
 
     def join_later(self, flight: Flight, seconds: float) -> None:
@@ -110,9 +110,6 @@ class WaitingRoom:
                 first.line = None
             line.drop_first()
         return False
-
-
-_NOBODYS: Final = Origin()
 
 
 def _later(one: Flight, other: Flight) -> bool:

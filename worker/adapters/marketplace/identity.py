@@ -11,12 +11,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
+from worker.adapters.marketplace.addresses import OUR_SETTING, Address, check
 from worker.adapters.marketplace.chain import Chain, compare
 from worker.adapters.marketplace.client import called
 from worker.adapters.marketplace.credentials import Credentials
 
 if TYPE_CHECKING:
-    from worker.adapters.marketplace.addresses import Address
     from worker.adapters.marketplace.chain import Found
     from worker.adapters.marketplace.client import Endpoint
     from worker.adapters.marketplace.signing import Identity
@@ -93,12 +93,15 @@ async def address(endpoint: Endpoint) -> Address:
         IdentityFault: The AWS configuration is faulty.
         RefusedEndpoint: No token may be told to it.
     """
+    if endpoint.url is not None:  # then whatever AWS's own files say of it does not count
+        named = Address(endpoint.url, OUR_SETTING)
+        check(named, endpoint.fault_of)
+        return named
     session = AioSession()
     try:
         async with session.create_client(
             _SERVICE,
             region_name=endpoint.region,
-            endpoint_url=endpoint.url,
             aws_access_key_id="unused",
             aws_secret_access_key="unused",  # noqa: S106 - no secret
         ) as client:
