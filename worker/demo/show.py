@@ -157,7 +157,7 @@ _PRIVATE: Final = """
 The private servers are gone. To look further, run `make services` in another terminal, paste the
 lines it prints into this one, and then:
 
-  resolution-worker migrate && resolution-worker topology declare
+  resolution-worker migrate --stand-in && resolution-worker topology declare
   resolution-worker simulator --port 8085 &
   export AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator
   export WORKER_AWS__ENDPOINT_URL=http://127.0.0.1:8085 $(resolution-worker keygen)
