@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Worker
 
-LANES = {"live", "backlog"}
+LANES = {"live", "backlog", "crowd"}
 COUNTERS = {
     "resolution_submissions_total": {"lane": LANES},
     "resolution_outcomes_total": {
@@ -59,7 +59,7 @@ async def test_every_promised_metric_is_there(shop: Front, shared_worker: Worker
 
     async def is_measured() -> bool:
         found = await shared_worker.metrics()
-        return len(found.get("resolution_queue_messages", {})) >= len(DELAYS.split(",")) + 3
+        return len(found.get("resolution_queue_messages", {})) >= len(DELAYS.split(",")) + 4
 
     await eventually(is_measured, "the queues are measured")
     found = await shared_worker.metrics()
