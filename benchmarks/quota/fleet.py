@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.stage import eventually, fetch
+from worker.core.records import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ class Fleet:
 
     async def _read(self, worker: Worker) -> Reading:
         _, text = await self._get(worker, "metrics")
-        calls, served, rates, is_open = 0.0, dict.fromkeys(("live", "backlog"), 0.0), {}, False
+        calls, served, rates, is_open = 0.0, {lane.label: 0.0 for lane in Lane}, {}, False
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 match sample.name:
