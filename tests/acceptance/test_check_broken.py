@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.servers import BrokerServer, PostgresServer
 
 _WRITE = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
-_READ = r"^resolution\.(tokens|backlog|parked)$"
+_READ = r"^resolution\.(tokens|backlog|crowd|parked)$"
 _NAMED_SECONDS = 20.0
 """A dependency that hangs is named within five seconds; the rest is room for a busy machine."""
 
@@ -230,7 +230,7 @@ _BROKER = (
     ),
     Broken(
         "permissions: a queue can't be read",
-        lambda s: _rights(s, Permissions("^$", _WRITE, r"^resolution\.(tokens|parked)$")),
+        lambda s: _rights(s, Permissions("^$", _WRITE, r"^resolution\.(tokens|crowd|parked)$")),
         "permissions",
         r"may not read resolution\.backlog$",
         r"rabbitmqctl set_permissions -p test-\w+ test-\w+-\w+ '\^\$' '\^resolution",

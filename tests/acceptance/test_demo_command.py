@@ -213,7 +213,7 @@ async def test_an_interrupted_guest_takes_its_messages_away(tmp_path: Path, brok
     ("number", "moment", "code"),
     [
         (signal.SIGINT, r"settled [1-9]", 130),
-        (signal.SIGINT, r"migrate: done", 130),
+        (signal.SIGINT, r"migrate --stand-in: done", 130),
         (signal.SIGTERM, r"worker \d: ready", 143),
         (signal.SIGTERM, r"simulator at", 143),
     ],

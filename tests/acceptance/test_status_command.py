@@ -116,13 +116,15 @@ def test_an_idle_fleet(sound: Setup) -> None:
     assert done.returncode == 0, done.stderr
     assert lines[0].split() == ["queue", "ready", "consumers"]
     assert lines[1].split() == ["resolution.tokens", "0", "0"]
-    assert [line.split()[0] for line in lines[3:7]] == [
+    assert [line.split()[0] for line in lines[2:8]] == [
+        "resolution.backlog",
+        "resolution.crowd",
         "resolution.retry.5s",
         "resolution.retry.30s",
         "resolution.retry.2m",
         "resolution.parked",
     ]
-    rest = "\n".join(lines[7:])
+    rest = "\n".join(lines[8:])
     assert "replicas      0" in rest
     assert "shares        0 live\n" in rest
     assert "not yet known  (ceiling 40/s, by the settings here, for no replica is live)" in rest

@@ -54,7 +54,7 @@ def test_the_plain_table_is_aligned(broker: Broker) -> None:
     """Without a terminal the table is plain text in columns."""
     lines = run(broker.url, "show").stdout.splitlines()
     column = lines[0].index("state")
-    assert len(lines) == 1 + 4 + 3 + 2 * 3
+    assert len(lines) == 1 + 4 + 4 + 2 * 3
     assert {line[column : column + 7] for line in lines[1:]} == {"missing"}
 
 
