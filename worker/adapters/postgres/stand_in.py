@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from worker.adapters.postgres import statements
-from worker.adapters.postgres.errors import translated_without_rows
+from worker.adapters.postgres.errors import driven, translated_without_rows
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ async def is_stand_in(connection: Connection) -> bool:
         LedgerUnavailable: Its schema is missing, or older.
     """
     try:
-        return bool(await connection.fetchval(statements.STAND_IN))
+        with driven():
+            return bool(await connection.fetchval(statements.STAND_IN))
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         raise LedgerUnavailable(
             "the schema is missing or older than this program; run `resolution-worker migrate` "
