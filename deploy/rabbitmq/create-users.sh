@@ -1,7 +1,8 @@
 #!/bin/sh
 # Creates the broker users of the resolution worker with their permissions, or brings them up to
-# date, and sets the policy of its queues. Where there is no `rabbitmqctl`, on a managed broker, say,
-# `resolution-worker topology users` does the same through the management interface. Safe to run again: no password of a user who is there already is changed.
+# date, and sets the policy of its queues. Safe to run again: no password of a user who is there
+# already is changed. Where there is no `rabbitmqctl`, on a managed broker, say,
+# `resolution-worker topology users` does the same through the management interface.
 #
 # Usage: [SUFFIX=_staging] create-users.sh PASSWORDS [VHOST [CALLER...]]
 #   PASSWORDS  a directory with one file for each user to create, named like the user, that holds
