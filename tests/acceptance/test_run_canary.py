@@ -84,6 +84,8 @@ async def test_a_token_is_seen_nowhere(
         await _cut_everything(stage, door.cut)
         async with buyers(web) as came:
             await eventually(lambda: len(web.events.keys() - came) == sent, f"{sent} outcomes")
+        # Whoever is called for when AWS begins to speak a token out is told of a token to come.
+        await eventually(lambda: web.events.keys() >= set(came), "all buyers have their outcomes")
         await _suffer_faults(stage, web, door.cut, canary)
         parked = "SELECT FROM resolution.dead_letter WHERE reason = 'parked'"
         await eventually(lambda: stage.schema.rows(parked), "the parked message is collected")

@@ -65,6 +65,23 @@ async def test_a_token_is_called_for_stored_answered_and_acked() -> None:
 
 
 @leaping
+async def test_what_aws_says_of_one_token_tells_no_other() -> None:
+    """Whoever answers may repeat anybody's token: it is in no answer, letter or ledger."""
+    async with working() as worker:
+        odd = replace(REJECTED, message="no such token: another-buyers-token")
+        worker.aws.script("odd-token", odd)
+        other = worker.deliver("another-buyers-token")
+        delivery = worker.deliver("odd-token")
+        await worker.all_acked()
+        assert worker.event(other)["status"] == "resolved"
+        told = worker.event(delivery)["error"]
+        assert told == {"code": "InvalidTokenException", "message": "no such token: [hidden]"}
+        kept = [row for batch in worker.ledger.batches for row in (*batch.outcomes, *batch.letters)]
+        words = [row.error_message for row in kept if row.error_message]
+        assert words == ["no such token: [hidden]"] * 2  # the outcome and its letter
+
+
+@leaping
 async def test_nothing_is_said_before_it_is_committed() -> None:
     """While the ledger can't write nobody is told and nothing is acked."""
     async with working() as worker:

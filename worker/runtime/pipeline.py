@@ -160,6 +160,7 @@ class Pipeline:
             concurrency=concurrency,
             calling=self.calling,
             clock=clock,
+            secrets=ports.secrets,
         )
         self.overtaker = Overtaker(
             waiting=self._waiting,

@@ -15,9 +15,10 @@ from worker.core.verdict import Halt, Policy, RetryIn, Store, TryAgain
 from worker.runtime.flight import Flight, Stage
 
 if TYPE_CHECKING:
+    from worker.core.records import Outcome
     from worker.core.retry_budget import RetryBudget
     from worker.core.usage import Usage
-    from worker.ports import Marketplace, Telemetry
+    from worker.ports import Marketplace, Secrets, Telemetry
     from worker.runtime.breaker import Breaker
     from worker.runtime.clock import Clock
     from worker.runtime.gate import Gate
@@ -51,7 +52,9 @@ class Pool:
         concurrency: int,
         calling: Pending,
         clock: Clock,
+        secrets: Secrets,
     ) -> None:
+        self._secrets = secrets
         self._clock = clock
         self._waiting = waiting
         self._marketplace = marketplace
@@ -161,7 +164,7 @@ class Pool:
             affordable=self._budget.affordable,
         ):
             case Store(outcome):
-                self._settlement.store(flight, outcome)
+                self._settlement.store(flight, self._harmless(outcome))
             case TryAgain(seconds):
                 if _is_passing(result):
                     self._budget.withdraw()
@@ -174,6 +177,13 @@ class Pool:
                 self._breaker.open(fault)
                 # After a while: if the fault is this token's own, the others must get past it.
                 self._waiting.join_later(flight, backoff.HALTED.bound(flight.failures))
+
+    def _harmless(self, outcome: Outcome) -> Outcome:
+        """An outcome as it may be told: whoever answers may repeat anybody's token."""
+        words = outcome.error_message
+        return (
+            outcome if words is None else replace(outcome, error_message=self._secrets.hide(words))
+        )
 
 
 def _is_passing(result: Answer | Fault) -> bool:
