@@ -76,8 +76,10 @@ async def test_what_aws_says_of_one_token_tells_no_other() -> None:
         assert worker.event(other)["status"] == "resolved"
         told = worker.event(delivery)["error"]
         assert told == {"code": "InvalidTokenException", "message": "no such token: [hidden]"}
-        kept = [row for batch in worker.ledger.batches for row in (*batch.outcomes, *batch.letters)]
-        words = [row.error_message for row in kept if row.error_message]
+        batches = worker.ledger.batches
+        words = [each.error_message for batch in batches for each in batch.outcomes]
+        words += [each.error_message for batch in batches for each in batch.letters]
+        words = [each for each in words if each]
         assert words == ["no such token: [hidden]"] * 2  # the outcome and its letter
 
 
