@@ -180,10 +180,9 @@ class Pool:
 
     def _harmless(self, outcome: Outcome) -> Outcome:
         """An outcome as it may be told: whoever answers may repeat anybody's token."""
-        words = outcome.error_message
-        return (
-            outcome if words is None else replace(outcome, error_message=self._secrets.hide(words))
-        )
+        if outcome.error_message is None:
+            return outcome
+        return replace(outcome, error_message=self._secrets.hide(outcome.error_message))
 
 
 def _is_passing(result: Answer | Fault) -> bool:
