@@ -75,4 +75,5 @@ async def prepare(database: Database, *, stand_in: bool = True) -> Schema:
     await run_script(schema.superuser, "roles.sql")
     await migrate(lambda: schema.migrator, stand_in=stand_in)
     await run_script(schema.migrator, "grants.sql")
+    await run_script(schema.migrator, "revoke.sql")
     return schema

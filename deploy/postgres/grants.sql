@@ -4,6 +4,9 @@
 -- running it again changes nothing:
 --
 --     psql --dbname=marketplace --username=resolution_migrator --file=deploy/postgres/grants.sql
+--
+-- and then, in a new installation at once, after an update when no worker of the version before
+-- runs any more, the same with revoke.sql.
 
 BEGIN;
 
@@ -13,43 +16,52 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA resolution
 FROM PUBLIC, resolution_worker, resolution_operator, resolution_reader;
 GRANT USAGE ON SCHEMA resolution TO resolution_worker, resolution_operator, resolution_reader;
 
--- It merges what it settles into what stands; it deletes nothing.
-GRANT SELECT, INSERT, UPDATE ON resolution.ledger TO resolution_worker;
-GRANT SELECT, INSERT, UPDATE ON resolution.customer TO resolution_worker;
-GRANT SELECT, INSERT, UPDATE ON resolution.agreement TO resolution_worker;
+-- --- the worker ---
 
--- It keeps letters and counts them; it can't read back what is sealed in them, nor the rest of
--- what the publisher wrote.
-GRANT INSERT ON resolution.dead_letter TO resolution_worker;
+-- It merges what it settles into what stands; it deletes nothing, and names no other row than
+-- the one that it writes.
+GRANT SELECT, INSERT, UPDATE (
+    status, message_id, attempts, received_at, settled_at, product_code, customer_aws_account_id,
+    customer_identifier, license_arn, agreement_id, offer_type, error_code, error_message, advice,
+    first_seen_at
+) ON resolution.ledger TO resolution_worker;
+GRANT SELECT, INSERT, UPDATE (
+    customer_aws_account_id, customer_identifier, first_resolved_at, last_resolved_at
+) ON resolution.customer TO resolution_worker;
+GRANT SELECT, INSERT, UPDATE (
+    customer_aws_account_id, customer_identifier, product_code, agreement_id, offer_type,
+    first_resolved_at, last_resolved_at
+) ON resolution.agreement TO resolution_worker;
+
+-- Letters are kept, closed and counted by functions. It can't read back what is sealed in them,
+-- nor the rest of what the publisher wrote.
 GRANT SELECT (
     id, state, seller, reason, token_sha256, body_sha256, message_id, occurrences, received_at,
     failed_at, redeemable_until
 ) ON resolution.dead_letter TO resolution_worker;
-GRANT UPDATE (
-    state, seller, reason, error_code, error_message, token_sha256, correlation_id, lane,
-    metadata, attempts, occurrences, received_at, failed_at, redeemable_until, sealed,
-    seal_key_id, body_bytes, group_key, grouped_at, claimed_at, published_at, closed_at,
-    shredded_at
-) ON resolution.dead_letter TO resolution_worker;
-GRANT INSERT (letter_id, at, kind, error_code, error_message, attempts)
-ON resolution.letter_event TO resolution_worker;
+GRANT EXECUTE ON FUNCTION
+    resolution.tell_letters(json), resolution.close_letters(json), resolution.note_malformed(json)
+TO resolution_worker;
 
-GRANT INSERT ON resolution.malformed_message TO resolution_worker;
-GRANT SELECT ON resolution.schema_migration, resolution.stand_in TO resolution_worker;
+GRANT SELECT ON resolution.schema_migration, resolution.stand_in, resolution.retention
+TO resolution_worker;
 
--- What the replicas share. Each removes the rows of those long dead, and the breaker's when AWS
--- accepts us again; that is all it deletes.
-GRANT SELECT, INSERT, UPDATE ON resolution.quota TO resolution_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON resolution.replica TO resolution_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON resolution.breaker TO resolution_worker;
+-- What the replicas share, within the bounds of these functions.
+GRANT SELECT ON resolution.quota, resolution.replica TO resolution_worker;
+GRANT EXECUTE ON FUNCTION
+    resolution.lease(
+        text, bigint, json, double precision, boolean, integer, text, double precision,
+        double precision, double precision, text, json
+    ),
+    resolution.leave(text, text), resolution.permit(text), resolution.take_probe(text)
+TO resolution_worker;
 
--- Events that wait for an observer, and whose turn it is to send them.
-GRANT SELECT, INSERT, DELETE ON resolution.event_outbox TO resolution_worker;
+-- Events that wait for an observer, and whose turn it is to send them. The server numbers them.
+GRANT SELECT, DELETE, INSERT (
+    routing_key, message_id, correlation_id, body, seller, customer_aws_account_id,
+    customer_identifier
+) ON resolution.event_outbox TO resolution_worker;
 GRANT SELECT, INSERT, UPDATE ON resolution.event_outbox_turn TO resolution_worker;
-
--- `pause`, `resume`, `rate` and `status`.
-GRANT SELECT, INSERT, UPDATE ON resolution.quota TO resolution_operator;
-GRANT SELECT ON resolution.replica, resolution.breaker TO resolution_operator;
 
 -- What people do by hand is added to the audit and stays there; when, and as which role, the
 -- server says.
@@ -60,21 +72,38 @@ GRANT EXECUTE ON FUNCTION
     resolution.shred_payloads(integer), resolution.archive_letters(integer),
     resolution.prune_letters(interval, integer), resolution.prune_malformed(interval, integer),
     resolution.prune_replays(interval, integer), resolution.prune_ledger(interval, integer),
-    resolution.prune_audit(interval, integer)
+    resolution.prune_unresolved(interval, integer), resolution.prune_audit(interval, integer)
 TO resolution_worker;
 
--- People on call read everything, what is sealed included (which only an opening key opens), take
--- letters up and put them away. They write no outcome, and delete nothing: `erase` does, by a
--- function that leaves an entry in the audit.
+-- `pause`, `resume` and `rate` by whoever has the worker's address at hand: each leaves an entry in
+-- the audit that names this role.
+GRANT EXECUTE ON FUNCTION
+    resolution.pause(text, text, text), resolution.resume(text, text, text),
+    resolution.set_ceiling(text, double precision, text, text),
+    resolution.search_again(text, text, text)
+TO resolution_worker;
+
+-- --- people on call ---
+
+-- They read everything but what is sealed, take letters up and put them away. They write no
+-- outcome, and delete nothing. To open a payload, to pause, to bound the rate and to erase there
+-- are functions that leave an entry in the audit.
 GRANT SELECT ON
     resolution.ledger, resolution.customer, resolution.agreement, resolution.malformed_message,
-    resolution.dead_letter, resolution.letter_event, resolution.replay, resolution.audit,
-    resolution.schema_migration, resolution.outcomes, resolution.agreements, resolution.malformed,
-    resolution.event_outbox, resolution.event_outbox_turn
+    resolution.letter_event, resolution.replay, resolution.audit, resolution.schema_migration,
+    resolution.outcomes, resolution.agreements, resolution.malformed, resolution.event_outbox,
+    resolution.event_outbox_turn, resolution.quota, resolution.replica, resolution.letter_count,
+    resolution.retention
 TO resolution_operator;
+GRANT SELECT (
+    id, state, seller, reason, error_code, error_message, token_sha256, body_sha256, message_id,
+    correlation_id, lane, metadata, attempts, occurrences, received_at, first_failed_at, failed_at,
+    redeemable_until, seal_key_id, body_bytes, group_key, grouped_at, replays, replay_id,
+    claimed_at, published_at, closed_at, shredded_at
+) ON resolution.dead_letter TO resolution_operator;
 GRANT UPDATE (
     state, seller, token_sha256, message_id, group_key, grouped_at, replays, replay_id, claimed_at,
-    published_at, closed_at, sealed, seal_key_id
+    published_at, closed_at
 ) ON resolution.dead_letter TO resolution_operator;
 GRANT INSERT (
     letter_id, kind, error_code, error_message, attempts, actor, reason, replay_id
@@ -84,10 +113,39 @@ GRANT UPDATE (
     state, heartbeat_at, finished_at, chosen, published, refused
 ) ON resolution.replay TO resolution_operator;
 GRANT INSERT (actor, reason, action, subject) ON resolution.audit TO resolution_operator;
-GRANT EXECUTE ON FUNCTION resolution.erase_customer(text, text, text, text)
+GRANT EXECUTE ON FUNCTION
+    resolution.pause(text, text, text), resolution.resume(text, text, text),
+    resolution.set_ceiling(text, double precision, text, text),
+    resolution.search_again(text, text, text),
+    resolution.open_payloads(json, text, text, text, json),
+    resolution.reseal_payloads(json, text, text, text),
+    resolution.erase_customer(text, text, text, text)
 TO resolution_operator;
 
 GRANT SELECT ON resolution.outcomes, resolution.agreements, resolution.malformed
 TO resolution_reader;
+
+-- --- what programs of the version before still need; revoke.sql takes it back ---
+
+GRANT INSERT (
+    seller, reason, error_code, error_message, token_sha256, body_sha256, message_id,
+    correlation_id, lane, metadata, attempts, received_at, first_failed_at, failed_at,
+    redeemable_until, sealed, seal_key_id, body_bytes, group_key, grouped_at
+), UPDATE (
+    state, seller, reason, error_code, error_message, token_sha256, correlation_id, lane,
+    metadata, attempts, occurrences, received_at, failed_at, redeemable_until, sealed,
+    seal_key_id, body_bytes, group_key, grouped_at, claimed_at, published_at, closed_at,
+    shredded_at
+) ON resolution.dead_letter TO resolution_worker;
+GRANT INSERT (letter_id, at, kind, error_code, error_message, attempts)
+ON resolution.letter_event TO resolution_worker;
+GRANT INSERT (body_sha256, message_id, reason, received_at)
+ON resolution.malformed_message TO resolution_worker;
+GRANT INSERT, UPDATE ON resolution.quota TO resolution_worker, resolution_operator;
+GRANT INSERT, UPDATE, DELETE ON resolution.replica TO resolution_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON resolution.breaker TO resolution_worker;
+GRANT SELECT ON resolution.breaker TO resolution_operator;
+GRANT SELECT (sealed), UPDATE (sealed, seal_key_id)
+ON resolution.dead_letter TO resolution_operator;
 
 COMMIT;

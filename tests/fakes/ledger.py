@@ -247,6 +247,8 @@ def _died_again(kept: KeptLetter, given: DeadLetter) -> KeptLetter:
         given,
         token_sha256=given.token_sha256 or kept.letter.token_sha256,
         received_at=min(given.received_at, kept.letter.received_at),
+        sealed=kept.letter.sealed,
+        seal_key_id=kept.letter.seal_key_id,
     )
     occurrences = kept.occurrences + (kept.state != "open")
     return replace(kept, letter=letter, state="open", occurrences=occurrences)

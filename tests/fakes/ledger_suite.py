@@ -370,7 +370,10 @@ class LedgerSuite:
         assert [(row.error_code, row.occurrences) for row in await bench.letters()] == [("new", 1)]
 
     async def test_dying_again_after_a_replay_counts(self, bench: Bench) -> None:
-        """A replayed message that dies again reopens its row, refreshed, one occurrence more."""
+        """A replayed message that dies again reopens its row, refreshed, one occurrence more.
+
+        What was sealed of it stays: it is the same message, and nobody can exchange it.
+        """
         await bench.ledger.settle(Batch((), (letter("t"),)))
         await bench.set_letter_state("replaying")
         again = letter("t", 9, attempts=12, reason=LetterReason.EXPIRED, sealed=b"new")
@@ -379,7 +382,7 @@ class LedgerSuite:
         (row,) = await bench.letters()
         assert (row.state, row.reason, row.attempts, row.occurrences, row.sealed) == (
             *("open", "expired", 12, 2),
-            b"new",
+            letter("t").sealed,
         )
 
     async def test_a_failure_reopens_all_letters_of_its_token_that_are_replayed(

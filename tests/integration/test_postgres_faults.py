@@ -134,7 +134,7 @@ async def _read_only(schema: Schema, whose: str) -> AsyncIterator[None]:
 async def test_what_was_read_only_is_believed_so_no_longer(schema: Schema, whose: str) -> None:
     """Once that is over, neither the probe nor any call asks a session that began before."""
     async with opened(schema.worker) as ledger, _fleet(schema) as fleet, _keeper(schema) as keeper:
-        chore = tasks(Periods(None, timedelta(days=1), None))[0]
+        chore = tasks(Periods(None, None, timedelta(days=1), None))[0]
         async with _read_only(schema, whose):
             for asking in (
                 ledger.settle(BATCH),

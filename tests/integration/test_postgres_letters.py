@@ -26,6 +26,7 @@ from worker.adapters.postgres.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import bundled, migrate
 from worker.adapters.postgres.operating import operating
 from worker.core import grouping
+from worker.core.acting import Actor
 from worker.core.filed import Page
 from worker.core.records import Batch, LetterReason
 from worker.core.selection import LetterState, Selection
@@ -202,6 +203,7 @@ async def test_letters_of_older_workers_are_grouped_when_asked_for(
 ) -> None:
     """What workers of the version before keep, or tell again, is grouped before it is read."""
     await ledger.settle(Batch((), (letter("t"),)))
+    await run_script(schema.migrator, "grants.sql")
     async with connected(schema.worker) as old:
         await old.execute(OLD_KEEP.format(MANY))
     told: list[int] = []
@@ -215,6 +217,21 @@ async def test_letters_of_older_workers_are_grouped_when_asked_for(
     (group,) = (await letters_reading.groups(session, Selection(), 10)).shown
     assert group.key == grouping.key("dead", "ConnectionFault", "lost 1 connection")
     assert await letters_reading.group_letters(session) == 0
+
+
+async def test_rejected_tokens_are_told_apart_while_others_resolve(
+    schema: Schema, ledger: PostgresLedger, session: Session
+) -> None:
+    """What strangers send stands apart from what a wrong account rejects: then none resolves."""
+    reason = LetterReason.REJECTED
+    first, second = (letter(name, reason=reason, error_code="X") for name in "ab")
+    await ledger.settle(Batch((), (first,)))
+    await ledger.settle(Batch((resolved("buyer"),)))
+    await schema.execute("UPDATE resolution.ledger SET settled_at = now()")
+    await ledger.settle(Batch((), (second,)))
+    found = await letters_reading.groups(session, Selection(), 10)
+    assert {group.others_resolved for group in found.shown} == {False, True}
+    assert [group.letters for group in found.shown] == [1, 1]
 
 
 async def test_no_letters_no_groups(session: Session) -> None:
@@ -436,7 +453,7 @@ async def test_one_letter_whole(ledger: PostgresLedger, session: Session) -> Non
     assert (found.metadata, found.lane, found.is_kept) == ('{"session": "s"}', "live", True)
     assert (found.body_sha256, found.body_bytes) == (given_letter.body_sha256, 256)
     assert await letters_reading.dossier(session, 10**6) is None
-    assert await letters_reading.payload(session, 10**6) is None
+    assert await letters_reading.reveal(session, 10**6, Actor("ann", "why")) is None
 
 
 async def test_of_a_long_history_the_latest_is_told(
@@ -459,13 +476,15 @@ async def test_revealing_leaves_its_trace(ledger: PostgresLedger, session: Sessi
     """Who reads a payload, why and as which role is in the audit and in the letter's history."""
     await ledger.settle(Batch((), (letter("t"),)))
     number = await only_id(session)
-    await letters_reading.record_reveal(session, number, "ann", "buyer on the phone")
+    payload = await letters_reading.reveal(session, number, Actor("ann", "buyer on the phone"))
+    assert payload is not None
+    assert payload.sealed
     (row,) = await session.fetch(
         "SELECT action, actor, reason, session_user_name, subject::text FROM resolution.audit"
     )
     assert tuple(row) == (
         *("dead-letters.reveal", "ann", "buyer on the phone", "resolution_operator"),
-        f'{{"letter": {number}}}',
+        f'{{"letters": [{number}]}}',
     )
     found = await letters_reading.dossier(session, number)
     assert found is not None

@@ -33,18 +33,25 @@ OPERATORS = (
     "recent_outcomes",
     "schema_version",
     "inspection",
+    "periods",
     "fleet_row",
     "fleet_replicas",
     "fleet_refusals",
-    "fleet_hold",
     "fleet_pause",
     "fleet_resume",
-    "fleet_override",
-    "fleet_default",
+    "fleet_ceiling",
     "fleet_search",
+    "open_payloads",
 )
 MIGRATORS = ("migration_", "stand_in_mark")
-BOTH = ("record_audit", "dead_letter_counts", "redeemable", "schema_version", "inspection")
+BOTH = (
+    "record_audit",
+    "dead_letter_counts",
+    "redeemable",
+    "schema_version",
+    "inspection",
+    "periods",
+)
 FORBIDDEN = (
     "DELETE FROM resolution.ledger",
     "DELETE FROM resolution.dead_letter",
@@ -132,8 +139,8 @@ async def test_every_query_of_a_worker_is_allowed(schema: Schema) -> None:
 
 async def test_refusals_are_noticed(schema: Schema) -> None:
     """What the two tests above rely on: planning a query checks the rights to it."""
-    forbidden = await refused(schema.worker, files("letter_payload", "erase_customer", "acting_"))
-    assert {"letter_payload.sql", "erase_customer.sql", "acting_reseal.sql"} <= forbidden.keys()
+    forbidden = await refused(schema.worker, files("open_payloads", "erase_customer", "acting_"))
+    assert {"open_payloads.sql", "erase_customer.sql", "acting_reseal.sql"} <= forbidden.keys()
 
 
 async def test_the_operator_may_not(schema: Schema) -> None:
@@ -173,10 +180,15 @@ async def test_nobody_makes_a_function_do_something_else(schema: Schema) -> None
         " WHERE pronamespace = 'resolution'::regnamespace"
     )
     owners = {row["proname"]: row for row in rows if row["prosecdef"]}
-    assert len(owners) == 8
     assert {tuple(row["proconfig"]) for row in rows} == {("search_path=pg_catalog, pg_temp",)}
-    assert owners.pop("erase_customer")["callers"] == ["resolution_operator"]
-    assert {tuple(row["callers"]) for row in owners.values()} == {("resolution_worker",)}
+    callers = {name: row["callers"] for name, row in owners.items()}
+    by_hand = {"erase_customer", "open_payloads", "reseal_payloads"}
+    by_either = {"pause", "resume", "search_again", "set_ceiling"}
+    assert {name for name, who in callers.items() if who == ["resolution_operator"]} == by_hand
+    assert {name for name, who in callers.items() if len(who) == 2} == by_either
+    others = callers.keys() - by_hand - by_either
+    assert all(callers[name] == ["resolution_worker"] for name in others)
+    assert all(row["callers"] is None for row in rows if not row["prosecdef"])
 
 
 async def test_bounds_stand_on_the_operators_role(schema: Schema) -> None:

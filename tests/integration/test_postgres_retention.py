@@ -36,12 +36,13 @@ NO_SESSION = (
     " AND datname = current_database()"
 )
 INSTANT = timedelta(0)  # what somebody asks for who wants all gone
-PERIODS = Periods(ledger=90 * DAY, dead_letters=30 * DAY, audit=400 * DAY)
+PERIODS = Periods(ledger=90 * DAY, unresolved=7 * DAY, dead_letters=30 * DAY, audit=400 * DAY)
 PRUNED = (
     Chore.PRUNE_LETTERS,
     Chore.PRUNE_MALFORMED,
     Chore.PRUNE_REPLAYS,
     Chore.PRUNE_LEDGER,
+    Chore.PRUNE_UNRESOLVED,
     Chore.PRUNE_AUDIT,
 )
 
@@ -221,12 +222,13 @@ async def test_old_letters_go_with_their_history(kept: Kept) -> None:
 async def test_old_notes_replays_outcomes_and_entries_go(kept: Kept) -> None:
     """Each table is pruned by its own period; customers and agreements are not."""
     ledger = PostgresLedger(connector(lambda: kept.schema.worker))
-    await ledger.settle(Batch((resolved("old"), resolved("new"), failed("old failed"))))
+    await ledger.settle(Batch((resolved("old"), resolved("new"), failed("failed"))))
     await ledger.close()
     await kept.letters("replayed", age="40 d", redeemable="1 h")
     await kept.schema.execute(
-        "UPDATE resolution.ledger SET settled_at = now() - interval '1 d' *"
-        " CASE WHEN message_id LIKE 'message-new%' THEN 89 ELSE 91 END;"
+        "UPDATE resolution.ledger SET settled_at = now() - interval '1 d' * CASE"
+        " WHEN status <> 'resolved' THEN 8 WHEN message_id LIKE 'message-new%' THEN 89 ELSE 91 END;"
+        "UPDATE resolution.retention SET ledger = '90 d';"
         "INSERT INTO resolution.malformed_message SELECT sha256(n::text::bytea), n, 'r', 'epoch',"
         " now() - n * interval '1 d' FROM generate_series(25, 34) AS n;"
         "INSERT INTO resolution.replay (actor, reason, state, heartbeat_at) SELECT 'a', n::text,"
@@ -247,7 +249,8 @@ async def test_old_notes_replays_outcomes_and_entries_go(kept: Kept) -> None:
     assert done == {
         Chore.PRUNE_MALFORMED: 5,
         Chore.PRUNE_REPLAYS: 3,
-        Chore.PRUNE_LEDGER: 2,
+        Chore.PRUNE_LEDGER: 1,
+        Chore.PRUNE_UNRESOLVED: 1,
         Chore.PRUNE_AUDIT: 5,
     }
     replays = await kept.schema.rows("SELECT reason FROM resolution.replay ORDER BY reason")
@@ -260,12 +263,12 @@ async def test_old_notes_replays_outcomes_and_entries_go(kept: Kept) -> None:
 async def test_what_is_kept_for_ever_is_not_asked_about(kept: Kept) -> None:
     """Without periods nothing is deleted, and payloads are shredded all the same."""
     await kept.letters("old", state="resolved", age="900 d", closed="900 d")
-    assert await kept.round(Periods(None, None, None)) == {Chore.SHRED: 1}
+    assert await kept.round(Periods(None, None, None, None)) == {Chore.SHRED: 1}
     assert set(await kept.states()) == {"old"}
 
 
 async def test_the_floors_hold_whatever_is_asked(kept: Kept) -> None:
-    """A worker that asks for everything gets nothing younger than a day, or thirty in the audit."""
+    """A worker that asks for everything gets nothing that the database keeps."""
     ledger = PostgresLedger(connector(lambda: kept.schema.worker))
     await ledger.settle(Batch((resolved("t"),)))
     await ledger.close()
@@ -290,14 +293,12 @@ async def test_the_floors_hold_whatever_is_asked(kept: Kept) -> None:
         "UPDATE resolution.audit SET at = 'epoch'",
         "UPDATE resolution.malformed_message SET noted_at = 'epoch'",
         "UPDATE resolution.replay SET heartbeat_at = 'epoch'",
+        "UPDATE resolution.dead_letter SET closed_at = 'epoch'",
     )
     async with connected(kept.schema.worker) as worker:
         for statement in forged:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await worker.execute(statement)
-        await worker.execute("UPDATE resolution.dead_letter SET closed_at = 'epoch'")
-    for chore in PRUNED:
-        assert await kept.keeper.batch(Task(chore, INSTANT)) == 0, chore
 
 
 async def test_one_worker_at_a_time(kept: Kept) -> None:
@@ -356,7 +357,7 @@ async def test_writers_hardly_notice(kept: Kept) -> None:
             settled += 50
     await ledger.close()
     rows = pruning.result()
-    assert rows[Chore.PRUNE_LEDGER] > 1000, rows
+    assert rows[Chore.PRUNE_UNRESOLVED] > 1000, rows
     assert rows[Chore.PRUNE_LETTERS] > 1000, rows
     assert settled >= 100
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
@@ -365,7 +366,7 @@ async def test_writers_hardly_notice(kept: Kept) -> None:
 
 async def prune_all(kept: Kept) -> dict[Chore, int]:
     """All batches there are, without rest."""
-    done = dict.fromkeys((Chore.PRUNE_LEDGER, Chore.PRUNE_LETTERS), 0)
+    done = dict.fromkeys((Chore.PRUNE_UNRESOLVED, Chore.PRUNE_LETTERS), 0)
     for chore in done:
         while (rows := await kept.keeper.batch(Task(chore, 30 * DAY))) != 0:
             assert rows is not None
@@ -411,6 +412,7 @@ async def test_a_full_batch_says_there_may_be_more(kept: Kept) -> None:
 async def test_closing_by_a_worker_of_before_is_dated(kept: Kept) -> None:
     """A worker that knows nothing of `closed_at` can't make a letter look long closed."""
     await kept.letters("t", state="discarded", age="50 d", closed="50 d")
+    await run_script(kept.schema.migrator, "grants.sql")
     async with connected(kept.schema.worker) as before:
         await before.execute("UPDATE resolution.dead_letter SET state = 'open'")
         await before.execute("UPDATE resolution.dead_letter SET state = 'resolved'")
@@ -422,7 +424,8 @@ async def test_closing_by_a_worker_of_before_is_dated(kept: Kept) -> None:
 async def test_as_a_worker_does_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its settings, round after round, counted in its metrics, until it is cancelled."""
     monkeypatch.setattr(rules, "ROUND_SECONDS", 0.01)
-    settings = load(environ={"WORKER_RETENTION__DEAD_LETTERS": "2d"})
+    await kept.schema.execute("UPDATE resolution.retention SET dead_letters = '2 d'")
+    settings = load(environ={})
     metrics = Metrics()
     await kept.letters("old", state="discarded", age="3 d", closed="50 h")
     await kept.letters("young", state="discarded", age="3 d", closed="47 h")

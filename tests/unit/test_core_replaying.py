@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,7 @@ LETTER = Claimed(
     redeemable_until=ago(minutes=60) + AWS_LIFETIME,
     instant=ago(seconds=3),
     sealed=b"",
+    body_sha256=hashlib.sha256(SENT.body).digest(),
 )
 
 
@@ -94,7 +96,8 @@ def test_a_parked_message_goes_out_under_its_own_id() -> None:
 def test_no_replay_is_younger_than_the_letter_says() -> None:
     """Where the message names no time, it is as old as its letter."""
     timeless = Incoming(body("ok-1"), message_id="m-1")
-    message = prepared(sent=timeless).message
+    letter = replace(LETTER, body_sha256=hashlib.sha256(timeless.body).digest())
+    message = prepared(letter, timeless).message
     asked = read(Incoming(message.body, headers=message.headers, internal=True))
     assert (asked.received_at, asked.first_seen) == (ago(minutes=50), ago(minutes=60))
 
@@ -109,9 +112,16 @@ def test_no_replay_is_younger_than_the_letter_says() -> None:
 )
 def test_what_can_not_be_read_is_refused(kept: bytes, why: str) -> None:
     """A message that would be malformed is not published, and the reason is given."""
-    refused = prepare(LETTER, kept, Lane.BACKLOG, NOW)
+    letter = replace(LETTER, body_sha256=hashlib.sha256(kept.partition(b"\n")[2]).digest())
+    refused = prepare(letter, kept, Lane.BACKLOG, NOW)
     assert isinstance(refused, str)
     assert refused.startswith(why)
+
+
+def test_a_payload_that_was_exchanged_is_refused() -> None:
+    """What is sealed must be the very message that the letter is about."""
+    refused = prepare(LETTER, envelope(replace(SENT, body=body("ok-2"))), Lane.BACKLOG, NOW)
+    assert refused == "what is sealed is another message than the letter is about: it was exchanged"
 
 
 def test_a_claim_hides_what_is_sealed() -> None:

@@ -14,20 +14,21 @@ DAY = timedelta(days=1)
 
 def test_payloads_go_first_and_the_audit_last() -> None:
     """The order is that of sensitivity: payloads, letters, what they leave, outcomes, audit."""
-    assert tasks(Periods(3 * DAY, 2 * DAY, 40 * DAY)) == (
+    assert tasks(Periods(3 * DAY, DAY, 2 * DAY, 40 * DAY)) == (
         Task(Chore.SHRED),
         Task(Chore.ARCHIVE),
         Task(Chore.PRUNE_LETTERS, 2 * DAY),
         Task(Chore.PRUNE_MALFORMED, 2 * DAY),
         Task(Chore.PRUNE_REPLAYS, 2 * DAY),
         Task(Chore.PRUNE_LEDGER, 3 * DAY),
+        Task(Chore.PRUNE_UNRESOLVED, DAY),
         Task(Chore.PRUNE_AUDIT, 40 * DAY),
     )
 
 
 def test_without_periods_nothing_is_deleted() -> None:
     """Shredding and archiving have ages of their own; deletion only that which is set."""
-    assert tasks(Periods(None, None, None)) == (Task(Chore.SHRED), Task(Chore.ARCHIVE))
+    assert tasks(Periods(None, None, None, None)) == (Task(Chore.SHRED), Task(Chore.ARCHIVE))
 
 
 @given(st.floats(0, 100))

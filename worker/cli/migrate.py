@@ -11,7 +11,7 @@ import typer
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.adapters.postgres.migrate import Applied
 
@@ -29,22 +29,32 @@ def migrate(
 ) -> None:
     """Brings the database schema up to date; safe to run twice or at once.
 
+    How long things are kept (WORKER_RETENTION__…) is the database's word: what is set here it is
+    told; what is not set stays.
+
     Where a simulator answers instead of AWS, over an unencrypted connection, workers take a marked
     database alone: customers may be made up there.
     """
-    applied = _apply(settings_of(config).current_postgres_admin_dsn, stand_in=stand_in)
+    from worker.app.keeping import configured  # noqa: PLC0415 - keeps --help fast
+
+    settings = settings_of(config)
+    applied = _apply(
+        settings.current_postgres_admin_dsn, stand_in=stand_in, periods=configured(settings)
+    )
     if json:
         _print_json(applied)
     _say_state(applied)
 
 
-def _apply(dsn: Callable[[], str], *, stand_in: bool) -> list[Applied]:
+def _apply(
+    dsn: Callable[[], str], *, stand_in: bool, periods: Mapping[str, float | None]
+) -> list[Applied]:
     from worker.adapters.postgres import migrate as migrations  # noqa: PLC0415 - as above
     from worker.adapters.postgres.by_hand import told  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
     try:
-        done = migrations.migrate(dsn, stand_in=stand_in, on_applied=_say_applied)
+        done = migrations.migrate(dsn, stand_in=stand_in, periods=periods, on_applied=_say_applied)
         applied = asyncio.run(done)
     except LedgerUnavailable as error:
         raise failure(told(str(error)), UNAVAILABLE) from error

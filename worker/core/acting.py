@@ -91,14 +91,6 @@ def tally(results: Iterable[Result]) -> Tally:
     return Tally(sum(outcomes), len(outcomes) - sum(outcomes))
 
 
-class SealedLetter(NamedTuple):
-    """What is sealed of a letter, and to which key."""
-
-    id: int
-    key_id: str
-    sealed: bytes
-
-
 class KeyUse(NamedTuple):
     """How many payloads are sealed to one key, and when the newest of them failed."""
 

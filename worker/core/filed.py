@@ -24,6 +24,7 @@ class LetterGroup:
         error_message: Of the newest of them.
         redeemable: How many are open and have a token that could still be redeemed.
         first_expiry: When the first of those no longer can.
+        not_kept: How many more there were of which only this count was kept.
     """
 
     key: str
@@ -35,6 +36,12 @@ class LetterGroup:
     last_failed_at: datetime
     redeemable: int
     first_expiry: datetime | None
+    not_kept: int
+
+    @property
+    def others_resolved(self) -> bool:
+        """Whether AWS resolved other tokens of the account in the same minutes."""
+        return self.key == _beside(self.reason, self.error_code, self.error_message)
 
     @property
     def message(self) -> str:
@@ -84,10 +91,19 @@ class FiledLetter:
         return self.group_key or grouping.key(self.reason, self.error_code, self.error_message)
 
     @property
+    def others_resolved(self) -> bool:
+        """Whether AWS resolved other tokens of the account in the same minutes."""
+        return self.group_key == _beside(self.reason, self.error_code, self.error_message)
+
+    @property
     def fingerprint(self) -> str | None:
         """The first 16 hexadecimal digits of the token's SHA-256; None where it was not read."""
         sha256 = self.token_sha256
         return None if sha256 is None else sha256[:FINGERPRINT_BYTES].hex()
+
+
+def _beside(reason: str, error_code: str, message: str) -> str:
+    return grouping.while_others_resolve(grouping.key(reason, error_code, message))
 
 
 class Place(NamedTuple):
@@ -173,9 +189,16 @@ class Dossier:
 
 @dataclass(frozen=True, slots=True)
 class SealedPayload:
-    """What is sealed in a letter, and to which public key; None once it was shredded."""
+    """What is sealed in a letter, and to which public key; None once it was shredded.
 
+    Attributes:
+        body_sha256: Of the body of the message that the letter is about.
+        body_bytes: How long that is.
+    """
+
+    id: int
     sealed: bytes | None = field(repr=False)
     seal_key_id: str
+    body_sha256: bytes
     body_bytes: int
     shredded_at: datetime | None

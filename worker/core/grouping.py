@@ -59,5 +59,16 @@ def key(reason: str, error_code: str, message: str) -> str:
         error_code: Of the failure.
         message: Of the failure, as it is.
     """
-    parts = "\0".join((reason, error_code, normalised(message)))
-    return hashlib.sha256(parts.encode(errors="replace")).hexdigest()[:KEY_CHARS]
+    return _digest("\0".join((reason, error_code, normalised(message))))
+
+
+def while_others_resolve(group: str) -> str:
+    """The group beside this one for failures in minutes in which others of the account resolve.
+
+    Which of the two it is the database decides, in the function `tell_letters`.
+    """
+    return _digest(f"{group} while others resolve")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:KEY_CHARS]

@@ -7,15 +7,14 @@ closes an epoch when enough is known, and then lets the rate grow, holds it or c
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from worker.core import background, recall, regrowth
 from worker.core.epoch import FEW, Epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from worker.core.fleet import Report
 
 FLOOR: Final = 0.1  # calls a second: below any quota worth the name, yet a call in ten seconds
@@ -27,6 +26,7 @@ MOST_GROWTH: Final = 1.6  # an epoch, once a quota is known
 GAP_SECONDS: Final = 10.0  # ten reports of a lonely replica: a longer silence was a rest
 SETTLING_SECONDS: Final = 2.0  # each replica renews within 1.1 s, and then reports of a second
 SETTLING_CALLS: Final = 8.0
+_AHEAD_SECONDS: Final = 3600.0  # a server's clock may have been set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +87,23 @@ def initial(rate: float, now: float) -> SharedRate:
     return SharedRate(rate=_bounded(rate, None), epoch_began=now, updated=now)
 
 
-def restored(mapping: Mapping[str, Any], fallback: SharedRate) -> SharedRate:
-    """The state as it was stored, maybe by a neighbour version.
+def restored(stored: object, now: float) -> SharedRate | None:
+    """The state as it was stored, maybe by a neighbour version; None if no version stores such.
 
-    Unknown members are ignored, missing ones take their defaults; of a missing rate or of
-    nonsense comes `fallback`.
+    Unknown members are ignored, missing ones take their defaults.
+
+    Args:
+        stored: Any value that JSON has.
+        now: Epoch seconds of the database's clock; a state does not reach far beyond that.
     """
+    if not isinstance(stored, Mapping) or "rate" not in stored:
+        return None
     defaults = asdict(SharedRate(rate=1.0, epoch_began=0.0))
-    found = {name: mapping.get(name, default) for name, default in defaults.items()}
-    if "rate" not in mapping or not all(map(_sound, found.values(), defaults.values())):
-        return fallback
+    found = {name: stored.get(name, default) for name, default in defaults.items()}
+    if not all(map(_sound, found.values(), defaults.values())):
+        return None
+    if max(found["epoch_began"], found["updated"]) > now + _AHEAD_SECONDS:
+        return None
     kept = {name: type(defaults[name])(value) for name, value in found.items()}
     return replace(SharedRate(**kept), rate=_bounded(kept["rate"], None))
 

@@ -15,6 +15,11 @@ _WRONG_ACCOUNT: Final = (
     "WORKER_AWS__EXPECTED_ACCOUNT with the account that published the product (`check` shows "
     "it), mend it, then replay. If one of a few, the token itself is wrong: discard"
 )
+_STRANGERS: Final = (
+    "AWS knows no such token, and resolved others of this account in the same minutes: what "
+    "strangers send, or a token that was spoilt on its way. Discard; if they are many, limit them "
+    "at the landing page"
+)
 _TOO_LATE: Final = (
     "past saving: the buyer must click through again from AWS Marketplace. Look why it took so "
     "long (`status`: queues, rate, breaker), then discard"
@@ -92,8 +97,16 @@ _BY_CODE: Final[dict[tuple[str, str], str]] = {
 }
 
 
-def remedy(reason: str, error_code: str) -> str:
-    """What most likely helps, in a sentence without its full stop."""
+def remedy(reason: str, error_code: str, *, others_resolved: bool = False) -> str:
+    """What most likely helps, in a sentence without its full stop.
+
+    Args:
+        reason: Why the message was given up.
+        error_code: Of the failure.
+        others_resolved: Whether other tokens of the account resolved in the same minutes.
+    """
+    if reason == LetterReason.REJECTED and others_resolved:
+        return _STRANGERS
     if reason == LetterReason.MALFORMED and error_code.endswith("ContainsToken"):
         return _ECHO
     by_reason = _BY_REASON.get(reason, "look at one of them with `dead-letters show`")

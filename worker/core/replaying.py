@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -67,6 +68,7 @@ class Claimed:
         instant: When it was first claimed in this round, in whole milliseconds. It stays the same
             when the claim is taken over, so that all copies published for it are one replay.
         sealed: Its envelope, sealed.
+        body_sha256: Of the body that must be in it.
     """
 
     id: int
@@ -77,6 +79,7 @@ class Claimed:
     redeemable_until: datetime
     instant: datetime
     sealed: bytes = field(repr=False)
+    body_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ def prepare(letter: Claimed, envelope: bytes, lane: Lane, now: datetime) -> Prep
     incoming = messages.read_envelope(envelope)
     if incoming is None:
         return "not all of the message was kept"
+    if hashlib.sha256(incoming.body).digest() != letter.body_sha256:
+        return "what is sealed is another message than the letter is about: it was exchanged"
     submission, _ = messages.parse(incoming, now, frozenset({DEFAULT_SELLER, letter.seller}))
     if isinstance(submission, Malformed):
         return f"{submission.code}: {submission.reason}"

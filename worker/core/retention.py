@@ -28,21 +28,26 @@ class Chore(StrEnum):
     PRUNE_MALFORMED = "malformed_deleted"
     PRUNE_REPLAYS = "replays_deleted"
     PRUNE_LEDGER = "outcomes_deleted"
+    PRUNE_UNRESOLVED = "unresolved_deleted"
     PRUNE_AUDIT = "audit_deleted"
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """How long things are kept; None for ever.
+    """How long a replica has things kept, at the least; None for ever.
+
+    The database has periods of its own, and deletes nothing before those are over either.
 
     Attributes:
-        ledger: What is settled of a token, since it was settled.
+        ledger: What is resolved, since it was.
+        unresolved: What was settled otherwise.
         dead_letters: A letter since it was closed, with its history and its replays; and the note
             of a message that could not be read, since it came.
         audit: An entry.
     """
 
     ledger: timedelta | None
+    unresolved: timedelta | None
     dead_letters: timedelta | None
     audit: timedelta | None
 
@@ -66,6 +71,7 @@ def tasks(periods: Periods) -> tuple[Task, ...]:
         (Chore.PRUNE_MALFORMED, periods.dead_letters),
         (Chore.PRUNE_REPLAYS, periods.dead_letters),
         (Chore.PRUNE_LEDGER, periods.ledger),
+        (Chore.PRUNE_UNRESOLVED, periods.unresolved),
         (Chore.PRUNE_AUDIT, periods.audit),
     )
     due = (Task(chore, period) for chore, period in aged if period is not None)

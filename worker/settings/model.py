@@ -131,10 +131,12 @@ class DeadLetters(Section):
 class Retention(Section):
     """How long things are kept, in seconds; None for ever.
 
-    The shortest that each may be is also what the database itself keeps, whoever asks it to delete.
+    `migrate` hands those that are set to the database, whose word it is: a worker can have things
+    kept for longer, and not for shorter. The defaults are those of a new schema.
     """
 
     ledger: Annotated[float | None, kinds.period("1d", "36500d")] = _read("never")
+    unresolved: Annotated[float | None, kinds.period("1d", "36500d")] = _read("7d")
     dead_letters: Annotated[float | None, kinds.period("1d", "36500d")] = _read("30d")
     audit: Annotated[float | None, kinds.period("30d", "36500d")] = _read("400d")
 

@@ -8,12 +8,14 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 import orjson
+import structlog
 
 from worker import __version__
 from worker.adapters.postgres import fleet_queries as queries
 from worker.adapters.postgres.connection import Session, Sessions
 from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.fleet_rows import Sight, grant
+from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import storable_text
 from worker.core import backoff
 from worker.core.records import DEFAULT_SELLER
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from worker.adapters.postgres.connection import Connect
     from worker.core.fleet import Lease, ReplicaState, Report
 
+log: Final = structlog.get_logger()
+
 _CONNECTIONS: Final = 2  # so that a lease does not wait behind a permit
 # Between two attempts at a lease: of many at once, each time one comes through.
 _COLLISION: Final = backoff.FullJitter(base_seconds=0.004, cap_seconds=0.1)
-_AHEAD_SECONDS: Final = 10.0
 _CODE_CHARS: Final = 100
 _MESSAGE_CHARS: Final = 500
 
@@ -110,6 +113,8 @@ class PostgresFleet:
         asked = clock()
         (row,) = await session.fetch(queries.LOOK, self._seller)
         sight = Sight.of(row, self._replica, asked=asked, heard=clock())
+        if sight.nonsense:
+            log.warning("rate_state_replaced", reason="what was stored no worker has written")
         rate_state, lease = grant(sight, report, initial=self._initial, ceiling=self.ceiling)
         written = await session.fetch(
             queries.LEASE,
@@ -138,7 +143,7 @@ class PostgresFleet:
             LedgerUnavailable: The database could not be asked, or knows no rate: no lease was
                 ever written.
         """
-        rows = await self._ask(queries.PERMIT, self._seller, _AHEAD_SECONDS)
+        rows = await self._ask(queries.PERMIT, self._seller)
         if not rows:
             raise LedgerUnavailable("the fleet has no rate yet; the next lease writes one")
         return max(0.0, float(rows[0]["seconds"]))
@@ -182,5 +187,6 @@ def _told(state: ReplicaState) -> str:
             "accepted_seconds": state.accepted_seconds,
             "suspected": state.suspected,
             "skew_seconds": state.skew_seconds,
+            "schema_version": LATEST,
         }
     ).decode()

@@ -14,8 +14,6 @@ from worker.core.clock import Reading
 from worker.core.fleet import Lease, Pause
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from worker.core.fleet import Report
 
 
@@ -41,7 +39,8 @@ class Sight:
     Attributes:
         clock: What the database's clock showed.
         version: Of the seller's row; 0 where there is none.
-        state: The shared rate as it was stored, or None.
+        state: The shared rate, or None where none is known.
+        nonsense: A state is stored that no version of this program writes.
         singly: Whether permits are asked for one by one.
         override: The ceiling by an operator's word: Infinity for none at all, None for no word.
         granted: What this replica has already.
@@ -52,7 +51,8 @@ class Sight:
 
     clock: Reading
     version: int
-    state: Mapping[str, Any] | None
+    state: quota.SharedRate | None
+    nonsense: bool
     singly: bool
     override: float | None
     granted: float
@@ -73,10 +73,12 @@ class Sight:
         """
         living = [_Living(*each) for each in orjson.loads(row["living"] or "[]")]
         instant = datetime.fromtimestamp(row["now"], UTC)
+        state = None if row["state"] is None else _state(row["state"], row["now"])
         return cls(
             clock=Reading(instant, (asked + heard) / 2, (heard - asked) / 2),
             version=row["version"],
-            state=None if row["state"] is None else orjson.loads(row["state"]),
+            state=state,
+            nonsense=state is None and row["state"] is not None,
             singly=row["singly"],
             override=row["ceiling"],
             granted=next((each.granted for each in living if each.id == replica), 0.0),
@@ -128,7 +130,8 @@ def grant(
     replicas = len(sight.others) + 1
     # The ceiling bounds what is used and not what is known, so that raising it is felt at once.
     now = sight.clock.instant.timestamp()
-    state = quota.advance(_known(sight, initial, now), report, now, None, replicas)
+    known = sight.state or quota.initial(initial, now)
+    state = quota.advance(known, report, now, None, replicas)
     rate = state.rate if most is None else min(state.rate, most)
     share = shares.share(rate, shares.Claim(report.need, sight.granted), sight.claims)
     refused = sum(each.refused for each in sight.others)
@@ -149,6 +152,8 @@ def grant(
     return asdict(state), lease
 
 
-def _known(sight: Sight, initial: float, now: float) -> quota.SharedRate:
-    fresh = quota.initial(initial, now)
-    return fresh if sight.state is None else quota.restored(sight.state, fresh)
+def _state(stored: str, now: float) -> quota.SharedRate | None:
+    try:
+        return quota.restored(orjson.loads(stored), now)
+    except orjson.JSONDecodeError:  # a number that no float holds
+        return None

@@ -45,6 +45,7 @@ class Inspection:
         may_read_version: Whether the role may read at which version it is.
         absent: Tables that are not there.
         absent_parts: Views, functions and triggers that are not there, each with its kind.
+        writes_directly: The role has rights that only programs of the version before need.
     """
 
     server_version: str
@@ -58,6 +59,7 @@ class Inspection:
     may_read_version: bool
     absent: tuple[str, ...]
     absent_parts: tuple[str, ...]
+    writes_directly: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,15 @@ class Inspector:
         """
         rows = await self._fetch(_MISSING_RIGHTS)
         return [MissingRight(row["name"], row["wanted"], tuple(row["columns"])) for row in rows]
+
+    async def periods(self) -> Mapping[str, float | None]:
+        """How long the database keeps things, in seconds by name, None for ever.
+
+        Raises:
+            DatabaseFault: It could not be read.
+        """
+        (row,) = await self._fetch(statements.PERIODS)
+        return dict(row)
 
     async def open_letters(self) -> Mapping[str, int]:
         """Open dead letters by reason.

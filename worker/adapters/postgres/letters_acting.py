@@ -19,6 +19,7 @@ from worker.adapters.postgres import audit, letters_reading
 from worker.adapters.postgres.choosing import select
 from worker.adapters.postgres.connection import Sessions
 from worker.adapters.postgres.errors import is_collision, translated
+from worker.adapters.postgres.payloads import Purpose, open_payloads
 from worker.adapters.postgres.rows import document
 from worker.core.acting import (
     Forecast,
@@ -26,7 +27,6 @@ from worker.core.acting import (
     KeyUse,
     Preview,
     Result,
-    SealedLetter,
 )
 from worker.core.replaying import STALE, Claimed, Fate
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.connection import Connect, Session
     from worker.core.acting import Actor
+    from worker.core.filed import SealedPayload
     from worker.core.replaying import Prepared
     from worker.core.selection import Selection
 
@@ -118,11 +119,12 @@ class ActingLetters:
         await self._do(act)
 
     async def claim(
-        self, selection: Selection, given: dict[str, Any], *, abandoned: bool
+        self, actor: Actor, selection: Selection, given: dict[str, Any], *, abandoned: bool
     ) -> list[tuple[datetime, Claimed]]:
-        """Claim a batch: open letters, or claims of replays that are gone.
+        """Claim a batch: open letters, or claims of replays that are gone; and open their payloads.
 
         Args:
+            actor: Who replays them, and why.
             selection: Of which letters.
             given: `replay`, `most`, `keys`, `margin` (a timedelta); for open letters
                 `failed_until`, and `after` and `after_id` where the last batch ended.
@@ -132,10 +134,16 @@ class ActingLetters:
             Each with when it failed, in that order.
         """
         sql = queries.CLAIM_ABANDONED if abandoned else queries.CLAIM_OPEN
-        values = {**given, "stale": _STALE}
-        rows = await self._chosen(sql, selection, values)
-        claimed = [(row["failed_at"], Claimed(*tuple(row)[:-1])) for row in rows]
-        return sorted(claimed, key=lambda each: (each[0], each[1].id))
+        sql, arguments = _chosen(sql, selection, {**given, "stale": _STALE})
+        about = {"replay": given["replay"]}
+
+        async def act(session: Session) -> list[tuple[datetime, Claimed]]:
+            rows = await session.fetch(sql, *arguments)
+            ids = [row["id"] for row in rows]
+            found = await open_payloads(session, ids, actor, Purpose.REPLAY, about)
+            return [(row["failed_at"], _claimed(row, found[row["id"]])) for row in rows]
+
+        return sorted(await self._do(act), key=lambda each: (each[0], each[1].id))
 
     async def identify(self, parked: Iterable[Prepared]) -> None:
         """Write into letters of parked messages what they are about."""
@@ -222,8 +230,8 @@ class ActingLetters:
         actor: Actor,
         after: int,
         most: int,
-        seal: Callable[[SealedLetter], bytes | None],
-    ) -> list[SealedLetter]:
+        seal: Callable[[SealedPayload], bytes | None],
+    ) -> list[SealedPayload]:
         """Seal a batch anew; returns the letters looked at, none at the end.
 
         Args:
@@ -234,9 +242,11 @@ class ActingLetters:
             seal: What to put in a payload's place; None to leave it.
         """
 
-        async def act(session: Session) -> list[SealedLetter]:
+        async def act(session: Session) -> list[SealedPayload]:
             rows = await session.fetch(queries.RESEAL_CHOOSE, key_id, after, most)
-            letters = [SealedLetter(*row) for row in rows]
+            ids = [row["id"] for row in rows]
+            found = await open_payloads(session, ids, actor, Purpose.RESEAL, {"key": key_id})
+            letters = [found[letter] for letter in ids]
             sealed = [
                 {"id": letter.id, "sealed": "\\x" + box.hex()}
                 for letter in letters
@@ -253,11 +263,8 @@ class ActingLetters:
     async def _chosen(
         self, sql: str, selection: Selection, given: dict[str, Any]
     ) -> list[asyncpg.Record]:
-        chosen = select(selection, letter="dead_letter")
-        place = f"(${len(chosen.arguments) + 1}::json)"
-        text = sql.replace("{chosen}", chosen.sql).replace("{given}", place)
-        values = json.dumps(given, default=_written)
-        return await self._do(lambda session: session.fetch(text, *chosen.arguments, values))
+        text, arguments = _chosen(sql, selection, given)
+        return await self._do(lambda session: session.fetch(text, *arguments))
 
     async def _do(self, act: Callable[[Session], Awaitable[_T]]) -> _T:
         with translated():
@@ -286,6 +293,22 @@ async def acting(connect: Connect) -> AsyncIterator[ActingLetters]:
         yield letters
     finally:
         await letters.close()
+
+
+def _chosen(
+    sql: str, selection: Selection, given: dict[str, Any]
+) -> tuple[str, tuple[object, ...]]:
+    """A statement about the letters that were chosen, and its arguments."""
+    chosen = select(selection, letter="dead_letter")
+    place = f"(${len(chosen.arguments) + 1}::json)"
+    text = sql.replace("{chosen}", chosen.sql).replace("{given}", place)
+    return text, (*chosen.arguments, json.dumps(given, default=_written))
+
+
+def _claimed(row: Any, payload: SealedPayload) -> Claimed:
+    *members, _ = row
+    members += [payload.sealed or b"", payload.body_sha256]
+    return Claimed(*members)
 
 
 def _written(value: datetime | timedelta) -> str:

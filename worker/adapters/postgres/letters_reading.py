@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres import audit, statements
+from worker.adapters.postgres import statements
 from worker.adapters.postgres.choosing import select
+from worker.adapters.postgres.payloads import Purpose, open_payloads
 from worker.adapters.postgres.rows import document
 from worker.core import grouping
 from worker.core.filed import (
@@ -18,7 +19,6 @@ from worker.core.filed import (
     LetterGroup,
     Page,
     Place,
-    SealedPayload,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from worker.adapters.postgres.connection import Session
+    from worker.core.acting import Actor
+    from worker.core.filed import SealedPayload
     from worker.core.selection import Selection
 
 MOST_EVENTS: Final = 200
@@ -108,15 +110,11 @@ async def namesakes(session: Session, message_id: str, limit: int) -> list[int]:
     return [row["id"] for row in rows]
 
 
-async def payload(session: Session, letter_id: int) -> SealedPayload | None:
-    """What is sealed in a letter; None if there is no letter of that id."""
-    rows = await session.fetch(statements.LETTER_PAYLOAD, letter_id)
-    return SealedPayload(*rows[0]) if rows else None
+async def reveal(session: Session, letter_id: int, actor: Actor) -> SealedPayload | None:
+    """What is sealed in a letter, for a person; None if there is no letter of that id.
 
-
-async def record_reveal(session: Session, letter_id: int, actor: str, reason: str) -> None:
-    """Commit, to the audit and the letter's history, that somebody reads its payload now."""
-    entry = audit.Entry(actor, reason, "dead-letters.reveal", {"letter": letter_id})
-    async with session.transaction():
-        await audit.record(session, entry)
-        await session.fetch(statements.RECORD_REVEAL, letter_id, actor, reason)
+    That it was asked for is committed to the audit and to the letter's history, unless nothing is
+    there any more.
+    """
+    found = await open_payloads(session, [letter_id], actor, Purpose.REVEAL)
+    return found.get(letter_id)

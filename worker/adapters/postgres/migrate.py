@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -15,7 +16,7 @@ from worker.adapters.postgres.connection import Session, connector
 from worker.adapters.postgres.errors import translate, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from importlib.resources.abc import Traversable
 
@@ -96,6 +97,7 @@ async def migrate(
     dsn: Callable[[], str],
     *,
     stand_in: bool = False,
+    periods: Mapping[str, float | None] | None = None,
     migrations: Sequence[Migration] | None = None,
     on_applied: Callable[[Applied], None] = lambda _: None,
 ) -> list[Applied]:
@@ -106,6 +108,8 @@ async def migrate(
     Args:
         dsn: Where to; a role that owns the schema, or may create one in this database.
         stand_in: Mark the schema as a playground as well, if it is not yet; see `stand_in`.
+        periods: How long things are to be kept, in seconds, None for ever: `ledger`, `unresolved`,
+            `dead_letters`, `audit`. What is not named stays as it is.
         migrations: The bundled ones by default.
         on_applied: Told of each as soon as it is committed.
 
@@ -126,6 +130,8 @@ async def migrate(
                 on_applied(step)
             if stand_in:
                 await _mark(session)
+            if periods:
+                await session.fetch(statements.MIGRATION_PERIODS, json.dumps(dict(periods)))
             return await _recorded(session)
         finally:
             await session.close()

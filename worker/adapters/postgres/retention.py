@@ -30,6 +30,7 @@ _CHORES: Final = {
     Chore.PRUNE_MALFORMED: _query("prune_malformed"),
     Chore.PRUNE_REPLAYS: _query("prune_replays"),
     Chore.PRUNE_LEDGER: _query("prune_ledger"),
+    Chore.PRUNE_UNRESOLVED: _query("prune_unresolved"),
     Chore.PRUNE_AUDIT: _query("prune_audit"),
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.adapters.postgres.connection import Session
-    from worker.core.records import Batch, DeadLetter
+    from worker.core.records import Batch
 
 
 async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
@@ -31,18 +31,12 @@ async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
     """
     stands = await _write_outcomes(session, batch.outcomes) if batch.outcomes else {}
     if batch.letters:
-        await _write_letters(session, batch.letters)
+        letters = document([letter_row(letter) for letter in batch.letters])
+        await session.fetch(statements.TELL_LETTERS, letters)
     if batch.malformed:
         messages = document([malformed_row(message) for message in batch.malformed])
         await session.fetch(statements.NOTE_MALFORMED, messages)
     return stands
-
-
-async def _write_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
-    given = document([letter_row(letter) for letter in letters])
-    await session.fetch(statements.RETELL_LETTERS, given)
-    await session.fetch(statements.KEEP_LETTERS, given)
-    await session.fetch(statements.REOPEN_LETTERS, given)
 
 
 async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict[TokenKey, Outcome]:

@@ -10,6 +10,7 @@ from worker.adapters.marketplace.addresses import shown
 from worker.adapters.postgres.by_hand import DatabaseFault, place
 from worker.adapters.postgres.inspection import LATEST_VERSION, inspecting
 from worker.app import fleet as sharing
+from worker.app import keeping
 from worker.app.diagnosis.aws import called
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 _OLDEST_SERVER: Final = 12_00_00  # the first with generated columns
 _GRANTS: Final = "run deploy/postgres/grants.sql as the schema's owner"
 
+_SURPLUS: Final = (
+    "it has more rights than this version needs: once no worker of the version before runs, run "
+    "deploy/postgres/revoke.sql as the schema's owner"
+)
 _RESTORE: Final = (
     "restore them from a backup, or run their statements in worker/adapters/postgres/migrations "
     "as the schema's owner, then deploy/postgres/grants.sql; `resolution-worker migrate` runs no "
@@ -142,7 +147,7 @@ async def grants(settings: Settings) -> Passed:
             f"{found.role} lacks {'; '.join(right.text for right in missing)}",
             f"{_GRANTS}, or: {_given(missing, found.role)}",
         )
-    return Passed(f"{found.role} has all it needs")
+    return Passed(f"{found.role} has all it needs", (_SURPLUS,) if found.writes_directly else ())
 
 
 def _given(missing: Sequence[MissingRight], role: str) -> str:
@@ -165,6 +170,18 @@ def _stopped(found: Standing) -> Iterator[str]:
     for each in breaker.stopped:
         whose = f" of {each.replicas} of {breaker.live} replicas" if breaker.alone else ""
         yield f"calls{whose} are stopped: {each.code}: {each.message}: {each.remedy}"
+
+
+async def retention(settings: Settings) -> Passed:
+    """How long the database keeps things, and which settings it was not told of."""
+    async with _asking(settings.current_postgres_dsn()) as inspector:
+        kept = await inspector.periods()
+    told = {name: keeping.days(seconds) for name, seconds in kept.items()}
+    detail = (
+        f"kept: what is resolved {told['ledger']}, other outcomes {told['unresolved']}, "
+        f"dead letters {told['dead_letters']}, the audit {told['audit']}"
+    )
+    return Passed(detail, tuple(keeping.unheeded(settings, kept)))
 
 
 async def clock(settings: Settings) -> Passed:

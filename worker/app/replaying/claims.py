@@ -72,14 +72,18 @@ class Claims:
 
     async def _open(self, most: int) -> list[Claimed]:
         given = {**self._fixed, **self._place, "most": most}
-        found = await self._letters.claim(self._order.selection, given, abandoned=False)
+        found = await self._letters.claim(
+            self._order.actor, self._order.selection, given, abandoned=False
+        )
         if found:
             self._place = {"after": found[-1][0], "after_id": found[-1][1].id}
         return [letter for _, letter in found]
 
     async def _abandoned(self, most: int) -> list[Claimed]:
         given = {**self._fixed, "most": most}
-        found = await self._letters.claim(self._order.selection, given, abandoned=True)
+        found = await self._letters.claim(
+            self._order.actor, self._order.selection, given, abandoned=True
+        )
         return [letter for _, letter in found]
 
     async def _worth_waiting(self) -> bool:

@@ -83,8 +83,6 @@ def _print_json(found: Groups) -> None:
 
 
 def _members(group: LetterGroup) -> dict[str, Any]:
-    from worker.core.remedies import remedy  # noqa: PLC0415 - keeps --help fast
-
     return {
         "group": group.key,
         "reason": group.reason,
@@ -95,7 +93,9 @@ def _members(group: LetterGroup) -> dict[str, Any]:
         "last_failed_at": group.last_failed_at,
         "redeemable": group.redeemable,
         "first_expiry": group.first_expiry,
-        "remedy": remedy(group.reason, group.error_code),
+        "not_kept": group.not_kept,
+        "others_resolved": group.others_resolved,
+        "remedy": _remedy(group),
     }
 
 
@@ -109,8 +109,6 @@ def _print_text(found: Groups) -> None:
 
 
 def _lines(group: LetterGroup, now: datetime) -> Iterator[str]:
-    from worker.core.remedies import remedy  # noqa: PLC0415 - keeps --help fast
-
     title = f"{group.key}  {group.reason}  {printable(group.error_code)}"
     yield from map(bold, wrapped(title, hanging="  "))
     yield from wrapped(printable(group.message) or "(no message)", "  ")
@@ -118,7 +116,15 @@ def _lines(group: LetterGroup, now: datetime) -> Iterator[str]:
     times = f"at {last}" if first == last else f"from {first} to {last}"
     yield from wrapped(f"{counted(group.letters, 'letter')} {times} UTC", "  ")
     yield from wrapped(redeemable(group.redeemable, group.first_expiry, now), "  ")
-    yield from wrapped(f"remedy: {remedy(group.reason, group.error_code)}", "  ", "    ")
+    if group.not_kept:
+        yield from wrapped(f"{group.not_kept} more, of which only this count was kept", "  ")
+    yield from wrapped(f"remedy: {_remedy(group)}", "  ", "    ")
+
+
+def _remedy(group: LetterGroup) -> str:
+    from worker.core.remedies import remedy  # noqa: PLC0415 - keeps --help fast
+
+    return remedy(group.reason, group.error_code, others_resolved=group.others_resolved)
 
 
 def _say_rest(found: Groups, selection: Selection) -> None:

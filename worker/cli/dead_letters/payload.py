@@ -9,6 +9,7 @@ from worker.adapters.postgres import letters_reading
 from worker.adapters.sealing import CannotOpen, Opener
 from worker.cli.dead_letters.words import instant
 from worker.cli.exits import PARTLY_FAILED, failure
+from worker.core.acting import Actor
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.connection import Session
@@ -25,12 +26,9 @@ class Reveal:
 
     async def open(self, session: Session, letter_id: int) -> bytes | None:
         """The payload, once it stands in the audit that it was read; None without the letter."""
-        found = await letters_reading.payload(session, letter_id)
-        if found is None:
-            return None
-        opened = self._opened(found)
-        await letters_reading.record_reveal(session, letter_id, self.actor, self.reason)
-        return opened
+        actor = Actor(self.actor, self.reason)
+        found = await letters_reading.reveal(session, letter_id, actor)
+        return None if found is None else self._opened(found)
 
     def _opened(self, found: SealedPayload) -> bytes:
         if found.sealed is None:

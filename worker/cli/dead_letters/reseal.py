@@ -20,7 +20,8 @@ from worker.cli.exits import (
 
 if TYPE_CHECKING:
     from worker.adapters.sealing import Opener, Sealer
-    from worker.core.acting import Actor, KeyUse, SealedLetter
+    from worker.core.acting import Actor, KeyUse
+    from worker.core.filed import SealedPayload
     from worker.settings import Settings
 
 _BATCH: Final = 200
@@ -137,11 +138,11 @@ async def _reseal(letters: Any, who: Actor, opener: Opener, sealer: Sealer, done
 
     unopened: list[str] = []
 
-    def seal(letter: SealedLetter) -> bytes | None:
+    def seal(letter: SealedPayload) -> bytes | None:
         try:
-            return sealer.seal(opener.open(letter.sealed))
+            return sealer.seal(opener.open(letter.sealed or b""))
         except CannotOpen:
-            unopened.append(letter.key_id)
+            unopened.append(letter.seal_key_id)
             return None
 
     total = sum(use.letters for use in done.uses if use.key_id != done.key)

@@ -49,7 +49,7 @@ def print_json(found: Dossier, opened: bytes | None) -> None:
         "payload_kept": found.is_kept,
         "shredded_at": found.shredded_at,
         "closed_at": found.closed_at if _is_closed(letter) else None,
-        "remedy": remedy(letter.reason, letter.error_code),
+        "remedy": _remedy(letter),
         "history": list(_history(found)),
         "history_is_cut": found.earlier,
     }
@@ -107,7 +107,7 @@ def _facts(found: Dossier, now: datetime) -> Iterator[tuple[str, str]]:
     letter = found.letter
     yield "reason", f"{letter.reason}  {printable(letter.error_code)}"
     yield "message", printable(letter.error_message) or "(none)"
-    yield "remedy", remedy(letter.reason, letter.error_code)
+    yield "remedy", _remedy(letter)
     yield "redeemable", _redeemable(letter, now)
     yield "group", letter.group
     yield "message id", printable(letter.message_id)
@@ -118,6 +118,10 @@ def _facts(found: Dossier, now: datetime) -> Iterator[tuple[str, str]]:
     yield "attempts", _attempts(letter)
     yield "metadata", "-" if found.metadata is None else printable(found.metadata)
     yield "payload", _kept(found)
+
+
+def _remedy(letter: FiledLetter) -> str:
+    return remedy(letter.reason, letter.error_code, others_resolved=letter.others_resolved)
 
 
 def _redeemable(letter: FiledLetter, now: datetime) -> str:

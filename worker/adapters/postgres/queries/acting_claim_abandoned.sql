@@ -7,7 +7,7 @@ WITH chosen AS (
         {chosen}
         AND state = 'replaying'
         AND published_at IS NULL
-        AND sealed IS NOT NULL
+        AND shredded_at IS NULL
         AND seal_key_id IN (SELECT json_array_elements_text({given} -> 'keys'))
         AND redeemable_until > now() + ({given} ->> 'margin')::interval
         AND NOT EXISTS (
@@ -46,4 +46,4 @@ LEFT JOIN resolution.ledger AS stands USING (token_sha256, seller)
 WHERE letter.id = chosen.id
 RETURNING
     letter.id, letter.seller, letter.reason, letter.message_id, letter.received_at,
-    letter.redeemable_until, letter.claimed_at, letter.sealed, letter.failed_at
+    letter.redeemable_until, letter.claimed_at, letter.failed_at

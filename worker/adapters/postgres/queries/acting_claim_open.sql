@@ -7,7 +7,7 @@ WITH chosen AS (
         {chosen}
         AND state = 'open'
         AND reason <> 'malformed'
-        AND sealed IS NOT NULL
+        AND shredded_at IS NULL
         AND seal_key_id IN (SELECT json_array_elements_text({given} -> 'keys'))
         AND failed_at <= ({given} ->> 'failed_until')::timestamptz
         AND replay_id IS DISTINCT FROM ({given} ->> 'replay')::bigint
@@ -42,4 +42,4 @@ LEFT JOIN resolution.ledger AS stands USING (token_sha256, seller)
 WHERE letter.id = chosen.id
 RETURNING
     letter.id, letter.seller, letter.reason, letter.message_id, letter.received_at,
-    letter.redeemable_until, letter.claimed_at, letter.sealed, letter.failed_at
+    letter.redeemable_until, letter.claimed_at, letter.failed_at

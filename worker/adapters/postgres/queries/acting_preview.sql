@@ -8,7 +8,7 @@ FROM (
             WHEN state NOT IN ('open', 'replaying') THEN 'closed'
             WHEN state = 'replaying' AND published_at IS NOT NULL THEN 'under_way'
             WHEN reason = 'malformed' THEN 'malformed'
-            WHEN sealed IS NULL THEN 'shredded'
+            WHEN shredded_at IS NOT NULL THEN 'shredded'
             WHEN
                 redeemable_until IS NULL
                 OR redeemable_until <= now() + ({given} ->> 'margin')::interval

@@ -1,3 +1,2 @@
 -- Gives a replica's share back.
-DELETE FROM resolution.replica
-WHERE seller = $1 AND id = $2
+SELECT resolution.leave($1, $2)

@@ -1,4 +1,3 @@
--- Ends a pause.
-UPDATE resolution.quota
-SET pause_actor = NULL, pause_reason = NULL, paused_at = NULL
-WHERE seller = $1
+-- Ends a pause, audited; the pause that is over.
+SELECT pause_actor, pause_reason, paused_at
+FROM resolution.resume($1, $2, $3)

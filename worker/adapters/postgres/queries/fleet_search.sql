@@ -1,4 +1,3 @@
--- Replaces the state of the search for the quota.
-UPDATE resolution.quota
-SET state = $2::text::jsonb
-WHERE seller = $1
+-- Begins the search for the quota anew, audited; from which rate, null for none.
+SELECT rate
+FROM resolution.search_again($1, $2, $3) AS rate

@@ -25,7 +25,7 @@ SELECT
             ARRAY[
                 'schema_migration', 'ledger', 'customer', 'agreement', 'dead_letter',
                 'letter_event', 'replay', 'malformed_message', 'audit', 'quota', 'replica',
-                'breaker', 'event_outbox', 'event_outbox_turn', 'stand_in'
+                'event_outbox', 'event_outbox_turn', 'stand_in', 'retention', 'letter_count'
             ]
         ) AS name
         WHERE
@@ -59,7 +59,28 @@ SELECT
             ('prune_malformed', 'interval, integer'),
             ('prune_replays', 'interval, integer'),
             ('prune_ledger', 'interval, integer'),
+            ('prune_unresolved', 'interval, integer'),
             ('prune_audit', 'interval, integer'),
+            ('most_letters', 'text, text, boolean'),
+            ('tell_letters', 'json'),
+            ('close_letters', 'json'),
+            ('note_malformed', 'json'),
+            (
+                'lease',
+                'text, bigint, json, double precision, boolean, integer, text, double precision, '
+                'double precision, double precision, text, json'
+            ),
+            ('leave', 'text, text'),
+            ('permit', 'text'),
+            ('take_probe', 'text'),
+            ('write_audit', 'text, text, text, jsonb'),
+            ('hold_quota', 'text'),
+            ('pause', 'text, text, text'),
+            ('resume', 'text, text, text'),
+            ('set_ceiling', 'text, double precision, text, text'),
+            ('search_again', 'text, text, text'),
+            ('open_payloads', 'json, text, text, text, json'),
+            ('reseal_payloads', 'json, text, text, text'),
             ('erase_customer', 'text, text, text, text')
         ) AS wanted (name, arguments)
         WHERE
@@ -91,4 +112,15 @@ SELECT
                     AND rel.relname = rel_name
                     AND tri.tgname = name
             )
-    ) AS absent_parts
+    ) AS absent_parts,
+    -- Of an owner's or a superuser's role nothing else is expected.
+    EXISTS (
+        SELECT
+        FROM pg_class AS rel
+        INNER JOIN pg_namespace AS nsp ON rel.relnamespace = nsp.oid
+        WHERE
+            nsp.nspname = 'resolution'
+            AND rel.relname = 'quota'
+            AND has_table_privilege(rel.oid, 'UPDATE')
+            AND NOT pg_has_role(rel.relowner, 'USAGE')
+    ) AS writes_directly

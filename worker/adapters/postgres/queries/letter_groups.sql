@@ -39,6 +39,14 @@ SELECT
     shown.last_failed_at,
     shown.redeemable,
     shown.first_expiry,
+    coalesce(
+        (
+            SELECT sum(told.letters - told.bound)
+            FROM resolution.letter_count AS told
+            WHERE told.group_key = shown.group_key AND told.letters > told.bound
+        ),
+        0
+    )::bigint AS not_kept,
     shown.groups,
     shown.all_letters::bigint,
     shown.all_redeemable::bigint

@@ -6,6 +6,6 @@ SELECT
     letter.first_failed_at, letter.failed_at, letter.redeemable_until,
     letter.body_sha256, letter.body_bytes, letter.correlation_id, letter.lane,
     letter.metadata, letter.seal_key_id, letter.closed_at, letter.shredded_at,
-    letter.sealed IS NOT NULL AS is_kept
+    letter.shredded_at IS NULL AS is_kept
 FROM resolution.dead_letter AS letter
 WHERE letter.id = $1

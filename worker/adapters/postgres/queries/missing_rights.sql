@@ -4,14 +4,32 @@ WITH needed (name, wanted, columns) AS (
     VALUES
     ('ledger', 'SELECT', NULL),
     ('ledger', 'INSERT', NULL),
-    ('ledger', 'UPDATE', NULL),
+    (
+        'ledger', 'UPDATE',
+        ARRAY[
+            'status', 'message_id', 'attempts', 'received_at', 'settled_at', 'product_code',
+            'customer_aws_account_id', 'customer_identifier', 'license_arn', 'agreement_id',
+            'offer_type', 'error_code', 'error_message', 'advice', 'first_seen_at'
+        ]
+    ),
     ('customer', 'SELECT', NULL),
     ('customer', 'INSERT', NULL),
-    ('customer', 'UPDATE', NULL),
+    (
+        'customer', 'UPDATE',
+        ARRAY[
+            'customer_aws_account_id', 'customer_identifier', 'first_resolved_at',
+            'last_resolved_at'
+        ]
+    ),
     ('agreement', 'SELECT', NULL),
     ('agreement', 'INSERT', NULL),
-    ('agreement', 'UPDATE', NULL),
-    ('dead_letter', 'INSERT', NULL),
+    (
+        'agreement', 'UPDATE',
+        ARRAY[
+            'customer_aws_account_id', 'customer_identifier', 'product_code', 'agreement_id',
+            'offer_type', 'first_resolved_at', 'last_resolved_at'
+        ]
+    ),
     (
         'dead_letter', 'SELECT',
         ARRAY[
@@ -19,35 +37,19 @@ WITH needed (name, wanted, columns) AS (
             'occurrences', 'received_at', 'failed_at', 'redeemable_until'
         ]
     ),
-    (
-        'dead_letter', 'UPDATE',
-        ARRAY[
-            'state', 'seller', 'reason', 'error_code', 'error_message', 'token_sha256',
-            'correlation_id', 'lane', 'metadata', 'attempts', 'occurrences', 'received_at',
-            'failed_at', 'redeemable_until', 'sealed', 'seal_key_id', 'body_bytes', 'group_key',
-            'grouped_at', 'claimed_at', 'published_at', 'closed_at', 'shredded_at'
-        ]
-    ),
-    (
-        'letter_event', 'INSERT',
-        ARRAY['letter_id', 'at', 'kind', 'error_code', 'error_message', 'attempts']
-    ),
-    ('malformed_message', 'INSERT', NULL),
     ('schema_migration', 'SELECT', NULL),
     ('stand_in', 'SELECT', NULL),
+    ('retention', 'SELECT', NULL),
     ('quota', 'SELECT', NULL),
-    ('quota', 'INSERT', NULL),
-    ('quota', 'UPDATE', NULL),
     ('replica', 'SELECT', NULL),
-    ('replica', 'INSERT', NULL),
-    ('replica', 'UPDATE', NULL),
-    ('replica', 'DELETE', NULL),
-    ('breaker', 'SELECT', NULL),
-    ('breaker', 'INSERT', NULL),
-    ('breaker', 'UPDATE', NULL),
-    ('breaker', 'DELETE', NULL),
     ('event_outbox', 'SELECT', NULL),
-    ('event_outbox', 'INSERT', NULL),
+    (
+        'event_outbox', 'INSERT',
+        ARRAY[
+            'routing_key', 'message_id', 'correlation_id', 'body', 'seller',
+            'customer_aws_account_id', 'customer_identifier'
+        ]
+    ),
     ('event_outbox', 'DELETE', NULL),
     ('event_outbox_turn', 'SELECT', NULL),
     ('event_outbox_turn', 'INSERT', NULL),
@@ -64,7 +66,23 @@ called (name, arguments) AS (
     ('prune_malformed', 'interval, integer'),
     ('prune_replays', 'interval, integer'),
     ('prune_ledger', 'interval, integer'),
-    ('prune_audit', 'interval, integer')
+    ('prune_unresolved', 'interval, integer'),
+    ('prune_audit', 'interval, integer'),
+    ('tell_letters', 'json'),
+    ('close_letters', 'json'),
+    ('note_malformed', 'json'),
+    (
+        'lease',
+        'text, bigint, json, double precision, boolean, integer, text, double precision, '
+        'double precision, double precision, text, json'
+    ),
+    ('leave', 'text, text'),
+    ('permit', 'text'),
+    ('take_probe', 'text'),
+    ('pause', 'text, text, text'),
+    ('resume', 'text, text, text'),
+    ('set_ceiling', 'text, double precision, text, text'),
+    ('search_again', 'text, text, text')
 ),
 
 tables AS (
