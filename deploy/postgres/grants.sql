@@ -127,11 +127,10 @@ TO resolution_reader;
 
 -- --- what programs of the version before still need; revoke.sql takes it back ---
 
-GRANT INSERT (
-    seller, reason, error_code, error_message, token_sha256, body_sha256, message_id,
-    correlation_id, lane, metadata, attempts, received_at, first_failed_at, failed_at,
-    redeemable_until, sealed, seal_key_id, body_bytes, group_key, grouped_at
-), UPDATE (
+-- They look whether they may write these tables as a whole.
+GRANT INSERT ON resolution.dead_letter, resolution.malformed_message, resolution.event_outbox
+TO resolution_worker;
+GRANT UPDATE (
     state, seller, reason, error_code, error_message, token_sha256, correlation_id, lane,
     metadata, attempts, occurrences, received_at, failed_at, redeemable_until, sealed,
     seal_key_id, body_bytes, group_key, grouped_at, claimed_at, published_at, closed_at,
@@ -139,8 +138,6 @@ GRANT INSERT (
 ) ON resolution.dead_letter TO resolution_worker;
 GRANT INSERT (letter_id, at, kind, error_code, error_message, attempts)
 ON resolution.letter_event TO resolution_worker;
-GRANT INSERT (body_sha256, message_id, reason, received_at)
-ON resolution.malformed_message TO resolution_worker;
 GRANT INSERT, UPDATE ON resolution.quota TO resolution_worker, resolution_operator;
 GRANT INSERT, UPDATE, DELETE ON resolution.replica TO resolution_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON resolution.breaker TO resolution_worker;

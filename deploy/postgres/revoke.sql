@@ -21,6 +21,12 @@ BEGIN
 
     REVOKE INSERT, UPDATE ON resolution.dead_letter FROM resolution_worker;
     REVOKE INSERT ON resolution.letter_event, resolution.malformed_message FROM resolution_worker;
+    -- With the right to a table go those to its columns.
+    REVOKE INSERT ON resolution.event_outbox FROM resolution_worker;
+    GRANT INSERT (
+        routing_key, message_id, correlation_id, body, seller, customer_aws_account_id,
+        customer_identifier
+    ) ON resolution.event_outbox TO resolution_worker;
     REVOKE INSERT, UPDATE, DELETE ON resolution.quota, resolution.replica
     FROM resolution_worker, resolution_operator;
     REVOKE ALL ON resolution.breaker FROM resolution_worker, resolution_operator;

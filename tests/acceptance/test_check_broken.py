@@ -387,11 +387,11 @@ _DATABASE = (
         lambda s: _after(
             s,
             "REVOKE INSERT ON resolution.ledger FROM resolution_worker",
-            "REVOKE DELETE ON resolution.breaker FROM resolution_worker",
+            "REVOKE DELETE ON resolution.event_outbox FROM resolution_worker",
         ),
         "grants",
-        r"lacks DELETE ON resolution\.breaker; INSERT ON resolution\.ledger$",
-        r"or: GRANT DELETE ON resolution\.breaker TO resolution_worker; "
+        r"lacks DELETE ON resolution\.event_outbox; INSERT ON resolution\.ledger$",
+        r"or: GRANT DELETE ON resolution\.event_outbox TO resolution_worker; "
         r"GRANT INSERT ON resolution\.ledger TO resolution_worker$",
         1,
     ),

@@ -52,7 +52,7 @@ def test_all_is_well(sound: Setup) -> None:
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout
     assert done.stderr == "all is well\n"
-    assert [line.split()[0] for line in lines].count("ok") == len(lines) - 1 == 15
+    assert [line.split()[0] for line in lines].count("ok") == len(lines) - 1 == 16
     assert "skipped  aws account      because WORKER_AWS__EXPECTED_ACCOUNT is not set" in lines
     assert "FAIL" not in done.stdout
     for secret in SECRETS.values():

@@ -207,7 +207,9 @@ async def test_an_empty_database(database: Database, tmp_path: Path) -> None:
 
 async def test_a_missing_grant(fleet: Crew, operator: Operator) -> None:
     """Without the right to change it the remedy is named."""
-    await fleet.schema.execute("REVOKE UPDATE ON resolution.quota FROM resolution_worker")
+    await fleet.schema.execute(
+        "REVOKE EXECUTE ON FUNCTION resolution.pause(text, text, text) FROM resolution_worker"
+    )
     done = operator.runs("pause", "--reason", "r")
     assert done.returncode == 69
     assert "deploy/postgres/grants.sql" in done.stderr

@@ -107,7 +107,8 @@ async def test_a_dry_run_says_what_would_happen_and_writes_nothing(stage: Stage)
     await failed(stage, ["gone-1", "closed-1"])
     await stage.schema.execute(
         """
-        UPDATE resolution.dead_letter SET sealed = NULL WHERE message_id = 'm.gone.1';
+        UPDATE resolution.dead_letter SET sealed = NULL, shredded_at = now()
+        WHERE message_id = 'm.gone.1';
         UPDATE resolution.dead_letter SET state = 'discarded' WHERE message_id = 'm.closed.1';
         """
     )
