@@ -1,8 +1,13 @@
--- The three roles that log in, and one that others are granted, for the current database.
+-- The three roles that log in, and one that others are granted, for the current database; and
+-- nobody else.
 --
 -- Run once by a superuser, connected to the worker's database; running it again changes nothing:
 --
 --     psql --dbname=marketplace --file=deploy/postgres/roles.sql
+--
+-- From then on nobody else may connect to this database. Who is granted one of the roles may, if
+-- they inherit its rights (the default); everybody else who should, such as other programs that
+-- have tables of their own in it, needs GRANT CONNECT. Its owner and superusers always may.
 --
 -- Then give those who log in their passwords, typed unseen:
 --
@@ -40,6 +45,9 @@ BEGIN
         'resolution_migrator, resolution_worker, resolution_operator, resolution_reader',
         current_database()
     );
+    -- Whoever else has a role on this server has no business here, and whoever uses this database
+    -- for something else is granted it: GRANT CONNECT ON DATABASE ... TO ...
+    EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     -- To create the schema, which it then owns.
     EXECUTE format('GRANT CREATE ON DATABASE %I TO resolution_migrator', current_database());
 END

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -12,10 +14,13 @@ from tests.schema import connected, prepare
 from worker.adapters.postgres.connection import connector
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.core.records import Batch
+from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.schema import Schema
-    from tests.servers import Database
+    from tests.servers import Database, PostgresServer
 
 # As the gauges and reprocessing ask them.
 _OPEN = "FROM resolution.dead_letter WHERE state = 'open'"
@@ -89,6 +94,59 @@ async def test_a_reader_sees_the_views_alone(schema: Schema) -> None:
         for table in ("ledger", "customer", "agreement", "dead_letter", "malformed_message"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await reader.execute(f"SELECT FROM resolution.{table}")
+
+
+@contextmanager
+def somebody(server: PostgresServer, options: str = "") -> Iterator[str]:
+    """A role of this server's that logs in, until the block ends; roles are the whole server's."""
+    name = f"somebody_{uuid.uuid4().hex[:12]}"
+    server.execute(f"CREATE ROLE {name} LOGIN {options}")
+    try:
+        yield name
+    finally:
+        server.execute(f"DROP ROLE {name}")
+
+
+async def test_strangers_of_the_server_may_not_connect(
+    schema: Schema, database: Database, postgres_server: PostgresServer
+) -> None:
+    """Who logs in at the same server for something else gets no session with this database.
+
+    The worker is told so as well, with what mends it.
+    """
+    with somebody(postgres_server) as stranger:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="denied for database"):
+            await asyncpg.connect(database.dsn_of(stranger), timeout=30)
+        ledger = PostgresLedger(connector(lambda: database.dsn_of(stranger)))
+        with pytest.raises(LedgerUnavailable, match=r"may not connect .*roles\.sql"):
+            await ledger.check()
+        await ledger.close()
+        # Told apart from a database that nobody gets into.
+        await schema.execute(f"GRANT CONNECT ON DATABASE {database.name} TO {stranger}")
+        async with connected(database.dsn_of(stranger)) as session:
+            assert await session.fetchval("SELECT session_user") == stranger
+        await schema.execute(f"REVOKE CONNECT ON DATABASE {database.name} FROM {stranger}")
+
+
+async def test_our_roles_connect_and_whoever_is_granted_one(
+    schema: Schema, database: Database, postgres_server: PostgresServer
+) -> None:
+    """Each shipped role that logs in may connect, and so may a person who was granted a role."""
+    for dsn in (schema.migrator, schema.worker, schema.operator):
+        async with connected(dsn) as session:
+            assert await session.fetchval("SELECT current_database()") == database.name
+    for role in ("resolution_reader", "resolution_operator"):
+        with somebody(postgres_server, f"IN ROLE {role}") as person:
+            async with connected(database.dsn_of(person)) as session:
+                assert await session.fetch("SELECT * FROM resolution.outcomes")
+
+
+async def test_no_role_of_ours_makes_temporary_tables(schema: Schema) -> None:
+    """A stolen password fills no disk with tables that no limit counts."""
+    for dsn in (schema.worker, schema.operator):
+        async with connected(dsn) as session:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="temporary"):
+                await session.execute("CREATE TEMPORARY TABLE x (x text)")
 
 
 async def test_bounds_stand_on_the_workers_role(schema: Schema) -> None:

@@ -102,7 +102,14 @@ BY_SQLSTATE: Final[dict[str, Diagnosis]] = {
 
 # What these mean where there is no session yet.
 _PARAMETER: Final = Diagnosis("the server refuses a parameter of the address", _DSN)
-_BY_SQLSTATE_CONNECTING: Final = {"22023": _PARAMETER, "42704": _PARAMETER}
+_BY_SQLSTATE_CONNECTING: Final = {
+    "22023": _PARAMETER,
+    "42501": Diagnosis(
+        "the role may not connect to this database",
+        f"run deploy/postgres/roles.sql as superuser, connected to it, or {_DSN}",
+    ),
+    "42704": _PARAMETER,
+}
 
 _NO_POSTGRES: Final = Diagnosis(
     "the address can't be used, or what answers there is no PostgreSQL",
