@@ -1,7 +1,8 @@
 -- The three roles that log in, and one that others are granted, for the current database; and
 -- nobody else.
 --
--- Run once by a superuser, connected to the worker's database; running it again changes nothing:
+-- Run once by a superuser, connected to the worker's database; running it again changes nothing.
+-- create-roles.sh does it, and takes the passwords from files; by hand it is
 --
 --     psql --dbname=marketplace --file=deploy/postgres/roles.sql
 --
@@ -9,7 +10,8 @@
 -- they inherit its rights (the default); everybody else who should, such as other programs that
 -- have tables of their own in it, needs GRANT CONNECT. Its owner and superusers always may.
 --
--- Then give those who log in their passwords, typed unseen:
+-- Then give those who log in their passwords, typed unseen. psql sends the server a verifier of
+-- each; ALTER ROLE ... PASSWORD 'in clear' would stand in its log of statements:
 --
 --     psql --dbname=marketplace --command='\password resolution_migrator'
 --     psql --dbname=marketplace --command='\password resolution_worker'

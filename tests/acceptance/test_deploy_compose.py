@@ -8,19 +8,22 @@ import shutil
 import stat
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from ruamel.yaml import YAML
 
 from tests.acceptance.stage import COMMAND, bare_environment
 from tests.schema import connected
+from worker.services import Postgres, postgres
 from worker.settings import Settings, SettingsError, durations, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from tests.servers import Database
 
@@ -199,26 +202,41 @@ def psql() -> str:
     return found
 
 
-def run_job(name: str, database: Database, secrets: Path, home: Path) -> None:
-    """Run a job's psql against a private server, with the project's files in their places."""
+def run_job(name: str, superuser: str, secrets: Path, home: Path) -> None:
+    """Run a job of the database's against a private server, the project's files in their places.
+
+    Args:
+        name: The service.
+        superuser: Its address of the database.
+        secrets: What make-secrets.sh has made.
+        home: A folder for what the job needs besides.
+    """
     service = services()[name]
-    where = urlsplit(database.dsn)
+    where = urlsplit(superuser)
     pgpass = home / "pgpass"
     pgpass.write_text(f"*:*:*:{where.username}:{where.password}\n")
     pgpass.chmod(0o600)
     user = service["environment"]["PGUSER"]
     environment = service["environment"] | {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{Path(psql()).parent}:{os.environ['PATH']}",
         "PGHOST": where.hostname,
         "PGPORT": str(where.port),
-        "PGDATABASE": database.name,
+        "PGDATABASE": where.path[1:],
         "PGUSER": where.username if user == "postgres" else user,
         "PGPASSFILE": str(pgpass),
-        "SECRETS": str(mounted(service, secrets)),
     }
-    command = [word.replace("/deploy/", f"{DEPLOYED}/") for word in service["command"]]
+    places = {"/deploy/": f"{DEPLOYED}/", "/run/secrets": str(mounted(service, secrets))}
+    command = service["command"]
+    for place, here in places.items():
+        command = [word.replace(place, here) for word in command]
     ended = subprocess.run(
-        [psql(), *command[1:]], env=environment, capture_output=True, text=True, check=False
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr
     assert not ended.stderr
@@ -229,18 +247,53 @@ def test_the_database_jobs_prepare_an_empty_database(
 ) -> None:
     """Roles, passwords, migrations and grants, twice: a worker may then read its schema."""
     for _ in range(2):
-        run_job("database-roles", database, secrets, tmp_path)
+        run_job("database-roles", database.dsn, secrets, tmp_path)
         environment = bare_environment(tmp_path) | {
             "WORKER_POSTGRES__ADMIN_DSN": database.dsn_of("resolution_migrator")
         }
         subprocess.run([COMMAND, "migrate"], env=environment, capture_output=True, check=True)
-        run_job("database-grants", database, secrets, tmp_path)
+        run_job("database-grants", database.dsn, secrets, tmp_path)
     dsn = database.dsn_of("resolution_worker")
     count = asyncio.run(_value(dsn, "SELECT count(*) FROM resolution.ledger"))
     assert count == 0
     roles = "rolname IN ('resolution_worker', 'resolution_migrator', 'resolution_operator')"
     given = f"SELECT count(*) FROM pg_authid WHERE {roles} AND rolpassword IS NOT NULL"
     assert asyncio.run(_value(database.dsn, given)) == 3
+
+
+@asynccontextmanager
+async def logging_server(folder: Path) -> AsyncIterator[Postgres]:
+    """A server that asks every role for its password, and logs every statement."""
+    async with postgres(folder) as server:
+        rules = server.log.parent / "data" / "pg_hba.conf"
+        rules.write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+        async with connected(server.dsn) as session:
+            await session.execute("ALTER SYSTEM SET log_statement = 'all'")
+            await session.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+async def test_no_password_reaches_the_servers_log(secrets: Path, tmp_path: Path) -> None:
+    """A server that logs every statement logs no password, and lets the roles in with theirs.
+
+    The second run finds other passwords in the files: those count from then on.
+    """
+    changed = tmp_path / "changed"
+    shutil.copytree(secrets, changed)
+    for file in (changed / "postgres").glob("resolution_*"):
+        file.write_text(f"other-{file.read_text()}")
+    async with logging_server(tmp_path / "server") as server:
+        for folder in (secrets, secrets, changed):
+            await asyncio.to_thread(run_job, "database-roles", server.dsn, folder, tmp_path)
+            for role in ("resolution_worker", "resolution_migrator", "resolution_operator"):
+                password = (folder / "postgres" / role).read_text().strip()
+                assert await _value(server.dsn_of("postgres", f"{role}:{password}"), "SELECT 1")
+                with pytest.raises(asyncpg.InvalidPasswordError):
+                    await _value(server.dsn_of("postgres", f"{role}:wrong"), "SELECT 1")
+        logged = server.log.read_text()
+    assert logged.count("PASSWORD 'SCRAM-SHA-256$") == 9
+    for file in [*(secrets / "postgres").iterdir(), *(changed / "postgres").iterdir()]:
+        assert file.read_text().strip() not in logged, file.name
 
 
 async def _value(dsn: str, query: str) -> int:
