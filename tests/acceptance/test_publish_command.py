@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 import psutil
 import pytest
 
 from tests.connections import drop_connections
+from tests.servers import shipped
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
@@ -113,6 +115,18 @@ async def test_a_file_of_tokens_and_submissions(broker: Broker, tmp_path: Path) 
     for message in messages:
         assert (message.content_type, message.delivery_mode) == ("application/json", 2)
         assert began - 2 <= message.timestamp.timestamp() <= time.time() + 1
+
+
+async def test_each_message_bears_the_user_who_published_it(broker: Broker) -> None:
+    """The broker has checked who it was, whatever characters the name has in the address."""
+    name = f"{broker.vhost}-Jürgen @ shop: 100 %41/+?#[x]"
+    broker.user(shipped("resolution_publisher", "resolution_publisher"), name)
+    where = urlsplit(broker.url)
+    who = f"{quote(name, safe='')}:{quote(name, safe='')}"
+    url = f"amqp://{who}@{where.hostname}:{where.port}/{broker.vhost}"
+    done = publish(broker, given=b"ok-1\nok-2\n", env={**os.environ, "WORKER_AMQP__URL": url})
+    assert done.returncode == 0, done.stderr
+    assert [message.user_id for message in await received(broker)] == [name, name]
 
 
 async def test_standard_input_into_the_backlog(broker: Broker) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 import pytest
 
 from tests.servers import RABBITMQ_SERIES, rabbitmq_home, rabbitmq_homes
-from worker.adapters.rabbitmq.connection import connected
+from worker.adapters.rabbitmq.connection import connected, user_of
 from worker.adapters.rabbitmq.declaration import declare, show
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import topology
@@ -16,6 +18,8 @@ from worker.services import rabbitmq
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from worker.services import RabbitMQ
 
 WANTED = topology({"5s": 5.0})
 
@@ -32,12 +36,13 @@ async def test_a_later_series_serves_our_topology(series: str, tmp_path: Path) -
         assert version.startswith(f"{series}.")
         assert await _declared(broker.amqp_url) == {"created", "bound"}
         await _publish(broker.amqp_url)
+        await _publish(_somebody(broker), signed=True)
         await broker.server.stop()
         await broker.server.start()
         assert await _declared(broker.amqp_url) == {"unchanged", "bound"}
         rows = {row.name: row for row in await show(broker.amqp_url, WANTED)}
         assert {row.state for row in rows.values()} == {"ok"}
-        assert rows["resolution.tokens"].messages == 1
+        assert rows["resolution.tokens"].messages == 2
         assert "resolution.tokens\tquorum" in await broker.ctl("list_queues", "name", "type")
 
 
@@ -45,10 +50,22 @@ async def _declared(url: str) -> set[str]:
     return {one.action for one in await declare(url, WANTED)}
 
 
-async def _publish(url: str) -> None:
+async def _publish(url: str, *, signed: bool = False) -> None:
     async with connected(url, name="publishing") as connection:
         publisher = await Publisher.open(connection)
-        await publisher.publish(Outgoing("resolution", "token", b"{}", "m", mandatory=True))
+        message = Outgoing("resolution", "token", b"{}", "m", mandatory=True)
+        # The broker refuses every other name than its own for whoever publishes.
+        await publisher.publish(replace(message, user_id=user_of(url)) if signed else message)
+
+
+def _somebody(broker: RabbitMQ) -> str:
+    """The address of a new user whose name has characters that an address has to quote."""
+    name = "Jürgen @ shop: 100 %41/+?#[x]"
+    broker.management.call("PUT", "users", name, body={"password": "secret", "tags": ""})
+    rights = {"configure": "^$", "write": "^resolution$", "read": "^$"}
+    broker.management.call("PUT", "permissions", "/", name, body=rights)
+    where = urlsplit(broker.amqp_url)
+    return f"amqp://{quote(name, safe='')}:secret@{where.hostname}:{where.port}/"
 
 
 @pytest.mark.parametrize("named", ["4.0=/one,4.3=/other", " 4.0=/one , 4.3=/other "])

@@ -40,6 +40,8 @@ class Outgoing:
     """One persistent message to publish with a confirm.
 
     Attributes:
+        user_id: The broker's user who publishes it, if the message shall say so. The broker refuses
+            any other, and closes the channel over it.
         mandatory: An unroutable one is a failure. Replies and events may find no queue: whoever
             wanted them is gone, or nobody listens.
         about: The outcome that an event tells; None for what tells of no token.
@@ -52,6 +54,7 @@ class Outgoing:
     correlation_id: str | None = None
     reply_to: str | None = None
     timestamp: datetime | None = None
+    user_id: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     mandatory: bool = False
     about: Outcome | None = field(default=None, repr=False)

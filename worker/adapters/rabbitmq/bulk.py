@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.adapters.rabbitmq.confirmation import Unroutable
 from worker.adapters.rabbitmq.connection import (
+    PRECONDITION_FAILED,
     BrokerLost,
     BrokerUnavailable,
     ChannelRefused,
     close_quietly,
     open_connection,
+    user_of,
 )
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core import backoff
@@ -59,6 +61,8 @@ class Bulk:
     A message whose fate is unknown is sent again under the same id: the list is published at
     least once.
 
+    Each message bears the user who publishes it, so that callers have turns.
+
     Attributes:
         gave_up: Why it stopped before the end, or None.
     """
@@ -77,6 +81,8 @@ class Bulk:
         self._patience = patience
         self._connection: AbstractConnection | None = None
         self._publisher: Publisher | None = None
+        self._user_id: str | None = None
+        self._signs = True
         self._connecting = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._last_confirmed = float("-inf")
@@ -122,7 +128,14 @@ class Bulk:
             publisher = await self._connected()
         except (BrokerUnavailable, BrokerLost) as error:
             return [error] * len(batch)
-        return await publisher.publish_all([item.message for item in batch])
+        user_id = self._user_id
+        signed = [replace(item.message, user_id=user_id) for item in batch]
+        faults = await publisher.publish_all(signed)
+        if user_id is not None and any(map(_is_another_user, faults)):
+            # Signed in by a certificate or an access token, one has another name on the broker.
+            self._signs = False
+            return [None if fault is None else BrokerLost(str(fault)) for fault in faults]
+        return faults
 
     def _settle(
         self, batch: Sequence[Item], faults: Sequence[Exception | None]
@@ -161,7 +174,9 @@ class Bulk:
         async with self._connecting:
             if self._publisher is None or self._publisher.is_closed:
                 await self._disconnect()
-                self._connection = await open_connection(self._url(), name="resolution publish")
+                url = self._url()
+                self._connection = await open_connection(url, name="resolution publish")
+                self._user_id = user_of(url) if self._signs else None
                 self._publisher = await Publisher.open(self._connection)
             return self._publisher
 
@@ -169,3 +184,12 @@ class Bulk:
         connection, self._connection, self._publisher = self._connection, None, None
         if connection is not None:
             await close_quietly(connection)
+
+
+def _is_another_user(fault: Exception | None) -> bool:
+    """Whether the broker knows who publishes by another name than the message bears."""
+    return (
+        isinstance(fault, ChannelRefused)
+        and fault.code == PRECONDITION_FAILED
+        and "user_id" in fault.words
+    )

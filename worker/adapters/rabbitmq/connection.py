@@ -185,6 +185,11 @@ def loss(error: BaseException | None) -> BrokerLost:
     return BrokerLost(f"connection to the broker lost ({words(error)})")
 
 
+def user_of(url: str) -> str:
+    """The user as whom a broker's URL signs in, decoded as the library decodes it."""
+    return URL(url).user or "guest"
+
+
 def address(url: str) -> str:
     """Host and port of a broker's URL, and nothing else of it."""
     try:

@@ -64,12 +64,13 @@ def _properties(message: Outgoing) -> commands.Basic.Properties:
         correlation_id=message.correlation_id,
         reply_to=message.reply_to,
         timestamp=message.timestamp,
+        user_id=message.user_id,
         headers=dict(message.headers) or None,
     )
 
 
 def _fault(message: Outgoing) -> str:
-    for name in ("exchange", "routing_key", "message_id", "correlation_id", "reply_to"):
+    for name in ("exchange", "routing_key", "message_id", "correlation_id", "reply_to", "user_id"):
         text = getattr(message, name)
         try:
             long = text is not None and len(text.encode()) > _MOST_SHORT_BYTES
