@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from tests.acceptance.stage import COMMAND, bare_environment
 from tests.schema import connected
 from worker.services import Postgres, postgres
+from worker.services.broker import HOME
 from worker.settings import Settings, SettingsError, durations, load
 
 if TYPE_CHECKING:
@@ -109,6 +110,35 @@ def test_workers_have_time_to_drain() -> None:
     grace = durations.parse(worker["stop_grace_period"])
     assert grace > durations.parse(worker["environment"]["WORKER_POOL__DRAIN"])
     assert worker["deploy"]["replicas"] == 2
+
+
+def test_the_simulator_knows_the_workers_key() -> None:
+    """The worker signs with the key that the simulator was started with."""
+    every = services()
+    options = dict(word.split("=") for word in every["simulator"]["command"] if "=" in word)
+    environment = every["worker"]["environment"]
+    assert options["--access-key"] == environment["AWS_ACCESS_KEY_ID"]
+    assert options["--secret-key"] == environment["AWS_SECRET_ACCESS_KEY"]
+
+
+def test_the_brokers_health_check_makes_no_cookie(tmp_path: Path) -> None:
+    """A check that is quicker than the server fails, and leaves it to the server to make one.
+
+    A cookie of root's would keep the server out: it runs as another user, and so does the check.
+    """
+    service = services()["rabbitmq"]
+    assert service["user"] == services()["broker-users"]["user"] == "rabbitmq"
+    shell, check = service["healthcheck"]["test"]
+    assert shell == "CMD-SHELL"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", check.replace("$$", "$")],
+        env={"HOME": str(tmp_path), "PATH": f"{HOME / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mounted_files_of_the_project_exist() -> None:
