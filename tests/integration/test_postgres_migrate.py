@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import orjson
@@ -201,6 +202,20 @@ def test_the_command_says_what_it_did(database: Database, monkeypatch: pytest.Mo
     assert [each["version"] for each in orjson.loads(second.stdout)] == [
         each.version for each in bundled()
     ]
+
+
+def test_the_command_tells_the_database_how_long_to_keep_things(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is set counts from then on, and what is not stays as it was."""
+    schema = addresses(database)
+    monkeypatch.setenv("WORKER_POSTGRES__ADMIN_DSN", schema.superuser)
+    for name, value, word in (("LEDGER", "90d", "90 days"), ("AUDIT", "never", "for ever")):
+        with monkeypatch.context() as setting:
+            setting.setenv(f"WORKER_RETENTION__{name}", value)
+            assert f"keep things: {name.lower()} {word}\n" in _run([]).stderr
+    (kept,) = asyncio.run(schema.rows("SELECT ledger, audit, unresolved FROM resolution.retention"))
+    assert tuple(kept) == (timedelta(days=90), None, timedelta(days=7))
 
 
 def test_the_command_without_a_server_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,12 +35,14 @@ def migrate(
     Where a simulator answers instead of AWS, over an unencrypted connection, workers take a marked
     database alone: customers may be made up there.
     """
-    from worker.app.keeping import configured  # noqa: PLC0415 - keeps --help fast
+    from worker.app.keeping import configured, days  # noqa: PLC0415 - keeps --help fast
 
     settings = settings_of(config)
-    applied = _apply(
-        settings.current_postgres_admin_dsn, stand_in=stand_in, periods=configured(settings)
-    )
+    periods = configured(settings)
+    applied = _apply(settings.current_postgres_admin_dsn, stand_in=stand_in, periods=periods)
+    if periods:
+        told = ", ".join(f"{name} {days(seconds)}" for name, seconds in periods.items())
+        typer.echo(f"the database was told how long to keep things: {told}", err=True)
     if json:
         _print_json(applied)
     _say_state(applied)
