@@ -16,6 +16,7 @@ from tests.fakes.ledger_suite import failed, letter, resolved, unreadable
 from tests.integration.fleets import HUNGRY, SOUND, crew
 from tests.schema import connected, prepare, run_script
 from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.event_outbox import PostgresOutbox
 from worker.adapters.postgres.ledger import PostgresLedger
 from worker.core.records import Batch, LetterReason
 
@@ -72,6 +73,17 @@ LEASE = (
 )
 TOLD = json.dumps({"identity": "", "probes": 0, "suspected": 0})
 
+UNREADABLE = (
+    "UPDATE resolution.ledger SET settled_at = 'infinity' WHERE status <> 'resolved'",
+    "UPDATE resolution.ledger SET received_at = '-infinity' WHERE status <> 'resolved'",
+    "UPDATE resolution.ledger SET first_seen_at = '290000-01-01' WHERE status <> 'resolved'",
+    "UPDATE resolution.ledger SET error_message = repeat('x', 70000) WHERE status <> 'resolved'",
+    "INSERT INTO resolution.event_outbox (routing_key, message_id, body) VALUES ('x', 'x', 'x')",
+    (
+        "INSERT INTO resolution.event_outbox (routing_key, message_id, body)"
+        " VALUES ('token.dead', repeat('x', 256)::bytea, 'x')"
+    ),
+)
 # By the argument's place.
 NO_LEASE: tuple[dict[int, object], ...] = (
     {2: -1},
@@ -209,6 +221,27 @@ async def test_nonsense_in_the_shared_row_is_replaced(schema: Schema) -> None:
             assert [entry["event"] for entry in log] == ["rate_state_replaced"]
     ((kind,),) = await schema.rows("SELECT jsonb_typeof(state) FROM resolution.quota")
     assert kind == "object"
+
+
+async def test_no_row_ends_who_reads_it(schema: Schema, thief: Any) -> None:
+    """No outcome has a time beyond all calendars, and no event is one that can't be sent."""
+    written = []
+    for statement in UNREADABLE:
+        with suppress(asyncpg.CheckViolationError):
+            await thief.execute(statement)
+            written.append(statement)
+    assert written == []
+    await thief.execute(
+        "INSERT INTO resolution.event_outbox (routing_key, message_id, body)"
+        " VALUES ('token.dead', '\\xff00', 'x');"
+        "INSERT INTO resolution.event_outbox_turn VALUES (true, 'ghost', 'infinity')"
+    )
+    outbox = PostgresOutbox(connector(lambda: schema.worker))
+    turn = await outbox.take("token.dead", 10, ())
+    assert turn is not None
+    ((_, event),) = turn.events
+    assert event.message_id == "\ufffd\0"
+    await outbox.close()
 
 
 async def test_nothing_is_revoked_under_an_older_worker(schema: Schema) -> None:

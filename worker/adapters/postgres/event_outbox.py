@@ -124,4 +124,7 @@ def _bytes(text: str) -> str:
 
 
 def _text(stored: bytes) -> str:
-    return stored.decode("utf-8", "surrogatepass")
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # no worker has written that
+        return stored.decode("utf-8", "replace")

@@ -161,6 +161,41 @@ LANGUAGE sql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(*) FROM gone
 $$;
 
+-- --- no row that a program can't read or send ---
+
+-- One that was written with a time beyond all calendars ended each worker that came to read it.
+UPDATE resolution.ledger
+SET
+    received_at = greatest('0001-01-01 UTC', least(received_at, now())),
+    settled_at = greatest('0001-01-01 UTC', least(settled_at, now())),
+    first_seen_at = greatest('0001-01-01 UTC', least(first_seen_at, now()))
+WHERE
+    received_at NOT BETWEEN '0001-01-01 UTC' AND '9000-01-01 UTC'
+    OR settled_at NOT BETWEEN '0001-01-01 UTC' AND '9000-01-01 UTC'
+    OR first_seen_at NOT BETWEEN '0001-01-01 UTC' AND '9000-01-01 UTC';
+
+-- For rows from now on: the table is not read through for it.
+ALTER TABLE resolution.ledger ADD CONSTRAINT ledger_can_be_read CHECK (
+    received_at BETWEEN '0001-01-01 UTC' AND '9000-01-01 UTC'
+    AND settled_at BETWEEN '0001-01-01 UTC' AND '9000-01-01 UTC'
+    AND first_seen_at BETWEEN '0001-01-01 UTC' AND '9000-01-01 UTC'
+    AND octet_length(message_id) <= 1024
+    AND octet_length(error_message) <= 65536
+    AND octet_length(concat(
+        product_code, customer_aws_account_id, customer_identifier, license_arn, agreement_id,
+        offer_type, error_code, advice
+    )) <= 32768
+) NOT VALID;
+
+ALTER TABLE resolution.event_outbox ADD CONSTRAINT event_outbox_can_be_sent CHECK (
+    routing_key IN (
+        'token.resolved', 'token.rejected', 'token.expired', 'token.dead', 'token.malformed'
+    )
+    AND octet_length(message_id) <= 255
+    AND octet_length(correlation_id) <= 255
+    AND octet_length(body) <= 131072
+) NOT VALID;
+
 -- --- letters: told, closed, bounded ---
 
 -- How many letters of a group were told in an hour; of those beyond the bound only this is kept.

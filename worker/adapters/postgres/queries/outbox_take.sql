@@ -16,7 +16,11 @@ turn AS (
     ON CONFLICT (one) DO UPDATE SET
         holder = excluded.holder,
         held_until = excluded.held_until
-    WHERE held.holder = excluded.holder OR held.held_until < clock_timestamp()
+    WHERE
+        held.holder = excluded.holder
+        OR held.held_until < clock_timestamp()
+        -- No replica takes it for so long.
+        OR held.held_until > clock_timestamp() + interval '16 seconds'
     RETURNING holder
 ),
 
