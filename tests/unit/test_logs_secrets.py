@@ -130,6 +130,22 @@ def test_the_registry_is_bounded_and_says_nothing_of_its_members() -> None:
     assert repr(secrets) == "Secrets(2 live)"
 
 
+def test_the_registry_is_bounded_in_bytes() -> None:
+    """However long tokens are and however wide their characters, they take so much at most."""
+    secrets = Secrets(most_bytes=4 * 300)
+    names = ["\N{GRINNING FACE}" * 90 + f"{number:010}" for number in range(9)]
+    for name in names:
+        secrets.add(name)
+    assert [name in secrets for name in names] == [False] * 6 + [True] * 3
+    secrets.add("x" * 10_000)
+    assert [name in secrets for name in (*names, "x" * 10_000)] == [False] * 9 + [True]
+    for _ in range(2):
+        secrets.add("short")
+        secrets.discard("short")
+    secrets.add(names[0])
+    assert names[0] in secrets
+
+
 def test_the_longer_of_two_tokens_is_hidden_first() -> None:
     """A token within another leaves nothing of the longer one."""
     secrets = Secrets()

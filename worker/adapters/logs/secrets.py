@@ -20,6 +20,8 @@ _SLACK = 3 * 8_192
 _LEAST = 4
 # Several times what one process holds at once; each new token makes the oldest one give way.
 _CAPACITY = 4_096
+# Of memory: as many tokens as may be in hand, of the most and the widest characters.
+_MOST_BYTES = 24 * 1024 * 1024
 # Enough to tell tokens apart that nobody made to look alike.
 _PIECE = 16
 _PLAIN = re.compile(rf"[A-Za-z0-9]{{{_PIECE}}}")
@@ -49,10 +51,16 @@ class Secrets:
 
     Adding, discarding and asking take constant time, and hiding as much as the text is long,
     however many tokens there are. When full, the token that was added longest ago makes room.
+
+    Args:
+        capacity: Most tokens that are hidden at once.
+        most_bytes: The most memory that they take.
     """
 
-    def __init__(self, capacity: int = _CAPACITY) -> None:
+    def __init__(self, capacity: int = _CAPACITY, most_bytes: int = _MOST_BYTES) -> None:
         self._capacity = capacity
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._live: dict[str, int] = {}  # how often; the last added is the last
         self._lasting: set[str] = set()
         self._index = _Index()
@@ -70,7 +78,8 @@ class Secrets:
         """Hides a token until it is discarded as often as it was added."""
         count = self._live.pop(token, 0)
         if not count:
-            if len(self._live) >= self._capacity:
+            self._bytes += _bytes_of(token)
+            while self._live and self._is_full():
                 self._forget(next(iter(self._live)))
             self._index.add(token)
         self._live[token] = count + 1
@@ -88,8 +97,12 @@ class Secrets:
         self._lasting.add(secret)
         self._index.add(secret)
 
+    def _is_full(self) -> bool:
+        return len(self._live) >= self._capacity or self._bytes > self._most_bytes
+
     def _forget(self, token: str) -> None:
         del self._live[token]
+        self._bytes -= _bytes_of(token)
         if token not in self._lasting:
             self._index.discard(token)
 
@@ -120,6 +133,11 @@ class Secrets:
 
     def _hidden_word(self, word: re.Match[str]) -> str:
         return REDACTED if self._index.pieces(word[0]) else word[0]
+
+
+def _bytes_of(token: str) -> int:
+    """What it may take in memory: how wide its characters really are, only a search would tell."""
+    return len(token) * (1 if token.isascii() else 4)
 
 
 class _Index:
