@@ -332,7 +332,7 @@ async def test_a_cancelled_publish_leaves_the_others_alone(broker: Broker) -> No
         faults = await post.publisher.publish_all(batch)
         assert [type(fault) for fault in faults] == [type(None), Unroutable, type(None)]
         assert not post.publisher.is_closed
-        assert (post.publisher._in_flight, len(post.publisher._returnable)) == (0, 0)
+        assert (len(post.publisher._window), len(post.publisher._returnable)) == (0, 0)
 
 
 async def test_nothing_is_left_behind(post: Post) -> None:
@@ -342,4 +342,4 @@ async def test_nothing_is_left_behind(post: Post) -> None:
         await post.publisher.publish_all([outgoing(routing_key="nowhere") for _ in range(20)])
     wire = post.publisher._wire
     assert (len(wire.confirmations), len(wire.message_id_delivery_tag)) == (0, 0)
-    assert (post.publisher._in_flight, len(post.publisher._returnable)) == (0, 0)
+    assert (len(post.publisher._window), len(post.publisher._returnable)) == (0, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Item = TypeVar("Item")
 
@@ -67,6 +67,27 @@ class Linger:
 
 OUTCOMES: Final = Linger(rows=200, seconds=0.025, worthwhile_rows=4)
 RECALLS: Final = Linger(rows=200, seconds=0.025, worthwhile_rows=4)
+
+
+MOST_BATCH_BYTES: Final = 1024 * 1024
+"""Of the messages that one transaction seals, or one batch publishes: on its way to a server each
+is in memory several times over."""
+
+
+def portions(
+    items: Sequence[Item], size: Callable[[Item], int], most: int = MOST_BATCH_BYTES
+) -> Iterator[list[Item]]:
+    """Items in their order, as few batches as keep to a size; one that alone is larger is alone."""
+    portion: list[Item] = []
+    total = 0
+    for item in items:
+        total += size(item)
+        if portion and total > most:
+            yield portion
+            portion, total = [], size(item)
+        portion.append(item)
+    if portion:
+        yield portion
 
 
 def halves(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:

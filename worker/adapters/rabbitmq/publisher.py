@@ -25,6 +25,7 @@ from worker.adapters.rabbitmq.connection import BrokerLost, bounded, loss
 from worker.adapters.rabbitmq.framing import frames
 from worker.adapters.rabbitmq.returns import Encoded, Returnable, Sent
 from worker.adapters.rabbitmq.stragglers import Straggler, Stragglers
+from worker.adapters.rabbitmq.window import Window, batches
 from worker.ports import NotConfirmed, Unsendable
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ class Publisher:
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._most_in_flight = in_flight
-        self._in_flight = 0
-        self._freed = asyncio.Event()
+        self._window = Window(in_flight)
         self._turn = asyncio.Lock()
         self._returnable = Returnable(wire)
         self._loss: BrokerLost | None = None
@@ -176,8 +176,10 @@ class Publisher:
         size = min(MOST_AT_ONCE, self._most_in_flight)
         try:
             async with self._bounds.of(seconds):
-                for start in range(0, len(messages), size):
-                    chunk = self._encode(messages[start : start + size], start, fates)
+                start = 0
+                for batch in batches(messages, size):
+                    chunk = self._encode(batch, start, fates)
+                    start += len(batch)
                     await self._exchange(chunk, fates, prompt=prompt)
         except TimeoutError:
             if self._alarm is not None:
@@ -224,12 +226,7 @@ class Publisher:
         return [self._register(one, written=written) for one in batch]
 
     async def _write(self, batch: list[Encoded]) -> bool:
-        while self._in_flight and self._in_flight + len(batch) > self._most_in_flight:
-            if self.is_closed:
-                return False
-            self._freed.clear()
-            await self._freed.wait()
-        if self.is_closed:
+        if not await self._window.room([one.message for one in batch], lambda: self.is_closed):
             return False
         payload = b"".join([one.frames for one in batch])
         await self._wire.write_queue.put(ChannelFrame(payload, should_close=False))
@@ -237,7 +234,7 @@ class Publisher:
 
     def _register(self, one: Encoded, *, written: bool) -> Sent:
         confirmation = self._loop.create_future()
-        self._in_flight += 1
+        self._window.enter(one.message)
         if not written:
             confirmation.set_exception(self._loss or loss(None))
             return Sent(one.place, one.message, 0, confirmation)
@@ -259,7 +256,7 @@ class Publisher:
                     fates[one.place] = verdict(one.message, one.confirmation)
                     self._release(one)
                 elif prompt:
-                    self._leave_flight()
+                    self._window.leave(one.message)
                     forget = partial(self._returnable.forget, one)
                     late.append(Straggler(one.message, one.confirmation, forget))
                     fates[one.place] = late[-1].fate
@@ -283,12 +280,8 @@ class Publisher:
         return False
 
     def _release(self, one: Sent) -> None:
-        self._leave_flight()
+        self._window.leave(one.message)
         self._returnable.forget(one)
-
-    def _leave_flight(self) -> None:
-        self._in_flight -= 1
-        self._freed.set()
 
     def _release_late(self, one: Sent, confirmation: asyncio.Future[Any]) -> None:
         confirmation.exception()  # marks it as seen
@@ -296,7 +289,7 @@ class Publisher:
 
     def _end(self, why: BrokerLost) -> None:
         self._loss = self._loss or why
-        self._freed.set()
+        self._window.wake()
         if not self._closing.done():
             self._closing.set_result(None)
 
