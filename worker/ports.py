@@ -216,6 +216,14 @@ class Delivery(Protocol):
         """Whether an ack would still count; if not, the broker hands it out anew."""
         ...
 
+    def shorten(self, sha256: bytes | None = None) -> None:
+        """Keep no more of a body that is too large than is ever sealed; to be called once read.
+
+        Args:
+            sha256: Of the body, if that is known.
+        """
+        ...
+
     async def ack(self) -> None:
         """Give up our claim. Does nothing if it is no longer alive."""
         ...

@@ -55,12 +55,14 @@ class FakeLedger:
     Attributes:
         outage: While set, every call raises it as `LedgerUnavailable`.
         is_poison: A batch with an outcome it says yes to is refused as a whole.
+        refuses_malformed: Whether so is a batch with a malformed message.
         batches: What was committed, in order.
     """
 
     def __init__(self) -> None:
         self.outage: str | None = None
         self.is_poison: Callable[[Outcome], bool] = _names_nobody
+        self.refuses_malformed = False
         self.batches: list[Batch] = []
         self.outcomes: dict[TokenKey, Outcome] = {}
         self.customers: dict[tuple[str, str], Customer] = {}
@@ -76,7 +78,8 @@ class FakeLedger:
     async def settle(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
         """Take a batch as a whole, or refuse it as a whole."""
         self._require_service()
-        if any(self.is_poison(outcome) for outcome in batch.outcomes):
+        poisoned = self.refuses_malformed and bool(batch.malformed)
+        if poisoned or any(self.is_poison(outcome) for outcome in batch.outcomes):
             raise RowsRefused("the batch has a row that can never be written")
         self.batches.append(batch)
         for outcome in batch.outcomes:

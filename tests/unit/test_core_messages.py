@@ -17,6 +17,7 @@ from worker.core.messages import (
     ALWAYS_CALLS,
     ATTEMPTS_HEADER,
     FIRST_SEEN_HEADER,
+    KEPT_OF_TOO_LARGE_BYTES,
     MAX_BODY_BYTES,
     MAX_METADATA_BYTES,
     RECEIVED_HEADER,
@@ -29,6 +30,7 @@ from worker.core.messages import (
     parse,
     read_envelope,
     read_instant,
+    shortened,
     write_instant,
 )
 from worker.core.outgoing import malformed_answers
@@ -536,6 +538,19 @@ def test_what_was_not_kept_whole_is_no_message(kept: bytes) -> None:
     assert read_envelope(kept) is None
 
 
+def test_a_message_that_is_shortened_is_sealed_and_named_as_before() -> None:
+    """Only the part of a body that is sealed is kept; size and SHA-256 are those of the whole."""
+    large = incoming(b"x" * MAX_BODY_BYTES + b"more", correlation_id="c")
+    small = shortened(large)
+    assert len(small.body) == KEPT_OF_TOO_LARGE_BYTES
+    assert envelope(small) == envelope(large)
+    assert (small.body_bytes, small.body_sha256) == (large.body_bytes, large.body_sha256)
+    assert large.body_sha256 == hashlib.sha256(large.body).digest()
+    assert shortened(small) == small
+    fits = incoming(b"x" * MAX_BODY_BYTES)
+    assert shortened(fits) is fits
+
+
 # --- the token is a secret ---
 
 
@@ -862,8 +877,10 @@ def test_the_envelope_has_a_line_of_properties_and_the_body() -> None:
     }
 
 
-def test_the_envelope_keeps_at_most_64_kib_of_the_body() -> None:
-    """Of a larger body the opening is kept, and its whole length is told."""
-    line, content = envelope(incoming(b"\n" * MAX_BODY_BYTES + b"x")).split(b"\n", 1)
-    assert content == b"\n" * MAX_BODY_BYTES
+def test_of_a_body_that_is_too_large_the_envelope_keeps_the_opening() -> None:
+    """One of 64 KiB is kept whole; of a larger one 8 KiB are, and its whole length is told."""
+    fits = b"\n" * MAX_BODY_BYTES
+    assert envelope(incoming(fits)).split(b"\n", 1)[1] == fits
+    line, content = envelope(incoming(fits + b"x")).split(b"\n", 1)
+    assert content == b"\n" * KEPT_OF_TOO_LARGE_BYTES
     assert json.loads(line)["body_bytes"] == MAX_BODY_BYTES + 1

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import struct
+from typing import Any, cast
 
 import pytest
+from aiormq.abc import DeliveredMessage
 from hypothesis import given
 from hypothesis import strategies as st
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from worker.adapters.rabbitmq import tolerance
+from worker.adapters.rabbitmq.delivery import incoming
 from worker.core.poison import came_back_often
 
 
@@ -56,3 +61,18 @@ def test_of_headers_that_are_too_many_nothing_is_read() -> None:
     assert came_back_often(read, redelivered=True)
     assert tolerance.UNREAD in read
     assert len(read) == 2
+
+
+def headers_kept(headers: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a delivered message's headers."""
+    delivered = Basic.Deliver("c", 1, exchange="resolution.internal")
+    header = ContentHeader(properties=Basic.Properties(headers=headers))
+    message = DeliveredMessage(delivered, header, b"", cast("Any", None))
+    return dict(incoming(message, delivered).headers)
+
+
+@pytest.mark.parametrize("value", [{"a": None}, [None] * 9, "x" * 513, b"x" * 513, bytearray(513)])
+def test_of_large_values_under_names_that_are_kept_nothing_is(value: object) -> None:
+    """A table or long text under a name of ours is let go, the message's other headers are not."""
+    ours = {"x-resolution-attempts": 3, "tracestate": "y" * 512, "x-delivery-count": 1}
+    assert headers_kept({**ours, "traceparent": value, "stranger": "s"}) == ours

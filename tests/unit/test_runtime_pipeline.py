@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 from dataclasses import replace
@@ -15,7 +16,14 @@ from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import POLICY, body, fault, submission
 from tests.fakes.worker import FakeWorker, working
-from worker.core.messages import Incoming, headers, parse, write_instant
+from worker.core.messages import (
+    KEPT_OF_TOO_LARGE_BYTES,
+    MAX_BODY_BYTES,
+    Incoming,
+    headers,
+    parse,
+    write_instant,
+)
 from worker.core.records import Answer, Fault, FaultKind, Lane, Outcome, Status, Submission
 from worker.core.systemic_answers import SystemicAnswers
 from worker.core.verdict import Policy
@@ -202,6 +210,41 @@ async def test_what_the_broker_parked_is_collected_unparsed() -> None:
         (kept,) = worker.ledger.letters.values()
         assert kept.letter.reason.value == "parked"
         assert delivery.acks == 1
+
+
+@leaping
+async def test_of_a_body_that_is_too_large_only_what_is_sealed_is_kept() -> None:
+    """While it waits to be written the rest of it is gone; its letter names the whole."""
+    async with working() as worker:
+        large = b"x" * (2 * MAX_BODY_BYTES)
+        worker.ledger.outage = "away"
+        delivery = worker.deliver("", content=large)
+        await asyncio.sleep(0.25)
+        assert len(delivery.incoming.body) == KEPT_OF_TOO_LARGE_BYTES
+        worker.ledger.outage = None
+        await worker.all_acked()
+        assert worker.event(delivery)["error"]["code"] == "BodyTooLarge"
+        (kept,) = worker.ledger.letters.values()
+        assert kept.letter.body_sha256 == hashlib.sha256(large).digest()
+        assert kept.letter.body_bytes == len(large)
+
+
+@leaping
+@pytest.mark.parametrize("size", [1, MAX_BODY_BYTES + 1])
+async def test_a_malformed_message_that_cannot_be_recorded_is_kept(size: int) -> None:
+    """It goes to the parked ones; of one that is no longer whole that letter is written here."""
+    async with working() as worker:
+        content = b"{" * size
+        worker.ledger.refuses_malformed = True
+        delivery = worker.deliver("", content=content)
+        await worker.all_acked()
+        assert worker.ledger.malformed == {}
+        whole = worker.moved(delivery)
+        assert whole == ([("resolution.internal", "parked")] if size == 1 else [])
+        reasons = [kept.letter.reason.value for kept in worker.ledger.letters.values()]
+        assert reasons == ([] if size == 1 else ["parked"])
+        for kept in worker.ledger.letters.values():
+            assert kept.letter.body_sha256 == hashlib.sha256(content).digest()
 
 
 # --- copies ---

@@ -12,7 +12,9 @@ import pytest
 from tests.fakes.clock import leaping, settle
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import FakeTelemetry
-from tests.fakes.records import NOW, incoming, outcome, submission
+from tests.fakes.records import NOW, body, incoming, outcome, submission
+from worker.core.batching import MOST_BATCH_BYTES
+from worker.core.letters import Sealed, of_outcome
 from worker.core.messages import parse
 from worker.core.records import Malformed, Outcome, Status
 from worker.runtime.gate import Gate
@@ -20,6 +22,8 @@ from worker.runtime.writer import Entry, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from worker.core.records import DeadLetter
 
 
 @dataclass
@@ -240,3 +244,62 @@ async def test_malformed_messages_and_letters_are_written_too() -> None:
         await settle()
         assert told == [None]
         assert list(desk.ledger.malformed.values()) == [bad]
+
+
+# --- large messages ---
+
+
+def letter_entry(desk: Desk, token: str, size: int, made: list[str]) -> Entry:
+    """What is to be written of a message of a size, and when its letter was made."""
+    refused = incoming(body(token, x="y" * size))
+    given = outcome(Status.DEAD, submission(token))
+
+    def letter() -> DeadLetter:
+        made.append(token)
+        return of_outcome(given, submission(token), refused, "live", Sealed("k", refused.body))
+
+    return Entry(
+        stands=lambda standing: desk.stood.__setitem__(token, standing),
+        refused=lambda words: desk.refused.__setitem__(token, words),
+        outcome=given,
+        letter=letter,
+        size=size,
+    )
+
+
+@leaping
+async def test_large_letters_are_made_and_written_a_few_at_a_time() -> None:
+    """What waits to be written is not sealed yet; a transaction holds a megabyte of messages."""
+    made: list[str] = []
+    async with open_desk() as desk:
+        desk.ledger.outage = "away"
+        for number in range(40):
+            desk.writer.put(letter_entry(desk, f"t{number}", MOST_BATCH_BYTES // 8, made))
+        await asyncio.sleep(0.1)
+        assert len(made) == 8
+        desk.ledger.outage = None
+        await desk.writer.pending.none()
+    assert len(desk.stood) == len(desk.ledger.letters) == len(made) == 40
+    assert max(len(batch.letters) for batch in desk.ledger.batches) == 8
+
+
+@leaping
+async def test_what_nobody_wants_any_more_is_forgotten_at_once() -> None:
+    """While the ledger is away, nothing is kept of messages that the broker hands out anew."""
+    async with open_desk() as desk:
+        desk.ledger.outage = "away"
+        desk.put("a")
+        await settle()
+        wanted = True
+        for number in range(5):
+            entry = letter_entry(desk, f"t{number}", 100, [])
+            entry.wanted = lambda: wanted
+            desk.writer.put(entry)
+        desk.put("b")
+        wanted = False
+        assert desk.writer.pending.count == 7
+        desk.writer.drop_unwanted()
+        assert desk.writer.pending.count == 2
+        desk.ledger.outage = None
+        await desk.writer.pending.none()
+        assert set(desk.stood) == {"a", "b"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ def of_outcome(
         error_code=outcome.error_code or "",
         error_message=outcome.error_message or "",
         token_sha256=submission.token.sha256,
-        body_sha256=hashlib.sha256(incoming.body).digest(),
+        body_sha256=incoming.body_sha256,
         message_id=submission.message_id,
         correlation_id=submission.correlation_id,
         lane=lane,
@@ -53,7 +52,7 @@ def of_outcome(
         redeemable_until=None if expired else submission.first_seen + AWS_LIFETIME,
         sealed=sealed.box,
         seal_key_id=sealed.key_id,
-        body_bytes=len(incoming.body),
+        body_bytes=incoming.body_bytes,
     )
 
 
@@ -78,7 +77,7 @@ def of_malformed(
         redeemable_until=None,
         sealed=sealed.box,
         seal_key_id=sealed.key_id,
-        body_bytes=len(incoming.body),
+        body_bytes=incoming.body_bytes,
     )
 
 
@@ -87,7 +86,7 @@ def of_parked(incoming: Incoming, sealed: Sealed, now: datetime) -> DeadLetter:
 
     Neither its ids, its times nor its body are trusted: all are sealed, none is written in clear.
     """
-    body_sha256 = hashlib.sha256(incoming.body).digest()
+    body_sha256 = incoming.body_sha256
     return DeadLetter(
         seller=DEFAULT_SELLER,
         reason=LetterReason.PARKED,
@@ -105,5 +104,5 @@ def of_parked(incoming: Incoming, sealed: Sealed, now: datetime) -> DeadLetter:
         redeemable_until=now + AWS_LIFETIME,
         sealed=sealed.box,
         seal_key_id=sealed.key_id,
-        body_bytes=len(incoming.body),
+        body_bytes=incoming.body_bytes,
     )

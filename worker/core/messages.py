@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import operator
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_BODY_BYTES: Final = 64 * 1024
+KEPT_OF_TOO_LARGE_BYTES: Final = 8 * 1024
+"""So much is kept of a body beyond that: it shows what it is, and never can be replayed."""
 MAX_TOKEN_CHARS: Final = 8_192
 MAX_METADATA_BYTES: Final = 4 * 1024
 MAX_OFFER_TYPE_CHARS: Final = 255
@@ -50,7 +52,7 @@ OUR_HEADERS: Final = (
 
 # Where a message stands in a trace (https://www.w3.org/TR/trace-context/): they stay with it.
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
-_MOST_TRACE_CHARS: Final = 512
+MOST_TRACE_CHARS: Final = 512
 MOST_SOURCE_CHARS: Final = 64
 _MOST_CALLER_CHARS: Final = 255
 
@@ -64,6 +66,13 @@ _WHITE_SPACE: Final = re.compile(r"\s")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
+class Whole(NamedTuple):
+    """What is known of a body of which only the beginning was kept."""
+
+    size: int
+    sha256: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A message as the broker handed it over. Nothing in it has been looked at: `repr` tells none.
@@ -73,6 +82,7 @@ class Incoming:
         internal: It came through `resolution.internal`, so that our headers may be believed.
         timestamp: The AMQP timestamp (resolution: one second), or None.
         user_id: The broker's user who published it, as the broker has checked.
+        whole: Of a message that was `shortened`; else None.
     """
 
     body: bytes = field(repr=False)
@@ -85,6 +95,17 @@ class Incoming:
     internal: bool = False
     redelivered: bool = False
     user_id: str | None = None
+    whole: Whole | None = None
+
+    @property
+    def body_bytes(self) -> int:
+        """How long the body was when it was delivered."""
+        return len(self.body) if self.whole is None else self.whole.size
+
+    @property
+    def body_sha256(self) -> bytes:
+        """The SHA-256 of the body as it was delivered."""
+        return hashlib.sha256(self.body).digest() if self.whole is None else self.whole.sha256
 
     @property
     def trace(self) -> dict[str, str]:
@@ -93,7 +114,7 @@ class Incoming:
         return {
             name: value
             for name, value in found
-            if isinstance(value, str) and len(value) <= _MOST_TRACE_CHARS and value.isprintable()
+            if isinstance(value, str) and len(value) <= MOST_TRACE_CHARS and value.isprintable()
         }
 
 
@@ -406,7 +427,7 @@ def _malformed(
     malformed = Malformed(
         code=unfit.code,
         reason=unfit.reason,
-        body_sha256=hashlib.sha256(incoming.body).digest(),
+        body_sha256=incoming.body_sha256,
         token_sha256=Token.of(token).sha256 if token else None,
         message_id=secret.withhold(incoming.message_id) or derived_id(incoming),
         correlation_id=secret.withhold(incoming.correlation_id),
@@ -475,16 +496,35 @@ def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str,
 def envelope(incoming: Incoming) -> bytes:
     """What is sealed of a message: a line of JSON with its properties, then its body.
 
-    At most 64 KiB of the body are kept. This is for whoever holds an opening key.
+    Of a body that is too large only the opening is kept. It is for whoever holds an opening key.
     """
     properties = {
         "message_id": incoming.message_id,
         "correlation_id": incoming.correlation_id,
         "reply_to": incoming.reply_to,
         "timestamp": None if incoming.timestamp is None else write_instant(incoming.timestamp),
-        "body_bytes": len(incoming.body),
+        "body_bytes": incoming.body_bytes,
     }
-    return msgspec.json.encode(properties) + b"\n" + incoming.body[:MAX_BODY_BYTES]
+    return msgspec.json.encode(properties) + b"\n" + _kept(incoming.body)
+
+
+def _kept(body: bytes) -> bytes:
+    return body if len(body) <= MAX_BODY_BYTES else body[:KEPT_OF_TOO_LARGE_BYTES]
+
+
+def shortened(incoming: Incoming, sha256: bytes | None = None) -> Incoming:
+    """A message that was read, without what is never sealed of its body; most stay as they are.
+
+    Args:
+        incoming: The message.
+        sha256: Of its body, if that is known.
+    """
+    kept = _kept(incoming.body)
+    if kept is incoming.body:
+        return incoming
+    return replace(
+        incoming, body=kept, whole=Whole(incoming.body_bytes, sha256 or incoming.body_sha256)
+    )
 
 
 class _Properties(msgspec.Struct):

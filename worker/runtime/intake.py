@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from worker.core.records import Lane, Outcome, TokenKey
+    from worker.core.records import DeadLetter, Lane, Outcome, TokenKey
     from worker.ports import Delivery, Ledger, Secrets, Telemetry
     from worker.runtime.clock import Clock
     from worker.runtime.settlement import Settlement
@@ -105,7 +105,8 @@ class Intake:
             return None
         now = self._clock.now()
         if delivery.lane is None:
-            self._writer.put(self._parked(delivery, now))
+            delivery.shorten()
+            self._put_parked(delivery)
             return None
         message, oddities = messages.parse(delivery.incoming, now)
         if delivery.incoming.headers_unread:
@@ -117,6 +118,7 @@ class Intake:
         if oddities.source_ignored:
             self._telemetry.odd("source")
         if isinstance(message, Malformed):
+            delivery.shorten(message.body_sha256)
             self._writer.put(self._malformed(message, delivery, delivery.lane, now))
             return None
         self._secrets.add(message.token.value)
@@ -167,27 +169,46 @@ class Intake:
     def _malformed(
         self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime
     ) -> Entry:
-        sealed = self._settlement.seal(delivery.incoming)
-        letter = letters.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
+        def letter() -> DeadLetter:
+            sealed = self._settlement.seal(delivery.incoming)
+            return letters.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
+
         return Entry(
             stands=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
-            refused=lambda words: self._settlement.park(delivery, malformed.message_id, words),
+            refused=lambda words: self._refused(malformed, delivery, words),
             letter=letter,
+            size=len(delivery.incoming.body),
             wanted=lambda: delivery.alive,
             malformed=malformed,
         )
 
-    def _parked(self, delivery: Delivery, now: datetime) -> Entry:
-        letter = letters.of_parked(delivery.incoming, self._settlement.seal(delivery.incoming), now)
-        return Entry(
-            stands=lambda _: self._settlement.collected(delivery),
-            refused=lambda words: self._later(delivery, words),
-            letter=letter,
-            wanted=lambda: delivery.alive,
+    def _refused(self, malformed: Malformed, delivery: Delivery, words: str) -> None:
+        """Leave it to the collector of parked messages, as far as it is whole."""
+        if delivery.incoming.whole is None:
+            self._settlement.park(delivery, malformed.message_id, words)
+            return
+        log.error("malformed_message_refused", message_id=malformed.message_id, reason=words)
+        self._put_parked(delivery)
+
+    def _put_parked(self, delivery: Delivery) -> None:
+        now = self._clock.now()
+
+        def letter() -> DeadLetter:
+            sealed = self._settlement.seal(delivery.incoming)
+            return letters.of_parked(delivery.incoming, sealed, now)
+
+        self._writer.put(
+            Entry(
+                stands=lambda _: self._settlement.collected(delivery),
+                refused=lambda words: self._later(delivery, words),
+                letter=letter,
+                size=len(delivery.incoming.body),
+                wanted=lambda: delivery.alive,
+            )
         )
 
     def _later(self, delivery: Delivery, words: str) -> None:
-        """Take in a parked message anew: there is nowhere else that it could go."""
+        """Write a parked message again after a while: there is nowhere else that it could go."""
         log.error("parked_message_refused", reason=words, again_in_seconds=_PARKED_AGAIN_SECONDS)
         loop = asyncio.get_running_loop()
-        loop.call_later(_PARKED_AGAIN_SECONDS, self._deliveries.put, delivery)
+        loop.call_later(_PARKED_AGAIN_SECONDS, self._put_parked, delivery)

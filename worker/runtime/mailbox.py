@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from worker.core.batching import Arrivals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.core.batching import Linger
 
 Item = TypeVar("Item")
@@ -40,15 +42,23 @@ class Mailbox(Generic[Item]):
 
     async def batch(self) -> list[Item]:
         """The next batch, never empty."""
-        while not self._items:
-            self._some.clear()
-            await self._some.wait()
-        if seconds := self._wait():
-            self._full.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._full.wait()
-        return self.take()
+        while True:
+            while not self._items:
+                self._some.clear()
+                await self._some.wait()
+            if seconds := self._wait():
+                self._full.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._full.wait()
+            if batch := self.take():  # unless all were dropped meanwhile
+                return batch
+
+    def drop(self, unwanted: Callable[[Item], bool]) -> int:
+        """Forget some of what waits; how many that were."""
+        before = len(self._items)
+        self._items = deque(entry for entry in self._items if not unwanted(entry[1]))
+        return before - len(self._items)
 
     def take(self) -> list[Item]:
         """A batch of what is there, without waiting; empty if nothing is."""

@@ -196,6 +196,7 @@ class Pipeline:
     def drop_dead(self) -> None:
         """Forget what the broker hands out anew: its channel is gone, or it was returned."""
         self._flights.drop_dead()
+        self._writer.drop_unwanted()
 
     def oldest_seconds(self, lane: Lane) -> float:
         """Age of the oldest token of a lane in hand; 0 without any."""

@@ -70,6 +70,7 @@ class Settlement:
             refused=partial(self._refused, flight, outcome),
             outcome=outcome,
             letter=self._letter(flight.leader, outcome),
+            size=len(flight.leader.delivery.incoming.body),
         )
         self._writer.put(entry)
 
@@ -107,12 +108,11 @@ class Settlement:
             waited_seconds=round(waited, 3),
         )
 
-    def _letter(self, party: Party, outcome: Outcome) -> DeadLetter | None:
+    def _letter(self, party: Party, outcome: Outcome) -> Callable[[], DeadLetter] | None:
         if outcome.status is Status.RESOLVED:
             return None
-        incoming = party.delivery.incoming
-        sealed = self.seal(incoming)
-        return letters.of_outcome(outcome, party.submission, incoming, party.lane.label, sealed)
+        submission, incoming, lane = party.submission, party.delivery.incoming, party.lane.label
+        return lambda: letters.of_outcome(outcome, submission, incoming, lane, self.seal(incoming))
 
     # --- a row that the database refuses for its data ---
 

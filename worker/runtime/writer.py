@@ -35,6 +35,9 @@ class Entry:
     Attributes:
         stands: Called once it is committed, with what stands in the ledger for the token.
         refused: Called if the database refuses this very entry for its data, with its words.
+        letter: Makes the dead letter that goes with it, sealed. Not before it is written: sealed
+            and written as text a message takes several times its size.
+        size: Of that message, in bytes.
         wanted: Whether it is still to be written. A message without an outcome is written again
             when the broker hands it out anew, and must not pile up here meanwhile.
     """
@@ -43,7 +46,8 @@ class Entry:
     refused: Callable[[str], None]
     wanted: Callable[[], bool] = lambda: True
     outcome: Outcome | None = None
-    letter: DeadLetter | None = None
+    letter: Callable[[], DeadLetter] | None = None
+    size: int = 0
     malformed: Malformed | None = None
 
 
@@ -70,17 +74,21 @@ class Writer:
         self.pending.add(1)
         self._entries.put(entry)
 
+    def drop_unwanted(self) -> None:
+        """Forget what needs no writing any more, instead of keeping it until its turn comes."""
+        self.pending.add(-self._entries.drop(lambda entry: not entry.wanted()))
+
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
             await self._write(await self._entries.batch())
 
     async def _write(self, entries: Sequence[Entry]) -> None:
-        """Commit a batch whole or, if a row of it is poison, in halves."""
+        """Commit a batch whole or, if a row of it is poison, in halves; large ones in portions."""
         wanted = [entry for entry in entries if entry.wanted()]
         self.pending.add(len(wanted) - len(entries))
-        if wanted:
-            await self._write_wanted(wanted)
+        for portion in batching.portions(wanted, _letter_bytes):
+            await self._write_wanted(portion)
 
     async def _write_wanted(self, entries: Sequence[Entry]) -> None:
         try:
@@ -124,9 +132,13 @@ class Writer:
         await asyncio.sleep(delay)
 
 
+def _letter_bytes(entry: Entry) -> int:
+    return entry.size if entry.letter else 0
+
+
 def _batch(entries: Sequence[Entry]) -> Batch:
     return Batch(
         outcomes=tuple(entry.outcome for entry in entries if entry.outcome),
-        letters=tuple(entry.letter for entry in entries if entry.letter),
+        letters=tuple(entry.letter() for entry in entries if entry.letter),
         malformed=tuple(entry.malformed for entry in entries if entry.malformed),
     )

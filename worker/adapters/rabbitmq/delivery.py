@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pamqp.commands import Basic
 
 from worker.adapters.rabbitmq import tolerance
-from worker.core import poison
-from worker.core.messages import OUR_HEADERS, TRACE_HEADERS, Incoming
+from worker.core import messages, poison
+from worker.core.messages import MOST_TRACE_CHARS, OUR_HEADERS, TRACE_HEADERS, Incoming
 from worker.core.outgoing import INTERNAL
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from worker.core.records import Lane
 
 
-# Whatever else a publisher has written is let go at once.
+# Whatever else a publisher has written is let go at once, and so are tables under these names: one
+# of 8 KiB takes hundreds of kilobytes once it is read.
 _KEPT: Final = (*OUR_HEADERS, *TRACE_HEADERS, poison.DELIVERIES_HEADER)
 
 
@@ -54,6 +55,10 @@ class BrokerDelivery:
         told = self.incoming
         return poison.came_back_often(told.headers, redelivered=told.redelivered)
 
+    def shorten(self, sha256: bytes | None = None) -> None:
+        """Keep no more of a body that is too large than is ever sealed."""
+        self.incoming = messages.shortened(self.incoming, sha256)
+
     async def ack(self) -> None:
         """Ack it, within a bound; a loss on the way ends the epoch, not the caller."""
         await self._ack(self)
@@ -70,11 +75,19 @@ def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:
         reply_to=_text(properties.reply_to),
         user_id=_text(properties.user_id),
         timestamp=properties.timestamp,
-        headers={name: headers[name] for name in _KEPT if name in headers},
+        headers={
+            name: headers[name] for name in _KEPT if name in headers and _is_short(headers[name])
+        },
         headers_unread=tolerance.UNREAD in headers,
         internal=delivered.exchange == INTERNAL,
         redelivered=bool(delivered.redelivered),
     )
+
+
+def _is_short(value: Any) -> bool:
+    if isinstance(value, str | bytes | bytearray):
+        return len(value) <= MOST_TRACE_CHARS
+    return not isinstance(value, dict | list)
 
 
 def _text(value: Any) -> str | None:
