@@ -15,6 +15,7 @@ from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
 from worker.core.outgoing import Outgoing
+from worker.core.pacing import MOST_IN_HAND
 from worker.core.records import Lane
 
 if TYPE_CHECKING:
@@ -110,16 +111,17 @@ async def consuming(
     report: Callable[[str | None], None] = lambda _: None,
     *,
     deaths: int = 0,
+    most: int = MOST_IN_HAND,
     **options: Any,
 ) -> AsyncIterator[tuple[ConsumingLink, Hand]]:
-    """A link that consumes both lanes, being lent so many messages of each."""
+    """A link that consumes both lanes, being lent so many messages of each, `most` in hand."""
     await declare(broker.url, WANTED)
     hand = Hand()
     hand.deaths = deaths
     link = ConsumingLink(
         lambda: broker.url,
         WANTED,
-        [Source(TOKENS, Lane.LIVE, prefetch), Source(BACKLOG, Lane.BACKLOG, prefetch)],
+        [Source(TOKENS, Lane.LIVE, prefetch, most), Source(BACKLOG, Lane.BACKLOG, prefetch, most)],
         watched=[],
         deliver=hand.take,
         lost=hand.lose,

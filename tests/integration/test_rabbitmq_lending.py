@@ -57,6 +57,25 @@ async def test_less_is_lent_once_what_is_held_is_settled(broker: Broker) -> None
         assert hand.redelivered == 0
 
 
+async def test_what_was_lent_before_counts_towards_the_bound(broker: Broker) -> None:
+    """No more is lent than there is room for beside what is held; without room it is waited for."""
+    async with consuming(broker, 40, most=50) as (link, hand):
+        await publish(broker, 300)
+        await hand.holds(41)
+        link.lend(Lane.LIVE, 100)
+        await until(lambda: link._consumers[0]._tag is None)
+        await hand.ack(15)
+        await hand.holds(26)
+        await hand.ack(1)
+        await hand.holds(50)
+        link.lend(Lane.LIVE, 0)
+        await until(lambda: link._consumers[0]._tag is None)
+        await hand.ack(10)
+        link.lend(Lane.LIVE, 5)
+        await hand.holds(45)
+        assert hand.redelivered == 0
+
+
 async def test_small_changes_and_other_lanes_leave_a_consumer_alone(broker: Broker) -> None:
     """Only a change of more than a factor of two, and of its own lane, begins a consumer anew."""
     async with consuming(broker, 10) as (link, hand):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,19 @@ from hypothesis import strategies as st
 
 from worker.core.backoff import CALLS, RECONNECT, FullJitter, equal_jitter, probe_wait
 from worker.core.lanes import SHARES, LaneChooser
-from worker.core.pacing import Gcra, lends_anew, live_prefetch, prefetch
+from worker.core.pacing import (
+    LARGEST_MESSAGE_BYTES,
+    MOST_IN_HAND,
+    MOST_IN_HAND_BYTES,
+    MOST_LENT,
+    PARKED_PREFETCH,
+    Gcra,
+    lendable,
+    lends_anew,
+    live_prefetch,
+    prefetch,
+    prefetches,
+)
 from worker.core.records import Lane
 
 DRAWS = 20_000
@@ -223,8 +236,8 @@ def test_what_is_lent_is_called_for_before_it_is_held_too_long(share: float) -> 
     [
         (0.25, 0.001, 328),
         (0.25, 30.0, 328),
-        (20.0, 30.0, 1_500),
-        (1e9, 30.0, 3_000),
+        (8.0, 30.0, 600),
+        (1e9, 30.0, MOST_IN_HAND),
         (None, 30.0, 328),
         (0.25, 121.0, 8),
     ],
@@ -236,19 +249,48 @@ def test_the_live_lane_is_lent_to_be_overtaken(
     assert live_prefetch(64, share, patience) == lent
 
 
-@given(st.floats(0.01, 40), st.floats(0.1, 30))
+@given(st.floats(0.01, 5), st.floats(0.1, 30))
 def test_a_rush_of_twice_the_share_waits_here(share: float, patience: float) -> None:
-    """What comes at twice the share while a patience lasts has room in one process."""
-    assert live_prefetch(64, share, patience) >= 2 * share * patience
+    """At a share of up to 5/s what comes at twice of it while a patience lasts has room here."""
+    assert prefetches(64, share, patience)[Lane.LIVE] >= 2 * share * patience
+
+
+@given(st.integers(1, 10_000), st.none() | st.floats(0.0, 1e9), st.floats(0.001, 14_400))
+def test_all_that_is_lent_keeps_to_the_bound_in_bytes(
+    concurrency: int, share: float | None, patience: float
+) -> None:
+    """Whatever is configured, all lanes and the parked ones take at most 96 MiB; live has most."""
+    lent = prefetches(concurrency, share, patience)
+    assert lent.keys() == MOST_LENT.keys() == set(Lane)
+    assert (sum(lent.values()) + PARKED_PREFETCH) * LARGEST_MESSAGE_BYTES <= MOST_IN_HAND_BYTES
+    assert all(4 <= messages <= MOST_LENT[lane] for lane, messages in lent.items())
+    assert lent[Lane.LIVE] >= lent[Lane.BACKLOG] >= lent[Lane.CROWD]
+
+
+def test_the_bound_is_that_of_the_shipped_broker() -> None:
+    """The largest message is the largest that the broker takes as it is shipped."""
+    shipped = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "resolution.conf"
+    assert f"max_message_size = {LARGEST_MESSAGE_BYTES}" in shipped.read_text().splitlines()
+    assert MOST_IN_HAND == 768
+
+
+@given(st.integers(0, 1_000), st.integers(1, 500), st.integers(0, 500))
+def test_what_is_lent_anew_counts_what_is_in_hand(wanted: int, most: int, in_hand: int) -> None:
+    """Both together keep to the bound; half of what is wanted is lent, or nothing until it fits."""
+    lent = lendable(wanted, most, in_hand)
+    assert 0 <= lent <= wanted
+    assert not lent or lent + in_hand <= most
+    assert not lent or 2 * lent >= min(wanted, most)
+    assert lendable(wanted, most, 0) == min(wanted, most)
 
 
 @pytest.mark.parametrize(
-    ("lent", "wanted", "anew"),
+    ("lent", "wanted", "worth"),
     [(8, 16, False), (8, 17, True), (16, 8, False), (17, 8, True), (9, 9, False)],
 )
-def test_only_a_great_change_is_worth_lending_anew(lent: int, wanted: int, *, anew: bool) -> None:
+def test_only_a_great_change_is_worth_lending_anew(lent: int, wanted: int, *, worth: bool) -> None:
     """Less than twice or more than half as many are not worth asking the broker."""
-    assert lends_anew(lent, wanted) is anew
+    assert lends_anew(lent, wanted) is worth
 
 
 # --- lanes ---

@@ -22,8 +22,7 @@ from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import parts as building
 from worker.core import backoff
-from worker.core.pacing import live_prefetch, prefetch
-from worker.core.records import Lane
+from worker.core.pacing import prefetches
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ _LOOK_SECONDS: Final = 5.0
 _SUMMARY_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 2.0
 _FAREWELL_SECONDS: Final = 1.0
-_CROWDS_PREFETCH: Final = 1 / 4  # as its share of the turns is to the backlog's
 
 
 async def run(settings: Settings) -> None:
@@ -147,16 +145,11 @@ class _Life:
 
     def _lend(self) -> None:
         """Let the broker lend no more than can be called for here; nothing while we can't call."""
-        concurrency = self._settings.pool.concurrency
         share = self._parts.pipeline.pacer.share
-        live = live_prefetch(concurrency, share, self._patience_seconds)
-        backlog = prefetch(concurrency, share)
-        crowd = prefetch(concurrency, share * _CROWDS_PREFETCH)
-        if self._parts.pipeline.stands_aside:
-            live = backlog = crowd = 0
-        self._parts.consuming.lend(Lane.LIVE, live)
-        self._parts.consuming.lend(Lane.BACKLOG, backlog)
-        self._parts.consuming.lend(Lane.CROWD, crowd)
+        lent = prefetches(self._settings.pool.concurrency, share, self._patience_seconds)
+        for lane, messages in lent.items():
+            held = self._parts.pipeline.stands_aside
+            self._parts.consuming.lend(lane, 0 if held else messages)
 
     async def _look(self) -> None:
         """Look at the ledger from time to time, for readiness and for what the fleet shares."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from worker.adapters import logs
 from worker.adapters.marketplace import AwsMarketplace, Endpoint
@@ -24,7 +24,7 @@ from worker.app.health import Health
 from worker.app.keeping import retention
 from worker.app.refusals import breaker_remedy
 from worker.core.outgoing import retry_exchange
-from worker.core.pacing import prefetch
+from worker.core.pacing import MOST_LENT, PARKED_PREFETCH
 from worker.core.verdict import Policy
 from worker.runtime.pipeline import Pipeline, Ports
 from worker.runtime.writer import LEDGER
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from worker.core.records import Fault
     from worker.runtime.retention import Retention
     from worker.settings import Settings
-
-_PARKED_PREFETCH: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +120,13 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
 
 
 def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> ConsumingLink:
-    lent = prefetch(settings.pool.concurrency, settings.rate.ceiling)
-    lanes = [Source(queue, lane, lent) for lane, queue in LANE_QUEUES.items()]
+    # Nothing is consumed before the first lease, which says how much is lent.
+    lanes = [Source(queue, lane, 0, MOST_LENT[lane]) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return ConsumingLink(
         _hidden(settings.current_amqp_url),
         topology(delays),
-        [*lanes, Source(PARKED, None, _PARKED_PREFETCH)],
+        [*lanes, Source(PARKED, None, PARKED_PREFETCH, PARKED_PREFETCH)],
         watched=[retry_exchange(delay) for delay in delays],
         deliver=pipeline.deliver,
         lost=pipeline.drop_dead,

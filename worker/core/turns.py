@@ -14,7 +14,8 @@ import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from worker.core.records import Origin
+from worker.core.pacing import MOST_LENT
+from worker.core.records import Lane, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ Item = TypeVar("Item")
 
 _TURN_SECONDS: Final = 2.0
 _LEAST: Final = 5
+_MOST: Final = MOST_LENT[Lane.LIVE] // 4
 _RECENT_SECONDS: Final = 60.0
 
 
@@ -110,8 +112,11 @@ class Turns(Generic[Item]):
 
 
 def in_hand_at_most(rate: float) -> int:
-    """How many tokens of one origin may wait in hand at so many calls a second."""
-    return max(_LEAST, math.ceil(rate * _TURN_SECONDS))
+    """How many tokens of one origin may wait in hand at so many calls a second.
+
+    Never so many that a few origins fill all that is lent, and nobody else comes to be in hand.
+    """
+    return min(_MOST, max(_LEAST, math.ceil(rate * _TURN_SECONDS)))
 
 
 class Company:

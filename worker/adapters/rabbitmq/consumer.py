@@ -10,7 +10,7 @@ from worker.adapters.rabbitmq import tolerance
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.supervision import open_wire
-from worker.core.pacing import lends_anew
+from worker.core.pacing import MOST_IN_HAND, lendable, lends_anew
 from worker.core.poison import Guard, Mode
 
 if TYPE_CHECKING:
@@ -29,11 +29,18 @@ _LENT_SECONDS: Final = 10.0  # a change costs three calls to the broker
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A queue to consume, its lane (None for parked messages), and the prefetch; 0 takes none."""
+    """What to consume, and how much of it at once.
+
+    Attributes:
+        lane: Its lane; None for parked messages.
+        prefetch: How many messages the broker may lend; 0 takes none.
+        most: How many may ever be in hand, those included that were lent before a change.
+    """
 
     queue: str
     lane: Lane | None
     prefetch: int
+    most: int = MOST_IN_HAND
 
 
 class ConsumerCancelled(BrokerLost):
@@ -71,6 +78,8 @@ class Consumer:
         self._prefetch = 0  # of what consumes now
         self._changed_at = float("-inf")
         self._cautious = True  # whether caution chose that prefetch
+        self._asked = 0  # what was wanted then, of which less may be lent
+        self._no_room = False  # whether too much is in hand for anything to be lent
         self._ended = False
         self._deliver = deliver
         self._attention = attention
@@ -148,7 +157,7 @@ class Consumer:
         To begin, to stop and what caution wants is done at once; what is wanted in normal times
         changes all the time, and is followed only now and then.
         """
-        if prefetch == self._prefetch:
+        if prefetch == self._prefetch or (self._prefetch and prefetch == self._asked):
             return False
         if self._cautious or not prefetch or not self._prefetch:
             return True
@@ -161,7 +170,9 @@ class Consumer:
             self._changed_at = asyncio.get_running_loop().time()
         self._cautious = self.careful
         await self._cancel()
-        await self._consume(prefetch)
+        lent = lendable(prefetch, self.source.most, self.unacked)
+        self._asked, self._no_room = prefetch, bool(prefetch and not lent)
+        await self._consume(lent)
 
     async def ack(self, delivery: BrokerDelivery) -> None:
         """Ack a delivery, if that still means anything."""
@@ -173,7 +184,7 @@ class Consumer:
         except BrokerLost:
             self.lose()
             self._on_cancelled(None)
-        if self.careful:
+        if self.careful or self._no_room:
             self._attention()
 
     async def give_back(self, before: float) -> int:
