@@ -81,6 +81,28 @@ def test_a_new_patience_counts_at_once() -> None:
     assert not overtaking.gives_way(2.0)
 
 
+def test_a_queue_behind_begins_it_too() -> None:
+    """Where whoever comes now will wait for longer than the patience, nobody waits for that."""
+    overtaking = Overtaking(PATIENCE)
+    assert overtaking.look(0.0, 1.0, at_quota=False, behind_seconds=31.0) == 0
+    assert overtaking.look(1.0, 1.0, at_quota=True, behind_seconds=30.0) == 0
+    assert overtaking.look(2.0, 1.0, at_quota=True, behind_seconds=30.1) == math.inf
+    assert overtaking.look(3.0, 1.0, at_quota=True, behind_seconds=5.1) == math.inf
+    assert overtaking.look(8.0, 1.0, at_quota=True, behind_seconds=5.0) == 0
+    assert not overtaking.moving
+
+
+@pytest.mark.parametrize(
+    ("waiting", "rate", "behind", "surplus"),
+    [(384, 40.0, 6.0, 184), (384, 40.0, 5.0, 0), (200, 40.0, 600.0, 0), (9, 0.3, 6.0, 7)],
+)
+def test_before_a_queue_as_many_stay_as_are_called_for_within_a_sixth(
+    waiting: int, rate: float, behind: float, surplus: int
+) -> None:
+    """Of those in hand the first give way while a queue is behind them that nobody sees into."""
+    assert Overtaking(PATIENCE).surplus(waiting, rate, behind) == surplus
+
+
 LOOKS = st.lists(
     st.tuples(st.floats(0.01, 8), st.floats(0, 60), st.booleans()), min_size=1, max_size=120
 )

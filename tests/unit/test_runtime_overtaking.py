@@ -163,6 +163,25 @@ async def test_overtaken_tokens_go_to_the_backlog_with_all_that_was_known() -> N
 
 
 @leaping
+async def test_who_came_first_makes_room_for_a_queue_behind() -> None:
+    """Before a long queue only those stay who are called for within a sixth, the latest of all."""
+    async with working() as room:
+        names = [f"t{number}" for number in range(80)]
+        for name in names:
+            room.enter(name, 0)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        assert room.moved == []
+        room.overtaker.behind_seconds = lambda: 31.0
+        await asyncio.sleep(1)
+        assert room.line() == names[30:]
+        room.overtaker.behind_seconds = lambda: 0.0
+        room.enter("next", 0)
+        await asyncio.sleep(1)
+        assert room.line() == [*names[30:], "next"]
+
+
+@leaping
 async def test_nothing_is_acked_before_it_is_confirmed() -> None:
     """While the broker has not confirmed a move its delivery is not acked."""
     async with working() as room:

@@ -25,6 +25,7 @@ from worker.app.keeping import retention
 from worker.app.refusals import breaker_remedy
 from worker.core.outgoing import retry_exchange
 from worker.core.pacing import MOST_LENT, PARKED_PREFETCH
+from worker.core.records import Lane
 from worker.core.verdict import Policy
 from worker.runtime.pipeline import Pipeline, Ports
 from worker.runtime.writer import LEDGER
@@ -114,6 +115,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     _watch(metrics, pipeline, health)
     consuming = _consuming(settings, pipeline, health)
     pipeline.membership.suspected = lambda: consuming.suspected
+    pipeline.overtaker.behind_seconds = lambda: _behind_seconds(consuming, pipeline)
     metrics.suspected.set_function(lambda: float(consuming.suspected))
     keeping = retention(settings, connect, metrics)
     return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, outbox, keeping)
@@ -133,6 +135,12 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
         report=health.reporter("consuming"),
         deaths=lambda: pipeline.membership.deaths,
     )
+
+
+def _behind_seconds(consuming: ConsumingLink, pipeline: Pipeline) -> float:
+    """How long the fleet will take to call for all that waits in the live queue by now."""
+    rate = pipeline.pacer.shared
+    return consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0) / rate if rate else 0.0
 
 
 def _faults(health: Health, pipeline: Pipeline) -> Mapping[str, str]:

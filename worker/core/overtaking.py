@@ -86,12 +86,16 @@ class Overtaking:
         """The wait past which a token gives way while tokens do."""
         return self.patience_seconds * GIVING_WAY_SHARE
 
-    def look(self, now: float, oldest_seconds: float, *, at_quota: bool) -> float:
+    def look(
+        self, now: float, oldest_seconds: float, *, at_quota: bool, behind_seconds: float = 0.0
+    ) -> float:
         """Look at the line anew.
 
         Args:
             now: The time.
             oldest_seconds: The wait of whoever has waited longest; 0 if nobody waits.
+            behind_seconds: How long whoever comes now will wait in the broker's queue, where nobody
+                sees when who came.
             at_quota: Whether calls wait for permits, and for nothing else. Moving tokens aside
                 helps nobody where AWS refuses us, an operator has paused or the database is away.
 
@@ -100,9 +104,10 @@ class Overtaking:
         """
         if self.moving and now - self._overloaded_at >= self.bound_seconds:
             self.moving = False
-        if at_quota and oldest_seconds > self.patience_seconds:
+        longest = max(oldest_seconds, behind_seconds)
+        if at_quota and longest > self.patience_seconds:
             self.moving = True
-        if not (self.moving and self.gives_way(oldest_seconds)):
+        if not (self.moving and self.gives_way(longest)):
             return 0
         self._overloaded_at = now
         return self.refusals.allowed(now) if at_quota else 0
@@ -110,3 +115,19 @@ class Overtaking:
     def gives_way(self, wait_seconds: float) -> bool:
         """Whether a token of this wait is one that gives way while tokens do."""
         return wait_seconds > self.bound_seconds
+
+    def surplus(self, waiting: int, rate: float, behind_seconds: float) -> int:
+        """How many of those in hand give way by their place, those who came first.
+
+        Where many stand in the broker's queue, a wait in hand says little: whoever is in hand came
+        before all of those, and may have waited there for long. So only as many stay as are called
+        for within the bound, and the others make room for fresher ones.
+
+        Args:
+            waiting: How many wait in hand.
+            rate: Calls a second that are made here.
+            behind_seconds: As in `look`.
+        """
+        if not self.gives_way(behind_seconds):
+            return 0
+        return max(0, waiting - math.ceil(rate * self.bound_seconds))

@@ -54,6 +54,9 @@ class Overtaker:
         rate: Calls a second that this replica may make.
         patience_seconds: How long a buyer is taken to wait.
         clock: What time it is.
+
+    Attributes:
+        behind_seconds: How long whoever comes now will wait in the broker's queue.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Overtaker:
         clock: Clock,
     ) -> None:
         self._rate = rate
+        self.behind_seconds: Callable[[], float] = lambda: 0.0
         self._company = Company()
         self._clock = clock
         self._waiting = waiting
@@ -133,16 +137,29 @@ class Overtaker:
             if (seconds := buyers_wait(flight, instant)) is not None
         ]
         oldest = max((seconds for flight, seconds in line if not came_back(flight)), default=0.0)
+        behind = self.behind_seconds()
         before = self._overtaking.moving
-        most = self._overtaking.look(now, oldest, at_quota=self._at_quota(now))
-        self._tell(before, now, oldest)
+        most = self._overtaking.look(
+            now, oldest, at_quota=self._at_quota(now), behind_seconds=behind
+        )
+        self._tell(before, now, oldest, behind)
         if not most:
             return 0
-        overtaken = [flight for flight, seconds in line if self._overtaking.gives_way(seconds)]
+        overtaken = self._overtaken(line, behind)
         chosen = overtaken[: int(min(most, len(overtaken)))]
         for flight in chosen:
             self._move(flight, Lane.BACKLOG, self._overtaking.refusals)
         return len(chosen)
+
+    def _overtaken(self, line: list[tuple[Flight, float]], behind: float) -> list[Flight]:
+        """Who gives way by their wait, and by their place."""
+        by_place = sorted((flight for flight, _ in line), key=lambda flight: flight.arrived)
+        first = set(by_place[: self._overtaking.surplus(len(line), self._rate(), behind)])
+        return [
+            flight
+            for flight, seconds in line
+            if flight in first or self._overtaking.gives_way(seconds)
+        ]
 
     def _at_quota(self, now: float) -> bool:
         """Whether calls have waited for permits of late, and wait for nothing else."""
@@ -150,11 +167,15 @@ class Overtaker:
             self._limited_at = now
         return not self._gate.reasons and now - self._limited_at < _AT_QUOTA_SECONDS
 
-    def _tell(self, before: bool, now: float, oldest: float) -> None:  # noqa: FBT001 - a state
+    def _tell(self, before: bool, now: float, oldest: float, behind: float) -> None:  # noqa: FBT001 - a state
         moving = self._overtaking.moving
         if moving and not before:
             self._began = now
-            log.info("overtaking_began", oldest_seconds=round(oldest, 1))
+            log.info(
+                "overtaking_began",
+                oldest_seconds=round(oldest, 1),
+                behind_seconds=round(behind, 1),
+            )
         elif before and not moving:
             seconds = round(now - self._began, 1)
             log.info("overtaking_ended", submissions=self._moved, seconds=seconds)
