@@ -64,7 +64,7 @@ test-faults: setup rabbitmq rabbitmq-4 ## breaks all that is around a worker, wi
 		$(BIN)/pytest -m faults --numprocesses=3 --dist=worksteal $(ARGS); \
 		code=$$?; sort $$report; rm $$report; exit $$code
 
-test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours beside honest buyers, in about 15 minutes
+test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours beside honest buyers, in about 20 minutes
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
 

@@ -17,11 +17,12 @@ from tests.servers import reply_key
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 ANSWERS: Final = "resolution.answers"
 EVENTS: Final = "resolution.events"
 _CONFIRM_SECONDS: Final = 60.0
+_UNCONFIRMED: Final = 50
 
 
 class Reply(NamedTuple):
@@ -113,6 +114,20 @@ class Caller:
             message, "token", mandatory=True, timeout=_CONFIRM_SECONDS
         )
         assert type(await publishing).__name__ == "Ack"
+
+    async def pour(self, bodies: Iterable[bytes], **properties: Any) -> None:
+        """Publish bodies as they are, as fast as the broker takes them; none asks for a reply."""
+        turns = asyncio.Semaphore(_UNCONFIRMED)
+        async with asyncio.TaskGroup() as group:
+            for body in bodies:
+                await turns.acquire()
+                message = aio_pika.Message(
+                    body, content_type="application/json", delivery_mode=2, **properties
+                )
+                publishing = self._exchange.publish(
+                    message, "token", mandatory=True, timeout=_CONFIRM_SECONDS
+                )
+                group.create_task(publishing).add_done_callback(lambda _: turns.release())
 
     async def all_answered(self, seconds: float) -> None:
         """Wait until each has its reply, or until so many seconds are over."""
