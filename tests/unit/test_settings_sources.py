@@ -38,7 +38,11 @@ def test_defaults_are_the_documented_ones() -> None:
         "rate": {"initial": 10.0},
         "token": {"lifetime": 14_400.0, "patience": 30.0},
         "dead_letters": {"open_keys": ()},
-        "retention": {"dead_letters": 30 * 86_400.0, "audit": 400 * 86_400.0},
+        "retention": {
+            "unresolved": 7 * 86_400.0,
+            "dead_letters": 30 * 86_400.0,
+            "audit": 400 * 86_400.0,
+        },
         "http": {"host": "127.0.0.1", "port": 9108},
         "log": {"level": "info", "format": "auto"},
     }
