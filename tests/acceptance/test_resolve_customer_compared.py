@@ -263,7 +263,7 @@ def test_the_table_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(13)
 def test_standard_output_and_exit_code_are_the_references(tools: Tools, case: Case) -> None:
     """Standard output is version 1's and version 2's, the exit code and the words version 2's."""
     chosen = ["v2", "like_v2", *(["v1", "like_v1"] if case.v1 else [])]

@@ -110,7 +110,7 @@ async def submit(url: str) -> None:
 
 
 @pytest.mark.parametrize("series", ["3.10", "4.3"])
-@pytest.mark.sampled(2)
+@pytest.mark.long
 async def test_after_two_and_three_lost_connections_the_pace_is_back(
     series: str, tmp_path: Path
 ) -> None:

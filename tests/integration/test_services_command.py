@@ -61,6 +61,7 @@ def test_signal_ends_everything(number: signal.Signals, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_killed_command_leaves_no_server(tmp_path: Path) -> None:
     """Servers do not outlive a command that had no chance to end them."""
     with _services(TMPDIR=str(tmp_path)) as process:
