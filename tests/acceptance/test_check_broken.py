@@ -757,7 +757,7 @@ _ALL = (*_BROKER, *_DATABASE, *_AWS, *_SETTINGS)
 
 
 @pytest.mark.parametrize("broken", _ALL, ids=lambda broken: broken.name)
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 def test_the_fault_is_named(setup: Setup, broken: Broken) -> None:
     """The one thing that is broken fails, with its remedy; the rest is well, or says why not."""
     done = setup.check(**broken.settings(setup))

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Stage
 
-TOKENS = 5_000
+TOKENS = 4_000
 KILLS = 10
 WORKERS = 2
 COPIES = 0.08
-SECONDS = 240.0  # about 40 on a machine that does nothing else
+SECONDS = 240.0  # about 35 on a machine that does nothing else
 RETRYING = tuple(f"resolution.retry.{delay}" for delay in DELAYS.split(","))
 
 # How many of each kind; the rest is `ok`. A denied token stops all calls for a moment.

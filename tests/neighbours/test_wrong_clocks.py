@@ -68,7 +68,6 @@ async def _at_work(worker: Worker) -> None:
     await becomes(lambda: bool(worker.logged("consuming")), _START_SECONDS)
 
 
-@pytest.mark.neighbours_quick
 @pytest.mark.parametrize("seed", seeds("NEIGHBOUR"))
 async def test_clocks_of_two_replicas(ground: Ground, seed: int, *, thorough: bool) -> None:
     """Replicas hours ahead and behind, which AWS refuses, settle no token by their own time."""
