@@ -116,8 +116,9 @@ class Kept:
 
 
 @pytest.fixture
-async def kept(database: Database) -> AsyncIterator[Kept]:
-    """A prepared, empty database."""
+async def kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Kept]:
+    """A prepared, empty database, which is never too busy for a whole round."""
+    monkeypatch.setattr(rules, "BUSY_SECONDS", 60.0)
     kept = Kept(await prepare(database))
     yield kept
     await kept.keeper.rest()

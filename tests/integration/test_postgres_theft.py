@@ -15,9 +15,10 @@ import structlog
 from tests.fakes.ledger_suite import failed, letter, resolved, unreadable
 from tests.integration.fleets import HUNGRY, SOUND, crew
 from tests.schema import connected, prepare, run_script
-from worker.adapters.postgres.connection import connector
+from worker.adapters.postgres.connection import Session, connector
 from worker.adapters.postgres.event_outbox import PostgresOutbox
 from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.settlement import write
 from worker.core.records import Batch, LetterReason
 
 if TYPE_CHECKING:
@@ -307,5 +308,24 @@ async def test_a_flood_leaves_a_count(schema: Schema) -> None:
     assert [tuple(row) for row in rows] == [("dead", 3_000), ("rejected", 2_000)]
     ((noted,),) = await schema.rows("SELECT count(*) FROM resolution.malformed_message")
     assert noted == 2_000
-    rows = await schema.rows("SELECT sum(letters - bound) FROM resolution.letter_count")
-    assert rows[0][0] == 1_000 + 1_001
+    rows = await schema.rows(
+        "SELECT sum(letters) - max(bound) FROM resolution.letter_count GROUP BY group_key"
+    )
+    assert {int(row[0]) for row in rows} == {1_000, 1_001}
+
+
+async def test_who_hangs_holds_up_nobody_elses_letters(schema: Schema) -> None:
+    """While one session has told a letter of a group and does not commit, others tell theirs."""
+    ledger = PostgresLedger(connector(lambda: schema.worker), call_seconds=2.0)
+    first, second = (
+        Batch((), (replace(letter(name), reason=LetterReason.REJECTED),), (unreadable(name),))
+        for name in ("hangs", "goes on")
+    )
+    async with connected(schema.worker) as hung, hung.transaction():
+        await write(Session(hung, statement_cache=False), first)
+        await ledger.settle(second)
+    await ledger.close()
+    ((letters,),) = await schema.rows(
+        "SELECT count(*) FROM resolution.dead_letter WHERE reason = 'rejected'"
+    )
+    assert letters == 2

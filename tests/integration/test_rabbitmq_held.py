@@ -257,9 +257,9 @@ async def test_what_is_set_aside_goes_back_at_once(broker: Broker) -> None:
         await hand.ack(2)  # one of them is handed out, the others wait for it
         await until(lambda: len(hand.held) == 1)
         link.lend(Lane.LIVE, 0)
-        await until(lambda: not aside[-1].alive)
+        await until(lambda: not aside[-1].alive and not hand.held)
         assert not any(delivery.alive for delivery in aside)
-        assert (link.suspected, hand.held) == (0, [])
+        assert link.suspected == 0
         assert hand.lost <= 2  # the time may have run out between the arrivals of two of them
     assert await ready(broker) == 20
 

@@ -199,12 +199,14 @@ ALTER TABLE resolution.event_outbox ADD CONSTRAINT event_outbox_can_be_sent CHEC
 -- --- letters: told, closed, bounded ---
 
 -- How many letters of a group were told in an hour; of those beyond the bound only this is kept.
+-- Each session counts in a row of its own, so that one that hangs holds up nobody else's letters.
 CREATE TABLE resolution.letter_count (
     group_key text COLLATE "C" NOT NULL,
     hour timestamptz NOT NULL,
+    session integer NOT NULL DEFAULT pg_backend_pid(),
     letters bigint NOT NULL CHECK (letters > 0),
     bound bigint NOT NULL CHECK (bound > 0),
-    PRIMARY KEY (group_key, hour)
+    PRIMARY KEY (group_key, hour, session)
 ) WITH (fillfactor = 50);
 
 CREATE OR REPLACE FUNCTION resolution.prune_letters(older_than interval, most integer)
@@ -236,8 +238,8 @@ LANGUAGE sql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 
     forgotten AS (
         DELETE FROM resolution.letter_count
-        WHERE (group_key, hour) IN (
-            SELECT group_key, hour
+        WHERE (group_key, hour, session) IN (
+            SELECT group_key, hour, session
             FROM resolution.letter_count
             WHERE hour < now() - (SELECT kept FROM period)
             LIMIT least(most, 1000)
@@ -410,15 +412,21 @@ BEGIN
         GROUP BY group_key, bound
     ),
 
+    before AS (
+        SELECT group_key, sum(letters) AS letters
+        FROM resolution.letter_count
+        WHERE hour = date_trunc('hour', now(), 'UTC') AND group_key IN (SELECT group_key FROM sizes)
+        GROUP BY group_key
+    ),
+
     counted AS (
         INSERT INTO resolution.letter_count AS stood (group_key, hour, letters, bound)
-        SELECT group_key, date_trunc('hour', clock_timestamp(), 'UTC'), letters, bound
+        SELECT group_key, date_trunc('hour', now(), 'UTC'), letters, bound
         FROM sizes
         ORDER BY group_key
-        ON CONFLICT (group_key, hour) DO UPDATE SET
+        ON CONFLICT (group_key, hour, session) DO UPDATE SET
             letters = stood.letters + excluded.letters,
             bound = excluded.bound
-        RETURNING group_key, letters
     ),
 
     kept AS (
@@ -432,9 +440,8 @@ BEGIN
             correlation_id, lane, metadata, attempts, received_at, failed_at, failed_at,
             redeemable_until, sealed, seal_key_id, body_bytes, fresh.group_key, failed_at
         FROM fresh
-        LEFT JOIN sizes USING (group_key)
-        LEFT JOIN counted USING (group_key)
-        WHERE fresh.bound IS NULL OR place <= fresh.bound - (counted.letters - sizes.letters)
+        LEFT JOIN before USING (group_key)
+        WHERE fresh.bound IS NULL OR place <= fresh.bound - coalesce(before.letters, 0)
         ORDER BY body_sha256, message_id
         ON CONFLICT (body_sha256, message_id) DO NOTHING
         RETURNING id, body_sha256, message_id
@@ -537,21 +544,27 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         SELECT kind, count(*) AS messages FROM fresh GROUP BY kind
     ),
 
+    before AS (
+        SELECT group_key AS kind, sum(letters) AS messages
+        FROM resolution.letter_count
+        WHERE hour = date_trunc('hour', now(), 'UTC') AND group_key IN (SELECT kind FROM sizes)
+        GROUP BY group_key
+    ),
+
     counted AS (
         INSERT INTO resolution.letter_count AS stood (group_key, hour, letters, bound)
-        SELECT kind, date_trunc('hour', clock_timestamp(), 'UTC'), messages, 2000
+        SELECT kind, date_trunc('hour', now(), 'UTC'), messages, 2000
         FROM sizes
         ORDER BY kind
-        ON CONFLICT (group_key, hour) DO UPDATE SET letters = stood.letters + excluded.letters
-        RETURNING group_key, letters
+        ON CONFLICT (group_key, hour, session) DO UPDATE SET
+            letters = stood.letters + excluded.letters
     )
 
     INSERT INTO resolution.malformed_message (body_sha256, message_id, reason, received_at)
     SELECT body_sha256, message_id, reason, received_at
     FROM fresh
-    INNER JOIN sizes USING (kind)
-    INNER JOIN counted ON counted.group_key = fresh.kind
-    WHERE place <= 2000 - (counted.letters - sizes.messages)
+    LEFT JOIN before USING (kind)
+    WHERE place <= 2000 - coalesce(before.messages, 0)
     ORDER BY body_sha256, message_id
     ON CONFLICT (body_sha256, message_id) DO NOTHING
 $$;

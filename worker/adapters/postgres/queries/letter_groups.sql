@@ -41,9 +41,13 @@ SELECT
     shown.first_expiry,
     coalesce(
         (
-            SELECT sum(told.letters - told.bound)
-            FROM resolution.letter_count AS told
-            WHERE told.group_key = shown.group_key AND told.letters > told.bound
+            SELECT sum(told.surplus)
+            FROM (
+                SELECT greatest(sum(letters) - max(bound), 0) AS surplus
+                FROM resolution.letter_count
+                WHERE group_key = shown.group_key
+                GROUP BY hour
+            ) AS told
         ),
         0
     )::bigint AS not_kept,
