@@ -377,7 +377,7 @@ def test_the_first_burst_is_not_taken_for_the_quota() -> None:
 def test_what_is_stored_comes_back(rate: float, course: list[tuple[Report, float]]) -> None:
     """A state survives its mapping, with members that another version added."""
     state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, None, 2)][-1]
-    assert restored(asdict(state) | {"later": [1]}, state.updated) == state
+    assert restored(asdict(state) | {"later": [1]}) == state
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_what_is_stored_comes_back(rate: float, course: list[tuple[Report, float
 )
 def test_nonsense_is_no_state(stored: object) -> None:
     """Of what no version could have written, nothing is taken over."""
-    assert restored(stored, 3.0) is None
+    assert restored(stored) is None
 
 
 @given(
@@ -414,13 +414,21 @@ def test_nonsense_is_no_state(stored: object) -> None:
 )
 def test_any_mapping_gives_a_state_that_works(mapping: dict[str, object]) -> None:
     """Whatever is stored, the state that comes of it can be advanced."""
-    state = restored(mapping, 0.0) or initial(7.0, 0.0)
+    state = restored(mapping) or initial(7.0, 0.0)
     assert FLOOR <= advance(state, Report(), 1.0, None).rate <= 2 * HIGHEST
+
+
+def test_a_clock_that_was_set_back_leaves_the_rate() -> None:
+    """A state of hours ahead, by a database's clock that was off, goes on at its rate."""
+    stored = asdict(replace(initial(40.0, 18_000.0), searching=False))
+    state = restored(stored)
+    assert state is not None
+    assert advance(state, Report(), 0.0, None).rate == 40.0
 
 
 def test_missing_members_take_their_defaults() -> None:
     """An older version that stored the rate alone hands it on."""
-    state = restored({"rate": 33, "epoch_began": 4}, 3.0)
+    state = restored({"rate": 33, "epoch_began": 4})
     assert state is not None
     assert state.rate == 33.0
 

@@ -40,7 +40,7 @@ class LetterGroup:
 
     @property
     def others_resolved(self) -> bool:
-        """Whether AWS resolved other tokens of the account in the same minutes."""
+        """Whether AWS resolved other tokens of the account within five minutes before."""
         return self.key == _beside(self.reason, self.error_code, self.error_message)
 
     @property
@@ -92,7 +92,7 @@ class FiledLetter:
 
     @property
     def others_resolved(self) -> bool:
-        """Whether AWS resolved other tokens of the account in the same minutes."""
+        """Whether AWS resolved other tokens of the account within five minutes before."""
         return self.group_key == _beside(self.reason, self.error_code, self.error_message)
 
     @property

@@ -63,7 +63,7 @@ def key(reason: str, error_code: str, message: str) -> str:
 
 
 def while_others_resolve(group: str) -> str:
-    """The group beside this one for failures in minutes in which others of the account resolve.
+    """The group beside this one for failures within five minutes after others have resolved.
 
     Which of the two it is the database decides, in the function `tell_letters`.
     """

@@ -26,7 +26,7 @@ MOST_GROWTH: Final = 1.6  # an epoch, once a quota is known
 GAP_SECONDS: Final = 10.0  # ten reports of a lonely replica: a longer silence was a rest
 SETTLING_SECONDS: Final = 2.0  # each replica renews within 1.1 s, and then reports of a second
 SETTLING_CALLS: Final = 8.0
-_AHEAD_SECONDS: Final = 3600.0  # a server's clock may have been set back
+_LONGEST_SETTLING_SECONDS: Final = 3600.0  # many times what the lowest rate takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,14 @@ def initial(rate: float, now: float) -> SharedRate:
     return SharedRate(rate=_bounded(rate, None), epoch_began=now, updated=now)
 
 
-def restored(stored: object, now: float) -> SharedRate | None:
+def restored(stored: object) -> SharedRate | None:
     """The state as it was stored, maybe by a neighbour version; None if no version stores such.
 
-    Unknown members are ignored, missing ones take their defaults.
+    Unknown members are ignored, missing ones take their defaults. The database's clock may have
+    been set since, so times are only held against each other.
 
     Args:
         stored: Any value that JSON has.
-        now: Epoch seconds of the database's clock; a state does not reach far beyond that.
     """
     if not isinstance(stored, Mapping) or "rate" not in stored:
         return None
@@ -102,7 +102,7 @@ def restored(stored: object, now: float) -> SharedRate | None:
     found = {name: stored.get(name, default) for name, default in defaults.items()}
     if not all(map(_sound, found.values(), defaults.values())):
         return None
-    if max(found["epoch_began"], found["updated"]) > now + _AHEAD_SECONDS:
+    if found["settling"] and found["epoch_began"] > found["updated"] + _LONGEST_SETTLING_SECONDS:
         return None
     kept = {name: type(defaults[name])(value) for name, value in found.items()}
     return replace(SharedRate(**kept), rate=_bounded(kept["rate"], None))

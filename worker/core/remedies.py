@@ -16,9 +16,9 @@ _WRONG_ACCOUNT: Final = (
     "it), mend it, then replay. If one of a few, the token itself is wrong: discard"
 )
 _STRANGERS: Final = (
-    "AWS knows no such token, and resolved others of this account in the same minutes: what "
-    "strangers send, or a token that was spoilt on its way. Discard; if they are many, limit them "
-    "at the landing page"
+    "AWS knows no such token, and resolved others of this account within five minutes before: what "
+    "strangers send, or a token that was spoilt on its way. If none has resolved since, look for a "
+    "wrong seller account first; else discard, and limit them at the landing page if they are many"
 )
 _TOO_LATE: Final = (
     "past saving: the buyer must click through again from AWS Marketplace. Look why it took so "
@@ -103,7 +103,7 @@ def remedy(reason: str, error_code: str, *, others_resolved: bool = False) -> st
     Args:
         reason: Why the message was given up.
         error_code: Of the failure.
-        others_resolved: Whether other tokens of the account resolved in the same minutes.
+        others_resolved: Whether other tokens of the account resolved within five minutes before.
     """
     if reason == LetterReason.REJECTED and others_resolved:
         return _STRANGERS

@@ -73,7 +73,7 @@ class Sight:
         """
         living = [_Living(*each) for each in orjson.loads(row["living"] or "[]")]
         instant = datetime.fromtimestamp(row["now"], UTC)
-        state = None if row["state"] is None else _state(row["state"], row["now"])
+        state = None if row["state"] is None else _state(row["state"])
         return cls(
             clock=Reading(instant, (asked + heard) / 2, (heard - asked) / 2),
             version=row["version"],
@@ -152,8 +152,8 @@ def grant(
     return asdict(state), lease
 
 
-def _state(stored: str, now: float) -> quota.SharedRate | None:
+def _state(stored: str) -> quota.SharedRate | None:
     try:
-        return quota.restored(orjson.loads(stored), now)
+        return quota.restored(orjson.loads(stored))
     except orjson.JSONDecodeError:  # a number that no float holds
         return None
