@@ -907,7 +907,7 @@ async def simulated() -> AsyncIterator[str]:
 
 async def test_the_simulator_is_understood() -> None:
     """Each kind of token of the simulator is told for what it is."""
-    async with simulated() as url, marketplace(url, timeout_seconds=0.5) as client:
+    async with simulated() as url, marketplace(url, timeout_seconds=3.0) as client:
         found = {kind: await client.resolve(Token.of(kind)) for kind in KINDS}
     codes = {kind: one.code if isinstance(one, Fault) else None for kind, one in found.items()}
     assert codes == KINDS

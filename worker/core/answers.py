@@ -26,7 +26,7 @@ _FIRST_WAIT_SECONDS: Final = 0.1
 _MOST_DOUBLINGS: Final = 6
 _SILENT_SECONDS: Final = 10.0
 
-MOST_EVENTS: Final = 64
+MOST_EVENTS: Final = 16  # so many copies more one refusal costs other observers at the most
 _ONE_BY_ONE: Final = 200
 _MOST_AFTER_REFUSAL: Final = 8
 _LONGEST_PROBE_SECONDS: Final = 10.0
