@@ -154,6 +154,7 @@ async def test_dead_letters_and_outcomes(sound: Setup) -> None:
     assert "resolved 3" in shown
 
 
+@pytest.mark.long
 async def test_a_running_worker(sound: Setup) -> None:
     """A worker counts as a replica; the one on this machine tells of its breaker."""
     first, second = Worker(sound.environment()), Worker(sound.environment())

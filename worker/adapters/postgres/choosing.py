@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
     from worker.core.selection import Selection
 
 # A filter's name in `Selection`, and its column.
@@ -20,7 +25,7 @@ _COLUMNS: Final = (
 
 
 class Condition(NamedTuple):
-    """What follows WHERE, and the values of its parameters in their order."""
+    """What follows WHERE, or a whole statement, and the values of its parameters in their order."""
 
     sql: str
     arguments: tuple[object, ...]
@@ -58,6 +63,27 @@ def select(selection: Selection, *, letter: str = "letter", taken: int = 0) -> C
     if selection.redeemable:
         parts.append(f"{letter}.redeemable_until > now()")
     return Condition(" AND ".join(parts) or "TRUE", tuple(arguments))
+
+
+def completed(sql: str, selection: Selection, given: Mapping[str, Any]) -> Condition:
+    """A statement about the letters that are chosen, whole, and the values of its parameters.
+
+    Args:
+        sql: With `{chosen}` for the condition, and `{given}` for one JSON object of values.
+        selection: Which letters.
+        given: What else it needs to know.
+    """
+    chosen = select(selection, letter="dead_letter")
+    place = f"(${len(chosen.arguments) + 1}::json)"
+    text = sql.replace("{chosen}", chosen.sql).replace("{given}", place)
+    return Condition(text, (*chosen.arguments, json.dumps(given, default=_written)))
+
+
+def _written(value: datetime | timedelta) -> str:
+    """As the server reads it."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return f"{value.total_seconds()} seconds"
 
 
 def _plain(value: object) -> object:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
 from worker.adapters.postgres import acting_queries as queries
 from worker.adapters.postgres import audit, letters_reading
-from worker.adapters.postgres.choosing import select
+from worker.adapters.postgres.choosing import completed
 from worker.adapters.postgres.connection import Sessions
 from worker.adapters.postgres.errors import is_collision, translated
 from worker.adapters.postgres.payloads import Purpose, open_payloads
@@ -32,6 +31,7 @@ from worker.core.replaying import STALE, Claimed, Fate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from datetime import datetime, timedelta
 
     from worker.adapters.postgres.connection import Connect, Session
     from worker.core.acting import Actor
@@ -134,7 +134,7 @@ class ActingLetters:
             Each with when it failed, in that order.
         """
         sql = queries.CLAIM_ABANDONED if abandoned else queries.CLAIM_OPEN
-        sql, arguments = _chosen(sql, selection, {**given, "stale": _STALE})
+        sql, arguments = completed(sql, selection, {**given, "stale": _STALE})
         about = {"replay": given["replay"]}
 
         async def act(session: Session) -> list[tuple[datetime, Claimed]]:
@@ -263,7 +263,7 @@ class ActingLetters:
     async def _chosen(
         self, sql: str, selection: Selection, given: dict[str, Any]
     ) -> list[asyncpg.Record]:
-        text, arguments = _chosen(sql, selection, given)
+        text, arguments = completed(sql, selection, given)
         return await self._do(lambda session: session.fetch(text, *arguments))
 
     async def _do(self, act: Callable[[Session], Awaitable[_T]]) -> _T:
@@ -295,27 +295,10 @@ async def acting(connect: Connect) -> AsyncIterator[ActingLetters]:
         await letters.close()
 
 
-def _chosen(
-    sql: str, selection: Selection, given: dict[str, Any]
-) -> tuple[str, tuple[object, ...]]:
-    """A statement about the letters that were chosen, and its arguments."""
-    chosen = select(selection, letter="dead_letter")
-    place = f"(${len(chosen.arguments) + 1}::json)"
-    text = sql.replace("{chosen}", chosen.sql).replace("{given}", place)
-    return text, (*chosen.arguments, json.dumps(given, default=_written))
-
-
 def _claimed(row: Any, payload: SealedPayload) -> Claimed:
     *members, _ = row
     members += [payload.sealed or b"", payload.body_sha256]
     return Claimed(*members)
-
-
-def _written(value: datetime | timedelta) -> str:
-    """As the server reads it."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return f"{value.total_seconds()} seconds"
 
 
 def _forecast(row: Any) -> Forecast:
