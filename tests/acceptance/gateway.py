@@ -62,25 +62,22 @@ class Gateway:
         task = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        # Not in the task: one that is cancelled before its first step runs no `finally`.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers = [writer]
         try:
             upstream, back = await asyncio.open_connection(*self._upstream)
-            writers.append(back)
-            ways = ((reader, back), (upstream, writer))
-            pumps = {asyncio.create_task(_pump(*way)) for way in ways}
-            try:
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for pump in pumps:
-                    pump.cancel()
-                await asyncio.gather(*pumps, return_exceptions=True)
         except OSError:
-            pass  # the server behind is gone, and so is this connection
+            return  # the server behind is gone, and so is this connection
+        pumps = [asyncio.create_task(_pump(*way)) for way in ((reader, back), (upstream, writer))]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for one in writers:
-                one.transport.abort()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            back.transport.abort()
 
 
 def _bound(port: int) -> socket.socket:

@@ -107,6 +107,8 @@ def _dead(error_code: str) -> Demand:
     return Demand("dead", error_code)
 
 
+# `denied-*` is not among them: such a token is dead only once others have succeeded between its
+# calls, and the last one of a show has no others.
 KINDS: Final = (
     Kind("ok", "ok-{unique}", RESOLVED),
     Kind("same customer", "same-{customer}-{unique}", RESOLVED, 0.12),
@@ -146,8 +148,6 @@ KINDS: Final = (
     Kind("hangs", "hang-{unique}", _dead("Timeout"), 0.001, 5, lingers=True),
     Kind("garbage", "garbage-{unique}", _dead("UnusableAnswer"), 0.002, 10, lingers=True),
     Kind("empty", "empty-{unique}", _dead("UnusableAnswer"), 0.002, 10, lingers=True),
-    # Each stops a worker's calls for some tenths of a second, until a probe gets through.
-    Kind("denied", "denied-{unique}", _dead("AccessDeniedException"), 0.001, 3, lingers=True),
     Kind(
         "of a clock hours behind",
         "ok-{unique}",
