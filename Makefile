@@ -45,7 +45,7 @@ demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one mac
 	@$(BIN)/resolution-worker demo $(ARGS)
 
 services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
-	@$(BIN)/python -m worker.services $(ARGS)
+	@$(BIN)/python -m worker.lab.servers $(ARGS)
 
 test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime ## checks everything that CI checks, in less than 15 minutes
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)

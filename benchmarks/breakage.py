@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.acceptance.stage import Worker
     from tests.faults.arena import Arena
     from tests.faults.wire import Wire
-    from worker.services import Services
+    from worker.lab.servers import Services
 
     Fault: TypeAlias = Callable[["Troupe", random.Random], Awaitable[None]]
 

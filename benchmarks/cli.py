@@ -71,7 +71,7 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
 @contextmanager
 def simulator() -> Iterator[str]:
     """Where a simulator listens, until the block ends."""
-    command = [sys.executable, "-m", "worker.simulator", "--port", "0"]
+    command = [sys.executable, "-m", "worker.lab.simulator", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -28,14 +28,14 @@ from benchmarks.vitals import starved_seconds
 from tests.acceptance.front import LANES, front
 from tests.acceptance.stage import eventually
 from tests.faults.arena import SETTINGS
-from worker.core.messages import parse
-from worker.core.outgoing import malformed_answers
 from worker.core.records import Malformed
+from worker.core.token.messages import parse
+from worker.core.token.outgoing import malformed_answers
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Worker
-    from worker.core.messages import Incoming
+    from worker.core.token.messages import Incoming
 
 _TICK_SECONDS = 0.05
 _PATIENCE_SECONDS = 120.0

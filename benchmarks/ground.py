@@ -13,12 +13,12 @@ from tests.acceptance.stage import bare_environment, product, simulating
 from tests.faults.ground import Ground
 from tests.schema import prepare
 from tests.servers import BrokerServer, PostgresServer
-from worker.services import services
+from worker.lab.servers import services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.services import Services
+    from worker.lab.servers import Services
 
 
 @dataclass(frozen=True, slots=True)

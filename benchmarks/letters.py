@@ -26,10 +26,10 @@ from tests.many_letters import KINDS, keep_many
 from tests.schema import connected, prepare
 from tests.servers import PostgresServer
 from worker.adapters.postgres import statements
-from worker.adapters.postgres.choosing import select
-from worker.core import grouping
-from worker.core.selection import LetterState, Selection
-from worker.services import postgres
+from worker.adapters.postgres.dead_letters.choosing import select
+from worker.core.dead_letters import grouping
+from worker.core.dead_letters.selection import LetterState, Selection
+from worker.lab.servers import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

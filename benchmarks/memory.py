@@ -29,8 +29,8 @@ from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import topology
 from worker.adapters.sealing import generate
-from worker.core.outgoing import Outgoing
-from worker.services import services
+from worker.core.token.outgoing import Outgoing
+from worker.lab.servers import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ def _options() -> argparse.Namespace:
 
 @contextmanager
 def _simulator(latency: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "worker.simulator", "--port", "0", "--latency", latency]
+    command = [sys.executable, "-m", "worker.lab.simulator", "--port", "0", "--latency", latency]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.sessions import connector
 from worker.adapters.sealing import Sealer
-from worker.core import letters, messages
-from worker.core.letters import Sealed
-from worker.core.messages import Incoming, write_instant
+from worker.core.dead_letters import letters
+from worker.core.dead_letters.letters import Sealed
 from worker.core.records import Batch, DeadLetter, Outcome, Status, Submission
+from worker.core.token import messages
+from worker.core.token.messages import Incoming, write_instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from worker.core import grouping
+from worker.core.dead_letters import grouping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from worker.services.ports import LOOPBACK, accepts, free_ports
-from worker.services.privilege import Quarters, quarters
-from worker.services.server import Recipe, Server
+from worker.lab.servers.ports import LOOPBACK, accepts, free_ports
+from worker.lab.servers.privilege import Quarters, quarters
+from worker.lab.servers.server import Recipe, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from worker.services import Management
-from worker.services.broker import HOME
+from worker.lab.servers import Management
+from worker.lab.servers.broker import HOME
 
 _STOP_SECONDS = 30.0
 _ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ RABBITMQ_SERIES = ("3.10", "4.0", "4.3")
 
 
 def rabbitmq_homes() -> dict[str, Path]:
-    """Where RabbitMQ is installed, by series: for `worker.services.rabbitmq(..., home=...)`.
+    """Where RabbitMQ is installed, by series: for `worker.lab.servers.rabbitmq(..., home=...)`.
 
     That is the system's, those that `make rabbitmq-4` has fetched, and what the environment
     variable RABBITMQ_HOMES names, which goes first: `4.0=/folder,4.3=/folder`.
@@ -226,7 +226,7 @@ class Servers:
         setpriv = shutil.which("setpriv")
         dying = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
         self._process = subprocess.Popen(
-            [*dying, sys.executable, "-m", "worker.services", "--json"],
+            [*dying, sys.executable, "-m", "worker.lab.servers", "--json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.core.clock import Reading
-    from worker.core.fleet import Lease, ReplicaState, Report
-    from worker.core.messages import Incoming
-    from worker.core.outgoing import Kind, Outgoing
+    from worker.core.rate.fleet import Lease, ReplicaState, Report
     from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
+    from worker.core.token.messages import Incoming
+    from worker.core.token.outgoing import Kind, Outgoing
 
 
 class LedgerUnavailable(Exception):  # noqa: N818 - it is a state of the world, not a bug

@@ -12,7 +12,7 @@ import aio_pika
 import orjson
 
 from worker.adapters.rabbitmq.publisher import Publisher
-from worker.core.outgoing import ANSWERS, Outgoing
+from worker.core.token.outgoing import ANSWERS, Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,7 +16,7 @@ import pytest
 from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
-from worker.core.outgoing import ANSWERS, EVENTS
+from worker.core.token.outgoing import ANSWERS, EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.schema import connected, prepare
-from worker.adapters.postgres.inspection import inspecting
+from worker.adapters.postgres.operator.inspection import inspecting
 
 if TYPE_CHECKING:
     from tests.schema import Schema

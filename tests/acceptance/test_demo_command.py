@@ -21,9 +21,9 @@ import pytest
 from typer.testing import CliRunner
 
 from worker.cli.main import app
-from worker.demo import stage
-from worker.demo.kinds import KINDS
-from worker.services import rabbitmq
+from worker.lab.demo import stage
+from worker.lab.demo.kinds import KINDS
+from worker.lab.servers import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

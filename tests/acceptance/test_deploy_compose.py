@@ -19,8 +19,8 @@ from ruamel.yaml import YAML
 
 from tests.acceptance.stage import COMMAND, bare_environment
 from tests.schema import connected
-from worker.services import Postgres, postgres
-from worker.services.broker import HOME
+from worker.lab.servers import Postgres, postgres
+from worker.lab.servers.broker import HOME
 from worker.settings import Settings, SettingsError, durations, load
 
 if TYPE_CHECKING:

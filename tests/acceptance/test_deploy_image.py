@@ -29,7 +29,7 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 LOCKS = ROOT / "requirements"
 IMPORT_ALL = """
 import importlib, pkgutil, worker
-apart = ("worker.__main__", "worker.simulator.__main__", "worker.services.__main__")
+apart = ("worker.__main__", "worker.lab.simulator.__main__", "worker.lab.servers.__main__")
 for module in pkgutil.walk_packages(worker.__path__, "worker."):
     if module.name not in apart:
         importlib.import_module(module.name)

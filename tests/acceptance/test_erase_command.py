@@ -13,8 +13,8 @@ import pytest
 from tests.acceptance.stage import COMMAND, bare_environment
 from tests.fakes.ledger_suite import letter, resolved
 from tests.schema import addresses, prepare, run_script
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.sessions import connector
 from worker.core.records import Batch
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tests.acceptance.outcomes import (
     sha256,
 )
 from tests.acceptance.stage import ATTEMPTS
-from worker.simulator.agreement import members
+from worker.lab.simulator.agreement import members
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front

@@ -30,7 +30,7 @@ def aws() -> Path:
 def url() -> Iterator[str]:
     """Where a simulator listens."""
     with subprocess.Popen(
-        [sys.executable, "-m", "worker.simulator", "--port", "0"],
+        [sys.executable, "-m", "worker.lab.simulator", "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

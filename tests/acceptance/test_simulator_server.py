@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMAND = [sys.executable, "-m", "worker.simulator"]
+COMMAND = [sys.executable, "-m", "worker.lab.simulator"]
 READY = re.compile(r"simulator listening on (http://[^ ]+:[0-9]+)\n")
 
 

@@ -8,20 +8,20 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.core.messages import shortened
 from worker.core.records import Answer, Lane
+from worker.core.token.messages import shortened
 from worker.ports import LedgerUnavailable, NotConfirmed, OutboxTurn
-from worker.runtime.acks import AckAfterConfirm
-from worker.runtime.answer_log import AnswerLog
-from worker.runtime.event_outbox import EventOutbox
+from worker.runtime.token.acks import AckAfterConfirm
+from worker.runtime.token.answer_log import AnswerLog
+from worker.runtime.token.event_outbox import EventOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.core.clock import Reading
-    from worker.core.messages import Incoming
-    from worker.core.outgoing import Kind, Outgoing
     from worker.core.records import Fault, Token
+    from worker.core.token.messages import Incoming
+    from worker.core.token.outgoing import Kind, Outgoing
     from worker.ports import Courier, Fate
 
 

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from worker.core.messages import Incoming, parse
 from worker.core.records import Answer, Fault, FaultKind, Outcome, Status, Submission, Token
-from worker.core.verdict import Policy
+from worker.core.token.messages import Incoming, parse
+from worker.core.token.verdict import Policy
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
 BUYER: Final = "ok-token-of-a-buyer"

@@ -19,14 +19,14 @@ from tests.fakes.outside import (
     FakeTelemetry,
 )
 from tests.fakes.records import POLICY, body
-from worker.core.messages import Incoming, write_instant
 from worker.core.records import Lane
-from worker.runtime.pipeline import Pipeline, Ports
+from worker.core.token.messages import Incoming, write_instant
+from worker.runtime.token.pipeline import Pipeline, Ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.core.verdict import Policy
+    from worker.core.token.verdict import Policy
 
 
 class FakeWorker:

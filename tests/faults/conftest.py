@@ -12,14 +12,14 @@ pytest.register_assert_rewrite("tests.faults.arena")
 from tests.acceptance.stage import simulating  # noqa: E402 - asserts are rewritten first
 from tests.faults.ground import Ground, migrated, sealing_pair  # noqa: E402 - as above
 from tests.servers import BrokerServer, PostgresServer  # noqa: E402 - as above
-from worker.services import postgres, rabbitmq  # noqa: E402 - as above
+from worker.lab.servers import postgres, rabbitmq  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
     from tests.acceptance.stage import Simulator
-    from worker.services import Postgres, RabbitMQ
+    from worker.lab.servers import Postgres, RabbitMQ
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

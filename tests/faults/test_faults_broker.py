@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.faults.arena import Arena
     from tests.faults.ground import Ground
     from worker.adapters.rabbitmq.topology import Topology
-    from worker.services import RabbitMQ
+    from worker.lab.servers import RabbitMQ
 
 # What a worker logs when it loses the broker, and when the broker takes nothing from it.
 LINK = ("broker_link_down",)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.faults.arena import Arena
     from tests.faults.ground import Ground
     from worker.adapters.rabbitmq.topology import Topology
-    from worker.services import Postgres
+    from worker.lab.servers import Postgres
 
 # What a worker logs while its database is away.
 LEDGER = ("ledger_unavailable", "ledger_unreadable")

@@ -18,7 +18,7 @@ from tests.history import PARKED, Due
 from tests.seeds import seeds
 from tests.servers import RABBITMQ_SERIES, BrokerServer, rabbitmq_home, rabbitmq_homes
 from worker.adapters.rabbitmq.topology import LANE_QUEUES
-from worker.services import rabbitmq
+from worker.lab.servers import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -24,7 +24,7 @@ SABOTAGES = {
     "acks without a word": (
         Kind.EARLY_ACK,
         """
-        from worker.runtime.acks import AckAfterConfirm
+        from worker.runtime.token.acks import AckAfterConfirm
         put, count = AckAfterConfirm.put, iter(range(10**9))
         def quiet(self, delivery, messages, *rest, **more):
             put(self, delivery, () if next(count) % 9 == 0 else messages, *rest, **more)
@@ -34,7 +34,7 @@ SABOTAGES = {
     "tells what is not committed": (
         Kind.EARLY_ACK,
         """
-        from worker.adapters.postgres.ledger import PostgresLedger
+        from worker.adapters.postgres.ledger.ledger import PostgresLedger
         settle, count = PostgresLedger.settle, iter(range(10**9))
         async def forgetful(self, batch):
             return {} if next(count) % 3 == 0 else await settle(self, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.history.records import RESOLVED, Due
-from worker.simulator.agreement import members
+from worker.lab.simulator.agreement import members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

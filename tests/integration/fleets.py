@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.fleet import PostgresFleet
-from worker.core.fleet import ReplicaState, Report
+from worker.adapters.postgres.rate.fleet import PostgresFleet
+from worker.adapters.postgres.sessions import connector
+from worker.core.rate.fleet import ReplicaState, Report
 from worker.core.records import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tests.schema import Schema
-    from worker.core.fleet import Lease
+    from worker.core.rate.fleet import Lease
 
 HUNGRY = Report(need=float("inf"))
 IDLE = Report(need=0.0)

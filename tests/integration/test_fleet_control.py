@@ -11,10 +11,10 @@ import pytest
 
 from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.schema import connected, prepare
-from worker.adapters.postgres import fleet_control
-from worker.adapters.postgres.connection import Session, connector
-from worker.adapters.postgres.fleet_control import Word
-from worker.adapters.postgres.fleet_standing import standing
+from worker.adapters.postgres.rate import fleet_control
+from worker.adapters.postgres.rate.fleet_control import Word
+from worker.adapters.postgres.rate.fleet_standing import standing
+from worker.adapters.postgres.sessions import Session, connector
 from worker.core.records import DEFAULT_SELLER
 
 if TYPE_CHECKING:

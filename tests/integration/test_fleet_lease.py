@@ -24,7 +24,7 @@ from tests.integration.fleets import (
     settled,
 )
 from tests.schema import connected, prepare
-from worker.core.fleet import Report
+from worker.core.rate.fleet import Report
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.pgbouncer import PROGRAM, pgbouncer
 from tests.schema import prepare
-from worker.adapters.postgres.connection import Session, connector
+from worker.adapters.postgres.sessions import Session, connector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

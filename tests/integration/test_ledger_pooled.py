@@ -11,11 +11,11 @@ from tests.fakes.ledger_suite import LedgerSuite, key, resolved
 from tests.integration.test_postgres_ledger import PostgresBench
 from tests.pgbouncer import PROGRAM, pgbouncer
 from tests.schema import prepare
-from worker.adapters.postgres.connection import Session, connector
-from worker.adapters.postgres.ledger import PostgresLedger
-from worker.adapters.postgres.retention import PostgresRetention
+from worker.adapters.postgres.dead_letters.retention import PostgresRetention
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.sessions import Session, connector
+from worker.core.dead_letters.retention import Chore, Task
 from worker.core.records import Batch
-from worker.core.retention import Chore, Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

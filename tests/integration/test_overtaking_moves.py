@@ -22,18 +22,18 @@ from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
-from worker.core import overtaking
-from worker.core.messages import write_instant
-from worker.core.outgoing import Outgoing
 from worker.core.records import Lane
+from worker.core.token import overtaking
+from worker.core.token.messages import write_instant
+from worker.core.token.outgoing import Outgoing
 from worker.runtime.clock import Clock
-from worker.runtime.flight import Flights
 from worker.runtime.gate import Gate
-from worker.runtime.intake import Intake
-from worker.runtime.overtaking import Overtaker
-from worker.runtime.settlement import Settlement
-from worker.runtime.waiting import WaitingRoom
-from worker.runtime.writer import Writer
+from worker.runtime.token.flight import Flights
+from worker.runtime.token.intake import Intake
+from worker.runtime.token.overtaking import Overtaker
+from worker.runtime.token.settlement import Settlement
+from worker.runtime.token.waiting import WaitingRoom
+from worker.runtime.token.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

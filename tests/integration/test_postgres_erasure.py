@@ -12,9 +12,9 @@ import pytest
 
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved, unreadable
 from tests.schema import connected, prepare
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.erasure import Erased, NamesCustomer, Request, erase
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.operator.erasure import Erased, NamesCustomer, Request, erase
+from worker.adapters.postgres.sessions import connector
 from worker.core.records import Batch, LetterReason
 from worker.ports import LedgerUnavailable
 

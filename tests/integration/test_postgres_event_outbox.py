@@ -12,10 +12,10 @@ from tests.fakes.ledger_suite import resolved
 from tests.integration.fleets import HUNGRY, IDLE, SOUND, crew
 from tests.pgbouncer import PROGRAM, pgbouncer
 from tests.schema import prepare
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.erasure import Request, erase
-from worker.adapters.postgres.event_outbox import PostgresOutbox
-from worker.core.outgoing import EVENTS, Outgoing
+from worker.adapters.postgres.ledger.event_outbox import PostgresOutbox
+from worker.adapters.postgres.operator.erasure import Request, erase
+from worker.adapters.postgres.sessions import connector
+from worker.core.token.outgoing import EVENTS, Outgoing
 from worker.ports import OutboxTurn
 
 if TYPE_CHECKING:

@@ -16,16 +16,16 @@ import pytest
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
 from tests.schema import connected, prepare
 from tests.servers import Database
-from worker.adapters.postgres import ledger as ledgers
-from worker.adapters.postgres.connection import Session, connector
-from worker.adapters.postgres.fleet import PostgresFleet
-from worker.adapters.postgres.ledger import PostgresLedger
-from worker.adapters.postgres.retention import PostgresRetention
-from worker.core.fleet import ReplicaState, Report
+from worker.adapters.postgres.dead_letters.retention import PostgresRetention
+from worker.adapters.postgres.ledger import ledger as ledgers
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.rate.fleet import PostgresFleet
+from worker.adapters.postgres.sessions import Session, connector
+from worker.core.dead_letters.retention import Periods, tasks
+from worker.core.rate.fleet import ReplicaState, Report
 from worker.core.records import Batch
-from worker.core.retention import Periods, tasks
+from worker.lab.servers import Postgres, postgres
 from worker.ports import LedgerUnavailable
-from worker.services import Postgres, postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

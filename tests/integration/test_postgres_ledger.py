@@ -23,8 +23,8 @@ from tests.fakes.ledger_suite import (
     unreadable,
 )
 from tests.schema import prepare
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.sessions import connector
 from worker.core.records import Batch, Outcome, Status
 from worker.ports import RowsRefused
 

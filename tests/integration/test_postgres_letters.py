@@ -18,18 +18,18 @@ from benchmarks.letters import AS_ON_CALL, asked, single_filters, timing
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
 from tests.many_letters import KINDS, keep_many
 from tests.schema import addresses, connected, prepare, run_script
-from worker.adapters.postgres import letters_reading
-from worker.adapters.postgres.by_hand import DatabaseFault
-from worker.adapters.postgres.choosing import select
-from worker.adapters.postgres.connection import Session, connector
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.dead_letters import letters_reading
+from worker.adapters.postgres.dead_letters.choosing import select
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import bundled, migrate
-from worker.adapters.postgres.operating import operating
-from worker.core import grouping
-from worker.core.acting import Actor
-from worker.core.filed import Page
+from worker.adapters.postgres.operator.by_hand import DatabaseFault
+from worker.adapters.postgres.operator.operating import operating
+from worker.adapters.postgres.sessions import Session, connector
+from worker.core.dead_letters import grouping
+from worker.core.dead_letters.acting import Actor
+from worker.core.dead_letters.filed import Page
+from worker.core.dead_letters.selection import LetterState, Selection
 from worker.core.records import Batch, LetterReason
-from worker.core.selection import LetterState, Selection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

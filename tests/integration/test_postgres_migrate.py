@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from tests.schema import addresses, connected, prepare, run_script
 from worker.adapters.postgres import migrate as module
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import (
     LATEST,
     Applied,
@@ -23,6 +22,7 @@ from worker.adapters.postgres.migrate import (
     bundled,
     migrate,
 )
+from worker.adapters.postgres.sessions import connector
 from worker.cli.migrate import migrate as command
 from worker.ports import LedgerUnavailable
 

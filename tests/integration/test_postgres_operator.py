@@ -11,8 +11,8 @@ import pytest
 import worker.adapters.postgres
 from tests.fakes.ledger_suite import failed, letter, resolved
 from tests.schema import connected, prepare
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.sessions import connector
 from worker.core.records import Batch
 
 if TYPE_CHECKING:

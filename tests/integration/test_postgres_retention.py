@@ -13,15 +13,15 @@ import pytest
 from tests.fakes.ledger_suite import failed, letter, resolved
 from tests.schema import addresses, connected, prepare, run_script
 from worker.adapters.metrics import Metrics
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.postgres.dead_letters.retention import PostgresRetention
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import bundled, migrate
-from worker.adapters.postgres.retention import PostgresRetention
+from worker.adapters.postgres.sessions import connector
 from worker.app import keeping
-from worker.core import retention as rules
+from worker.core.dead_letters import retention as rules
+from worker.core.dead_letters.retention import BATCH_ROWS, Chore, Periods, Task, tasks
 from worker.core.records import Batch, Status
-from worker.core.retention import BATCH_ROWS, Chore, Periods, Task, tasks
-from worker.runtime.retention import Retention
+from worker.runtime.dead_letters.retention import Retention
 from worker.settings import load
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ import structlog
 from tests.fakes.ledger_suite import failed, letter, resolved, unreadable
 from tests.integration.fleets import HUNGRY, SOUND, crew
 from tests.schema import connected, prepare, run_script
-from worker.adapters.postgres.connection import Session, connector
-from worker.adapters.postgres.event_outbox import PostgresOutbox
-from worker.adapters.postgres.ledger import PostgresLedger
-from worker.adapters.postgres.settlement import write
+from worker.adapters.postgres.ledger.event_outbox import PostgresOutbox
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.ledger.settlement import write
+from worker.adapters.postgres.sessions import Session, connector
 from worker.core.records import Batch, LetterReason
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from worker.adapters.rabbitmq import publisher as publishing
 from worker.adapters.rabbitmq.connection import BrokerLost, connected
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
-from worker.core.outgoing import ANSWERS, Outgoing
+from worker.core.token.outgoing import ANSWERS, Outgoing
+from worker.lab.servers import rabbitmq
 from worker.ports import Refused, Unanswered
-from worker.services import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from worker.lab.servers import RabbitMQ
     from worker.ports import NotConfirmed
-    from worker.services import RabbitMQ
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

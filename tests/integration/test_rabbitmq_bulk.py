@@ -9,7 +9,7 @@ from worker.adapters.rabbitmq.bulk import Bulk, Item
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
-from worker.core.outgoing import Outgoing
+from worker.core.token.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.declaration import Row, TopologyFault, declare, missing, show
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import topology
-from worker.core.outgoing import Outgoing
+from worker.core.token.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

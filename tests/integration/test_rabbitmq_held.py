@@ -28,10 +28,10 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import PARKED, TOKENS
-from worker.core.outgoing import Outgoing
 from worker.core.records import Lane, LetterReason
+from worker.core.token.outgoing import Outgoing
 from worker.ports import RowsRefused
-from worker.runtime.pipeline import Pipeline, Ports
+from worker.runtime.token.pipeline import Pipeline, Ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -17,8 +17,8 @@ from worker.adapters.rabbitmq.connection import ChannelRefused, bounded, connect
 from worker.adapters.rabbitmq.declaration import declare, missing, show
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import topology
-from worker.core.outgoing import ANSWERS, Outgoing
-from worker.services import rabbitmq
+from worker.core.token.outgoing import ANSWERS, Outgoing
+from worker.lab.servers import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel as Wire
 
     from tests.servers import Broker
-    from worker.services import RabbitMQ
+    from worker.lab.servers import RabbitMQ
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 WANTED = topology({"5s": 5.0})

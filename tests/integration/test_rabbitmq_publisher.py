@@ -21,7 +21,7 @@ from worker.adapters.rabbitmq.connection import (
     open_connection,
 )
 from worker.adapters.rabbitmq.publisher import Publisher
-from worker.core.outgoing import Outgoing
+from worker.core.token.outgoing import Outgoing
 from worker.ports import Refused, Unsendable
 
 if TYPE_CHECKING:

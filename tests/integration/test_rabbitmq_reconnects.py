@@ -20,10 +20,10 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS
-from worker.core.outgoing import Outgoing
-from worker.core.poison import Mode
 from worker.core.records import Lane
-from worker.services import rabbitmq
+from worker.core.token.outgoing import Outgoing
+from worker.core.token.poison import Mode
+from worker.lab.servers import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

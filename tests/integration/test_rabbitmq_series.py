@@ -13,13 +13,13 @@ from worker.adapters.rabbitmq.connection import connected, user_of
 from worker.adapters.rabbitmq.declaration import declare, show
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import topology
-from worker.core.outgoing import Outgoing
-from worker.services import rabbitmq
+from worker.core.token.outgoing import Outgoing
+from worker.lab.servers import rabbitmq
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.services import RabbitMQ
+    from worker.lab.servers import RabbitMQ
 
 WANTED = topology({"5s": 5.0})
 

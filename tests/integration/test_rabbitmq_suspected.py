@@ -12,8 +12,8 @@ from tests.integration.hands import WANTED, consuming, publish, take_in_vain, un
 from worker.adapters.rabbitmq import consuming as consuming_link
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import BACKLOG
-from worker.core.poison import Mode
 from worker.core.records import Lane
+from worker.core.token.poison import Mode
 
 if TYPE_CHECKING:
     import pytest

@@ -1,4 +1,4 @@
-"""`python -m worker.services` runs servers in the foreground and ends with all of them."""
+"""`python -m worker.lab.servers` runs servers in the foreground and ends with all of them."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ import pytest
 @contextmanager
 def _services(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "worker.services", *arguments],
+        [sys.executable, "-m", "worker.lab.servers", *arguments],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from worker.services import ServiceError, Services, postgres, postgresql, rabbitmq, services
-from worker.services.ports import LOOPBACK, free_ports
+from worker.lab.servers import ServiceError, Services, postgres, postgresql, rabbitmq, services
+from worker.lab.servers.ports import LOOPBACK, free_ports
 
 
 def _descendants() -> set[psutil.Process]:

@@ -18,7 +18,7 @@ from tests.neighbours.scene import scene
 from tests.neighbours.watching import becomes
 from tests.seeds import seeds
 from tests.servers import BrokerServer, rabbitmq_home
-from worker.services import rabbitmq
+from worker.lab.servers import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.acceptance.stage import Simulator, Worker
     from tests.faults.ground import Ground
     from tests.neighbours.scene import Scene
-    from worker.services import RabbitMQ
+    from worker.lab.servers import RabbitMQ
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 

@@ -19,7 +19,7 @@ from tests.neighbours.scene import dying, scene
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds
 from tests.servers import PostgresServer
-from worker.services import postgres
+from worker.lab.servers import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
-from worker.simulator.quota import UNLIMITED, Quota, TokenBucket
+from worker.lab.simulator.quota import UNLIMITED, Quota, TokenBucket
 
 
 @dataclass(slots=True)

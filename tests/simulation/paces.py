@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from worker.core import quota, shares
-from worker.core.pacing import Gcra
-from worker.core.slowing import Slowing
-from worker.core.usage import Usage
+from worker.core.rate import quota, shares
+from worker.core.rate.pacing import Gcra
+from worker.core.rate.slowing import Slowing
+from worker.core.rate.usage import Usage
 
 if TYPE_CHECKING:
     import random
 
     from tests.simulation.virtual import Agenda
-    from worker.core.fleet import Report
+    from worker.core.rate.fleet import Report
 
 EXPIRY_SECONDS = 2.5
 GRACE_SECONDS = 10.0

@@ -10,9 +10,9 @@ from tests.simulation.fleet import WORKERS, Replica
 from tests.simulation.market import Market, Token
 from tests.simulation.paces import Aimd, Row, Shared, Static, Unpaced
 from tests.simulation.virtual import Agenda
-from worker.core import quota
 from worker.core.backoff import CALLS, FullJitter
-from worker.simulator.quota import UNLIMITED, Quota
+from worker.core.rate import quota
+from worker.lab.simulator.quota import UNLIMITED, Quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core import answers
-from worker.core.answers import MOST_EVENTS, REPLY_SECONDS, OutboxPace, RefusedReplies
+from worker.core.token import answers
+from worker.core.token.answers import MOST_EVENTS, REPLY_SECONDS, OutboxPace, RefusedReplies
 
 DRAWS = st.floats(0, 1, exclude_max=True)
 

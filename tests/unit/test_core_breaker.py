@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core import faults
-from worker.core.breaker import BreakerState
 from worker.core.shortage import DESCRIPTORS
-from worker.core.systemic_answers import OwnCalls, SystemicAnswers
+from worker.core.token.breaker import BreakerState
+from worker.core.token.systemic_answers import OwnCalls, SystemicAnswers
 
 DENIED = faults.systemic("AccessDeniedException", "not you")
 

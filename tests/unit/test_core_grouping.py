@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core import grouping
-from worker.core.grouping import key, normalised
+from worker.core.dead_letters import grouping
+from worker.core.dead_letters.grouping import key, normalised
 
 ID = "5a4b1a6e-1111-2222-3333-444455556666"
 PAIRS = [

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.fakes.records import NOW, ago, body, incoming, read, submission
 from worker.core import secrecy
-from worker.core.messages import (
+from worker.core.records import Malformed, Submission
+from worker.core.token.messages import (
     ALWAYS_CALLS,
     ATTEMPTS_HEADER,
     FIRST_SEEN_HEADER,
@@ -33,10 +34,9 @@ from worker.core.messages import (
     shortened,
     write_instant,
 )
-from worker.core.outgoing import malformed_answers
-from worker.core.records import Malformed, Submission
-from worker.core.replies import malformed_body, outcome_body
-from worker.core.verdict import lifetime_exceeded
+from worker.core.token.outgoing import malformed_answers
+from worker.core.token.replies import malformed_body, outcome_body
+from worker.core.token.verdict import lifetime_exceeded
 
 TOKEN = "ok-canary+token/of=a-buyer"
 RETRIED = {ATTEMPTS_HEADER: 3, RETURNS_HEADER: 1}

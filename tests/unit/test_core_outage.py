@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.outage import FAILING_SHARE, LEAST_FAILURES, MEMORY_SECONDS, Outage
+from worker.core.token.outage import FAILING_SHARE, LEAST_FAILURES, MEMORY_SECONDS, Outage
 
 
 def test_twenty_failures_in_a_row_are_an_outage() -> None:

@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes.records import NOW, ago, body, incoming, outcome, read, submission
-from worker.core import letters, outgoing
-from worker.core.letters import Sealed
-from worker.core.messages import Incoming, parse
-from worker.core.outgoing import answers, give_back, malformed_answers, park, retry
+from worker.core.dead_letters import letters
+from worker.core.dead_letters.letters import Sealed
 from worker.core.records import Lane, LetterReason, Malformed, Status
+from worker.core.token import outgoing
+from worker.core.token.messages import Incoming, parse
+from worker.core.token.outgoing import answers, give_back, malformed_answers, park, retry
 
 SEALED = Sealed("key-1", b"box")
 DELIVERED = Incoming(

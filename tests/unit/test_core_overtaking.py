@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.lanes import LaneChooser
-from worker.core.overtaking import Overtaking, Refusals
 from worker.core.records import Lane
+from worker.core.token.lanes import LaneChooser
+from worker.core.token.overtaking import Overtaking, Refusals
 
 PATIENCE = 30.0
 SIXTH = 5.0

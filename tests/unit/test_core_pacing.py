@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.backoff import CALLS, RECONNECT, FullJitter, equal_jitter, probe_wait
-from worker.core.lanes import SHARES, LaneChooser
-from worker.core.pacing import (
+from worker.core.rate.pacing import (
     LARGEST_MESSAGE_BYTES,
     MOST_IN_HAND,
     MOST_IN_HAND_BYTES,
@@ -26,6 +25,7 @@ from worker.core.pacing import (
     prefetches,
 )
 from worker.core.records import Lane
+from worker.core.token.lanes import SHARES, LaneChooser
 
 DRAWS = 20_000
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.poison import VAIN_DELIVERIES, Guard, Mode, came_back_often
+from worker.core.token.poison import VAIN_DELIVERIES, Guard, Mode, came_back_often
 
 LIMIT = 100
 

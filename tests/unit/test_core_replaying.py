@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.records import NOW, ago, body, read
-from worker.core.messages import Incoming, envelope, write_instant
-from worker.core.records import Lane, TokenKey
-from worker.core.replaying import (
+from worker.core.dead_letters.replaying import (
     LEAST_OUTCOMES,
     MOST_IN_A_BATCH,
     REMEDIES,
@@ -23,7 +21,9 @@ from worker.core.replaying import (
     Tally,
     prepare,
 )
-from worker.core.verdict import AWS_LIFETIME
+from worker.core.records import Lane, TokenKey
+from worker.core.token.messages import Incoming, envelope, write_instant
+from worker.core.token.verdict import AWS_LIFETIME
 
 SENT = Incoming(
     body("ok-1", received_at=write_instant(ago(minutes=50)), metadata={"session": "s"}),

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.fakes.records import ANSWER, NOW, POLICY, ago, body, incoming, outcome, submission
-from worker.core.messages import parse
 from worker.core.records import Malformed, Status
-from worker.core.replies import malformed_body, outcome_body
-from worker.core.verdict import Store, Tries, judge
+from worker.core.token.messages import parse
+from worker.core.token.replies import malformed_body, outcome_body
+from worker.core.token.verdict import Store, Tries, judge
 
 MEMBERS = [
     "version",

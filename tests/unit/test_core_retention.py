@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.retention import Chore, Periods, Task, pause, tasks, wait
+from worker.core.dead_letters.retention import Chore, Periods, Task, pause, tasks, wait
 
 DAY = timedelta(days=1)
 

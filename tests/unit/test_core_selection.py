@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.filed import Place, read_place
+from worker.core.dead_letters.filed import Place, read_place
+from worker.core.dead_letters.selection import LetterState, Selection
 from worker.core.records import LetterReason
 from worker.core.remedies import remedy
-from worker.core.selection import LetterState, Selection
 
 NOW = datetime(2026, 11, 22, 3, 28, tzinfo=UTC)
 

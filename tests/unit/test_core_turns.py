@@ -8,9 +8,9 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.pacing import MOST_LENT
+from worker.core.rate.pacing import MOST_LENT
 from worker.core.records import Lane, Origin
-from worker.core.turns import Company, Turns, in_hand_at_most
+from worker.core.token.turns import Company, Turns, in_hand_at_most
 
 T = TypeVar("T")
 JUNK = Origin("shop", "junk")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.records import ANSWER, BUYER, NOW, POLICY, ago, fault, outcome, submission
 from worker.core.records import Answer, Fault, FaultKind, Outcome, Status, Submission
-from worker.core.verdict import (
+from worker.core.token.verdict import (
     Call,
     Halt,
     Policy,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from worker.cli.actors import actor
 from worker.cli.dead_letters import words
 from worker.cli.dead_letters.filters import chosen
-from worker.core.selection import LetterState, Selection
+from worker.core.dead_letters.selection import LetterState, Selection
 
 NOW = datetime(2026, 11, 22, 3, 28, 9, 900_000, tzinfo=UTC)
 

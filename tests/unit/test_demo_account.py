@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from worker.demo.account import Account, settle
-from worker.demo.findings import Answer, Heard, Hearing, Records
-from worker.demo.kinds import MEMBERS
-from worker.demo.performance import Killed
-from worker.demo.plan import Plan, plan
-from worker.demo.show import as_json, show
-from worker.demo.story import Ending
-from worker.demo.waits import throughput, wait, waits
+from worker.lab.demo.account import Account, settle
+from worker.lab.demo.findings import Answer, Heard, Hearing, Records
+from worker.lab.demo.kinds import MEMBERS
+from worker.lab.demo.performance import Killed
+from worker.lab.demo.plan import Plan, plan
+from worker.lab.demo.show import as_json, show
+from worker.lab.demo.story import Ending
+from worker.lab.demo.waits import throughput, wait, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.demo.submissions import Submission
+    from worker.lab.demo.submissions import Submission
 
 RUN = "demo-0a1b2c3d"
 NOW = datetime(2026, 11, 22, 3, 28, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.demo import environment
+from worker.lab.demo import environment
 from worker.settings import load
 
 THEIRS = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.demo.kinds import FEWEST_TOKENS, KINDS, MEMBERS, Demand, counts
+from worker.lab.demo.kinds import FEWEST_TOKENS, KINDS, MEMBERS, Demand, counts
 
 ANSWER = dict.fromkeys(MEMBERS, "something")
 NOTHING = dict.fromkeys(MEMBERS, None)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from worker.core.messages import Incoming, parse
 from worker.core.records import Malformed, Submission
-from worker.demo.blunders import BLUNDERS
-from worker.demo.kinds import KINDS
-from worker.demo.plan import Plan, plan
+from worker.core.token.messages import Incoming, parse
+from worker.lab.demo.blunders import BLUNDERS
+from worker.lab.demo.kinds import KINDS
+from worker.lab.demo.plan import Plan, plan
 
 NOW = datetime(2026, 11, 22, 3, 28, tzinfo=UTC)
 RUN = "demo-0a1b2c3d"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from worker.app.keeping import configured, periods, unheeded
-from worker.core.retention import Periods
+from worker.core.dead_letters.retention import Periods
 from worker.settings import load
 
 DATABASE: dict[str, float | None] = {

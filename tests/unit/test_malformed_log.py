@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping
 from tests.fakes.records import NOW
 from worker.core.records import Malformed
-from worker.runtime.malformed_log import MalformedLog
+from worker.runtime.token.malformed_log import MalformedLog
 
 
 def malformed(code: str, message_id: str) -> Malformed:

@@ -17,11 +17,11 @@ from aiohttp import web
 
 from tests.fakes.aws import CLOSE, HANG, RESET, Cut, Late, RawAws, Step, raw_aws, reply
 from worker import __version__
-from worker.adapters.marketplace import AwsMarketplace, Endpoint, credentials, open_marketplace
+from worker.adapters.aws import AwsMarketplace, Endpoint, credentials, open_marketplace
 from worker.app.refusals import breaker_remedy
 from worker.core.records import Answer, Fault, FaultKind, Status, Token
-from worker.simulator import server as simulator
-from worker.simulator.endpoint import Options
+from worker.lab.simulator import server as simulator
+from worker.lab.simulator.endpoint import Options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -13,9 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes.clock import leaping, settle
-from worker.adapters.marketplace.chain import Found, WrongAccount
-from worker.adapters.marketplace.credentials import Credentials, CredentialsTimeout
-from worker.adapters.marketplace.signing import Identity
+from worker.adapters.aws.chain import Found, WrongAccount
+from worker.adapters.aws.credentials import Credentials, CredentialsTimeout
+from worker.adapters.aws.signing import Identity
 from worker.core.renewal import LOOK_UP_SECONDS, MARGIN_SECONDS
 
 if TYPE_CHECKING:

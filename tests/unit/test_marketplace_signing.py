@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from worker.adapters.marketplace.exchange import _host
-from worker.adapters.marketplace.signing import Identity, Scope, sign
+from worker.adapters.aws.exchange import _host
+from worker.adapters.aws.signing import Identity, Scope, sign
 
 TARGET = "AWSMPMeteringService.ResolveCustomer"
 JSON_1_1 = "application/x-amz-json-1.1"

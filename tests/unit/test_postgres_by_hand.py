@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from worker.adapters.postgres.by_hand import DatabaseFault, fault_of, told, told_operator
 from worker.adapters.postgres.errors import translate
-from worker.adapters.postgres.inspection import inspecting
-from worker.adapters.postgres.operating import operating
+from worker.adapters.postgres.operator.by_hand import DatabaseFault, fault_of, told, told_operator
+from worker.adapters.postgres.operator.inspection import inspecting
+from worker.adapters.postgres.operator.operating import operating
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,14 +13,14 @@ import pytest
 from tests.fakes.ledger_suite import failed, key
 from tests.odd_servers import LET_IN, NO_VERSION, READY, answering, message
 from worker.adapters.postgres import migrate as migrations
-from worker.adapters.postgres.by_hand import DatabaseFault
-from worker.adapters.postgres.connection import connector
 from worker.adapters.postgres.errors import NotConnected
-from worker.adapters.postgres.fleet import PostgresFleet
-from worker.adapters.postgres.inspection import inspecting
-from worker.adapters.postgres.ledger import PostgresLedger
-from worker.adapters.postgres.operating import operating
-from worker.core.fleet import ReplicaState, Report
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.operator.by_hand import DatabaseFault
+from worker.adapters.postgres.operator.inspection import inspecting
+from worker.adapters.postgres.operator.operating import operating
+from worker.adapters.postgres.rate.fleet import PostgresFleet
+from worker.adapters.postgres.sessions import connector
+from worker.core.rate.fleet import ReplicaState, Report
 from worker.core.records import Batch
 from worker.ports import LedgerUnavailable
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from worker.adapters.postgres.connection import Sessions
+from worker.adapters.postgres.sessions import Sessions
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.connection import Connection
+    from worker.adapters.postgres.sessions import Connection
 
 
 class FakeConnection:

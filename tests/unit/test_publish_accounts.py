@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.adapters.rabbitmq.bulk import Item
 from worker.cli.accounts import Accounts
-from worker.core.outgoing import Outgoing
+from worker.core.token.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from pathlib import Path

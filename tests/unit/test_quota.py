@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core import background, regrowth
-from worker.core.fleet import Report
-from worker.core.quota import FLOOR, HIGHEST, SharedRate, advance, initial, restored
+from worker.core.rate import background, regrowth
+from worker.core.rate.fleet import Report
+from worker.core.rate.quota import FLOOR, HIGHEST, SharedRate, advance, initial, restored
 
 WAITING = math.inf
 

@@ -14,7 +14,7 @@ from pamqp.header import ContentHeader
 
 from worker.adapters.rabbitmq import tolerance
 from worker.adapters.rabbitmq.delivery import incoming
-from worker.core.poison import came_back_often
+from worker.core.token.poison import came_back_often
 
 
 def table(entries: bytes) -> bytes:

@@ -7,7 +7,7 @@ import asyncio
 from tests.fakes.clock import leaping
 from worker.adapters.rabbitmq.window import MOST_BYTES, Window, batches
 from worker.core.batching import MOST_BATCH_BYTES
-from worker.core.outgoing import Outgoing
+from worker.core.token.outgoing import Outgoing
 
 KIB = 1024
 

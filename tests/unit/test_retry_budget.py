@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.retry_budget import DEPOSIT, FIRST, MOST, RetryBudget
+from worker.core.token.retry_budget import DEPOSIT, FIRST, MOST, RetryBudget
 
 
 def test_a_few_retries_are_there_from_the_start() -> None:

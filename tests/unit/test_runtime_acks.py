@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
 from tests.fakes.records import incoming
-from worker.core.outgoing import ANSWERS, EVENTS, Kind, Outgoing
+from worker.core.token.outgoing import ANSWERS, EVENTS, Kind, Outgoing
 from worker.ports import NotConfirmed, Refused, Unanswered, Unsendable
-from worker.runtime.acks import AckAfterConfirm
-from worker.runtime.answer_log import AnswerLog
-from worker.runtime.event_outbox import EventOutbox
+from worker.runtime.token.acks import AckAfterConfirm
+from worker.runtime.token.answer_log import AnswerLog
+from worker.runtime.token.event_outbox import EventOutbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

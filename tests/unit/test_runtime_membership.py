@@ -14,7 +14,7 @@ from tests.fakes.clock import leaping, until
 from tests.fakes.records import POLICY
 from tests.fakes.worker import FakeWorker, working
 from worker.core import faults
-from worker.core.fleet import Pause, ReplicaState, decayed
+from worker.core.rate.fleet import Pause, ReplicaState, decayed
 from worker.core.records import Answer, Fault, FaultKind
 from worker.core.shortage import DESCRIPTORS
 

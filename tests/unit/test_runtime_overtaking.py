@@ -23,20 +23,20 @@ from tests.fakes.outside import (
     acking,
 )
 from tests.fakes.records import NOW, POLICY, body, submission
-from worker.core.messages import Incoming, parse, write_instant
 from worker.core.records import Lane, Submission
+from worker.core.token.messages import Incoming, parse, write_instant
 from worker.runtime.clock import Clock
-from worker.runtime.flight import Flight, Flights, Party, Stage
 from worker.runtime.gate import Gate
-from worker.runtime.overtaking import Overtaker, buyers_wait
-from worker.runtime.settlement import Settlement
-from worker.runtime.waiting import WaitingRoom
-from worker.runtime.writer import Writer
+from worker.runtime.token.flight import Flight, Flights, Party, Stage
+from worker.runtime.token.overtaking import Overtaker, buyers_wait
+from worker.runtime.token.settlement import Settlement
+from worker.runtime.token.waiting import WaitingRoom
+from worker.runtime.token.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
 
 PATIENCE = 30.0
 NUMBERS = itertools.count()

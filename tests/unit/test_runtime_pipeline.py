@@ -16,7 +16,8 @@ from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import POLICY, body, fault, submission
 from tests.fakes.worker import FakeWorker, working
-from worker.core.messages import (
+from worker.core.records import Answer, Fault, FaultKind, Lane, Outcome, Status, Submission
+from worker.core.token.messages import (
     KEPT_OF_TOO_LARGE_BYTES,
     MAX_BODY_BYTES,
     Incoming,
@@ -24,10 +25,9 @@ from worker.core.messages import (
     parse,
     write_instant,
 )
-from worker.core.records import Answer, Fault, FaultKind, Lane, Outcome, Status, Submission
-from worker.core.systemic_answers import SystemicAnswers
-from worker.core.verdict import Policy
-from worker.runtime.flight import Flights, Party
+from worker.core.token.systemic_answers import SystemicAnswers
+from worker.core.token.verdict import Policy
+from worker.runtime.token.flight import Flights, Party
 
 TRANSIENT = fault(FaultKind.TRANSIENT, "Timeout", "no answer")
 THROTTLED = fault(FaultKind.THROTTLED, "ThrottlingException", "slow down")

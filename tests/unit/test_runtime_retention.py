@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.core import retention as rules
-from worker.core.retention import BATCH_ROWS, Chore, Task
+from worker.core.dead_letters import retention as rules
+from worker.core.dead_letters.retention import BATCH_ROWS, Chore, Task
 from worker.ports import LedgerUnavailable
-from worker.runtime.retention import Retention
+from worker.runtime.dead_letters.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,15 +12,15 @@ from tests.fakes.fleet import FakeFleet
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import ago, incoming, submission
 from worker.core.batching import Linger
-from worker.core.fleet import Lease
+from worker.core.rate.fleet import Lease
+from worker.core.rate.usage import Usage
 from worker.core.records import Lane
-from worker.core.usage import Usage
-from worker.core.verdict import Tries
-from worker.runtime.flight import Flight, Flights, Party, Stage
+from worker.core.token.verdict import Tries
 from worker.runtime.gate import Gate
-from worker.runtime.mailbox import Mailbox
-from worker.runtime.pacer import Pacer
-from worker.runtime.waiting import Pending, WaitingRoom
+from worker.runtime.rate.pacer import Pacer
+from worker.runtime.token.flight import Flight, Flights, Party, Stage
+from worker.runtime.token.mailbox import Mailbox
+from worker.runtime.token.waiting import Pending, WaitingRoom
 
 
 def party(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.shares import LEAST, Claim, share, singly
+from worker.core.rate.shares import LEAST, Claim, share, singly
 
 WAITING = math.inf
 needs = st.just(0.0) | st.just(WAITING) | st.floats(0.0, 500.0)

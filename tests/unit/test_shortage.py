@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.aws import raw_aws, reply
-from worker.adapters.marketplace import Endpoint, open_marketplace
+from worker.adapters.aws import Endpoint, open_marketplace
 from worker.adapters.postgres.errors import translate
 from worker.adapters.rabbitmq.opening import opening_fault
 from worker.adapters.shortages import shortage_behind
@@ -21,7 +21,7 @@ from worker.cli.run import _descriptors
 from worker.core import faults
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.shortage import ALL, DESCRIPTORS, Shortage
-from worker.core.verdict import counts
+from worker.core.token.verdict import counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

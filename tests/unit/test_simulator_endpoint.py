@@ -15,13 +15,13 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.simulator import admin
-from worker.simulator.answer import Answer, Result
-from worker.simulator.canonical import Request, fold
-from worker.simulator.endpoint import Endpoint, Options, Sources, read_token
-from worker.simulator.latency import Latency
-from worker.simulator.quota import Quota
-from worker.simulator.stats import SECONDS_KEPT, Stats, TokenCalls
+from worker.lab.simulator import admin
+from worker.lab.simulator.answer import Answer, Result
+from worker.lab.simulator.canonical import Request, fold
+from worker.lab.simulator.endpoint import Endpoint, Options, Sources, read_token
+from worker.lab.simulator.latency import Latency
+from worker.lab.simulator.quota import Quota
+from worker.lab.simulator.stats import SECONDS_KEPT, Stats, TokenCalls
 
 SECRET = "simulator"
 RESOLVE = "AWSMPMeteringService.ResolveCustomer"

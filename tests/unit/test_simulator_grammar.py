@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.simulator.agreement import account_of
-from worker.simulator.answer import Answer, Result, fault
-from worker.simulator.grammar import answer
+from worker.lab.simulator.agreement import account_of
+from worker.lab.simulator.answer import Answer, Result, fault
+from worker.lab.simulator.grammar import answer
 
 KEY = "simulator"
 WORDS = (

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.simulator.latency import Latency
-from worker.simulator.quota import UNLIMITED, Quota, TokenBucket
+from worker.lab.simulator.latency import Latency
+from worker.lab.simulator.quota import UNLIMITED, Quota, TokenBucket
 
 gaps = st.lists(st.floats(0, 5), min_size=1, max_size=200)
 

@@ -13,8 +13,8 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.simulator.canonical import Request, fold
-from worker.simulator.signature import SignatureError, signing_key, verify
+from worker.lab.simulator.canonical import Request, fold
+from worker.lab.simulator.signature import SignatureError, signing_key, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable

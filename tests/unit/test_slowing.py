@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.slowing import LEAST_FACTOR, Slowing
+from worker.core.rate.slowing import LEAST_FACTOR, Slowing
 
 answers = st.lists(st.tuples(st.booleans(), st.floats(0.0, 2.0)), max_size=100)
 

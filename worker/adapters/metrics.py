@@ -19,9 +19,9 @@ from prometheus_client import (
 )
 
 from worker import __version__
-from worker.core.outgoing import Kind
+from worker.core.dead_letters.retention import Chore
 from worker.core.records import FaultKind, Lane, LetterReason, Status
-from worker.core.retention import Chore
+from worker.core.token.outgoing import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

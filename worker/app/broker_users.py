@@ -21,7 +21,7 @@ from worker.adapters.rabbitmq.rights import (
     ROLES,
     of_caller,
 )
-from worker.core.outgoing import ANSWERS
+from worker.core.token.outgoing import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from worker.adapters.postgres.fleet_standing import Member, Standing
+    from worker.adapters.postgres.rate.fleet_standing import Member, Standing
 
 
 @dataclass(frozen=True, slots=True)

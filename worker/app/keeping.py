@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres.retention import PostgresRetention
-from worker.core.retention import Periods, tasks
-from worker.runtime.retention import Retention
+from worker.adapters.postgres.dead_letters.retention import PostgresRetention
+from worker.core.dead_letters.retention import Periods, tasks
+from worker.runtime.dead_letters.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from worker.adapters.metrics import Metrics
-    from worker.adapters.postgres.connection import Connect
+    from worker.adapters.postgres.sessions import Connect
     from worker.settings import Settings
 
 _DAY_SECONDS: Final = 86_400

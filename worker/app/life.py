@@ -15,14 +15,14 @@ import structlog
 from worker import __version__
 from worker import settings as configuration
 from worker.adapters import logs
+from worker.adapters.aws import open_marketplace
+from worker.adapters.aws.addresses import shown
 from worker.adapters.http import serving
-from worker.adapters.marketplace import open_marketplace
-from worker.adapters.marketplace.addresses import shown
 from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import parts as building
 from worker.core import backoff
-from worker.core.pacing import prefetches
+from worker.core.rate.pacing import prefetches
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:

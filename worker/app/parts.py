@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.adapters import logs
-from worker.adapters.marketplace import AwsMarketplace, Endpoint
-from worker.adapters.marketplace.addresses import shown
-from worker.adapters.postgres.connection import connector
-from worker.adapters.postgres.event_outbox import PostgresOutbox
-from worker.adapters.postgres.fleet import PostgresFleet
-from worker.adapters.postgres.ledger import PostgresLedger
+from worker.adapters.aws import AwsMarketplace, Endpoint
+from worker.adapters.aws.addresses import shown
+from worker.adapters.postgres.ledger.event_outbox import PostgresOutbox
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.rate.fleet import PostgresFleet
+from worker.adapters.postgres.sessions import connector
 from worker.adapters.postgres.stand_in import only_stand_ins
 from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
@@ -23,12 +23,12 @@ from worker.adapters.sealing import Sealer
 from worker.app.health import Health
 from worker.app.keeping import retention
 from worker.app.refusals import breaker_remedy
-from worker.core.outgoing import retry_exchange
-from worker.core.pacing import MOST_LENT, PARKED_PREFETCH
+from worker.core.rate.pacing import MOST_LENT, PARKED_PREFETCH
 from worker.core.records import Lane
-from worker.core.verdict import Policy
-from worker.runtime.pipeline import Pipeline, Ports
-from worker.runtime.writer import LEDGER
+from worker.core.token.outgoing import retry_exchange
+from worker.core.token.verdict import Policy
+from worker.runtime.token.pipeline import Pipeline, Ports
+from worker.runtime.token.writer import LEDGER
 from worker.settings.addresses import passwords
 from worker.settings.transport import endpoint_fault
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.metrics import Metrics
     from worker.core.records import Fault
-    from worker.runtime.retention import Retention
+    from worker.runtime.dead_letters.retention import Retention
     from worker.settings import Settings
 
 

@@ -11,22 +11,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters import local_worker
-from worker.adapters.postgres.by_hand import DatabaseFault
-from worker.adapters.postgres.inspection import LATEST_VERSION, inspecting
+from worker.adapters.postgres.operator.by_hand import DatabaseFault
+from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
 from worker.app import fleet
-from worker.core.outgoing import retry_exchange
 from worker.core.records import DEFAULT_SELLER, LetterReason
+from worker.core.token.outgoing import retry_exchange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.adapters.postgres.fleet_standing import Member
-    from worker.adapters.postgres.inspection import Inspector
+    from worker.adapters.postgres.operator.inspection import Inspector
+    from worker.adapters.postgres.rate.fleet_standing import Member
     from worker.adapters.rabbitmq.probing import Depth
-    from worker.core.fleet import Pause
+    from worker.core.rate.fleet import Pause
     from worker.settings import Settings
 
 RECENT_SECONDS: Final = 300.0

@@ -15,8 +15,8 @@ from worker.cli.exits import UNAVAILABLE, failure, settings_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.adapters.postgres.connection import Session
-    from worker.adapters.postgres.fleet_control import Word
+    from worker.adapters.postgres.rate.fleet_control import Word
+    from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
 
 _T = TypeVar("_T")
@@ -58,7 +58,7 @@ def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = Non
     Nothing is lost: tokens wait in their queues. A pause that stands already stays as it is, with
     its actor and reason.
     """
-    from worker.adapters.postgres import fleet_control  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - keeps --help fast
 
     word = word_of(actor, reason)
     stands, new = tell(config, lambda session: fleet_control.pause(session, word))
@@ -68,7 +68,7 @@ def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = Non
 
 def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = None) -> None:
     """Lets the calls of all replicas go on within two seconds."""
-    from worker.adapters.postgres import fleet_control  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - as above
 
     word = word_of(actor, reason)
     over = tell(config, lambda session: fleet_control.resume(session, word))
@@ -84,7 +84,7 @@ def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = No
 
 def word_of(actor: str | None, reason: str) -> Word:
     """Who acts and why, about the one seller account that there is."""
-    from worker.adapters.postgres.fleet_control import Word  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate.fleet_control import Word  # noqa: PLC0415 - as above
     from worker.core.records import DEFAULT_SELLER  # noqa: PLC0415 - as above
 
     return Word(DEFAULT_SELLER, actor_of(actor), reason)
@@ -97,8 +97,8 @@ def tell(config: Path | None, act: Callable[[Session], Awaitable[_T]]) -> _T:
 
 def ask(settings: Settings, act: Callable[[Session], Awaitable[_T]]) -> _T:
     """What the database answers, or the end of the command with what is wrong."""
-    from worker.adapters.postgres.by_hand import DatabaseFault  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.operating import operating  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.by_hand import DatabaseFault  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.operating import operating  # noqa: PLC0415 - as above
 
     async def asking() -> _T:
         async with operating(settings.current_postgres_dsn) as session:

@@ -17,7 +17,7 @@ from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.adapters.postgres.erasure import Erased, Request
+    from worker.adapters.postgres.operator.erasure import Erased, Request
 
 _WRONG_USAGE: Final = 2
 _LONGEST_CUSTOMER: Final = 255
@@ -86,7 +86,7 @@ def erase(
 
 
 def _request(customer: str, seller: str | None, actor: str, reason: str) -> Request:
-    from worker.adapters.postgres.erasure import Request  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.erasure import Request  # noqa: PLC0415 - keeps --help fast
 
     customer, reason = customer.strip(), reason.strip()
     if not re.fullmatch(rf"[!-~]{{1,{_LONGEST_CUSTOMER}}}", customer):
@@ -124,9 +124,9 @@ def _ask_first(dsn: Callable[[], str], request: Request) -> None:
 
 
 def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased:
-    from worker.adapters.postgres import erasure  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.by_hand import told  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator import erasure  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.by_hand import told  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
     connect = connector(dsn, command_seconds=erasure.COMMAND_SECONDS)

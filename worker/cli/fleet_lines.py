@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from worker.adapters.postgres.fleet_standing import Member
+    from worker.adapters.postgres.rate.fleet_standing import Member
     from worker.app.fleet import Breaker, Rate
-    from worker.core.fleet import Pause
+    from worker.core.rate.fleet import Pause
 
 _MOST_SHARES = 16
 _SOURCES = {

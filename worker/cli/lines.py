@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from worker.core.outgoing import Outgoing
+from worker.core.token.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

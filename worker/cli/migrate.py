@@ -52,7 +52,7 @@ def _apply(
     dsn: Callable[[], str], *, stand_in: bool, periods: Mapping[str, float | None]
 ) -> list[Applied]:
     from worker.adapters.postgres import migrate as migrations  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.by_hand import told  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.by_hand import told  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
     try:

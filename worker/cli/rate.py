@@ -20,9 +20,9 @@ from worker.cli.control import (
 from worker.cli.exits import settings_of
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.connection import Session
-    from worker.adapters.postgres.fleet_control import Word
-    from worker.adapters.postgres.fleet_standing import Override, Standing
+    from worker.adapters.postgres.rate.fleet_control import Word
+    from worker.adapters.postgres.rate.fleet_standing import Override, Standing
+    from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
 
 _NONE: Final = "none"
@@ -81,7 +81,7 @@ def rate(
 
 
 def _bound(given: str, word: Word, config: Path | None) -> None:
-    from worker.adapters.postgres import fleet_control  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - as above
 
     if given == _DEFAULT:
         before = tell(config, lambda session: fleet_control.reset_ceiling(session, word))
@@ -118,7 +118,7 @@ def _calls_per_second(given: str) -> float:
 
 
 def _search(word: Word, config: Path | None) -> None:
-    from worker.adapters.postgres import fleet_control  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - as above
 
     start = tell(config, lambda session: fleet_control.search_again(session, word))
     if start is None:
@@ -154,7 +154,7 @@ def _print_json(found: object, standing: Standing) -> None:
 
 
 async def _standing(session: Session) -> Standing:
-    from worker.adapters.postgres.fleet_standing import standing  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate.fleet_standing import standing  # noqa: PLC0415 - as above
     from worker.core.records import DEFAULT_SELLER  # noqa: PLC0415 - as above
 
     return await standing(session.fetch, DEFAULT_SELLER)

@@ -30,8 +30,8 @@ def run(
 
     from worker import app  # noqa: PLC0415 - as above
     from worker.adapters import logs  # noqa: PLC0415 - as above
+    from worker.adapters.aws import BadAwsSetup  # noqa: PLC0415 - as above
     from worker.adapters.http import PortTaken  # noqa: PLC0415 - as above
-    from worker.adapters.marketplace import BadAwsSetup  # noqa: PLC0415 - as above
     from worker.adapters.postgres.stand_in import NotAStandIn  # noqa: PLC0415 - as above
     from worker.adapters.sealing import BadKey  # noqa: PLC0415 - as above
     from worker.core.shortage import DESCRIPTORS  # noqa: PLC0415 - as above

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from worker.simulator.command import simulator
+from worker.lab.simulator.command import simulator
 
 __all__ = ["simulator"]

@@ -6,7 +6,7 @@ from typing import Final
 
 from worker.core import faults
 from worker.core.records import FaultKind, LetterReason
-from worker.core.verdict import UNSTORABLE
+from worker.core.token.verdict import UNSTORABLE
 
 _BAD_REQUEST: Final = 400
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from worker.adapters.postgres import statements
-from worker.adapters.postgres.connection import Session, connector
 from worker.adapters.postgres.errors import translate, translated
+from worker.adapters.postgres.sessions import Session, connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

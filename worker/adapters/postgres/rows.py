@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
-from worker.core import grouping
+from worker.core.dead_letters import grouping
 from worker.core.records import Outcome, Status, TokenKey
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from worker.adapters.postgres.errors import driven, translated_without_rows
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.connection import Connect, Connection
+    from worker.adapters.postgres.sessions import Connect, Connection
 
 
 class NotAStandIn(LedgerUnavailable):

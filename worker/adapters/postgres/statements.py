@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Final
 
-_QUERIES: Final = resources.files(__package__) / "queries"
+_QUERIES: Final = resources.files("worker.adapters.postgres") / "queries"
 
 
 def _read(name: str) -> str:

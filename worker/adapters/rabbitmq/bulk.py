@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractConnection
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
 
 SENDERS: Final = 4
 MOST_IN_A_BATCH: Final = 50

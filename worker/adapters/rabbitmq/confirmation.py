@@ -11,7 +11,7 @@ from worker.adapters.rabbitmq.connection import BrokerLost, loss
 from worker.ports import NotConfirmed, Refused
 
 if TYPE_CHECKING:
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
 
 
 class Unroutable(NotConfirmed):

@@ -10,8 +10,8 @@ from worker.adapters.rabbitmq import tolerance
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.supervision import open_wire
-from worker.core.pacing import MOST_IN_HAND, lendable, lends_anew
-from worker.core.poison import Guard, Mode
+from worker.core.rate.pacing import MOST_IN_HAND, lendable, lends_anew
+from worker.core.token.poison import Guard, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measu
 from worker.adapters.rabbitmq.declaration import missing
 from worker.adapters.rabbitmq.supervision import TopologyMissing, open_wire, supervise
 from worker.adapters.rabbitmq.suspicion import Suspicion
-from worker.core.pacing import HOLD_SECONDS
+from worker.core.rate.pacing import HOLD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from worker.adapters.rabbitmq.connection import (
     connected,
 )
 from worker.adapters.rabbitmq.topology import FORMER_ANSWERS, Exchange, Queue
-from worker.core.outgoing import ANSWERS
+from worker.core.token.outgoing import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pamqp.commands import Basic
 
 from worker.adapters.rabbitmq import tolerance
-from worker.core import messages, poison
-from worker.core.messages import MOST_TRACE_CHARS, OUR_HEADERS, TRACE_HEADERS, Incoming
-from worker.core.outgoing import INTERNAL
+from worker.core.token import messages, poison
+from worker.core.token.messages import MOST_TRACE_CHARS, OUR_HEADERS, TRACE_HEADERS, Incoming
+from worker.core.token.outgoing import INTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

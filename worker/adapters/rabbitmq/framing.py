@@ -14,7 +14,7 @@ from pamqp.header import ContentHeader
 from worker.ports import Unsendable
 
 if TYPE_CHECKING:
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
 
 CONTENT_TYPE: Final = "application/json"
 _PERSISTENT: Final = 2

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractChannel, AbstractConnection
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
     from worker.ports import Fate
 
 PUBLISH_SECONDS: Final = 10.0

@@ -17,7 +17,7 @@ from worker.adapters.rabbitmq.supervision import supervise
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
     from worker.ports import Fate, NotConfirmed
 
 log: Final = structlog.get_logger()

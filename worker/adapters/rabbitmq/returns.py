@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aiormq.channel import Channel
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from worker.core.outgoing import Kind
+from worker.core.token.outgoing import Kind
 from worker.ports import Refused, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
     from worker.ports import NotConfirmed
 
 Place: TypeAlias = tuple[str, str]

@@ -18,7 +18,7 @@ from worker.ports import NotConfirmed, Unanswered
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
 
 SICK_SECONDS: Final = 3.0
 """So long a queue may be silent while others are not."""

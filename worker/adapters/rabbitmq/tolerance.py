@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pamqp import decode
 
-from worker.core.poison import DELIVERIES_HEADER, VAIN_DELIVERIES
+from worker.core.token.poison import DELIVERIES_HEADER, VAIN_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from worker.core.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 from worker.core.records import Lane
+from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

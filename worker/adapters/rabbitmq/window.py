@@ -10,7 +10,7 @@ from worker.core.batching import MOST_BATCH_BYTES, portions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from worker.core.outgoing import Outgoing
+    from worker.core.token.outgoing import Outgoing
 
 MOST_BYTES: Final = 4 * MOST_BATCH_BYTES
 """Of bodies: what a slow broker has not read yet stands in the connection's buffers."""

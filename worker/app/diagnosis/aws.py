@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from yarl import URL
 
 from worker.adapters import reach
-from worker.adapters.marketplace import BadAwsSetup, identity, open_marketplace
-from worker.adapters.marketplace.addresses import RefusedEndpoint
+from worker.adapters.aws import BadAwsSetup, identity, open_marketplace
+from worker.adapters.aws.addresses import RefusedEndpoint
 from worker.app import refusals
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
@@ -23,9 +23,9 @@ from worker.core.records import Fault, FaultKind, Token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.adapters.marketplace import Endpoint
-    from worker.adapters.marketplace.addresses import Address
-    from worker.adapters.marketplace.chain import Found
+    from worker.adapters.aws import Endpoint
+    from worker.adapters.aws.addresses import Address
+    from worker.adapters.aws.chain import Found
     from worker.core.records import Answer
     from worker.settings import Settings
 

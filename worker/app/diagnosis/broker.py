@@ -18,8 +18,8 @@ from worker.adapters.rabbitmq.topology import (
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.names import resolved
-from worker.core.messages import REPLY_PREFIX
-from worker.core.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
+from worker.core.token.messages import REPLY_PREFIX
+from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 from worker.settings import addresses
 
 if TYPE_CHECKING:

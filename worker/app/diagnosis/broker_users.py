@@ -17,7 +17,7 @@ from worker.adapters.rabbitmq.rights import NOTHING
 from worker.adapters.rabbitmq.topology import FORMER_ANSWERS
 from worker.app.diagnosis.broker import wanted
 from worker.app.diagnosis.finding import Cause, Failed, Passed
-from worker.core.outgoing import ANSWERS
+from worker.core.token.outgoing import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.marketplace.addresses import shown
-from worker.adapters.postgres.by_hand import DatabaseFault, place
-from worker.adapters.postgres.inspection import LATEST_VERSION, inspecting
+from worker.adapters.aws.addresses import shown
+from worker.adapters.postgres.operator.by_hand import DatabaseFault, place
+from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.app import fleet as sharing
 from worker.app import keeping
 from worker.app.diagnosis.aws import called
@@ -23,8 +23,8 @@ from worker.settings import addresses
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from worker.adapters.postgres.fleet_standing import Standing
-    from worker.adapters.postgres.inspection import Inspection, Inspector, MissingRight
+    from worker.adapters.postgres.operator.inspection import Inspection, Inspector, MissingRight
+    from worker.adapters.postgres.rate.fleet_standing import Standing
     from worker.settings import Settings
 
 _OLDEST_SERVER: Final = 12_00_00  # the first with generated columns

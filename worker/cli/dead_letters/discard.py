@@ -13,8 +13,8 @@ from worker.cli.dead_letters.words import counted
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
 
 if TYPE_CHECKING:
-    from worker.core.acting import Actor
-    from worker.core.selection import Selection
+    from worker.core.dead_letters.acting import Actor
+    from worker.core.dead_letters.selection import Selection
     from worker.settings import Settings
 
 _BATCH: Final = 1_000
@@ -83,7 +83,7 @@ def discard(
 
 
 def _run(wish: _Wish) -> _Done:
-    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
 
     try:
@@ -93,8 +93,8 @@ def _run(wish: _Wish) -> _Done:
 
 
 async def _act(wish: _Wish) -> _Done:
-    from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.dead_letters.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
 
     connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
@@ -110,8 +110,8 @@ async def _act(wish: _Wish) -> _Done:
 
 
 async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
-    from worker.adapters.postgres.audit import Entry  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
@@ -136,8 +136,8 @@ async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
 
 
 async def _record_end(wish: _Wish, letters: Any, done: _Done) -> None:
-    from worker.adapters.postgres.audit import Entry  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
     subject = {"discarded": done.discarded, "stopped": done.stopped is not None}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 import typer
 
 from worker.cli.exits import failure
+from worker.core.dead_letters.selection import LetterState, Selection
 from worker.core.records import LetterReason
-from worker.core.selection import LetterState, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,7 +137,7 @@ def _group(given: str) -> str:
 
 
 def _instant(option: str, given: str | None, now: datetime) -> datetime | None:
-    from worker.core.messages import read_instant  # noqa: PLC0415 - keeps --help fast
+    from worker.core.token.messages import read_instant  # noqa: PLC0415 - keeps --help fast
 
     if given is None:
         return None

@@ -23,9 +23,9 @@ from worker.cli.exits import settings_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.adapters.postgres.connection import Session
-    from worker.core.filed import Groups, LetterGroup
-    from worker.core.selection import Selection
+    from worker.adapters.postgres.sessions import Session
+    from worker.core.dead_letters.filed import Groups, LetterGroup
+    from worker.core.dead_letters.selection import Selection
 
 _MOST_GROUPS: Final = 1_000
 
@@ -68,7 +68,7 @@ def groups(
 
 
 async def _read(session: Session, selection: Selection, limit: int) -> Groups:
-    from worker.adapters.postgres import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
 
     await grouped(session)
     return await letters_reading.groups(session, selection, limit)

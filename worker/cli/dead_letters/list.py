@@ -15,9 +15,9 @@ from worker.cli.exits import failure, settings_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from worker.adapters.postgres.connection import Session
-    from worker.core.filed import FiledLetter, Page, Place
-    from worker.core.selection import Selection
+    from worker.adapters.postgres.sessions import Session
+    from worker.core.dead_letters.filed import FiledLetter, Page, Place
+    from worker.core.dead_letters.selection import Selection
 
 _GAP: Final = "  "
 _WIDE: Final = 100
@@ -67,7 +67,7 @@ def list_letters(
 
 
 def _place(after: str | None) -> Place | None:
-    from worker.core.filed import read_place  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.filed import read_place  # noqa: PLC0415 - keeps --help fast
 
     if after is None:
         return None
@@ -78,7 +78,7 @@ def _place(after: str | None) -> Place | None:
 
 
 async def _read(session: Session, selection: Selection, limit: int, after: Place | None) -> Page:
-    from worker.adapters.postgres import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
 
     if selection.groups:
         await grouped(session)

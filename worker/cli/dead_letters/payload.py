@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.postgres import letters_reading
+from worker.adapters.postgres.dead_letters import letters_reading
 from worker.adapters.sealing import CannotOpen, Opener
 from worker.cli.dead_letters.words import instant
 from worker.cli.exits import PARTLY_FAILED, failure
-from worker.core.acting import Actor
+from worker.core.dead_letters.acting import Actor
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.connection import Session
-    from worker.core.filed import SealedPayload
+    from worker.adapters.postgres.sessions import Session
+    from worker.core.dead_letters.filed import SealedPayload
 
 
 @dataclass(frozen=True, slots=True)

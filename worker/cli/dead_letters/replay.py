@@ -19,10 +19,10 @@ from worker.cli.exits import (
 )
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.letters_acting import ActingLetters
+    from worker.adapters.postgres.dead_letters.letters_acting import ActingLetters
     from worker.adapters.sealing import Opener
-    from worker.app.replaying import Order
-    from worker.core.acting import Account, Preview
+    from worker.app.dead_letters import Order
+    from worker.core.dead_letters.acting import Account, Preview
     from worker.settings import Settings
 
 
@@ -115,7 +115,7 @@ def replay(
         message_id=message_id,
         redeemable=redeemable,
     )
-    from worker.app.replaying import Order  # noqa: PLC0415 - keeps --help fast
+    from worker.app.dead_letters import Order  # noqa: PLC0415 - keeps --help fast
 
     meant = acts.meant(selection, everything=everything)
     who = acts.who(actor, reason, needed=not dry_run)
@@ -148,7 +148,7 @@ def _seconds(option: str, text: str) -> float:
 
 
 def _margin(settings: Settings) -> timedelta:
-    from worker.core.verdict import AWS_LIFETIME  # noqa: PLC0415 - keeps --help fast
+    from worker.core.token.verdict import AWS_LIFETIME  # noqa: PLC0415 - keeps --help fast
 
     return AWS_LIFETIME - timedelta(seconds=settings.token.lifetime)
 
@@ -160,7 +160,7 @@ def _opener(settings: Settings, *, needed: bool) -> Opener | None:
 
 
 def _run(wish: _Wish) -> int:
-    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
         BrokerLost,
         BrokerUnavailable,
@@ -176,8 +176,8 @@ def _run(wish: _Wish) -> int:
 
 
 async def _act(wish: _Wish) -> int:
-    from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.dead_letters.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
 
     order = wish.order
     connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
@@ -217,7 +217,7 @@ def _say_empty(wish: _Wish) -> None:
 
 def _ends_here(preview: Preview, wish: _Wish) -> int | None:
     """The exit code where there is nothing to be replayed."""
-    from worker.core.replaying import Fate  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.replaying import Fate  # noqa: PLC0415 - keeps --help fast
 
     if not preview.letters:
         _say_empty(wish)
@@ -238,15 +238,15 @@ def _say_left_out(preview: Preview, *, waiting: bool = False) -> None:
 
 
 def _count(preview: Preview, limit: int | None) -> int:
-    from worker.core.replaying import Fate  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.replaying import Fate  # noqa: PLC0415 - keeps --help fast
 
     most = preview.count(Fate.READY, Fate.CLAIMED)
     return most if limit is None else min(most, limit)
 
 
 async def _publish(wish: _Wish, letters: ActingLetters, preview: Preview) -> Account:
-    from worker.app.replaying import replay as carry_out  # noqa: PLC0415 - keeps --help fast
-    from worker.app.replaying.outlet import Outlet  # noqa: PLC0415 - as above
+    from worker.app.dead_letters import replay as carry_out  # noqa: PLC0415 - keeps --help fast
+    from worker.app.dead_letters.outlet import Outlet  # noqa: PLC0415 - as above
     from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
 
     assert wish.opener is not None
@@ -283,7 +283,7 @@ def _tell(account: Account, preview: Preview, wish: _Wish) -> None:
 def _code(account: Account, preview: Preview, wish: _Wish) -> int:
     """Letters that were named must all have gone; of a filter's only those that could."""
     from worker.cli.dead_letters.replayed import code  # noqa: PLC0415 - keeps --help fast
-    from worker.core.replaying import Fate  # noqa: PLC0415 - as above
+    from worker.core.dead_letters.replaying import Fate  # noqa: PLC0415 - as above
 
     short = preview.left_out().keys() - {Fate.CLAIMED, Fate.UNDER_WAY}
     failed = short if wish.order.selection.ids else short & {Fate.LOCKED}

@@ -12,7 +12,7 @@ from worker.cli.exits import PARTLY_FAILED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.core.acting import Account, Preview, Result
+    from worker.core.dead_letters.acting import Account, Preview, Result
 
 _UNMARKED: Final = (
     "published, but the database could not be told. Repeat the command: a second copy costs no "

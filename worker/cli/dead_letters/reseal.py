@@ -20,8 +20,8 @@ from worker.cli.exits import (
 
 if TYPE_CHECKING:
     from worker.adapters.sealing import Opener, Sealer
-    from worker.core.acting import Actor, KeyUse
-    from worker.core.filed import SealedPayload
+    from worker.core.dead_letters.acting import Actor, KeyUse
+    from worker.core.dead_letters.filed import SealedPayload
     from worker.settings import Settings
 
 _BATCH: Final = 200
@@ -81,7 +81,7 @@ def _sealer(settings: Settings) -> Sealer:
 
 
 def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool) -> _Done:
-    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
 
     if sealer.key_id not in opener.key_ids:
@@ -101,9 +101,9 @@ def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_
 async def _act(
     settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool
 ) -> _Done:
-    from worker.adapters.postgres.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.connection import connector  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.dead_letters.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
     done = _Done(sealer.key_id)
@@ -123,7 +123,7 @@ async def _act(
 
 
 def _entry(who: Actor, done: _Done, phase: str) -> Any:
-    from worker.adapters.postgres.audit import Entry  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
 
     subject: dict[str, Any] = {"key": done.key}
     if phase:

@@ -12,10 +12,10 @@ from worker.cli.dead_letters.asking import ask
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, failure, settings_of
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.connection import Session
+    from worker.adapters.postgres.sessions import Session
     from worker.adapters.sealing import Opener
     from worker.cli.dead_letters.payload import Reveal
-    from worker.core.filed import Dossier
+    from worker.core.dead_letters.filed import Dossier
     from worker.settings import Settings
 
 _MOST_NAMESAKES = 20
@@ -109,7 +109,7 @@ def opener(settings: Settings) -> Opener:
 async def _read(
     session: Session, letter_id: int | None, message_id: str | None, wanted: Reveal | None
 ) -> tuple[Dossier, bytes | None]:
-    from worker.adapters.postgres import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
 
     if letter_id is None:
         letter_id = await _named(session, message_id or "")
@@ -121,7 +121,7 @@ async def _read(
 
 
 async def _named(session: Session, message_id: str) -> int:
-    from worker.adapters.postgres import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
 
     ids = await letters_reading.namesakes(session, message_id, _MOST_NAMESAKES)
     if not ids:

@@ -1,0 +1,171 @@
+"""One look-up of who we are to AWS: the standard chain, an assumed role, the account it must be."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import (
+    AioAssumeRoleCredentialFetcher,
+    AioDeferredRefreshableCredentials,
+)
+from aiobotocore.session import AioSession
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import NoCredentialsError
+
+from worker.adapters.aws.helper import use_ended_helpers
+from worker.adapters.aws.signing import Identity
+from worker.core.renewal import MARGIN_SECONDS
+
+# A lost answer is asked for again, well within the bound of a look-up; a look-up that failed is
+# repeated anyway, so few tries will do.
+_STS: Final = AioConfig(
+    connect_timeout=5,
+    read_timeout=10,
+    retries={"total_max_attempts": 3, "mode": "standard"},
+)
+
+_PARTS: Final = (
+    "the access key (AWS_ACCESS_KEY_ID)",
+    "the secret key (AWS_SECRET_ACCESS_KEY)",
+    "the session token (AWS_SESSION_TOKEN)",
+)
+_UNFIT: Final = (
+    (re.compile(r"[\r\n]\Z"), "ends with a line break"),
+    (re.compile(r"[\r\n]"), "holds a line break"),
+    (re.compile(r"\s"), "holds white space"),
+    (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
+    (re.compile(r"[^\x21-\x7e]"), "holds a character that is not ASCII"),
+)
+
+
+class WrongAccount(Exception):  # noqa: N818 - a state of the world, told to the operator
+    """The credentials belong to another account than the operator expects."""
+
+
+class MalformedCredentials(Exception):  # noqa: N818 - a state of the world, told to the operator
+    """The credentials hold what no request can carry, such as a line break."""
+
+
+class ExpiredCredentials(Exception):  # noqa: N818 - a state of the world, told to the operator
+    """What gives out the credentials gave some whose time is over."""
+
+
+class Found(NamedTuple):
+    """What a look-up found.
+
+    Attributes:
+        identity: What signs.
+        ends: When it ends, in seconds since the epoch; infinite for static keys.
+        method: botocore's name for where in the chain it was found.
+    """
+
+    identity: Identity
+    ends: float
+    method: str
+
+
+class Chain:
+    """Looks up who we are, each time from the beginning, so that what was mended is found.
+
+    Args:
+        region: For the STS calls that a role or an expected account need.
+        role_arn: A role to assume in the seller account, if any.
+        expected_account: The account that the identity must belong to, if any.
+    """
+
+    def __init__(self, region: str, role_arn: str | None, expected_account: str | None) -> None:
+        self._region = region
+        self._role_arn = role_arn
+        self._expected_account = expected_account
+        self._confirmed_key: str | None = None
+
+    async def look_up(self) -> Found:
+        """Look once.
+
+        Raises:
+            NoCredentialsError: The chain has none.
+            MalformedCredentials: They hold what no request can carry.
+            ExpiredCredentials: Their time is over.
+            WrongAccount: They are another account's.
+            Exception: Whatever the files, programs and services of the chain may meet.
+        """
+        session = AioSession()
+        session.set_config_variable("region", self._region)
+        use_ended_helpers(session)
+        source = await session.get_credentials()
+        if source is None:
+            raise NoCredentialsError
+        found = await _frozen(source)  # raises where STS could not be asked with them
+        if self._role_arn:
+            assumed = await _frozen(self._assumed(session, source))
+            found = assumed._replace(method=found.method)
+        if self._expected_account and found.identity.access_key != self._confirmed_key:
+            await compare(found.identity, self._region, self._expected_account)
+            self._confirmed_key = found.identity.access_key
+        return found
+
+    def _assumed(self, session: AioSession, source: Any) -> Any:
+        fetcher = AioAssumeRoleCredentialFetcher(
+            client_creator=_regional(session, self._region),
+            source_credentials=source,
+            role_arn=self._role_arn,
+            extra_args={"RoleSessionName": "resolution-worker"},
+        )
+        return AioDeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+
+
+async def compare(identity: Identity, region: str, expected_account: str) -> None:
+    """Compare the account with what STS says of these credentials.
+
+    Raises:
+        WrongAccount: It is another.
+        Exception: STS can't be reached, or refuses.
+    """
+    async with _regional(AioSession(), region)(
+        "sts",
+        aws_access_key_id=identity.access_key,
+        aws_secret_access_key=identity.secret_key,
+        aws_session_token=identity.session_token,
+    ) as sts:
+        account = (await sts.get_caller_identity())["Account"]
+    if account != expected_account:
+        raise WrongAccount(
+            f"the credentials belong to account {account}, not to {expected_account}: "
+            "use that account's, or mend WORKER_AWS__EXPECTED_ACCOUNT"
+        )
+
+
+async def _frozen(found: Any) -> Found:
+    if isinstance(found, RefreshableCredentials):
+        # Else botocore would ask for others at once where these end within 15 minutes.
+        found._advisory_refresh_timeout = -math.inf  # noqa: SLF001 - no public way
+        found._mandatory_refresh_timeout = -math.inf  # noqa: SLF001 - as above
+    frozen = await found.get_frozen_credentials()
+    identity = _sound(Identity(frozen.access_key, frozen.secret_key, frozen.token))
+    expiry = getattr(found, "_expiry_time", None)
+    if expiry is None:
+        return Found(identity, math.inf, found.method)
+    if expiry.timestamp() - MARGIN_SECONDS <= time.time():
+        raise ExpiredCredentials(f"the credentials that were given out ended at {expiry:%FT%TZ}")
+    return Found(identity, expiry.timestamp(), found.method)
+
+
+@lru_cache(maxsize=8)
+def _sound(identity: Identity) -> Identity:
+    for name, part in zip(_PARTS, identity, strict=True):
+        for unfit, words in _UNFIT:
+            if unfit.search(part or ""):
+                raise MalformedCredentials(f"{name} {words}")
+    return identity
+
+
+def _regional(session: AioSession, region: str) -> Any:
+    def create(service: str, **arguments: Any) -> Any:
+        return session.create_client(service, region_name=region, config=_STS, **arguments)
+
+    return create

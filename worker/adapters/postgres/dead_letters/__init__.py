@@ -1,0 +1,1 @@
+"""Dead letters in the database: read, claimed, discarded, pruned."""

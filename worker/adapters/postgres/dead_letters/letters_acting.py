@@ -1,0 +1,307 @@
+"""What is done to dead letters by hand: claimed, published, given back, discarded, sealed anew.
+
+Each method is one transaction, and raises `LedgerUnavailable` where the database can't be asked.
+A lost connection at the commit leaves unknown whether it stands; each may be done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import asyncpg
+
+from worker.adapters.postgres.dead_letters import acting_queries as queries
+from worker.adapters.postgres.dead_letters import letters_reading
+from worker.adapters.postgres.dead_letters.choosing import completed
+from worker.adapters.postgres.dead_letters.payloads import Purpose, open_payloads
+from worker.adapters.postgres.errors import is_collision, translated
+from worker.adapters.postgres.operator import audit
+from worker.adapters.postgres.rows import document
+from worker.adapters.postgres.sessions import Sessions
+from worker.core.dead_letters.acting import (
+    Forecast,
+    Holder,
+    KeyUse,
+    Preview,
+    Result,
+)
+from worker.core.dead_letters.replaying import STALE, Claimed, Fate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from worker.adapters.postgres.sessions import Connect, Session
+    from worker.core.dead_letters.acting import Actor
+    from worker.core.dead_letters.filed import SealedPayload
+    from worker.core.dead_letters.replaying import Prepared
+    from worker.core.dead_letters.selection import Selection
+
+_T = TypeVar("_T")
+_CALL_SECONDS: Final = 30.0
+_TRIES: Final = 5
+_STALE: Final = f"{STALE.total_seconds()} seconds"
+
+
+class ActingLetters:
+    """The dead letters, to be acted upon.
+
+    Args:
+        connect: Opens one connection; see `connection.connector`.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        # Two: a heartbeat must not wait for a batch.
+        self._sessions = Sessions(connect, 2, statement_cache=None)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._sessions.close()
+
+    async def group(self) -> None:
+        """Find the groups of letters that older workers told, so that groups can be chosen."""
+        with translated():
+            async with self._sessions.borrow() as session:
+                await letters_reading.group_letters(session)
+
+    async def missing(self, ids: Sequence[int]) -> list[int]:
+        """Which of these letters do not exist."""
+        rows = await self._do(lambda session: session.fetch(queries.MISSING, json.dumps(ids)))
+        return [row["id"] for row in rows]
+
+    async def preview(
+        self, selection: Selection, margin: timedelta, keys: Sequence[str], replay: int = 0
+    ) -> Preview:
+        """What a replay would do.
+
+        Args:
+            selection: Of which letters.
+            margin: How long before AWS's limit a token is too old.
+            keys: Ids of the keys that can be opened; none for not to ask.
+            replay: Whose claims count as one's own.
+        """
+        given = {"margin": margin, "keys": list(keys), "stale": _STALE, "replay": replay}
+        rows = await self._chosen(queries.PREVIEW, selection, given)
+        return Preview(tuple(_forecast(row) for row in rows))
+
+    # --- a replay ---
+
+    async def begin(
+        self, actor: Actor, selection: Selection, entry: audit.Entry, chosen: int
+    ) -> tuple[int, datetime]:
+        """Begin a replay, audited: its number, and when it began on the database's clock."""
+        described = json.dumps(selection.described())
+
+        async def act(session: Session) -> tuple[int, datetime]:
+            (row,) = await session.fetch(queries.BEGIN, *actor, described, chosen)
+            subject = {**entry.subject, "replay": row["id"]}
+            await audit.record(session, audit.Entry(*actor, entry.action, subject))
+            return row["id"], row["started_at"]
+
+        return await self._do(act)
+
+    async def beat(self, replay: int, published: int, refused: int) -> None:
+        """Say that a replay is alive."""
+        await self._do(lambda session: session.fetch(queries.BEAT, replay, published, refused))
+
+    async def end(
+        self, replay: int, state: str, published: int, refused: int, entry: audit.Entry
+    ) -> None:
+        """End a replay, audited; what it claimed and did not publish is given back."""
+
+        async def act(session: Session) -> None:
+            await session.fetch(queries.RELEASE, replay, None, "released", None)
+            await session.fetch(queries.END, replay, state, published, refused)
+            await audit.record(session, entry)
+
+        await self._do(act)
+
+    async def claim(
+        self, actor: Actor, selection: Selection, given: dict[str, Any], *, abandoned: bool
+    ) -> list[tuple[datetime, Claimed]]:
+        """Claim a batch: open letters, or claims of replays that are gone; and open their payloads.
+
+        Args:
+            actor: Who replays them, and why.
+            selection: Of which letters.
+            given: `replay`, `most`, `keys`, `margin` (a timedelta); for open letters
+                `failed_until`, and `after` and `after_id` where the last batch ended.
+            abandoned: Whether to take claims over.
+
+        Returns:
+            Each with when it failed, in that order.
+        """
+        sql = queries.CLAIM_ABANDONED if abandoned else queries.CLAIM_OPEN
+        sql, arguments = completed(sql, selection, {**given, "stale": _STALE})
+        about = {"replay": given["replay"]}
+
+        async def act(session: Session) -> list[tuple[datetime, Claimed]]:
+            rows = await session.fetch(sql, *arguments)
+            ids = [row["id"] for row in rows]
+            found = await open_payloads(session, ids, actor, Purpose.REPLAY, about)
+            return [(row["failed_at"], _claimed(row, found[row["id"]])) for row in rows]
+
+        return sorted(await self._do(act), key=lambda each: (each[0], each[1].id))
+
+    async def identify(self, parked: Iterable[Prepared]) -> None:
+        """Write into letters of parked messages what they are about."""
+        known = [
+            {
+                "id": each.letter.id,
+                "seller": each.key.seller,
+                "token_sha256": "\\x" + each.key.sha256.hex(),
+                "message_id": each.message.message_id,
+            }
+            for each in parked
+        ]
+        await self._do(lambda session: session.fetch(queries.IDENTIFY, document(known)))
+
+    async def published(self, replay: int, ids: Sequence[int]) -> None:
+        """Mark letters as published, and note it in their history."""
+        await self._do(lambda session: session.fetch(queries.PUBLISHED, replay, json.dumps(ids)))
+
+    async def release(self, replay: int, ids: Sequence[int], kind: str, why: str) -> None:
+        """Give letters back of which nothing was published: `released`, or `refused` for good."""
+        given = json.dumps(ids)
+        await self._do(lambda session: session.fetch(queries.RELEASE, replay, given, kind, why))
+
+    async def holders(self, selection: Selection, replay: int) -> list[Holder]:
+        """The other replays that run and hold claims on letters that were chosen."""
+        rows = await self._chosen(queries.HOLDERS, selection, {"replay": replay})
+        return [Holder(*row) for row in rows]
+
+    async def outcomes(self, ids: Sequence[int]) -> list[Result]:
+        """What became of letters that were replayed: those that have an outcome by now."""
+
+        async def act(session: Session) -> list[Any]:
+            given = json.dumps(ids)
+            await session.fetch(queries.RECONCILE, given)
+            return await session.fetch(queries.OUTCOMES, given)
+
+        return [Result(*row) for row in await self._do(act)]
+
+    async def reconcile(self) -> None:
+        """Tell replayed letters what the ledger says of their token since."""
+        await self._do(lambda session: session.fetch(queries.RECONCILE, None))
+
+    # --- discarding, sealing anew ---
+
+    async def record(self, entry: audit.Entry) -> datetime:
+        """Write an entry into the audit; returns the database's time."""
+
+        async def act(session: Session) -> datetime:
+            await audit.record(session, entry)
+            (row,) = await session.fetch("SELECT clock_timestamp() AS now")
+            now: datetime = row["now"]
+            return now
+
+        return await self._do(act)
+
+    async def discardable(self, selection: Selection) -> int:
+        """How many letters `discard` would take."""
+        (row,) = await self._chosen(queries.DISCARDABLE, selection, {"stale": _STALE})
+        count: int = row["letters"]
+        return count
+
+    async def discard(
+        self, selection: Selection, actor: Actor, *, failed_until: datetime, after: int, most: int
+    ) -> list[int]:
+        """Discard a batch of open letters; returns which, in order of their ids."""
+        given = {
+            "after": after,
+            "failed_until": failed_until,
+            "most": most,
+            "stale": _STALE,
+            "actor": actor.name,
+            "reason": actor.reason,
+        }
+        rows = await self._chosen(queries.DISCARD, selection, given)
+        return sorted(row["letter_id"] for row in rows)
+
+    async def key_uses(self) -> list[KeyUse]:
+        """How many payloads are sealed to which key."""
+        return [KeyUse(*row) for row in await self._do(lambda s: s.fetch(queries.KEYS))]
+
+    async def reseal(
+        self,
+        key_id: str,
+        actor: Actor,
+        after: int,
+        most: int,
+        seal: Callable[[SealedPayload], bytes | None],
+    ) -> list[SealedPayload]:
+        """Seal a batch anew; returns the letters looked at, none at the end.
+
+        Args:
+            key_id: The key they shall be sealed to.
+            actor: Who and why.
+            after: Id of the last letter of the batch before.
+            most: Letters in a batch.
+            seal: What to put in a payload's place; None to leave it.
+        """
+
+        async def act(session: Session) -> list[SealedPayload]:
+            rows = await session.fetch(queries.RESEAL_CHOOSE, key_id, after, most)
+            ids = [row["id"] for row in rows]
+            found = await open_payloads(session, ids, actor, Purpose.RESEAL, {"key": key_id})
+            letters = [found[letter] for letter in ids]
+            sealed = [
+                {"id": letter.id, "sealed": "\\x" + box.hex()}
+                for letter in letters
+                if (box := seal(letter)) is not None
+            ]
+            if sealed:
+                await session.fetch(queries.RESEAL, document(sealed), key_id, *actor)
+            return letters
+
+        return await self._do(act)
+
+    # --- how ---
+
+    async def _chosen(
+        self, sql: str, selection: Selection, given: dict[str, Any]
+    ) -> list[asyncpg.Record]:
+        text, arguments = completed(sql, selection, given)
+        return await self._do(lambda session: session.fetch(text, *arguments))
+
+    async def _do(self, act: Callable[[Session], Awaitable[_T]]) -> _T:
+        with translated():
+            for _ in range(_TRIES - 1):
+                try:
+                    return await self._transact(act)
+                except asyncpg.PostgresError as error:
+                    if not is_collision(error):
+                        raise
+            return await self._transact(act)
+
+    async def _transact(self, act: Callable[[Session], Awaitable[_T]]) -> _T:
+        async with (
+            asyncio.timeout(_CALL_SECONDS),
+            self._sessions.borrow() as session,
+            session.transaction(),
+        ):
+            return await act(session)
+
+
+@asynccontextmanager
+async def acting(connect: Connect) -> AsyncIterator[ActingLetters]:
+    """The dead letters, to be acted upon, until the block ends."""
+    letters = ActingLetters(connect)
+    try:
+        yield letters
+    finally:
+        await letters.close()
+
+
+def _claimed(row: Any, payload: SealedPayload) -> Claimed:
+    *members, _ = row
+    members += [payload.sealed or b"", payload.body_sha256]
+    return Claimed(*members)
+
+
+def _forecast(row: Any) -> Forecast:
+    group, reason, error_code, fate, letters, first_expiry = row
+    return Forecast(group or "", reason, error_code, Fate(fate), letters, first_expiry)

@@ -1,0 +1,50 @@
+"""The one way to what is sealed in letters: whoever asks is audited first."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.rows import storable_text
+from worker.core.dead_letters.filed import SealedPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.adapters.postgres.sessions import Session
+    from worker.core.dead_letters.acting import Actor
+
+
+class Purpose(StrEnum):
+    """What payloads are opened for, as the audit names it."""
+
+    REVEAL = "dead-letters.reveal"
+    REPLAY = "dead-letters.replay.open"
+    RESEAL = "dead-letters.reseal.open"
+
+
+async def open_payloads(
+    session: Session,
+    ids: Sequence[int],
+    actor: Actor,
+    purpose: Purpose,
+    about: Mapping[str, Any] | None = None,
+) -> dict[int, SealedPayload]:
+    """What is sealed in letters, by their ids; those that do not exist are absent.
+
+    The audit gets an entry that names the letters, unless nothing is there any more.
+
+    Args:
+        session: Where it is asked; within a transaction, entry and use stand or fall together.
+        ids: Of which letters.
+        actor: Who, and why.
+        purpose: What for.
+        about: What else the entry says.
+    """
+    who = (storable_text(actor.name), storable_text(actor.reason))
+    rows = await session.fetch(
+        statements.OPEN_PAYLOADS, json.dumps(ids), *who, purpose, json.dumps(dict(about or {}))
+    )
+    return {row["id"]: SealedPayload(*row) for row in rows}

@@ -1,0 +1,130 @@
+"""The outbox of refused events, on PostgreSQL. No lock is held between two statements."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from worker.adapters.postgres.errors import translated
+from worker.adapters.postgres.rows import document
+from worker.adapters.postgres.sessions import Sessions
+from worker.core.token.outgoing import EVENTS, Outgoing
+from worker.ports import OutboxTurn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import asyncpg
+
+    from worker.adapters.postgres.rows import Row
+    from worker.adapters.postgres.sessions import Connect
+
+_QUERIES: Final = resources.files("worker.adapters.postgres") / "queries"
+
+
+def _query(name: str) -> str:
+    return (_QUERIES / f"outbox_{name}.sql").read_text(encoding="utf-8")
+
+
+_ADD: Final = _query("add")
+_TAKE: Final = _query("take")
+_COUNT: Final = _query("count")
+
+MOST_EVENTS: Final = 100_000
+_CONNECTIONS: Final = 2  # so that storing does not wait behind sending
+_CALL_SECONDS: Final = 10.0
+
+
+class PostgresOutbox:
+    """See `worker.ports.Outbox`. Its connections open when something is refused.
+
+    Args:
+        connect: Opens one connection; see `connection.connector`.
+        most: How many events may wait, about: what replicas add at once may exceed it.
+    """
+
+    def __init__(self, connect: Connect, *, most: int = MOST_EVENTS) -> None:
+        self._sessions = Sessions(connect, _CONNECTIONS, statement_cache=None)
+        self._most = most
+        self._holder = uuid.uuid4().hex
+
+    async def add(self, events: Sequence[Outgoing]) -> int:
+        """Commit these, as far as there is room; how many of them, from the first on.
+
+        Raises:
+            LedgerUnavailable: Nothing was written, or nobody knows whether it was.
+            RowsRefused: None was written; at least one never can be.
+        """
+        given = document([_row(place, event) for place, event in enumerate(events)])
+        (found,) = await self._ask(_ADD, given, len(events), self._most)
+        return int(found["events"])
+
+    async def take(self, key: str, most: int, done: Sequence[int]) -> OutboxTurn | None:
+        """Take, or keep, the turn to send, and look at the oldest events of a key.
+
+        Raises:
+            LedgerUnavailable: The database could not be asked; give the same numbers again.
+        """
+        rows = await self._ask(_TAKE, self._holder, key, most, orjson.dumps(list(done)).decode())
+        if not rows:
+            return None
+        events = tuple((row["id"], _event(key, row)) for row in rows if row["id"] is not None)
+        return OutboxTurn(events, rows[0]["expired"])
+
+    async def count(self) -> int:
+        """How many events wait.
+
+        Raises:
+            LedgerUnavailable: They could not be counted.
+        """
+        (found,) = await self._ask(_COUNT)
+        return int(found["events"])
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._sessions.close()
+
+    async def _ask(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        with translated():
+            async with asyncio.timeout(_CALL_SECONDS), self._sessions.borrow() as session:
+                return await session.fetch(sql, *arguments)
+
+
+def _row(place: int, event: Outgoing) -> Row:
+    about = event.about
+    return {
+        "place": place,
+        "routing_key": event.routing_key,
+        "message_id": _bytes(event.message_id),
+        "correlation_id": None if event.correlation_id is None else _bytes(event.correlation_id),
+        "body": "\\x" + event.body.hex(),
+        "seller": about and about.key.seller,
+        "customer_aws_account_id": about and about.customer_aws_account_id,
+        "customer_identifier": about and about.customer_identifier,
+    }
+
+
+def _event(key: str, row: asyncpg.Record) -> Outgoing:
+    correlation_id = row["correlation_id"]
+    return Outgoing(
+        exchange=EVENTS,
+        routing_key=key,
+        body=row["body"],
+        message_id=_text(row["message_id"]),
+        correlation_id=None if correlation_id is None else _text(correlation_id),
+    )
+
+
+def _bytes(text: str) -> str:
+    return "\\x" + text.encode("utf-8", "surrogatepass").hex()
+
+
+def _text(stored: bytes) -> str:
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # no worker has written that
+        return stored.decode("utf-8", "replace")

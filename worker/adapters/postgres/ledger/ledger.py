@@ -1,0 +1,197 @@
+"""The ledger on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.errors import (
+    BY_SQLSTATE,
+    is_collision,
+    translated,
+    translated_without_rows,
+)
+from worker.adapters.postgres.ledger.settlement import write
+from worker.adapters.postgres.migrate import LATEST
+from worker.adapters.postgres.rows import keys_document, standing
+from worker.adapters.postgres.sessions import Sessions, Unfit
+from worker.core.records import LetterReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from worker.adapters.postgres.sessions import Connect
+    from worker.core.records import Batch, Outcome, TokenKey
+
+_TRIES: Final = 5
+
+
+class PostgresLedger:
+    """The record of what became of each token, in the schema `resolution`.
+
+    One connection writes, a few read; each opens when first needed, and anew after a fault.
+
+    Args:
+        connect: Opens one connection; see `connection.connector`.
+        readers: Most connections that `recall` and the gauges use.
+        call_seconds: Bound of one whole call, waiting and connecting included.
+        statement_cache: Whether statements are prepared once a connection. By default each
+            connection finds out whether a pooler stands between, and then does without.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        readers: int = 2,
+        call_seconds: float = 15.0,
+        statement_cache: bool | None = None,
+    ) -> None:
+        self._writer, self._readers = (
+            Sessions(connect, size, statement_cache=statement_cache, lost=self._doubt)
+            for size in (1, readers)
+        )
+        self._call_seconds = call_seconds
+
+    def _doubt(self) -> None:
+        """A session was lost: the others may be gone too, and each would find out for itself.
+
+        A network or a failover that says nothing costs a whole time-out for each dead session.
+        """
+        self._writer.distrust()
+        self._readers.distrust()
+
+    async def recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
+        """What is settled of these tokens; those not settled are absent.
+
+        Raises:
+            LedgerUnavailable: Nothing could be read.
+        """
+        if not keys:
+            return {}
+        return standing(await self._read(statements.RECALL, keys_document(keys)))
+
+    async def settle(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
+        """Commit a batch and return what stands for each of its tokens afterwards.
+
+        Raises:
+            LedgerUnavailable: Nothing was written, or the connection was lost at the commit and
+                nobody knows: give the same batch again.
+            RowsRefused: Nothing was written; at least one row can never be.
+        """
+        if not (batch.outcomes or batch.letters or batch.malformed):
+            return {}
+        with translated():
+            async with asyncio.timeout(self._call_seconds):
+                return await self._commit(batch)
+
+    async def check(self) -> None:
+        """Whether a worker could work here.
+
+        Raises:
+            LedgerUnavailable: It could not; the message says what to do about it. A schema newer
+                than this program knows is none of those cases.
+        """
+        try:
+            await self._look()
+        except Unfit:
+            # A session that began before the fault was mended would say so for ever.
+            await self._look()
+
+    async def now(self) -> datetime:
+        """What the database's clock shows.
+
+        Raises:
+            LedgerUnavailable: It could not be asked.
+        """
+        (found,) = await self._read("SELECT clock_timestamp() AS now")
+        instant: datetime = found["now"]
+        return instant
+
+    async def schema_version(self) -> int:
+        """The version the schema is at; 0 where nothing was migrated yet.
+
+        Raises:
+            LedgerUnavailable: It could not be read, or there is no schema.
+        """
+        (found,) = await self._read(statements.READINESS)
+        return int(found["version"])
+
+    async def dead_letter_counts(self) -> Mapping[str, int]:
+        """How many dead letters are open, by reason; every known reason is there.
+
+        Raises:
+            LedgerUnavailable: Nothing could be read.
+        """
+        rows = await self._read(statements.DEAD_LETTER_COUNTS)
+        return {reason.value: 0 for reason in LetterReason} | {
+            row["reason"]: row["letters"] for row in rows
+        }
+
+    async def redeemable(self) -> int:
+        """How many open dead letters have a token that could still be redeemed.
+
+        Raises:
+            LedgerUnavailable: Nothing could be read.
+        """
+        (found,) = await self._read(statements.REDEEMABLE)
+        return int(found["letters"])
+
+    async def first_expiries(self) -> Mapping[str, float]:
+        """In how many seconds the first open dead letter of each reason can't be redeemed any more.
+
+        Reasons without a letter that still may are absent.
+
+        Raises:
+            LedgerUnavailable: Nothing could be read.
+        """
+        rows = await self._read(statements.FIRST_EXPIRIES)
+        return {row["reason"]: row["seconds"] for row in rows}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._writer.close()
+        await self._readers.close()
+
+    async def _look(self) -> None:
+        with translated_without_rows():
+            async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
+                (found,) = await session.fetch(statements.READINESS)
+                _refuse_unfit(*found)
+
+    async def _read(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        with translated_without_rows():
+            async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
+                return await session.fetch(sql, *arguments)
+
+    async def _commit(self, batch: Batch) -> dict[TokenKey, Outcome]:
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._transact(batch)
+            except asyncpg.PostgresError as error:
+                if not is_collision(error):
+                    raise
+        return await self._transact(batch)
+
+    async def _transact(self, batch: Batch) -> dict[TokenKey, Outcome]:
+        async with self._writer.borrow() as session, session.transaction():
+            return await write(session, batch)
+
+
+def _refuse_unfit(version: int, read_only: bool, forbidden: Sequence[str]) -> None:  # noqa: FBT001
+    if version < LATEST:
+        raise Unfit(
+            f"the schema is at version {version}, this program needs {LATEST}; "
+            "run `resolution-worker migrate`"
+        )
+    if read_only:
+        raise Unfit("; ".join(BY_SQLSTATE["25006"]))
+    if forbidden:
+        raise Unfit(
+            f"the role may not write {', '.join(forbidden)}; run deploy/postgres/grants.sql "
+            "as the schema's owner"
+        )

@@ -1,0 +1,69 @@
+"""The audit: who has done what by hand, and why, written together with what was done."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.errors import translated
+from worker.adapters.postgres.ledger.settlement import write
+from worker.adapters.postgres.rows import storable_text
+from worker.adapters.postgres.sessions import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.adapters.postgres.sessions import Connect
+    from worker.core.records import Batch, Outcome, TokenKey
+
+_CALL_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One act of a person.
+
+    Attributes:
+        actor: Who says to have done it; the server adds the role it let in.
+        reason: Why.
+        action: What, as `command.verb`: `dead-letters.discard`, `resolve-customer.store`.
+        subject: What it was done to; no token, and nothing that names a customer.
+    """
+
+    actor: str
+    reason: str
+    action: str
+    subject: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def record(session: Session, entry: Entry) -> None:
+    """Write an entry in the transaction that is open: so act and entry stand or fall together."""
+    subject = orjson.dumps(dict(entry.subject)).decode()
+    texts = (storable_text(each) for each in (entry.actor, entry.reason, entry.action))
+    await session.fetch(statements.RECORD_AUDIT, *texts, subject)
+
+
+async def settle_audited(
+    connect: Connect, batch: Batch, entry: Entry
+) -> Mapping[TokenKey, Outcome]:
+    """Commit a batch together with its entry; returns what stands of its tokens afterwards.
+
+    Raises:
+        LedgerUnavailable: Nothing was written, or the connection was lost at the commit and
+            nobody knows.
+        RowsRefused: Nothing was written; a row can never be.
+    """
+    with translated():
+        async with asyncio.timeout(_CALL_SECONDS):
+            session = await Session.open(connect, statement_cache=False)
+            try:
+                async with session.transaction():
+                    stands = await write(session, batch)
+                    await record(session, entry)
+            finally:
+                await session.close()
+    return stands

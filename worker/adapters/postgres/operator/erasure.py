@@ -1,0 +1,144 @@
+"""Erasure of one customer: all in one transaction, audited by the function that does it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from worker.adapters.postgres.errors import is_collision, leaves_session_sound, translated
+from worker.adapters.postgres.migrate import LATEST
+from worker.adapters.postgres.rows import storable_text
+from worker.adapters.postgres.sessions import Session
+from worker.adapters.postgres.statements import SCHEMA_VERSION
+from worker.ports import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from worker.adapters.postgres.sessions import Connect
+
+_ERASE: Final = (
+    resources.files("worker.adapters.postgres") / "queries" / "erase_customer.sql"
+).read_text("utf-8")
+# The whole ledger is read, for customers have no index in it: so it costs the workers nothing.
+COMMAND_SECONDS: Final = 150.0
+_CALL_SECONDS: Final = 180.0
+_TRIES: Final = 5
+_NAMES_CUSTOMER: Final = "22023"
+_NO_RIGHT: Final = (
+    "this role may not erase; connect as resolution_operator (WORKER_POSTGRES__DSN), to whom "
+    "deploy/postgres/grants.sql gives that right"
+)
+
+
+class NamesCustomer(Exception):  # noqa: N818 - named for what is wrong
+    """The actor or the reason names the customer, and would stay in the audit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was removed of a customer, or would be.
+
+    Attributes:
+        outcomes: Tokens of its own in the ledger.
+        letters: Dead letters of those tokens, or whose clear text names it.
+        events: Entries in the histories of those letters, and events that were not sent yet.
+        malformed: Notes of messages that could not be read.
+        mentions: Other letters' events and replays from whose text its name was taken out.
+        audited: Entries of the audit that name it, which stay: the audit only grows.
+    """
+
+    outcomes: int
+    customers: int
+    agreements: int
+    letters: int
+    events: int
+    malformed: int
+    mentions: int
+    audited: int
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing was stored; then nothing was audited either."""
+        removed = (self.outcomes, self.customers, self.agreements, self.letters, self.events)
+        return not any(removed) and not self.malformed and not self.mentions
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to erase, and for whom.
+
+    Attributes:
+        customer: An AWS account id or a customer identifier.
+        seller: Of this seller alone; None for all.
+        actor: Who erases, for the audit.
+        reason: Why, for the audit; it must not name the customer.
+    """
+
+    customer: str
+    seller: str | None
+    actor: str
+    reason: str
+
+
+async def erase(connect: Connect, request: Request, *, dry_run: bool = False) -> Erased:
+    """Remove what is stored of a customer, all or nothing.
+
+    Args:
+        connect: As a role that may; `COMMAND_SECONDS` should bound its statements.
+        request: What, and for whom.
+        dry_run: Do it, count, and roll it back.
+
+    Raises:
+        NamesCustomer: See there; nothing was removed.
+        LedgerUnavailable: Nothing was removed, or the connection was lost at the commit and
+            nobody knows: doing it again is safe.
+        RowsRefused: Nothing was removed.
+    """
+    with translated():
+        async with asyncio.timeout(_CALL_SECONDS):
+            session = await Session.open(connect, statement_cache=False)
+            try:
+                await _refuse_old_schema(session)
+                return await _erase(session, request, dry_run=dry_run)
+            finally:
+                await session.close()
+
+
+async def _refuse_old_schema(session: Session) -> None:
+    (found,) = await session.fetch(SCHEMA_VERSION)
+    if found["version"] < LATEST:
+        raise LedgerUnavailable(
+            f"the schema is at version {found['version']}, this program needs {LATEST}; "
+            "run `resolution-worker migrate`"
+        )
+
+
+async def _erase(session: Session, request: Request, *, dry_run: bool) -> Erased:
+    for _ in range(_TRIES - 1):
+        try:
+            return await _transact(session, request, dry_run=dry_run)
+        except asyncpg.PostgresError as error:
+            if not is_collision(error):
+                raise
+    return await _transact(session, request, dry_run=dry_run)
+
+
+async def _transact(session: Session, request: Request, *, dry_run: bool) -> Erased:
+    asked = (request.customer, request.seller, request.actor, request.reason)
+    texts = (None if text is None else storable_text(text) for text in asked)
+    await session.script("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try:
+        rows = await session.fetch(_ERASE, *texts)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == _NAMES_CUSTOMER:
+            raise NamesCustomer from error
+        if isinstance(error, asyncpg.InsufficientPrivilegeError):
+            raise LedgerUnavailable(_NO_RIGHT) from error
+        if leaves_session_sound(error):
+            await session.script("ROLLBACK")
+        raise
+    await session.script("ROLLBACK" if dry_run else "COMMIT")
+    return Erased(**{row["stored"]: row["entries"] for row in rows})

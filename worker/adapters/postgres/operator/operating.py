@@ -1,0 +1,58 @@
+"""One connection for what a person does by hand, with faults told in words."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from worker.adapters.postgres import statements
+from worker.adapters.postgres.migrate import LATEST
+from worker.adapters.postgres.operator.by_hand import FAULTS, DatabaseFault, fault_of, place
+from worker.adapters.postgres.sessions import Session, connector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+_CONNECT_SECONDS: Final = 5.0
+_COMMAND_SECONDS: Final = 30.0
+
+
+@asynccontextmanager
+async def operating(
+    dsn: Callable[[], str], *, command_seconds: float = _COMMAND_SECONDS
+) -> AsyncIterator[Session]:
+    """A session on a schema that is new enough.
+
+    What the driver raises within the block is told as `DatabaseFault` too, time-outs and faults
+    of the network included: other servers are not to be asked there.
+
+    Args:
+        dsn: Where to, and as whom.
+        command_seconds: Bound of one statement.
+
+    Raises:
+        DatabaseFault: No connection, a schema that is too old, or a statement that failed.
+    """
+    address = dsn()
+    connect = connector(
+        lambda: address, connect_seconds=_CONNECT_SECONDS, command_seconds=command_seconds
+    )
+    try:
+        session = await Session.open(connect, statement_cache=False)
+        try:
+            await _require_schema(session, place(address))
+            yield session
+        finally:
+            await session.close()
+    except FAULTS as error:
+        raise fault_of(error, address) from error
+
+
+async def _require_schema(session: Session, where: str) -> None:
+    (row,) = await session.fetch(statements.SCHEMA_VERSION)
+    if row["version"] < LATEST:
+        raise DatabaseFault(
+            f"the schema is at version {row['version']}, and this program needs {LATEST}",
+            "run `resolution-worker migrate`",
+            where,
+        )

@@ -1,0 +1,192 @@
+"""What the replicas of a seller account share, on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import orjson
+import structlog
+
+from worker import __version__
+from worker.adapters.postgres.errors import translated_without_rows
+from worker.adapters.postgres.migrate import LATEST
+from worker.adapters.postgres.rate import fleet_queries as queries
+from worker.adapters.postgres.rate.fleet_rows import Sight, grant
+from worker.adapters.postgres.rows import storable_text
+from worker.adapters.postgres.sessions import Session, Sessions
+from worker.core import backoff
+from worker.core.records import DEFAULT_SELLER
+from worker.ports import LedgerUnavailable
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from worker.adapters.postgres.sessions import Connect
+    from worker.core.rate.fleet import Lease, ReplicaState, Report
+
+log: Final = structlog.get_logger()
+
+_CONNECTIONS: Final = 2  # so that a lease does not wait behind a permit
+# Between two attempts at a lease: of many at once, each time one comes through.
+_COLLISION: Final = backoff.FullJitter(base_seconds=0.004, cap_seconds=0.1)
+_CODE_CHARS: Final = 100
+_MESSAGE_CHARS: Final = 500
+
+
+class PostgresFleet:
+    """The shared rate, the state of each replica and an operator's word, in PostgreSQL.
+
+    All times are those of the database's clock, for the replicas' own may be off. It has
+    connections of its own, so that it never waits behind the ledger's batches.
+
+    A lease holds no lock while it is computed: it is written only if nobody else's was written
+    since what it was computed from was read, and else computed again. So a replica that is frozen
+    in the middle of it stops nobody.
+
+    Args:
+        connect: Opens one connection; see `connection.connector`.
+        initial: Calls a second at which the search for the quota starts, where none is known yet.
+        ceiling: The most calls a second, by this replica's settings; None for no bound.
+        seller: Whose account it is.
+        replica: What names this process among all of the fleet.
+        call_seconds: Bound of one whole call, waiting and connecting included.
+        statement_cache: As in `PostgresLedger`.
+
+    Attributes:
+        ceiling: As given; a new value counts from the next lease on. The lowest of all live
+            replicas holds, unless an operator's word stands in its place.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        initial: float,
+        ceiling: float | None,
+        seller: str = DEFAULT_SELLER,
+        replica: str | None = None,
+        call_seconds: float = 2.0,
+        statement_cache: bool | None = None,
+    ) -> None:
+        self._sessions = Sessions(connect, _CONNECTIONS, statement_cache=statement_cache)
+        self._call_seconds = call_seconds
+        self._initial = initial
+        self._seller = seller
+        self._replica = replica or uuid.uuid4().hex
+        self.ceiling = ceiling
+
+    @property
+    def replica(self) -> str:
+        """What names this process among all of the fleet."""
+        return self._replica
+
+    async def lease(self, report: Report, state: ReplicaState) -> Lease:
+        """Report, and learn how to go on. To be called about each second.
+
+        A replica that does not call for three seconds is taken for dead, and its share is free. A
+        report that is given twice counts twice, which moves the rate no further than one epoch.
+
+        Args:
+            report: What was seen since the last report that went through.
+            state: What this replica tells the others of itself.
+
+        Raises:
+            LedgerUnavailable: The database could not be asked; whether it was told is unknown.
+        """
+        with translated_without_rows():
+            async with asyncio.timeout(self._call_seconds), self._sessions.borrow() as session:
+                failures = 0
+                while (lease := await self._try_lease(session, report, state)) is None:
+                    failures += 1
+                    draw = random.random()  # noqa: S311 - spread
+                    await asyncio.sleep(_COLLISION.delay(failures, draw))
+                return lease
+
+    async def _try_lease(
+        self, session: Session, report: Report, state: ReplicaState
+    ) -> Lease | None:
+        """One attempt; None where another replica's lease was written meanwhile."""
+        clock = asyncio.get_running_loop().time
+        asked = clock()
+        (row,) = await session.fetch(queries.LOOK, self._seller)
+        sight = Sight.of(row, self._replica, asked=asked, heard=clock())
+        if sight.nonsense:
+            log.warning("rate_state_replaced", reason="what was stored no worker has written")
+        rate_state, lease = grant(sight, report, initial=self._initial, ceiling=self.ceiling)
+        written = await session.fetch(
+            queries.LEASE,
+            self._seller,
+            sight.version,
+            orjson.dumps(rate_state).decode(),
+            lease.rate,
+            lease.singly,
+            lease.replicas,
+            self._replica,
+            report.need,
+            lease.share,
+            self.ceiling,
+            __version__,
+            _told(state),
+        )
+        return lease if written else None
+
+    async def permit(self) -> float:
+        """Take the fleet's next single permit: seconds until it may be used, 0 for now.
+
+        The rows of all replicas together bound how far ahead it is: as many intervals as there are
+        replicas, if each takes one at a time.
+
+        Raises:
+            LedgerUnavailable: The database could not be asked, or knows no rate: no lease was
+                ever written.
+        """
+        rows = await self._ask(queries.PERMIT, self._seller)
+        if not rows:
+            raise LedgerUnavailable("the fleet has no rate yet; the next lease writes one")
+        return max(0.0, float(rows[0]["seconds"]))
+
+    async def may_probe(self) -> bool:
+        """Take the fleet's turn to ask AWS whether it accepts us again: one a second, for all.
+
+        Raises:
+            LedgerUnavailable: The database could not be asked.
+        """
+        return bool(await self._ask(queries.PROBE, self._seller))
+
+    async def leave(self) -> None:
+        """Give the share back: this replica ends.
+
+        Raises:
+            LedgerUnavailable: The database could not be told; the share is free after seconds.
+        """
+        await self._ask(queries.LEAVE, self._seller, self._replica)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._sessions.close()
+
+    async def _ask(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        with translated_without_rows():
+            async with asyncio.timeout(self._call_seconds), self._sessions.borrow() as session:
+                return await session.fetch(sql, *arguments)
+
+
+def _told(state: ReplicaState) -> str:
+    """A replica's state as `fleet_lease.sql` unpacks it."""
+    refusal = state.refusal
+    return orjson.dumps(
+        {
+            "identity": storable_text(state.identity),
+            "refused_code": refusal and storable_text(refusal.code)[:_CODE_CHARS],
+            "refused_message": refusal and storable_text(refusal.message)[:_MESSAGE_CHARS],
+            "refused_seconds": refusal and state.refused_seconds,
+            "probes": state.probes,
+            "accepted_seconds": state.accepted_seconds,
+            "suspected": state.suspected,
+            "skew_seconds": state.skew_seconds,
+            "schema_version": LATEST,
+        }
+    ).decode()

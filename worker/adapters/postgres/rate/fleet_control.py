@@ -1,0 +1,85 @@
+"""What operators tell a fleet: pause, resume, another ceiling. Each act is audited with its change.
+
+Each is one function of the schema's owner, on a session that is given. All replicas hear of it with
+their next lease.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.adapters.postgres.rate import fleet_queries as queries
+from worker.adapters.postgres.rate.fleet_rows import pause_of
+from worker.adapters.postgres.rate.fleet_standing import Override, override_of
+from worker.adapters.postgres.rows import storable_text
+
+if TYPE_CHECKING:
+    from worker.adapters.postgres.sessions import Session
+    from worker.core.rate.fleet import Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Who tells the fleet something, and why.
+
+    Attributes:
+        seller: Whose account it is about.
+    """
+
+    seller: str
+    actor: str
+    reason: str
+
+
+async def pause(session: Session, word: Word) -> tuple[Pause, bool]:
+    """Stop all calls until somebody resumes.
+
+    A pause that stands already stays as it is: whoever ends it shall know whose it was.
+
+    Returns:
+        The pause that stands now, and whether it is this one.
+    """
+    (row,) = await session.fetch(queries.PAUSE, word.seller, *_texts(word))
+    stands = pause_of(row)
+    assert stands is not None  # it stood, or has just been written
+    return stands, row["changed"]
+
+
+async def resume(session: Session, word: Word) -> Pause | None:
+    """Let calls go on; returns the pause that is over, or None where there was none."""
+    (row,) = await session.fetch(queries.RESUME, word.seller, *_texts(word))
+    return pause_of(row)
+
+
+async def set_ceiling(session: Session, word: Word, ceiling: float | None) -> Override | None:
+    """Bound the rate, whatever the replicas' settings say; returns what was said before.
+
+    Args:
+        session: Open, and in no transaction.
+        word: Who, and why.
+        ceiling: Calls a second; None for no bound at all.
+    """
+    return await _say(session, word, math.inf if ceiling is None else ceiling)
+
+
+async def reset_ceiling(session: Session, word: Word) -> Override | None:
+    """Let the replicas' settings bound the rate again; returns what was said before."""
+    return await _say(session, word, None)
+
+
+async def search_again(session: Session, word: Word) -> float | None:
+    """Double the rate from where it is until AWS throttles; returns where that is, if anywhere."""
+    (row,) = await session.fetch(queries.SEARCH, word.seller, *_texts(word))
+    rate: float | None = row["rate"]
+    return rate
+
+
+async def _say(session: Session, word: Word, ceiling: float | None) -> Override | None:
+    (row,) = await session.fetch(queries.CEILING, word.seller, ceiling, *_texts(word))
+    return override_of(row)
+
+
+def _texts(word: Word) -> tuple[str, str]:
+    return storable_text(word.actor), storable_text(word.reason)

@@ -1,0 +1,140 @@
+"""The way out to the broker: with confirms, and over lost connections while patience lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from worker.adapters.rabbitmq.confirmation import Unroutable
+from worker.adapters.rabbitmq.connection import (
+    BrokerLost,
+    BrokerUnavailable,
+    ChannelRefused,
+    close_quietly,
+    open_connection,
+)
+from worker.adapters.rabbitmq.publisher import Publisher
+from worker.core import backoff
+from worker.ports import Refused, Unsendable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aio_pika.abc import AbstractConnection
+
+    from worker.core.token.outgoing import Outgoing
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of a batch; each message is in one of the three, by its place.
+
+    Attributes:
+        confirmed: The broker has it.
+        nowhere: The broker surely does not have it.
+        doubtful: Nobody knows.
+        fault: Why no more is to be sent, or None.
+    """
+
+    confirmed: set[int] = field(default_factory=set)
+    nowhere: set[int] = field(default_factory=set)
+    doubtful: set[int] = field(default_factory=set)
+    fault: str | None = None
+
+
+class Outlet:
+    """Publishes batches, one after another.
+
+    Args:
+        url: Asked for at each new connection.
+        patience: Seconds for which a batch is tried again while the broker is away.
+        stopping: Once it is set, nothing is tried again.
+    """
+
+    def __init__(
+        self, url: Callable[[], str], patience: float, stopping: asyncio.Event | None = None
+    ) -> None:
+        self._url = url
+        self._patience = patience
+        self._stopping = stopping or asyncio.Event()
+        self._connection: AbstractConnection | None = None
+        self._publisher: Publisher | None = None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            BrokerUnavailable: There is no connection to be had.
+            BrokerLost: The same, a moment later.
+        """
+        await self._connected()
+
+    async def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        connection, self._connection, self._publisher = self._connection, None, None
+        if connection is not None:
+            await close_quietly(connection)
+
+    async def send(self, messages: Sequence[Outgoing]) -> Sent:
+        """Publish a batch. What is in doubt is sent again while there is patience left."""
+        began = asyncio.get_running_loop().time()
+        sent, pending, failures = Sent(), list(range(len(messages))), 0
+        while pending:
+            faults = await self._attempt([messages[place] for place in pending])
+            pending = _sorted(sent, pending, faults)
+            failures += 1
+            if sent.fault or not pending:
+                break
+            impatient = asyncio.get_running_loop().time() - began > self._patience
+            if impatient or await self._stopped(failures):
+                sent.fault = str(next(fault for fault in faults if fault is not None))
+                break
+        sent.nowhere |= set(pending) - sent.doubtful
+        sent.doubtful -= sent.confirmed
+        return sent
+
+    async def _attempt(self, batch: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        try:
+            publisher = await self._connected()
+        except (BrokerUnavailable, BrokerLost) as error:
+            return [BrokerUnavailable(str(error))] * len(batch)
+        return await publisher.publish_all(batch)
+
+    async def _stopped(self, failures: int) -> bool:
+        """Wait a while before another attempt; whether there shall be none."""
+        delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread, no secret
+        try:
+            async with asyncio.timeout(delay):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _connected(self) -> Publisher:
+        if self._publisher is None or self._publisher.is_closed:
+            await self.close()
+            self._connection = await open_connection(self._url(), name="resolution replay")
+            self._publisher = await Publisher.open(self._connection)
+        return self._publisher
+
+
+def _sorted(sent: Sent, places: Sequence[int], faults: Sequence[Exception | None]) -> list[int]:
+    """Note what became of each, and return the places of those that may be sent again."""
+    again = []
+    for place, fault in zip(places, faults, strict=True):
+        match fault:
+            case None:
+                sent.confirmed.add(place)
+            case Unsendable():
+                sent.nowhere.add(place)
+            case Refused() | Unroutable() | ChannelRefused():
+                sent.fault = str(fault)
+                again.append(place)
+            case BrokerUnavailable():
+                again.append(place)
+            case _:
+                sent.doubtful.add(place)
+                again.append(place)
+    return again

@@ -1,0 +1,1 @@
+"""How fast all replicas together may call, found from what AWS throttles."""

@@ -1,0 +1,1 @@
+"""What becomes of a token: decisions, returned and not acted upon."""

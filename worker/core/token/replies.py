@@ -1,0 +1,96 @@
+"""An outcome as the web tier reads it: the same bytes as reply and as event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from worker.core.records import ADVICE, Malformed, Outcome, Status, Submission
+from worker.core.token.messages import VERSION, write_instant
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) -> bytes:
+    """The answer to one submission, with its own message id, times and metadata.
+
+    Args:
+        outcome: What stands for its token.
+        submission: Who asked.
+        repeated: The answer comes from the ledger, or from a call made for another submission.
+    """
+    return _body(
+        message_id=submission.message_id,
+        status=outcome.status,
+        repeated=repeated,
+        token_sha256=outcome.key.sha256,
+        product_code=outcome.product_code,
+        customer_aws_account_id=outcome.customer_aws_account_id,
+        customer_identifier=outcome.customer_identifier,
+        license_arn=outcome.license_arn,
+        agreement_id=outcome.agreement_id,
+        offer_type=outcome.offer_type,
+        error=_error(outcome.error_code, outcome.error_message),
+        metadata=submission.metadata,
+        received_at=submission.received_at,
+        settled_at=outcome.settled_at,
+    )
+
+
+def malformed_body(malformed: Malformed, settled_at: datetime) -> bytes:
+    """The answer to a message that can't be read."""
+    return _body(
+        message_id=malformed.message_id,
+        status=Status.MALFORMED,
+        token_sha256=malformed.token_sha256,
+        error=_error(malformed.code, malformed.reason),
+        metadata=malformed.metadata,
+        received_at=malformed.received_at,
+        settled_at=settled_at,
+    )
+
+
+def _error(code: str | None, message: str | None) -> dict[str, str | None] | None:
+    return None if code is None else {"code": code, "message": message}
+
+
+def _body(
+    *,
+    message_id: str,
+    status: Status,
+    token_sha256: bytes | None,
+    error: dict[str, str | None] | None,
+    metadata: bytes | None,
+    received_at: datetime,
+    settled_at: datetime,
+    repeated: bool = False,
+    **members: str | None,
+) -> bytes:
+    body: dict[str, Any] = {
+        "version": VERSION,
+        "message_id": message_id,
+        "status": status,
+        "repeated": repeated,
+        "token_sha256": None if token_sha256 is None else token_sha256.hex(),
+        **{name: members.get(name) for name in _MEMBERS},
+        "error": error,
+        "advice": ADVICE[status],
+        "metadata": msgspec.Raw(metadata or b"{}"),
+        "received_at": write_instant(received_at),
+        "settled_at": write_instant(settled_at),
+    }
+    return _ENCODER.encode(body)
+
+
+_MEMBERS: Final = (
+    "product_code",
+    "customer_aws_account_id",
+    "customer_identifier",
+    "license_arn",
+    "agreement_id",
+    "offer_type",
+)

@@ -1,0 +1,187 @@
+"""The closing account for a person, and as JSON for a program."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from worker.lab.demo.performance import BUYERS_PER_SECOND
+from worker.lab.demo.stage import PRIVATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from worker.lab.demo.story import Ending
+    from worker.lab.demo.waits import Wait
+
+_PLAIN_WIDTH: Final = 110
+_MOST_MISMATCHES: Final = 20
+
+
+def as_json(ending: Ending, seconds: float, seed: int) -> dict[str, Any]:
+    """Everything in one object.
+
+    Args:
+        ending: How it ended.
+        seconds: How long all of it took.
+        seed: What chance started from.
+    """
+    return {
+        "balances": ending.balances,
+        "run": ending.run,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "servers": dict(ending.where),
+        "tokens": ending.tokens,
+        "outcomes": [asdict(line) for line in ending.account.lines],
+        "sums": [asdict(one) for one in ending.account.sums],
+        "mismatches": [asdict(one) for one in ending.account.mismatches],
+        "killed": None if ending.killed is None else asdict(ending.killed),
+        "survivor_drained": ending.drained,
+        "left_in_queues": dict(ending.left),
+        "events": ending.events,
+        "calls": dict(ending.calls),
+        "wait_seconds": [asdict(wait) for wait in ending.waits],
+        "settled_per_second": round(ending.throughput, 1),
+    }
+
+
+def show(ending: Ending, seconds: float, seed: int, stream: TextIO = sys.stdout) -> None:
+    """Print the account.
+
+    Args:
+        ending: How it ended.
+        seconds: How long all of it took.
+        seed: What chance started from.
+        stream: Where to.
+    """
+    width = None if stream.isatty() else _PLAIN_WIDTH
+    console = Console(file=stream, width=width, highlight=False, markup=False)
+    for table in (_outcomes(ending), _sums(ending), _waits(ending.waits)):
+        console.print()
+        console.print(table)
+    for line in (*_facts(ending, seconds, seed), *_verdict(ending), *_further(ending)):
+        console.print(line, soft_wrap=True)
+
+
+def _table(*headings: str, numbers: Iterable[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    right = frozenset(numbers)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left")
+    return table
+
+
+def _outcomes(ending: Ending) -> Table:
+    table = _table("kind of token", "demanded", "tokens", "found", "", numbers=("tokens", "found"))
+    lines = ending.account.lines
+    for line in lines:
+        counts = (f"{line.tokens:,}", f"{line.found:,}")
+        table.add_row(line.kind, line.demand, *counts, _mark(line.tokens, line.found))
+    tokens, found = sum(line.tokens for line in lines), sum(line.found for line in lines)
+    table.add_row("all", "each exactly once", f"{tokens:,}", f"{found:,}", _mark(tokens, found))
+    return table
+
+
+def _sums(ending: Ending) -> Table:
+    table = _table("counted", "expected", "found", " ", numbers=("expected", "found"))
+    for one in ending.account.sums:
+        counts = (f"{one.expected:,}", f"{one.found:,}")
+        table.add_row(one.what, *counts, _mark(one.expected, one.found))
+    return table
+
+
+def _mark(expected: int, found: int) -> str:
+    return "ok" if expected == found else "DIFFERS"
+
+
+def _waits(waits: Sequence[Wait]) -> Table:
+    numbers = ("messages", "p50", "p95", "p99", "longest")
+    table = _table("the buyer's wait", *numbers, numbers=numbers)
+    for wait in waits:
+        seconds = (f"{value:.3f} s" for value in (wait.p50, wait.p95, wait.p99, wait.most))
+        table.add_row(f"{wait.lane}: {_UNTIL[wait.until]}", f"{wait.submissions:,}", *seconds)
+    return table
+
+
+_UNTIL: Final = {
+    "event": "received_at until the event was here",
+    "settled_at": "received_at until settled_at",
+}
+
+
+def _facts(ending: Ending, seconds: float, seed: int) -> Iterator[str]:
+    yield ""
+    yield (
+        "Live messages were received at up to "
+        f"{BUYERS_PER_SECOND:.0f} a second, the backlog at once; waits include those that AWS"
+        " keeps waiting and leave out those that were too old."
+    )
+    answered = ", ".join(f"{name} {count:,}" for name, count in ending.calls.items())
+    yield f"Calls to the simulator: {answered}."
+    yield (
+        f"{ending.throughput:,.0f} messages a second in the middle nine tenths;"
+        f" {ending.events:,} events in all; {seconds:.1f} s from start to end; seed {seed}."
+    )
+    if ending.killed is not None:
+        yield (
+            f"{ending.killed.name} was killed with SIGKILL when {ending.killed.settled:,} of"
+            f" {ending.killed.total:,} messages were settled; the other one finished."
+        )
+
+
+def _verdict(ending: Ending) -> Iterator[str]:
+    yield ""
+    if ending.balances:
+        yield "The account balances: every token once and as demanded, none lost, none doubled."
+        return
+    yield "THE ACCOUNT DOES NOT BALANCE."
+    mismatches = ending.account.mismatches
+    for one in mismatches[:_MOST_MISMATCHES]:
+        yield f"  {one.subject} ({one.kind}): expected {one.expected}, found {one.found}"
+    if len(mismatches) > _MOST_MISMATCHES:
+        yield f"  and {len(mismatches) - _MOST_MISMATCHES} more (--json lists all)"
+    if ending.killed is None:
+        yield "  no worker was killed: not even half of the messages were settled"
+    if not ending.drained:
+        yield "  the last worker did not end in order"
+    for queue, messages in ending.left.items():
+        yield f"  {queue}: {messages} messages left"
+
+
+_PRIVATE: Final = """
+The private servers are gone. To look further, run `make services` in another terminal, paste the
+lines it prints into this one, and then:
+
+  resolution-worker migrate --stand-in && resolution-worker topology declare
+  resolution-worker simulator --port 8085 &
+  export AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator
+  export WORKER_AWS__ENDPOINT_URL=http://127.0.0.1:8085 $(resolution-worker keygen)
+  resolution-worker run &
+  echo ok-$RANDOM | resolution-worker publish
+"""
+
+_LOOK: Final = """\
+  psql "$WORKER_POSTGRES__DSN" -c 'SELECT status, error_code, count(*) FROM resolution.outcomes\
+ GROUP BY 1, 2'
+  resolution-worker topology show
+  curl -s http://127.0.0.1:9108/metrics | grep ^resolution_
+  curl -s http://127.0.0.1:8085/_simulator/stats"""
+
+
+def _further(ending: Ending) -> Iterator[str]:
+    if ending.where["database"] == PRIVATE:
+        yield from _PRIVATE.splitlines()
+        yield from _LOOK.splitlines()
+        return
+    yield ""
+    yield (
+        f"The rows of this run stay in {ending.where['database']}; their message ids begin with"
+        f" {ending.run}. To look at them:"
+    )
+    yield ""
+    yield _LOOK.splitlines()[0]

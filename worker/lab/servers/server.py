@@ -1,0 +1,177 @@
+"""One server process: started, waited for, stopped, killed or frozen, never left behind."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.lab.servers.descent import Process, family
+from worker.lab.servers.errors import ServiceError, StartError
+
+_POLL_SECONDS = 0.02
+_REAP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a server is run.
+
+    Attributes:
+        name: What to call it in messages.
+        command: The command and its arguments, after whatever lowers its privileges.
+        environment: Its whole environment.
+        log: Where its standard output and error go.
+        ready: Says whether the process of that number serves; asked again and again until it
+            does.
+        quit: The signal that ends it in an orderly way.
+        at_end: The signal that ends it when nothing it holds is needed any longer.
+        lowered: The command that lowers its privileges; empty for none.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    ready: Callable[[int], Awaitable[bool]]
+    quit: signal.Signals = signal.SIGTERM
+    at_end: signal.Signals = signal.SIGKILL
+    lowered: Sequence[str] = ()
+
+
+class Server:
+    """A server process and its descendants.
+
+    The kernel ends it when the thread that started it dies, so that not even a parent killed
+    with SIGKILL leaves it behind.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The number of the server's first process, of the last start."""
+        return self._running().pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether its first process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self, *, within: float = 60.0) -> None:
+        """Start it, after a stop or a kill too, and wait until it serves.
+
+        Args:
+            within: The most seconds it may take.
+
+        Raises:
+            StartError: It ended, or took longer; nothing of it is left.
+        """
+        self._spawn()
+        try:
+            async with asyncio.timeout(within):
+                await self._until_ready()
+        except TimeoutError:
+            self.kill()
+            raise StartError(
+                self._recipe.name, f"was not ready within {within:g} s", self._recipe.log
+            ) from None
+        except BaseException:
+            self.kill()
+            raise
+
+    async def stop(self, *, within: float = 30.0) -> None:
+        """End it in an orderly way, keeping its data; by force after so many seconds."""
+        if not self.alive:
+            return
+        members = self._family()
+        self.thaw()
+        self._running().send_signal(self._recipe.quit)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.ended()
+        self._finish(members + self._family())
+
+    def kill(self) -> None:
+        """End it and all its descendants at once, as a crash would. It may be started again."""
+        if self.alive:
+            self._finish(self._family())
+
+    def end(self, *, within: float = 5.0) -> None:
+        """End it for good, whatever state it is in.
+
+        It never awaits: neither a cancellation nor a closing event loop can cut it short.
+        """
+        if not self.alive:
+            return
+        members = self._family()
+        self.thaw()
+        self._running().send_signal(self._recipe.at_end)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._running().wait(within)
+        self._finish(members + self._family())
+
+    def freeze(self) -> None:
+        """Suspend it and its descendants: its sockets stay open and nothing answers."""
+        for member in self._family():
+            member.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        for member in self._family():
+            member.send(signal.SIGCONT)
+
+    async def ended(self) -> None:
+        """Wait until its first process has ended, however it ended."""
+        while self.alive:  # noqa: ASYNC110 - the loop's child watcher would bind it to one loop
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _family(self) -> list[Process]:
+        """Nobody once it has ended: the number may be another process's by then."""
+        return family(self.pid) if self.alive else []
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ServiceError(f"{self._recipe.name} was never started")
+        return self._process
+
+    def _spawn(self) -> None:
+        recipe = self._recipe
+        with recipe.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                [*recipe.lowered, *_dying_with_parent(recipe.at_end), *recipe.command],
+                env=recipe.environment,
+                cwd=recipe.log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    async def _until_ready(self) -> None:
+        while not await self._recipe.ready(self.pid):
+            if not self.alive:
+                code = self._running().returncode
+                fault = f"ended with code {code} while starting"
+                raise StartError(self._recipe.name, fault, self._recipe.log)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _finish(self, members: list[Process]) -> None:
+        """Make sure of the end of everything that belonged to the server."""
+        for member in members:
+            member.send(signal.SIGKILL)
+        self._running().wait(_REAP_SECONDS)
+        deadline = time.monotonic() + _REAP_SECONDS
+        while any(member.lives() for member in members) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+
+def _dying_with_parent(number: signal.Signals) -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", number.name.removeprefix("SIG")] if setpriv else []

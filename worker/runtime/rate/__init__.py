@@ -1,0 +1,1 @@
+"""The pace of this replica's calls, and its lease of the shared rate."""

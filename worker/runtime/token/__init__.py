@@ -1,0 +1,1 @@
+"""The way of a token through the process, from its delivery to its ack."""

@@ -1,0 +1,216 @@
+"""The way in: deliveries are read, joined with their copies, and looked up in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import backoff, batching
+from worker.core.dead_letters import letters
+from worker.core.records import Malformed
+from worker.core.token import messages, verdict
+from worker.core.token.verdict import Call, Policy, Repeat, Store
+from worker.ports import LedgerUnavailable
+from worker.runtime.token.flight import Flight, Flights, Party
+from worker.runtime.token.mailbox import Mailbox
+from worker.runtime.token.writer import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from worker.core.records import DeadLetter, Lane, Outcome, TokenKey
+    from worker.ports import Delivery, Ledger, Secrets, Telemetry
+    from worker.runtime.clock import Clock
+    from worker.runtime.token.settlement import Settlement
+    from worker.runtime.token.waiting import WaitingRoom
+    from worker.runtime.token.writer import Writer
+
+log: Final = structlog.get_logger()
+
+_PARKED_AGAIN_SECONDS: Final = 5.0
+_TURN_SECONDS: Final = 0.02  # the slowest message takes about as long
+
+
+class Intake:
+    """Reads what is delivered, and hands on each token to be called for or answered."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        flights: Flights,
+        waiting: WaitingRoom,
+        writer: Writer,
+        settlement: Settlement,
+        secrets: Secrets,
+        policy: Policy,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._flights = flights
+        self._waiting = waiting
+        self._writer = writer
+        self._settlement = settlement
+        self._secrets = secrets
+        self._policy = policy
+        self._telemetry = telemetry
+        self._deliveries: Mailbox[Delivery] = Mailbox(batching.RECALLS)
+        self._unread: deque[Delivery] = deque()
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take a delivery from the broker; the broker's prefetch bounds how many wait here."""
+        self._deliveries.put(delivery)
+
+    async def run(self) -> None:
+        """Take in until cancelled."""
+        while True:
+            self._unread.extend(await self._deliveries.batch())
+            if fresh := await self._boarded():
+                await self._look_up(fresh)
+
+    def board_rest(self) -> None:
+        """Read all that was delivered and not yet read, without looking anything up."""
+        self._take_rest()
+        while self._unread:
+            self._board(self._unread.popleft())
+
+    def _take_rest(self) -> None:
+        while batch := self._deliveries.take():
+            self._unread.extend(batch)
+
+    async def _boarded(self) -> list[Flight]:
+        """The new flights in what is unread; who takes long to read lets others have a turn.
+
+        What is unread stays where `board_rest` finds it, if a drain comes in between.
+        """
+        clock = asyncio.get_running_loop().time
+        fresh: list[Flight] = []
+        turn_ends = clock() + _TURN_SECONDS
+        while self._unread:
+            if flight := self._board(self._unread.popleft()):
+                fresh.append(flight)
+            if clock() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = clock() + _TURN_SECONDS
+        return fresh
+
+    def _board(self, delivery: Delivery) -> Flight | None:
+        """The new flight of a live delivery, unless it is unreadable, parked, or joined another."""
+        if not delivery.alive:
+            return None
+        now = self._clock.now()
+        if delivery.lane is None:
+            delivery.shorten()
+            self._put_parked(delivery)
+            return None
+        message, oddities = messages.parse(delivery.incoming, now)
+        if delivery.incoming.headers_unread:
+            self._telemetry.odd("headers")
+        if oddities.reply_to_ignored:
+            self._telemetry.odd("reply_to")
+        if oddities.received_at_ignored:
+            self._telemetry.odd("received_at")
+        if oddities.source_ignored:
+            self._telemetry.odd("source")
+        if isinstance(message, Malformed):
+            delivery.shorten(message.body_sha256)
+            self._writer.put(self._malformed(message, delivery, delivery.lane, now))
+            return None
+        self._secrets.add(message.token.value)
+        flight = self._flights.board(Party(message, delivery, delivery.lane))
+        if flight is None and (joined := self._flights.of(message.key)):
+            self._waiting.promote(joined)
+        return flight
+
+    async def _look_up(self, fresh: list[Flight]) -> None:
+        flights, known = await self._recall(fresh)
+        now = self._clock.now()
+        for flight in flights:
+            if flight.parties:
+                self._route(flight, known.get(flight.key), now)
+
+    def _route(self, flight: Flight, known: Outcome | None, now: datetime) -> None:
+        match verdict.recall(
+            flight.leader.submission, known, now, self._policy, ages_count=self._clock.ages_count
+        ):
+            case Repeat(outcome, repeated):
+                self._settlement.answer(flight, outcome, repeated=repeated)
+            case Store(outcome):
+                self._settlement.store(flight, outcome)
+            case Call(first_seen):
+                flight.older(first_seen)
+                self._waiting.join(flight)
+
+    async def _recall(
+        self, flights: list[Flight]
+    ) -> tuple[list[Flight], Mapping[TokenKey, Outcome]]:
+        """Ask the ledger, however long it is away; meanwhile nothing is called for.
+
+        What is delivered meanwhile is taken aboard, so that it too is given back in time.
+        """
+        failures = 0
+        while True:
+            try:
+                return flights, await self._ledger.recall([flight.key for flight in flights])
+            except LedgerUnavailable as error:
+                failures += 1
+                delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
+                log.error("ledger_unreadable", reason=str(error), again_in_seconds=round(delay, 2))
+                await asyncio.sleep(delay)
+                waiting = [flight for flight in flights if flight.parties]
+                self._take_rest()
+                flights = waiting + await self._boarded()
+
+    def _malformed(
+        self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime
+    ) -> Entry:
+        def letter() -> DeadLetter:
+            sealed = self._settlement.seal(delivery.incoming)
+            return letters.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
+
+        return Entry(
+            stands=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
+            refused=lambda words: self._refused(malformed, delivery, words),
+            letter=letter,
+            size=len(delivery.incoming.body),
+            wanted=lambda: delivery.alive,
+            malformed=malformed,
+        )
+
+    def _refused(self, malformed: Malformed, delivery: Delivery, words: str) -> None:
+        """Leave it to the collector of parked messages, as far as it is whole."""
+        if delivery.incoming.whole is None:
+            self._settlement.park(delivery, malformed.message_id, words)
+            return
+        log.error("malformed_message_refused", message_id=malformed.message_id, reason=words)
+        self._put_parked(delivery)
+
+    def _put_parked(self, delivery: Delivery) -> None:
+        now = self._clock.now()
+
+        def letter() -> DeadLetter:
+            sealed = self._settlement.seal(delivery.incoming)
+            return letters.of_parked(delivery.incoming, sealed, now)
+
+        self._writer.put(
+            Entry(
+                stands=lambda _: self._settlement.collected(delivery),
+                refused=lambda words: self._later(delivery, words),
+                letter=letter,
+                size=len(delivery.incoming.body),
+                wanted=lambda: delivery.alive,
+            )
+        )
+
+    def _later(self, delivery: Delivery, words: str) -> None:
+        """Write a parked message again after a while: there is nowhere else that it could go."""
+        log.error("parked_message_refused", reason=words, again_in_seconds=_PARKED_AGAIN_SECONDS)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_PARKED_AGAIN_SECONDS, self._put_parked, delivery)

@@ -1,0 +1,238 @@
+"""Moves tokens aside, out of the live line: overtaken ones, and what an origin has too many of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core.records import Lane
+from worker.core.token.overtaking import Overtaking, Refusals
+from worker.core.token.turns import Company, in_hand_at_most
+from worker.runtime.token.flight import Flight, Flights, Party, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from worker.core.records import Origin
+    from worker.ports import NotConfirmed
+    from worker.runtime.clock import Clock
+    from worker.runtime.gate import Gate
+    from worker.runtime.token.settlement import Settlement
+    from worker.runtime.token.waiting import WaitingRoom
+
+log: Final = structlog.get_logger()
+
+_IDLE_SECONDS: Final = 0.25
+_MOVING_SECONDS: Final = 0.1
+_MOVED_SECONDS: Final = 0.02  # as many again may have been delivered by then
+_AT_QUOTA_SECONDS: Final = 1.0
+_DRAIN: Final = "drain"
+_UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
+
+
+class Overtaker:
+    """Looks at the live line, and lets those who have waited too long give way.
+
+    Those go to the backlog lane. What one origin has in hand beyond its turns goes to the crowd's,
+    so that nobody stands behind it: see `worker.core.token.turns`.
+
+    It looks by itself and not when a permit is had: at a low rate permits are seconds apart, and
+    thousands may have to move.
+
+    Args:
+        waiting: Where the lines are.
+        flights: The board, to which a flight returns that could not be moved.
+        settlement: Carries moves out.
+        gate: While it is shut, calls wait for something else than the quota.
+        limits: Whether a call waits for a permit at this moment.
+        rate: Calls a second that this replica may make.
+        patience_seconds: How long a buyer is taken to wait.
+        clock: What time it is.
+
+    Attributes:
+        behind_seconds: How long whoever comes now will wait in the broker's queue.
+    """
+
+    def __init__(
+        self,
+        *,
+        waiting: WaitingRoom,
+        flights: Flights,
+        settlement: Settlement,
+        gate: Gate,
+        limits: Callable[[], bool],
+        rate: Callable[[], float],
+        patience_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self._rate = rate
+        self.behind_seconds: Callable[[], float] = lambda: 0.0
+        self._company = Company()
+        self._clock = clock
+        self._waiting = waiting
+        self._flights = flights
+        self._settlement = settlement
+        self._gate = gate
+        self._limits = limits
+        self._overtaking = Overtaking(patience_seconds)
+        self._limited_at = float("-inf")
+        self._began = 0.0
+        self._moved = 0
+        self._crowding = Refusals()
+
+    def change(self, patience_seconds: float) -> None:
+        """Go on with another patience."""
+        self._overtaking.patience_seconds = patience_seconds
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            moving = self._overtaking.moving
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._overtaking.bound_seconds if moving else None):
+                    await self._waiting.wait()
+            moved = self.look()
+            rest = _MOVING_SECONDS if self._overtaking.moving else _IDLE_SECONDS
+            await asyncio.sleep(_MOVED_SECONDS if moved else rest)
+
+    def look(self) -> int:
+        """Look once, and move whoever is to give way; how many flights that were."""
+        return self._look_at_turns() + self._look_at_waits()
+
+    def _look_at_turns(self) -> int:
+        """Move what origins have too many of."""
+        now = asyncio.get_running_loop().time()
+        if not self._at_quota(now):
+            return 0
+        by_origin: defaultdict[Origin, list[Flight]] = defaultdict(list)
+        for flight in self._waiting.standing(Lane.LIVE):
+            if not flight.leader.submission.replay:
+                by_origin[flight.origin].append(flight)
+        for origin in by_origin:
+            self._company.seen(origin, now)
+        most = in_hand_at_most(self._rate())
+        surplus = [
+            flight
+            for origin, flights in by_origin.items()
+            if len(flights) > most and self._company.has(origin, now)
+            for flight in flights[most:]
+        ]
+        chosen = surplus[: int(min(self._crowding.allowed(now), len(surplus)))]
+        for flight in chosen:
+            self._move(flight, Lane.CROWD, self._crowding)
+        return len(chosen)
+
+    def _look_at_waits(self) -> int:
+        """Move those who have waited too long."""
+        now, instant = asyncio.get_running_loop().time(), self._clock.now()
+        line = [
+            (flight, seconds)
+            for flight in self._waiting.standing(Lane.LIVE)
+            if (seconds := buyers_wait(flight, instant)) is not None
+        ]
+        oldest = max((seconds for flight, seconds in line if not came_back(flight)), default=0.0)
+        behind = self.behind_seconds()
+        before = self._overtaking.moving
+        most = self._overtaking.look(
+            now, oldest, at_quota=self._at_quota(now), behind_seconds=behind
+        )
+        self._tell(before, now, oldest, behind)
+        if not most:
+            return 0
+        overtaken = self._overtaken(line, behind)
+        chosen = overtaken[: int(min(most, len(overtaken)))]
+        for flight in chosen:
+            self._move(flight, Lane.BACKLOG, self._overtaking.refusals)
+        return len(chosen)
+
+    def _overtaken(self, line: list[tuple[Flight, float]], behind: float) -> list[Flight]:
+        """Who gives way by their wait, and by their place."""
+        by_place = sorted((flight for flight, _ in line), key=lambda flight: flight.arrived)
+        first = set(by_place[: self._overtaking.surplus(len(line), self._rate(), behind)])
+        return [
+            flight
+            for flight, seconds in line
+            if flight in first or self._overtaking.gives_way(seconds)
+        ]
+
+    def _at_quota(self, now: float) -> bool:
+        """Whether calls have waited for permits of late, and wait for nothing else."""
+        if self._limits():
+            self._limited_at = now
+        return not self._gate.reasons and now - self._limited_at < _AT_QUOTA_SECONDS
+
+    def _tell(self, before: bool, now: float, oldest: float, behind: float) -> None:  # noqa: FBT001 - a state
+        moving = self._overtaking.moving
+        if moving and not before:
+            self._began = now
+            log.info(
+                "overtaking_began",
+                oldest_seconds=round(oldest, 1),
+                behind_seconds=round(behind, 1),
+            )
+        elif before and not moving:
+            seconds = round(now - self._began, 1)
+            log.info("overtaking_ended", submissions=self._moved, seconds=seconds)
+            self._moved = 0
+
+    def _move(self, flight: Flight, lane: Lane, refusals: Refusals) -> None:
+        self._waiting.leave(flight)
+        self._settlement.give_way(
+            flight,
+            lane,
+            moved=partial(self._confirmed, lane, refusals),
+            refused=partial(self._refused, refusals, flight),
+        )
+        if flight.parties:  # bulk copies that wait for the same token
+            self._waiting.rejoin(flight)
+
+    def _confirmed(self, lane: Lane, refusals: Refusals) -> None:
+        self._moved += lane is Lane.BACKLOG
+        refusals.confirmed(asyncio.get_running_loop().time())
+
+    def _refused(
+        self, refusals: Refusals, flight: Flight, party: Party, failure: NotConfirmed
+    ) -> None:
+        now = asyncio.get_running_loop().time()
+        if seconds := refusals.refused(now):
+            log.warning("overtaking_held", reason=str(failure), again_in_seconds=seconds)
+        if party.delivery.alive:
+            self._take_back(flight, party)
+
+    def _take_back(self, flight: Flight, party: Party) -> None:
+        """Back to its place, or aboard the flight that a copy has begun meanwhile."""
+        anew = self._flights.of(flight.key) is None
+        standing = self._flights.reboard(flight, party)
+        if standing.stage in _UNCALLED and _DRAIN in self._gate.reasons:
+            self._settlement.give_back(standing, [party])
+        elif anew or standing.line not in {None, standing.lane}:
+            self._waiting.leave(standing)
+            self._waiting.rejoin(standing)
+
+
+def buyers_wait(flight: Flight, now: datetime) -> float | None:
+    """Seconds for which the buyer at the door has waited; None for one that is not to be moved.
+
+    Of several the latest counts, for that one is the least likely to have left. It is the buyer's
+    wait and not the token's age, which may have begun with a visit hours ago. A replay that came
+    through the live lane is on-call's own, who watches what becomes of it.
+    """
+    live = [party.submission for party in flight.parties if party.lane is Lane.LIVE]
+    if not live or any(submission.replay for submission in live):
+        return None
+    return (now - max(submission.received_at for submission in live)).total_seconds()
+
+
+def came_back(flight: Flight) -> bool:
+    """Whether it was in a retry queue, so that its age says nothing about the line.
+
+    It gives way like the others while they do, but begins nothing by itself: where fresh tokens
+    hardly wait, neither shall one that failed once.
+    """
+    return any(party.submission.returns for party in flight.parties if party.lane is Lane.LIVE)

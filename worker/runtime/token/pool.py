@@ -1,0 +1,195 @@
+"""Calls: at most so many at once, each with a permit, and each judged when it returns."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import backoff, faults
+from worker.core.records import Answer, Fault, FaultKind
+from worker.core.token import verdict
+from worker.core.token.verdict import Halt, Policy, RetryIn, Store, TryAgain
+from worker.runtime.token.flight import Flight, Stage
+
+if TYPE_CHECKING:
+    from worker.core.rate.usage import Usage
+    from worker.core.records import Outcome
+    from worker.core.token.retry_budget import RetryBudget
+    from worker.ports import Marketplace, Secrets, Telemetry
+    from worker.runtime.clock import Clock
+    from worker.runtime.gate import Gate
+    from worker.runtime.rate.pacer import Pacer
+    from worker.runtime.token.breaker import Breaker
+    from worker.runtime.token.settlement import Settlement
+    from worker.runtime.token.waiting import Pending, WaitingRoom
+
+log: Final = structlog.get_logger()
+
+
+class Pool:
+    """Takes flights from the waiting room, calls AWS for them and acts on the verdict.
+
+    Attributes:
+        calling: How many calls are in flight.
+    """
+
+    def __init__(
+        self,
+        *,
+        waiting: WaitingRoom,
+        marketplace: Marketplace,
+        breaker: Breaker,
+        gate: Gate,
+        pacer: Pacer,
+        usage: Usage,
+        budget: RetryBudget,
+        settlement: Settlement,
+        policy: Policy,
+        telemetry: Telemetry,
+        concurrency: int,
+        calling: Pending,
+        clock: Clock,
+        secrets: Secrets,
+    ) -> None:
+        self._secrets = secrets
+        self._clock = clock
+        self._waiting = waiting
+        self._marketplace = marketplace
+        self._breaker = breaker
+        self._gate = gate
+        self._pacer = pacer
+        self._usage = usage
+        self._budget = budget
+        self._settlement = settlement
+        self._policy = policy
+        self._telemetry = telemetry
+        self._slots = asyncio.Semaphore(concurrency)
+        self.calling = calling
+
+    async def run(self) -> None:
+        """Call until cancelled; calls in flight are cancelled with it."""
+        async with asyncio.TaskGroup() as calls:
+            while True:
+                await self._slots.acquire()
+                flight = await self._next()
+                flight.stage = Stage.CALLING
+                self.calling.add(1)
+                calls.create_task(self._call(flight))
+
+    async def _next(self) -> Flight:
+        """The next flight to call for, chosen at the last moment, with a permit in hand."""
+        while True:
+            await self._waiting.wait(self._settled_by_age)
+            await self._gate.passed()
+            await self._pacer.permit()
+            await self._gate.passed()
+            if flight := self._waiting.next(self._settled_by_age):
+                return flight
+
+    def _settled_by_age(self, flight: Flight) -> bool:
+        """Settle a token that is past its lifetime, which costs neither a call nor a turn."""
+        submission, now = flight.leader.submission, self._clock.now()
+        if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
+            return False
+        outcome = verdict.lifetime_exceeded(submission, now)
+        self._settlement.store(flight, replace(outcome, attempts=flight.attempts))
+        return True
+
+    async def _call(self, flight: Flight) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if flight.first_call is None:
+            flight.first_call = began
+        try:
+            result = await self._resolve(flight)
+        finally:
+            self.calling.add(-1)
+            self._slots.release()
+        self._telemetry.call(label(result), loop.time() - began)
+        self._learn(flight, result)
+        self._act(flight, result)
+
+    async def _resolve(self, flight: Flight) -> Answer | Fault:
+        try:
+            return await self._marketplace.resolve(flight.leader.submission.token)
+        except Exception as error:
+            # A defect of ours that one token meets must not end the process, and with it all the
+            # others: the attempts bound it, and the dead letter names it.
+            log.exception("call_failed_unforeseen", fingerprint=flight.key.sha256[:8].hex())
+            return faults.unforeseen(type(error).__name__)
+
+    def _learn(self, flight: Flight, result: Answer | Fault) -> None:
+        """Count what the call has told about its token, and about all."""
+        self._budget.called()
+        flight.attempts += verdict.counts(result)
+        if isinstance(result, Answer):
+            self._answered(flight)
+            return
+        flight.failures += 1
+        match result.kind:
+            case FaultKind.TOKEN:
+                self._answered(flight)
+            case FaultKind.THROTTLED:
+                self._usage.refused(flight.key, asyncio.get_running_loop().time())
+                self._pacer.throttled()
+            case FaultKind.TRANSIENT:
+                self._passed()
+                self._breaker.failed(result)
+            case FaultKind.SYSTEMIC:
+                self._passed()
+                if not faults.is_shortage(result):  # that is this process's, however often
+                    self._breaker.systemic(flight.systemic)
+
+    def _answered(self, flight: Flight) -> None:
+        self._passed()
+        self._breaker.answered(flight.systemic)
+
+    def _passed(self) -> None:
+        """AWS has not said that there are too many calls."""
+        self._usage.passed()
+        self._pacer.passed()
+
+    def _act(self, flight: Flight, result: Answer | Fault) -> None:
+        loop = asyncio.get_running_loop()
+        match verdict.judge(
+            flight.leader.submission,
+            result,
+            flight.tries(loop.time()),
+            now=self._clock.now(),
+            draw=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+            policy=self._policy,
+            affordable=self._budget.affordable,
+        ):
+            case Store(outcome):
+                self._settlement.store(flight, self._harmless(outcome))
+            case TryAgain(seconds):
+                if _is_passing(result):
+                    self._budget.withdraw()
+                self._telemetry.retry(label(result))
+                self._waiting.join_later(flight, seconds)
+            case RetryIn() as retry:
+                self._telemetry.retry(label(result))
+                self._settlement.retry(flight, retry)
+            case Halt(fault):
+                self._breaker.open(fault)
+                # After a while: if the fault is this token's own, the others must get past it.
+                self._waiting.join_later(flight, backoff.HALTED.bound(flight.failures))
+
+    def _harmless(self, outcome: Outcome) -> Outcome:
+        """An outcome as it may be told: whoever answers may repeat anybody's token."""
+        if outcome.error_message is None:
+            return outcome
+        return replace(outcome, error_message=self._secrets.hide(outcome.error_message))
+
+
+def _is_passing(result: Answer | Fault) -> bool:
+    return isinstance(result, Fault) and result.kind is FaultKind.TRANSIENT
+
+
+def label(result: Answer | Fault) -> str:
+    """A result as the metrics name it."""
+    return "ok" if isinstance(result, Answer) else result.kind.value

@@ -1,0 +1,144 @@
+"""Outcomes into the ledger, in batches: one transaction, then each entry learns what stands."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from worker.core import backoff, batching
+from worker.core.records import Batch, DeadLetter, Malformed, Outcome
+from worker.ports import LedgerUnavailable, RowsRefused
+from worker.runtime.token.mailbox import Mailbox
+from worker.runtime.token.waiting import Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from worker.core.records import TokenKey
+    from worker.ports import Ledger, Telemetry
+    from worker.runtime.gate import Gate
+
+log: Final = structlog.get_logger()
+
+LEDGER: Final = "ledger"
+"""Under this name the gate is shut while nothing can be written."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What is to be written of one message, and who wants to know that it stands.
+
+    Attributes:
+        stands: Called once it is committed, with what stands in the ledger for the token.
+        refused: Called if the database refuses this very entry for its data, with its words.
+        letter: Makes the dead letter that goes with it, sealed. Not before it is written: sealed
+            and written as text a message takes several times its size.
+        size: Of that message, in bytes.
+        wanted: Whether it is still to be written. A message without an outcome is written again
+            when the broker hands it out anew, and must not pile up here meanwhile.
+    """
+
+    stands: Callable[[Outcome | None], None]
+    refused: Callable[[str], None]
+    wanted: Callable[[], bool] = lambda: True
+    outcome: Outcome | None = None
+    letter: Callable[[], DeadLetter] | None = None
+    size: int = 0
+    malformed: Malformed | None = None
+
+
+class Writer:
+    """Collects entries and commits them.
+
+    A database that can't write keeps everything waiting here, and calls stop until it can.
+
+    Args:
+        ledger: Where to.
+        gate: Shut while the ledger is unavailable.
+        telemetry: Told of each batch.
+    """
+
+    def __init__(self, ledger: Ledger, gate: Gate, telemetry: Telemetry) -> None:
+        self._ledger = ledger
+        self._gate = gate
+        self._telemetry = telemetry
+        self._entries: Mailbox[Entry] = Mailbox(batching.OUTCOMES)
+        self.pending = Pending()
+
+    def put(self, entry: Entry) -> None:
+        """Write this with the next batch."""
+        self.pending.add(1)
+        self._entries.put(entry)
+
+    def drop_unwanted(self) -> None:
+        """Forget what needs no writing any more, instead of keeping it until its turn comes."""
+        self.pending.add(-self._entries.drop(lambda entry: not entry.wanted()))
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._write(await self._entries.batch())
+
+    async def _write(self, entries: Sequence[Entry]) -> None:
+        """Commit a batch whole or, if a row of it is poison, in halves; large ones in portions."""
+        wanted = [entry for entry in entries if entry.wanted()]
+        self.pending.add(len(wanted) - len(entries))
+        for portion in batching.portions(wanted, _letter_bytes):
+            await self._write_wanted(portion)
+
+    async def _write_wanted(self, entries: Sequence[Entry]) -> None:
+        try:
+            standing = await self._commit(_batch(entries))
+        except RowsRefused as error:
+            if len(entries) == 1:
+                log.error("row_refused", reason=str(error))
+                self.pending.add(-1)
+                entries[0].refused(str(error))
+                return
+            for half in batching.halves(entries):
+                await self._write(half)
+            return
+        self.pending.add(-len(entries))
+        for entry in entries:
+            entry.stands(standing.get(entry.outcome.key) if entry.outcome else None)
+
+    async def _commit(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
+        """Commit, however long the database is away; the batch may be given twice."""
+        failures = 0
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                standing = await self._ledger.settle(batch)
+            except LedgerUnavailable as error:
+                failures += 1
+                await self._unavailable(error, failures)
+                continue
+            except RowsRefused:
+                self._gate.open(LEDGER)  # it has answered
+                raise
+            self._gate.open(LEDGER)
+            rows = len(batch.outcomes) + len(batch.malformed)
+            self._telemetry.written(rows, asyncio.get_running_loop().time() - began)
+            return standing
+
+    async def _unavailable(self, error: LedgerUnavailable, failures: int) -> None:
+        self._gate.shut(LEDGER, str(error))
+        delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
+        log.error("ledger_unavailable", reason=str(error), again_in_seconds=round(delay, 2))
+        await asyncio.sleep(delay)
+
+
+def _letter_bytes(entry: Entry) -> int:
+    return entry.size if entry.letter else 0
+
+
+def _batch(entries: Sequence[Entry]) -> Batch:
+    return Batch(
+        outcomes=tuple(entry.outcome for entry in entries if entry.outcome),
+        letters=tuple(entry.letter() for entry in entries if entry.letter),
+        malformed=tuple(entry.malformed for entry in entries if entry.malformed),
+    )
