@@ -25,8 +25,8 @@ import orjson
 from tests.many_letters import KINDS, keep_many
 from tests.schema import connected, prepare
 from tests.servers import PostgresServer
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.dead_letters.choosing import select
+from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters import grouping
 from worker.core.dead_letters.selection import LetterState, Selection
 from worker.lab.servers import postgres
@@ -93,10 +93,10 @@ def selections(single: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, S
 def asked(name: str, selection: Selection) -> Iterator[Statement]:
     """What `groups` and a page of `list` ask for a selection."""
     chosen = select(selection, taken=1)
-    sql = statements.LETTER_GROUPS.format(chosen=chosen.sql)
+    sql = load_sql("dead_letters/letter_groups").format(chosen=chosen.sql)
     yield Statement(f"groups {name}", sql, (20, *chosen.arguments))
     chosen = select(selection, taken=3)
-    sql = statements.LETTER_PAGE.format(chosen=chosen.sql)
+    sql = load_sql("dead_letters/letter_page").format(chosen=chosen.sql)
     yield Statement(f"list {name}", sql, (datetime.now(UTC), 2**62, _PAGE + 1, *chosen.arguments))
 
 

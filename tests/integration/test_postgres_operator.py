@@ -19,39 +19,25 @@ if TYPE_CHECKING:
     from tests.schema import Schema
     from tests.servers import Database
 
-QUERIES = Path(worker.adapters.postgres.__file__).parent / "queries"
-# By what a file's name begins with.
+PACKAGE = Path(worker.adapters.postgres.__file__).parent
+# By their paths without the ending. All others are the workers'.
+RETENTION = ("archive_letters", "prune_*", "shred_payloads", "retention_turn")
 OPERATORS = (
-    "acting_",
-    "letter_",
-    "erase_customer",
-    "ungrouped_letters",
-    "group_letters",
-    "record_",
-    "dead_letter_counts",
-    "redeemable",
-    "recent_outcomes",
-    "schema_version",
-    "inspection",
-    "periods",
-    "fleet_row",
-    "fleet_replicas",
-    "fleet_refusals",
-    "fleet_pause",
-    "fleet_resume",
-    "fleet_ceiling",
-    "fleet_search",
-    "open_payloads",
+    "operator/*",
+    "dead_letters/*",
+    *(f"rate/{name}" for name in ("row", "replicas", "pause", "resume", "ceiling", "search")),
 )
-MIGRATORS = ("migration_", "stand_in_mark")
+MIGRATORS = ("migration_*", "stand_in_mark")
 BOTH = (
-    "record_audit",
-    "dead_letter_counts",
-    "redeemable",
     "schema_version",
-    "inspection",
-    "periods",
+    "ledger/dead_letter_counts",
+    "operator/inspection",
+    "operator/periods",
+    "operator/record_audit",
+    "operator/redeemable_letters",
 )
+
+
 FORBIDDEN = (
     "DELETE FROM resolution.ledger",
     "DELETE FROM resolution.dead_letter",
@@ -103,9 +89,14 @@ async def schema(database: Database) -> Schema:
     return prepared
 
 
-def files(*beginnings: str) -> set[Path]:
-    """The queries whose names begin so."""
-    return {path for path in QUERIES.iterdir() if path.name.startswith(beginnings)}
+def files(*patterns: str) -> set[Path]:
+    """The statements at these places."""
+    return {path for pattern in patterns for path in PACKAGE.glob(f"{pattern}.sql")}
+
+
+OF_RETENTION = files(*(f"dead_letters/{pattern}" for pattern in RETENTION))
+OF_OPERATORS = (files(*OPERATORS) | files(*BOTH)) - OF_RETENTION
+OF_WORKERS = files("*", "*/*") - files("migrations/*", *MIGRATORS) - OF_OPERATORS | files(*BOTH)
 
 
 async def refused(dsn: str, paths: set[Path]) -> dict[str, str]:
@@ -124,23 +115,20 @@ async def refused(dsn: str, paths: set[Path]) -> dict[str, str]:
 
 async def test_every_query_of_a_command_is_allowed(schema: Schema) -> None:
     """Each query that on-call's commands ask can be asked as the operator."""
-    paths = files(*OPERATORS)
-    assert len(paths) > 30
-    assert await refused(schema.operator, paths) == {}
+    assert len(OF_OPERATORS) > 30
+    assert await refused(schema.operator, OF_OPERATORS) == {}
 
 
 async def test_every_query_of_a_worker_is_allowed(schema: Schema) -> None:
     """Each query that a worker asks can be asked as the worker: who adds one must grant it."""
-    everything = files("")
-    paths = everything - files(*OPERATORS) - files(*MIGRATORS) | files(*BOTH)
-    assert len(paths) > 20
-    assert await refused(schema.worker, paths) == {}
+    assert len(OF_WORKERS) > 20
+    assert await refused(schema.worker, OF_WORKERS) == {}
 
 
 async def test_refusals_are_noticed(schema: Schema) -> None:
     """What the two tests above rely on: planning a query checks the rights to it."""
-    forbidden = await refused(schema.worker, files("open_payloads", "erase_customer", "acting_"))
-    assert {"open_payloads.sql", "erase_customer.sql", "acting_reseal.sql"} <= forbidden.keys()
+    forbidden = await refused(schema.worker, OF_OPERATORS)
+    assert {"open_payloads.sql", "erase_customer.sql", "reseal.sql"} <= forbidden.keys()
 
 
 async def test_the_operator_may_not(schema: Schema) -> None:

@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.errors import translate, translated
 from worker.adapters.postgres.sessions import Session, connector
+from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from importlib.resources.abc import Traversable
+
+_MIGRATION_PERIODS: Final = load_sql("migration_periods")
+_MIGRATION_GROUND: Final = load_sql("migration_ground")
+_STAND_IN_MARK: Final = load_sql("stand_in_mark")
+_LOOK_FOR_MARK: Final = load_sql("stand_in")
+_MIGRATION_BOUNDS: Final = load_sql("migration_bounds")
+_MIGRATION_LOCK: Final = load_sql("migration_lock")
+_MIGRATION_RECORD: Final = load_sql("migration_record")
+_MIGRATION_LIST: Final = load_sql("migration_list")
 
 _FILE_NAME: Final = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
@@ -131,7 +140,7 @@ async def migrate(
             if stand_in:
                 await _mark(session)
             if periods:
-                await session.fetch(statements.MIGRATION_PERIODS, json.dumps(dict(periods)))
+                await session.fetch(_MIGRATION_PERIODS, json.dumps(dict(periods)))
             return await _recorded(session)
         finally:
             await session.close()
@@ -143,7 +152,7 @@ async def _apply_next(
     """Apply the first that is missing; None when none is."""
     async with session.transaction():
         await _take_turn(session)
-        await session.script(statements.MIGRATION_GROUND)
+        await session.script(_MIGRATION_GROUND)
         recorded = {applied.version: applied for applied in await _recorded(session)}
         _refuse_changed(wanted, recorded)
         missing = (each for each in wanted if each.version not in recorded)
@@ -153,14 +162,14 @@ async def _apply_next(
         applied = await _apply(session, migration)
         if stand_in and migration.name == _STAND_IN:
             # At once: a worker that waits for the schema must not find it without the mark.
-            await session.script(statements.STAND_IN_MARK)
+            await session.script(_STAND_IN_MARK)
         return applied
 
 
 async def _mark(session: Session) -> None:
     async with session.transaction():
-        await session.script(statements.STAND_IN_MARK)
-        (found,) = await session.fetch(statements.STAND_IN)
+        await session.script(_STAND_IN_MARK)
+        (found,) = await session.fetch(_LOOK_FOR_MARK)
     if not found["marked"]:
         raise MigrationRefused(
             "the schema was not marked as a playground: something is stored in it already, and "
@@ -170,9 +179,9 @@ async def _mark(session: Session) -> None:
 
 async def _take_turn(session: Session) -> None:
     statement = f"{_STATEMENT_SECONDS}s"
-    await session.fetch(statements.MIGRATION_BOUNDS, f"{_TURN_SECONDS}s", statement)
-    await session.fetch(statements.MIGRATION_LOCK)
-    await session.fetch(statements.MIGRATION_BOUNDS, f"{_LOCK_SECONDS}s", statement)
+    await session.fetch(_MIGRATION_BOUNDS, f"{_TURN_SECONDS}s", statement)
+    await session.fetch(_MIGRATION_LOCK)
+    await session.fetch(_MIGRATION_BOUNDS, f"{_LOCK_SECONDS}s", statement)
 
 
 def _refuse_changed(wanted: Sequence[Migration], recorded: dict[int, Applied]) -> None:
@@ -196,10 +205,10 @@ async def _apply(session: Session, migration: Migration) -> Applied:
         fault = translate(error)
         raise type(fault)(f"{migration.file_name}: {fault}") from error
     (row,) = await session.fetch(
-        statements.MIGRATION_RECORD, migration.version, migration.name, migration.checksum
+        _MIGRATION_RECORD, migration.version, migration.name, migration.checksum
     )
     return Applied(*row)
 
 
 async def _recorded(session: Session) -> list[Applied]:
-    return [Applied(*row) for row in await session.fetch(statements.MIGRATION_LIST)]
+    return [Applied(*row) for row in await session.fetch(_MIGRATION_LIST)]

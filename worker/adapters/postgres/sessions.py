@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import asyncpg
 
 from worker.adapters.postgres.errors import NotConnected, driven, leaves_session_sound
-from worker.adapters.postgres.statements import BACKEND
+from worker.adapters.postgres.sql import load_sql
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+
+_BACKEND: Final = load_sql("backend")
 
 _FAREWELL_SECONDS: Final = 1.0
 
@@ -97,7 +99,7 @@ class Session:
         try:
             if statement_cache is None:
                 with driven():
-                    backend = await connection.fetchval(BACKEND)
+                    backend = await connection.fetchval(_BACKEND)
                     statement_cache = backend == connection.get_server_pid()
         except BaseException:
             connection.terminate()

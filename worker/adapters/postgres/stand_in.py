@@ -7,16 +7,19 @@ another database, by mistake or after a secret was rotated, is found out before 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.errors import driven, translated_without_rows
+from worker.adapters.postgres.sql import load_sql
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect, Connection
+
+
+_STAND_IN: Final = load_sql("stand_in")
 
 
 class NotAStandIn(LedgerUnavailable):
@@ -66,7 +69,7 @@ async def is_stand_in(connection: Connection) -> bool:
     """
     try:
         with driven():
-            return bool(await connection.fetchval(statements.STAND_IN))
+            return bool(await connection.fetchval(_STAND_IN))
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         raise LedgerUnavailable(
             "the schema is missing or older than this program; run `resolution-worker migrate` "

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
-from worker.adapters.postgres.dead_letters import acting_queries as queries
 from worker.adapters.postgres.dead_letters import letters_reading
 from worker.adapters.postgres.dead_letters.choosing import completed
 from worker.adapters.postgres.dead_letters.payloads import Purpose, open_payloads
@@ -21,6 +20,7 @@ from worker.adapters.postgres.errors import is_collision, translated
 from worker.adapters.postgres.operator import audit
 from worker.adapters.postgres.rows import document
 from worker.adapters.postgres.sessions import Sessions
+from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters.acting import (
     Forecast,
     Holder,
@@ -39,6 +39,25 @@ if TYPE_CHECKING:
     from worker.core.dead_letters.filed import SealedPayload
     from worker.core.dead_letters.replaying import Prepared
     from worker.core.dead_letters.selection import Selection
+
+_MISSING: Final = load_sql("dead_letters/missing")
+_PREVIEW: Final = load_sql("dead_letters/preview")
+_BEGIN: Final = load_sql("dead_letters/replay_begin")
+_BEAT: Final = load_sql("dead_letters/replay_beat")
+_RELEASE: Final = load_sql("dead_letters/release")
+_END: Final = load_sql("dead_letters/replay_end")
+_CLAIM_ABANDONED: Final = load_sql("dead_letters/claim_abandoned")
+_CLAIM_OPEN: Final = load_sql("dead_letters/claim_open")
+_IDENTIFY: Final = load_sql("dead_letters/identify")
+_PUBLISHED: Final = load_sql("dead_letters/published")
+_HOLDERS: Final = load_sql("dead_letters/holders")
+_RECONCILE: Final = load_sql("dead_letters/reconcile")
+_OUTCOMES: Final = load_sql("dead_letters/replay_outcomes")
+_DISCARDABLE: Final = load_sql("dead_letters/discardable")
+_DISCARD: Final = load_sql("dead_letters/discard")
+_KEYS: Final = load_sql("dead_letters/keys_in_use")
+_RESEAL_CHOOSE: Final = load_sql("dead_letters/reseal_choose")
+_RESEAL: Final = load_sql("dead_letters/reseal")
 
 _T = TypeVar("_T")
 _CALL_SECONDS: Final = 30.0
@@ -69,7 +88,7 @@ class ActingLetters:
 
     async def missing(self, ids: Sequence[int]) -> list[int]:
         """Which of these letters do not exist."""
-        rows = await self._do(lambda session: session.fetch(queries.MISSING, json.dumps(ids)))
+        rows = await self._do(lambda session: session.fetch(_MISSING, json.dumps(ids)))
         return [row["id"] for row in rows]
 
     async def preview(
@@ -84,7 +103,7 @@ class ActingLetters:
             replay: Whose claims count as one's own.
         """
         given = {"margin": margin, "keys": list(keys), "stale": _STALE, "replay": replay}
-        rows = await self._chosen(queries.PREVIEW, selection, given)
+        rows = await self._chosen(_PREVIEW, selection, given)
         return Preview(tuple(_forecast(row) for row in rows))
 
     # --- a replay ---
@@ -96,7 +115,7 @@ class ActingLetters:
         described = json.dumps(selection.described())
 
         async def act(session: Session) -> tuple[int, datetime]:
-            (row,) = await session.fetch(queries.BEGIN, *actor, described, chosen)
+            (row,) = await session.fetch(_BEGIN, *actor, described, chosen)
             subject = {**entry.subject, "replay": row["id"]}
             await audit.record(session, audit.Entry(*actor, entry.action, subject))
             return row["id"], row["started_at"]
@@ -105,7 +124,7 @@ class ActingLetters:
 
     async def beat(self, replay: int, published: int, refused: int) -> None:
         """Say that a replay is alive."""
-        await self._do(lambda session: session.fetch(queries.BEAT, replay, published, refused))
+        await self._do(lambda session: session.fetch(_BEAT, replay, published, refused))
 
     async def end(
         self, replay: int, state: str, published: int, refused: int, entry: audit.Entry
@@ -113,8 +132,8 @@ class ActingLetters:
         """End a replay, audited; what it claimed and did not publish is given back."""
 
         async def act(session: Session) -> None:
-            await session.fetch(queries.RELEASE, replay, None, "released", None)
-            await session.fetch(queries.END, replay, state, published, refused)
+            await session.fetch(_RELEASE, replay, None, "released", None)
+            await session.fetch(_END, replay, state, published, refused)
             await audit.record(session, entry)
 
         await self._do(act)
@@ -134,7 +153,7 @@ class ActingLetters:
         Returns:
             Each with when it failed, in that order.
         """
-        sql = queries.CLAIM_ABANDONED if abandoned else queries.CLAIM_OPEN
+        sql = _CLAIM_ABANDONED if abandoned else _CLAIM_OPEN
         sql, arguments = completed(sql, selection, {**given, "stale": _STALE})
         about = {"replay": given["replay"]}
 
@@ -157,20 +176,20 @@ class ActingLetters:
             }
             for each in parked
         ]
-        await self._do(lambda session: session.fetch(queries.IDENTIFY, document(known)))
+        await self._do(lambda session: session.fetch(_IDENTIFY, document(known)))
 
     async def published(self, replay: int, ids: Sequence[int]) -> None:
         """Mark letters as published, and note it in their history."""
-        await self._do(lambda session: session.fetch(queries.PUBLISHED, replay, json.dumps(ids)))
+        await self._do(lambda session: session.fetch(_PUBLISHED, replay, json.dumps(ids)))
 
     async def release(self, replay: int, ids: Sequence[int], kind: str, why: str) -> None:
         """Give letters back of which nothing was published: `released`, or `refused` for good."""
         given = json.dumps(ids)
-        await self._do(lambda session: session.fetch(queries.RELEASE, replay, given, kind, why))
+        await self._do(lambda session: session.fetch(_RELEASE, replay, given, kind, why))
 
     async def holders(self, selection: Selection, replay: int) -> list[Holder]:
         """The other replays that run and hold claims on letters that were chosen."""
-        rows = await self._chosen(queries.HOLDERS, selection, {"replay": replay})
+        rows = await self._chosen(_HOLDERS, selection, {"replay": replay})
         return [Holder(*row) for row in rows]
 
     async def outcomes(self, ids: Sequence[int]) -> list[Result]:
@@ -178,14 +197,14 @@ class ActingLetters:
 
         async def act(session: Session) -> list[Any]:
             given = json.dumps(ids)
-            await session.fetch(queries.RECONCILE, given)
-            return await session.fetch(queries.OUTCOMES, given)
+            await session.fetch(_RECONCILE, given)
+            return await session.fetch(_OUTCOMES, given)
 
         return [Result(*row) for row in await self._do(act)]
 
     async def reconcile(self) -> None:
         """Tell replayed letters what the ledger says of their token since."""
-        await self._do(lambda session: session.fetch(queries.RECONCILE, None))
+        await self._do(lambda session: session.fetch(_RECONCILE, None))
 
     # --- discarding, sealing anew ---
 
@@ -202,7 +221,7 @@ class ActingLetters:
 
     async def discardable(self, selection: Selection) -> int:
         """How many letters `discard` would take."""
-        (row,) = await self._chosen(queries.DISCARDABLE, selection, {"stale": _STALE})
+        (row,) = await self._chosen(_DISCARDABLE, selection, {"stale": _STALE})
         count: int = row["letters"]
         return count
 
@@ -218,12 +237,12 @@ class ActingLetters:
             "actor": actor.name,
             "reason": actor.reason,
         }
-        rows = await self._chosen(queries.DISCARD, selection, given)
+        rows = await self._chosen(_DISCARD, selection, given)
         return sorted(row["letter_id"] for row in rows)
 
     async def key_uses(self) -> list[KeyUse]:
         """How many payloads are sealed to which key."""
-        return [KeyUse(*row) for row in await self._do(lambda s: s.fetch(queries.KEYS))]
+        return [KeyUse(*row) for row in await self._do(lambda s: s.fetch(_KEYS))]
 
     async def reseal(
         self,
@@ -244,7 +263,7 @@ class ActingLetters:
         """
 
         async def act(session: Session) -> list[SealedPayload]:
-            rows = await session.fetch(queries.RESEAL_CHOOSE, key_id, after, most)
+            rows = await session.fetch(_RESEAL_CHOOSE, key_id, after, most)
             ids = [row["id"] for row in rows]
             found = await open_payloads(session, ids, actor, Purpose.RESEAL, {"key": key_id})
             letters = [found[letter] for letter in ids]
@@ -254,7 +273,7 @@ class ActingLetters:
                 if (box := seal(letter)) is not None
             ]
             if sealed:
-                await session.fetch(queries.RESEAL, document(sealed), key_id, *actor)
+                await session.fetch(_RESEAL, document(sealed), key_id, *actor)
             return letters
 
         return await self._do(act)

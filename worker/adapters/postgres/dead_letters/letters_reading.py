@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.dead_letters.choosing import select
 from worker.adapters.postgres.dead_letters.payloads import Purpose, open_payloads
 from worker.adapters.postgres.rows import document
+from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters import grouping
 from worker.core.dead_letters.filed import (
     Dossier,
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from worker.core.dead_letters.filed import SealedPayload
     from worker.core.dead_letters.selection import Selection
 
+_UNGROUPED_LETTERS: Final = load_sql("dead_letters/ungrouped_letters")
+_GROUP_LETTERS: Final = load_sql("dead_letters/group_letters")
+_LETTER_GROUPS: Final = load_sql("dead_letters/letter_groups")
+_LETTER_PAGE: Final = load_sql("dead_letters/letter_page")
+_LETTER_WHOLE: Final = load_sql("dead_letters/letter_whole")
+_LETTER_HISTORY: Final = load_sql("dead_letters/letter_history")
+_LETTER_NAMESAKES: Final = load_sql("dead_letters/letter_namesakes")
+
 MOST_EVENTS: Final = 200
 _GROUPED_AT_ONCE: Final = 2_000
 _NEWEST: Final = Place(datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1)
@@ -46,8 +54,8 @@ async def group_letters(session: Session, tell: Callable[[int], None] = lambda _
         tell: Told after each step how many were grouped so far.
     """
     last, count = 0, 0
-    while rows := await session.fetch(statements.UNGROUPED_LETTERS, last, _GROUPED_AT_ONCE):
-        await session.fetch(statements.GROUP_LETTERS, _groups_found(rows))
+    while rows := await session.fetch(_UNGROUPED_LETTERS, last, _GROUPED_AT_ONCE):
+        await session.fetch(_GROUP_LETTERS, _groups_found(rows))
         last, count = rows[-1]["id"], count + len(rows)
         tell(count)
     return count
@@ -69,7 +77,7 @@ def _groups_found(rows: Sequence[Any]) -> str:
 async def groups(session: Session, selection: Selection, limit: int) -> Groups:
     """The selected letters by group, those with the most that can still be saved first."""
     chosen = select(selection, taken=1)
-    sql = statements.LETTER_GROUPS.format(chosen=chosen.sql)
+    sql = _LETTER_GROUPS.format(chosen=chosen.sql)
     rows = await session.fetch(sql, limit, *chosen.arguments)
     totals = tuple(rows[0])[-3:] if rows else (0, 0, 0)
     return Groups(tuple(_group(*tuple(row)[:-3]) for row in rows), *totals)
@@ -85,7 +93,7 @@ def _group(
 async def page(session: Session, selection: Selection, limit: int, after: Place | None) -> Page:
     """The selected letters after a place, at most so many, the newest failure first."""
     chosen = select(selection, taken=3)
-    sql = statements.LETTER_PAGE.format(chosen=chosen.sql)
+    sql = _LETTER_PAGE.format(chosen=chosen.sql)
     rows = await session.fetch(sql, *(after or _NEWEST), limit + 1, *chosen.arguments)
     letters = tuple(FiledLetter(*row) for row in rows[:limit])
     more = len(rows) > limit
@@ -94,11 +102,11 @@ async def page(session: Session, selection: Selection, limit: int, after: Place 
 
 async def dossier(session: Session, letter_id: int) -> Dossier | None:
     """All about one letter; None if there is none of that id."""
-    found = await session.fetch(statements.LETTER_WHOLE, letter_id)
+    found = await session.fetch(_LETTER_WHOLE, letter_id)
     if not found:
         return None
     members = tuple(found[0])
-    newest_first = await session.fetch(statements.LETTER_HISTORY, letter_id, MOST_EVENTS + 1)
+    newest_first = await session.fetch(_LETTER_HISTORY, letter_id, MOST_EVENTS + 1)
     events = tuple(LetterEvent(*row) for row in newest_first[:MOST_EVENTS][::-1])
     bare = Dossier(FiledLetter(*members[:_FILED_COLUMNS]), *members[_FILED_COLUMNS:])
     return replace(bare, history=events, earlier=len(newest_first) > MOST_EVENTS)
@@ -106,7 +114,7 @@ async def dossier(session: Session, letter_id: int) -> Dossier | None:
 
 async def namesakes(session: Session, message_id: str, limit: int) -> list[int]:
     """Ids of the letters of messages with this id, the newest failure first."""
-    rows = await session.fetch(statements.LETTER_NAMESAKES, message_id, limit)
+    rows = await session.fetch(_LETTER_NAMESAKES, message_id, limit)
     return [row["id"] for row in rows]
 
 

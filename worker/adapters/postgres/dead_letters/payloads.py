@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.rows import storable_text
+from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters.filed import SealedPayload
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.sessions import Session
     from worker.core.dead_letters.acting import Actor
+
+
+_OPEN_PAYLOADS: Final = load_sql("dead_letters/open_payloads")
 
 
 class Purpose(StrEnum):
@@ -45,6 +48,6 @@ async def open_payloads(
     """
     who = (storable_text(actor.name), storable_text(actor.reason))
     rows = await session.fetch(
-        statements.OPEN_PAYLOADS, json.dumps(ids), *who, purpose, json.dumps(dict(about or {}))
+        _OPEN_PAYLOADS, json.dumps(ids), *who, purpose, json.dumps(dict(about or {}))
     )
     return {row["id"]: SealedPayload(*row) for row in rows}

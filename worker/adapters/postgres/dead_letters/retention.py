@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.postgres.errors import translated
 from worker.adapters.postgres.sessions import Sessions
+from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters.retention import BATCH_ROWS, Chore
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect
     from worker.core.dead_letters.retention import Task
 
-_QUERIES: Final = resources.files("worker.adapters.postgres") / "queries"
 _CALL_SECONDS: Final = 10.0
 
 
-def _query(name: str) -> str:
-    return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
-
-
-_TURN: Final = _query("retention_turn")
+_TURN: Final = load_sql("dead_letters/retention_turn")
 _CHORES: Final = {
-    Chore.SHRED: _query("shred_payloads"),
-    Chore.ARCHIVE: _query("archive_letters"),
-    Chore.PRUNE_LETTERS: _query("prune_letters"),
-    Chore.PRUNE_MALFORMED: _query("prune_malformed"),
-    Chore.PRUNE_REPLAYS: _query("prune_replays"),
-    Chore.PRUNE_LEDGER: _query("prune_ledger"),
-    Chore.PRUNE_UNRESOLVED: _query("prune_unresolved"),
-    Chore.PRUNE_AUDIT: _query("prune_audit"),
+    Chore.SHRED: load_sql("dead_letters/shred_payloads"),
+    Chore.ARCHIVE: load_sql("dead_letters/archive_letters"),
+    Chore.PRUNE_LETTERS: load_sql("dead_letters/prune_letters"),
+    Chore.PRUNE_MALFORMED: load_sql("dead_letters/prune_malformed"),
+    Chore.PRUNE_REPLAYS: load_sql("dead_letters/prune_replays"),
+    Chore.PRUNE_LEDGER: load_sql("dead_letters/prune_ledger"),
+    Chore.PRUNE_UNRESOLVED: load_sql("dead_letters/prune_unresolved"),
+    Chore.PRUNE_AUDIT: load_sql("dead_letters/prune_audit"),
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -12,6 +11,7 @@ import orjson
 from worker.adapters.postgres.errors import translated
 from worker.adapters.postgres.rows import document
 from worker.adapters.postgres.sessions import Sessions
+from worker.adapters.postgres.sql import load_sql
 from worker.core.token.outgoing import EVENTS, Outgoing
 from worker.ports import OutboxTurn
 
@@ -23,16 +23,10 @@ if TYPE_CHECKING:
     from worker.adapters.postgres.rows import Row
     from worker.adapters.postgres.sessions import Connect
 
-_QUERIES: Final = resources.files("worker.adapters.postgres") / "queries"
 
-
-def _query(name: str) -> str:
-    return (_QUERIES / f"outbox_{name}.sql").read_text(encoding="utf-8")
-
-
-_ADD: Final = _query("add")
-_TAKE: Final = _query("take")
-_COUNT: Final = _query("count")
+_ADD: Final = load_sql("ledger/outbox_add")
+_TAKE: Final = load_sql("ledger/outbox_take")
+_COUNT: Final = load_sql("ledger/outbox_count")
 
 MOST_EVENTS: Final = 100_000
 _CONNECTIONS: Final = 2  # so that storing does not wait behind sending

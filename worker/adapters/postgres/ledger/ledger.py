@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.errors import (
     BY_SQLSTATE,
     is_collision,
@@ -18,6 +17,7 @@ from worker.adapters.postgres.ledger.settlement import write
 from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import keys_document, standing
 from worker.adapters.postgres.sessions import Sessions, Unfit
+from worker.adapters.postgres.sql import load_sql
 from worker.core.records import LetterReason
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.sessions import Connect
     from worker.core.records import Batch, Outcome, TokenKey
+
+_RECALL: Final = load_sql("ledger/recall")
+_READINESS: Final = load_sql("ledger/readiness")
+_DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
+_REDEEMABLE: Final = load_sql("ledger/redeemable")
+_FIRST_EXPIRIES: Final = load_sql("ledger/first_expiries")
 
 _TRIES: Final = 5
 
@@ -73,7 +79,7 @@ class PostgresLedger:
         """
         if not keys:
             return {}
-        return standing(await self._read(statements.RECALL, keys_document(keys)))
+        return standing(await self._read(_RECALL, keys_document(keys)))
 
     async def settle(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
         """Commit a batch and return what stands for each of its tokens afterwards.
@@ -118,7 +124,7 @@ class PostgresLedger:
         Raises:
             LedgerUnavailable: It could not be read, or there is no schema.
         """
-        (found,) = await self._read(statements.READINESS)
+        (found,) = await self._read(_READINESS)
         return int(found["version"])
 
     async def dead_letter_counts(self) -> Mapping[str, int]:
@@ -127,7 +133,7 @@ class PostgresLedger:
         Raises:
             LedgerUnavailable: Nothing could be read.
         """
-        rows = await self._read(statements.DEAD_LETTER_COUNTS)
+        rows = await self._read(_DEAD_LETTER_COUNTS)
         return {reason.value: 0 for reason in LetterReason} | {
             row["reason"]: row["letters"] for row in rows
         }
@@ -138,7 +144,7 @@ class PostgresLedger:
         Raises:
             LedgerUnavailable: Nothing could be read.
         """
-        (found,) = await self._read(statements.REDEEMABLE)
+        (found,) = await self._read(_REDEEMABLE)
         return int(found["letters"])
 
     async def first_expiries(self) -> Mapping[str, float]:
@@ -149,7 +155,7 @@ class PostgresLedger:
         Raises:
             LedgerUnavailable: Nothing could be read.
         """
-        rows = await self._read(statements.FIRST_EXPIRIES)
+        rows = await self._read(_FIRST_EXPIRIES)
         return {row["reason"]: row["seconds"] for row in rows}
 
     async def close(self) -> None:
@@ -160,7 +166,7 @@ class PostgresLedger:
     async def _look(self) -> None:
         with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
-                (found,) = await session.fetch(statements.READINESS)
+                (found,) = await session.fetch(_READINESS)
                 _refuse_unfit(*found)
 
     async def _read(self, sql: str, *arguments: object) -> list[asyncpg.Record]:

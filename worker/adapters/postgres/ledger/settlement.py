@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.rows import (
     document,
     keys_document,
@@ -14,6 +13,7 @@ from worker.adapters.postgres.rows import (
     outcome_row,
     standing,
 )
+from worker.adapters.postgres.sql import load_sql
 from worker.core.records import Outcome, Status, TokenKey
 
 if TYPE_CHECKING:
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.sessions import Session
     from worker.core.records import Batch
+
+
+_TELL_LETTERS: Final = load_sql("ledger/tell_letters")
+_NOTE_MALFORMED: Final = load_sql("ledger/note_malformed")
+_SETTLE: Final = load_sql("ledger/settle")
+_RECALL: Final = load_sql("ledger/recall")
+_REMEMBER_CUSTOMERS: Final = load_sql("ledger/remember_customers")
+_REMEMBER_AGREEMENTS: Final = load_sql("ledger/remember_agreements")
+_CLOSE_LETTERS: Final = load_sql("ledger/close_letters")
 
 
 async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
@@ -32,20 +41,20 @@ async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
     stands = await _write_outcomes(session, batch.outcomes) if batch.outcomes else {}
     if batch.letters:
         letters = document([letter_row(letter) for letter in batch.letters])
-        await session.fetch(statements.TELL_LETTERS, letters)
+        await session.fetch(_TELL_LETTERS, letters)
     if batch.malformed:
         messages = document([malformed_row(message) for message in batch.malformed])
-        await session.fetch(statements.NOTE_MALFORMED, messages)
+        await session.fetch(_NOTE_MALFORMED, messages)
     return stands
 
 
 async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict[TokenKey, Outcome]:
     distinct = _distinct(outcomes)
     given = document([outcome_row(outcome) for outcome in distinct.values()])
-    stands = standing(await session.fetch(statements.SETTLE, given))
+    stands = standing(await session.fetch(_SETTLE, given))
     refused = distinct.keys() - stands.keys()
     if refused:
-        stands |= standing(await session.fetch(statements.RECALL, keys_document(refused)))
+        stands |= standing(await session.fetch(_RECALL, keys_document(refused)))
     if len(distinct) < len(outcomes):
         given = document([outcome_row(outcome) for outcome in outcomes])
     await _follow_up(session, given, stands)
@@ -55,11 +64,11 @@ async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict
 async def _follow_up(session: Session, given: str, stands: Mapping[TokenKey, Outcome]) -> None:
     resolved = [key for key, outcome in stands.items() if outcome.status is Status.RESOLVED]
     if resolved:
-        await session.fetch(statements.REMEMBER_CUSTOMERS, given)
-        await session.fetch(statements.REMEMBER_AGREEMENTS, given)
+        await session.fetch(_REMEMBER_CUSTOMERS, given)
+        await session.fetch(_REMEMBER_AGREEMENTS, given)
         # Apart from the upsert, which locked these tokens: so it sees the letters of a
         # transaction that the upsert had to wait for.
-        await session.fetch(statements.CLOSE_LETTERS, keys_document(resolved))
+        await session.fetch(_CLOSE_LETTERS, keys_document(resolved))
 
 
 def _distinct(outcomes: Iterable[Outcome]) -> dict[TokenKey, Outcome]:

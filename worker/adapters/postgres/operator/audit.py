@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.errors import translated
 from worker.adapters.postgres.ledger.settlement import write
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session
+from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.adapters.postgres.sessions import Connect
     from worker.core.records import Batch, Outcome, TokenKey
+
+_RECORD_AUDIT: Final = load_sql("operator/record_audit")
 
 _CALL_SECONDS: Final = 15.0
 
@@ -44,7 +46,7 @@ async def record(session: Session, entry: Entry) -> None:
     """Write an entry in the transaction that is open: so act and entry stand or fall together."""
     subject = orjson.dumps(dict(entry.subject)).decode()
     texts = (storable_text(each) for each in (entry.actor, entry.reason, entry.action))
-    await session.fetch(statements.RECORD_AUDIT, *texts, subject)
+    await session.fetch(_RECORD_AUDIT, *texts, subject)
 
 
 async def settle_audited(

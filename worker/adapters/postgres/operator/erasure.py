@@ -13,15 +13,15 @@ from worker.adapters.postgres.errors import is_collision, leaves_session_sound, 
 from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session
-from worker.adapters.postgres.statements import SCHEMA_VERSION
+from worker.adapters.postgres.sql import load_sql
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect
 
-_ERASE: Final = (
-    resources.files("worker.adapters.postgres") / "queries" / "erase_customer.sql"
-).read_text("utf-8")
+_SCHEMA_VERSION: Final = load_sql("schema_version")
+
+_ERASE: Final = (resources.files(__package__) / "queries" / "erase_customer.sql").read_text("utf-8")
 # The whole ledger is read, for customers have no index in it: so it costs the workers nothing.
 COMMAND_SECONDS: Final = 150.0
 _CALL_SECONDS: Final = 180.0
@@ -108,7 +108,7 @@ async def erase(connect: Connect, request: Request, *, dry_run: bool = False) ->
 
 
 async def _refuse_old_schema(session: Session) -> None:
-    (found,) = await session.fetch(SCHEMA_VERSION)
+    (found,) = await session.fetch(_SCHEMA_VERSION)
     if found["version"] < LATEST:
         raise LedgerUnavailable(
             f"the schema is at version {found['version']}, this program needs {LATEST}; "

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.errors import driven
 from worker.adapters.postgres.migrate import LATEST, bundled
 from worker.adapters.postgres.operator.by_hand import FAULTS, fault_of
 from worker.adapters.postgres.rate.fleet_standing import Standing, standing
 from worker.adapters.postgres.sessions import close_quietly, connector
+from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
-_QUERIES: Final = resources.files("worker.adapters.postgres") / "queries"
+_STAND_IN: Final = load_sql("stand_in")
+_MIGRATION_LIST: Final = load_sql("migration_list")
+_PERIODS: Final = load_sql("operator/periods")
+_DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
+
 _CLOSE_SECONDS: Final = 1.0
 
 
-def _query(name: str) -> str:
-    return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
-
-
-_INSPECTION: Final = _query("inspection")
+_INSPECTION: Final = load_sql("operator/inspection")
 _NOW: Final = "SELECT clock_timestamp() AS now"
-_SCHEMA_VERSION: Final = _query("schema_version")
-_MISSING_RIGHTS: Final = _query("missing_rights")
-_REDEEMABLE_LETTERS: Final = _query("redeemable_letters")
-_RECENT_OUTCOMES: Final = _query("recent_outcomes")
+_SCHEMA_VERSION: Final = load_sql("schema_version")
+_MISSING_RIGHTS: Final = load_sql("operator/missing_rights")
+_REDEEMABLE_LETTERS: Final = load_sql("operator/redeemable_letters")
+_RECENT_OUTCOMES: Final = load_sql("operator/recent_outcomes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class Inspector:
         Raises:
             DatabaseFault: It could not be read.
         """
-        (row,) = await self._fetch(statements.STAND_IN)
+        (row,) = await self._fetch(_STAND_IN)
         return bool(row["marked"])
 
     async def schema_version(self) -> int:
@@ -142,7 +141,7 @@ class Inspector:
         Raises:
             DatabaseFault: What was applied could not be read.
         """
-        rows = await self._fetch(statements.MIGRATION_LIST)
+        rows = await self._fetch(_MIGRATION_LIST)
         applied = {row["version"]: row["checksum"] for row in rows}
         return [
             migration.file_name
@@ -165,7 +164,7 @@ class Inspector:
         Raises:
             DatabaseFault: It could not be read.
         """
-        (row,) = await self._fetch(statements.PERIODS)
+        (row,) = await self._fetch(_PERIODS)
         return dict(row)
 
     async def open_letters(self) -> Mapping[str, int]:
@@ -174,7 +173,7 @@ class Inspector:
         Raises:
             DatabaseFault: They could not be counted.
         """
-        rows = await self._fetch(statements.DEAD_LETTER_COUNTS)
+        rows = await self._fetch(_DEAD_LETTER_COUNTS)
         return {row["reason"]: row["letters"] for row in rows}
 
     async def redeemable(self) -> Redeemable:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres import statements
 from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.operator.by_hand import FAULTS, DatabaseFault, fault_of, place
 from worker.adapters.postgres.sessions import Session, connector
+from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+_SCHEMA_VERSION: Final = load_sql("schema_version")
 
 _CONNECT_SECONDS: Final = 5.0
 _COMMAND_SECONDS: Final = 30.0
@@ -49,7 +51,7 @@ async def operating(
 
 
 async def _require_schema(session: Session, where: str) -> None:
-    (row,) = await session.fetch(statements.SCHEMA_VERSION)
+    (row,) = await session.fetch(_SCHEMA_VERSION)
     if row["version"] < LATEST:
         raise DatabaseFault(
             f"the schema is at version {row['version']}, and this program needs {LATEST}",

@@ -13,10 +13,10 @@ import structlog
 from worker import __version__
 from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.migrate import LATEST
-from worker.adapters.postgres.rate import fleet_queries as queries
 from worker.adapters.postgres.rate.fleet_rows import Sight, grant
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session, Sessions
+from worker.adapters.postgres.sql import load_sql
 from worker.core import backoff
 from worker.core.records import DEFAULT_SELLER
 from worker.ports import LedgerUnavailable
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.sessions import Connect
     from worker.core.rate.fleet import Lease, ReplicaState, Report
+
+_LOOK: Final = load_sql("rate/look")
+_LEASE: Final = load_sql("rate/lease")
+_PERMIT: Final = load_sql("rate/permit")
+_PROBE: Final = load_sql("rate/probe")
+_LEAVE: Final = load_sql("rate/leave")
 
 log: Final = structlog.get_logger()
 
@@ -111,13 +117,13 @@ class PostgresFleet:
         """One attempt; None where another replica's lease was written meanwhile."""
         clock = asyncio.get_running_loop().time
         asked = clock()
-        (row,) = await session.fetch(queries.LOOK, self._seller)
+        (row,) = await session.fetch(_LOOK, self._seller)
         sight = Sight.of(row, self._replica, asked=asked, heard=clock())
         if sight.nonsense:
             log.warning("rate_state_replaced", reason="what was stored no worker has written")
         rate_state, lease = grant(sight, report, initial=self._initial, ceiling=self.ceiling)
         written = await session.fetch(
-            queries.LEASE,
+            _LEASE,
             self._seller,
             sight.version,
             orjson.dumps(rate_state).decode(),
@@ -143,7 +149,7 @@ class PostgresFleet:
             LedgerUnavailable: The database could not be asked, or knows no rate: no lease was
                 ever written.
         """
-        rows = await self._ask(queries.PERMIT, self._seller)
+        rows = await self._ask(_PERMIT, self._seller)
         if not rows:
             raise LedgerUnavailable("the fleet has no rate yet; the next lease writes one")
         return max(0.0, float(rows[0]["seconds"]))
@@ -154,7 +160,7 @@ class PostgresFleet:
         Raises:
             LedgerUnavailable: The database could not be asked.
         """
-        return bool(await self._ask(queries.PROBE, self._seller))
+        return bool(await self._ask(_PROBE, self._seller))
 
     async def leave(self) -> None:
         """Give the share back: this replica ends.
@@ -162,7 +168,7 @@ class PostgresFleet:
         Raises:
             LedgerUnavailable: The database could not be told; the share is free after seconds.
         """
-        await self._ask(queries.LEAVE, self._seller, self._replica)
+        await self._ask(_LEAVE, self._seller, self._replica)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres.rate import fleet_queries as queries
 from worker.adapters.postgres.rate.fleet_rows import pause_of
 from worker.adapters.postgres.rate.fleet_standing import Override, override_of
 from worker.adapters.postgres.rows import storable_text
+from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Session
     from worker.core.rate.fleet import Pause
+
+
+_PAUSE: Final = load_sql("rate/pause")
+_RESUME: Final = load_sql("rate/resume")
+_SEARCH: Final = load_sql("rate/search")
+_CEILING: Final = load_sql("rate/ceiling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ async def pause(session: Session, word: Word) -> tuple[Pause, bool]:
     Returns:
         The pause that stands now, and whether it is this one.
     """
-    (row,) = await session.fetch(queries.PAUSE, word.seller, *_texts(word))
+    (row,) = await session.fetch(_PAUSE, word.seller, *_texts(word))
     stands = pause_of(row)
     assert stands is not None  # it stood, or has just been written
     return stands, row["changed"]
@@ -49,7 +55,7 @@ async def pause(session: Session, word: Word) -> tuple[Pause, bool]:
 
 async def resume(session: Session, word: Word) -> Pause | None:
     """Let calls go on; returns the pause that is over, or None where there was none."""
-    (row,) = await session.fetch(queries.RESUME, word.seller, *_texts(word))
+    (row,) = await session.fetch(_RESUME, word.seller, *_texts(word))
     return pause_of(row)
 
 
@@ -71,13 +77,13 @@ async def reset_ceiling(session: Session, word: Word) -> Override | None:
 
 async def search_again(session: Session, word: Word) -> float | None:
     """Double the rate from where it is until AWS throttles; returns where that is, if anywhere."""
-    (row,) = await session.fetch(queries.SEARCH, word.seller, *_texts(word))
+    (row,) = await session.fetch(_SEARCH, word.seller, *_texts(word))
     rate: float | None = row["rate"]
     return rate
 
 
 async def _say(session: Session, word: Word, ceiling: float | None) -> Override | None:
-    (row,) = await session.fetch(queries.CEILING, word.seller, ceiling, *_texts(word))
+    (row,) = await session.fetch(_CEILING, word.seller, ceiling, *_texts(word))
     return override_of(row)
 
 

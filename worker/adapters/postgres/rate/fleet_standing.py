@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from worker.adapters.postgres.rate import fleet_queries as queries
 from worker.adapters.postgres.rate.fleet_rows import pause_of
+from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from worker.core.rate.fleet import Pause
 
     Fetch: TypeAlias = Callable[..., Awaitable[list[Any]]]
+
+
+_ROW: Final = load_sql("rate/row")
+_REPLICAS: Final = load_sql("rate/replicas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,8 @@ async def standing(fetch: Fetch, seller: str) -> Standing:
         fetch: Runs a statement with arguments and returns its rows.
         seller: Whose account it is.
     """
-    rows = await fetch(queries.ROW, seller)
-    members = tuple(Member(*row) for row in await fetch(queries.REPLICAS, seller))
+    rows = await fetch(_ROW, seller)
+    members = tuple(Member(*row) for row in await fetch(_REPLICAS, seller))
     ceilings = (member.ceiling for member in members if member.ceiling is not None)
     row = rows[0] if rows else None
     return Standing(
