@@ -25,10 +25,10 @@ import orjson
 from tests.many_letters import KINDS, keep_many
 from tests.schema import connected, prepare
 from tests.servers import PostgresServer
-from worker.adapters.postgres.dead_letters.choosing import select
+from worker.adapters.postgres.dead_letters.filters import select
 from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters import grouping
-from worker.core.dead_letters.selection import LetterState, Selection
+from worker.core.dead_letters.filters import LetterState, Selection
 from worker.lab.servers import postgres
 
 if TYPE_CHECKING:

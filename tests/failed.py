@@ -13,8 +13,8 @@ import orjson
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import connector
 from worker.adapters.sealing import Sealer
-from worker.core.dead_letters import letters
-from worker.core.dead_letters.letters import Sealed
+from worker.core.dead_letters import records
+from worker.core.dead_letters.records import Sealed
 from worker.core.records import Batch, DeadLetter, Outcome, Status, Submission
 from worker.core.token import messages
 from worker.core.token.messages import Incoming, write_instant
@@ -61,13 +61,13 @@ def failure_of(
         first_seen=submission.first_seen,
     )
     sealed = Sealed(sealer.key_id, sealer.seal(messages.envelope(incoming)))
-    return outcome, letters.of_outcome(outcome, submission, incoming, "live", sealed)
+    return outcome, records.of_outcome(outcome, submission, incoming, "live", sealed)
 
 
 def parked_of(incoming: Incoming, sealer: Sealer, now: datetime) -> DeadLetter:
     """What a worker writes of a message that the broker gave up."""
     sealed = Sealed(sealer.key_id, sealer.seal(messages.envelope(incoming)))
-    return letters.of_parked(incoming, sealed, now)
+    return records.of_parked(incoming, sealed, now)
 
 
 async def fail(

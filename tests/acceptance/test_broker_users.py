@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.check_setups import sound_setup
 from tests.acceptance.stage import COMMAND, bare_environment
 from tests.servers import Permissions, shipped
-from worker.adapters.rabbitmq.rights import POLICY_BODY, ROLES, Rights, of_caller
+from worker.adapters.rabbitmq.permissions import POLICY_BODY, ROLES, Rights, of_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from worker.cli.main import app
-from worker.lab.demo import stage
+from worker.lab.demo import servers
 from worker.lab.demo.kinds import KINDS
 from worker.lab.servers import rabbitmq
 
@@ -283,7 +283,7 @@ def test_a_missing_broker_is_told_with_the_remedy(
     """Where RabbitMQ is not installed it says how to get it, and ends with 69."""
     for name in [name for name in os.environ if name.startswith("WORKER_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(stage, "rabbitmq", partial(rabbitmq, home=tmp_path / "nowhere"))
+    monkeypatch.setattr(servers, "rabbitmq", partial(rabbitmq, home=tmp_path / "nowhere"))
     result = CliRunner().invoke(app, ["demo", *FEW])
 
     assert result.exit_code == 69

@@ -11,9 +11,9 @@ import pytest
 
 from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.schema import connected, prepare
-from worker.adapters.postgres.rate import fleet_control
-from worker.adapters.postgres.rate.fleet_control import Word
-from worker.adapters.postgres.rate.fleet_standing import standing
+from worker.adapters.postgres.rate import control
+from worker.adapters.postgres.rate.control import Word
+from worker.adapters.postgres.rate.status import standing
 from worker.adapters.postgres.sessions import Session, connector
 from worker.core.records import DEFAULT_SELLER
 
@@ -62,11 +62,11 @@ async def test_all_replicas_see_a_pause_and_its_end(fleet: Crew, asked: Session)
     """A pause is in the next lease of every replica with actor and reason, until it is over."""
     replicas = fleet.replicas(3)
     await leases(replicas)
-    stands, new = await fleet_control.pause(asked, _ALICE)
+    stands, new = await control.pause(asked, _ALICE)
     assert new
     assert [lease.pause for lease in await leases(replicas)] == [stands] * 3
     assert (stands.actor, stands.reason) == ("alice", "incident 12")
-    assert await fleet_control.resume(asked, _BOB) == stands
+    assert await control.resume(asked, _BOB) == stands
     assert [lease.pause for lease in await leases(replicas)] == [None] * 3
     assert await audited(fleet) == [
         ("alice", "incident 12", "pause", {"changed": True}),
@@ -76,10 +76,10 @@ async def test_all_replicas_see_a_pause_and_its_end(fleet: Crew, asked: Session)
 
 async def test_a_pause_that_stands_stays_as_it_is(fleet: Crew, asked: Session) -> None:
     """A second pause is told whose stands, and changes nothing but the audit; so a vain resume."""
-    first, _ = await fleet_control.pause(asked, _ALICE)
-    assert await fleet_control.pause(asked, _BOB) == (first, False)
-    await fleet_control.resume(asked, _ALICE)
-    assert await fleet_control.resume(asked, _BOB) is None
+    first, _ = await control.pause(asked, _ALICE)
+    assert await control.pause(asked, _BOB) == (first, False)
+    await control.resume(asked, _ALICE)
+    assert await control.resume(asked, _BOB) is None
     assert [(actor, subject["changed"]) for actor, _, _, subject in await audited(fleet)] == [
         ("alice", True),
         ("bob", False),
@@ -90,7 +90,7 @@ async def test_a_pause_that_stands_stays_as_it_is(fleet: Crew, asked: Session) -
 
 async def test_a_pause_comes_before_the_first_replica(fleet: Crew, asked: Session) -> None:
     """Calls may be paused where no replica ever was: the first that starts is told."""
-    await fleet_control.pause(asked, _ALICE)
+    await control.pause(asked, _ALICE)
     lease = await fleet.replica().lease(HUNGRY, SOUND)
     assert lease.pause is not None
     assert lease.rate == 40.0
@@ -103,9 +103,9 @@ async def test_a_ceiling_by_command_stands_in_place_of_the_settings(
     replicas = fleet.replicas(2, ceiling=20)
     await leases(replicas)
     for ceiling in (5.0, 80.0, None):
-        await fleet_control.set_ceiling(asked, _ALICE, ceiling)
+        await control.set_ceiling(asked, _ALICE, ceiling)
         assert {lease.ceiling for lease in await leases(replicas)} == {ceiling}
-    before = await fleet_control.reset_ceiling(asked, _BOB)
+    before = await control.reset_ceiling(asked, _BOB)
     assert before is not None
     assert (before.ceiling, before.actor) == (None, "alice")
     assert {lease.ceiling for lease in await leases(replicas)} == {20}
@@ -121,7 +121,7 @@ async def test_a_lower_ceiling_holds_with_the_next_lease(fleet: Crew, asked: Ses
     """The rate is within a new ceiling at once, and survives in it a restart of all replicas."""
     first = fleet.replica()
     await first.lease(HUNGRY, SOUND)
-    await fleet_control.set_ceiling(asked, _ALICE, 5)
+    await control.set_ceiling(asked, _ALICE, 5)
     assert (await first.lease(HUNGRY, SOUND)).rate == 5
     await first.leave()
     assert (await fleet.replica().lease(HUNGRY, SOUND)).rate == 5
@@ -134,21 +134,21 @@ async def test_a_lease_computed_before_a_command_is_not_written_after_it(
     one = fleet.replica()
     await one.lease(HUNGRY, SOUND)
     ((seen,),) = await fleet.schema.rows("SELECT version FROM resolution.quota")
-    await fleet_control.pause(asked, _ALICE)
+    await control.pause(asked, _ALICE)
     ((now,),) = await fleet.schema.rows("SELECT version FROM resolution.quota")
     assert now > seen
 
 
 async def test_the_search_begins_anew_from_where_the_rate_is(fleet: Crew, asked: Session) -> None:
     """The rate stays and its state is a search again; where none is known nothing is done."""
-    assert await fleet_control.search_again(asked, _ALICE) is None
+    assert await control.search_again(asked, _ALICE) is None
     one = fleet.replica()
     await one.lease(HUNGRY, SOUND)
     await fleet.schema.execute(
         """UPDATE resolution.quota SET rate = 23,
         state = state || '{"rate": 23, "searching": false, "low": 20, "peak": 25}'"""
     )
-    assert await fleet_control.search_again(asked, _BOB) == 23
+    assert await control.search_again(asked, _BOB) == 23
     assert (await one.lease(HUNGRY, SOUND)).rate == 23
     ((state,),) = await fleet.schema.rows("SELECT state::text FROM resolution.quota")
     assert orjson.loads(state)["searching"] is True
@@ -163,14 +163,14 @@ async def test_change_and_entry_stand_or_fall_together(fleet: Crew) -> None:
     async with session(fleet.schema.worker) as opened:
         for nobody in (Word(DEFAULT_SELLER, "", "why"), Word(DEFAULT_SELLER, "alice", "")):
             with pytest.raises(asyncpg.InvalidParameterValueError):
-                await fleet_control.pause(opened, nobody)
+                await control.pause(opened, nobody)
     assert (await fleet.replica().lease(HUNGRY, SOUND)).pause is None
 
 
 async def test_words_of_any_kind_are_stored(fleet: Crew, asked: Session) -> None:
     """Actor and reason that a text column can't hold are stored as far as they can be."""
     odd = Word(DEFAULT_SELLER, "a\0", "b\ud800")
-    stands, _ = await fleet_control.pause(asked, odd)
+    stands, _ = await control.pause(asked, odd)
     assert (stands.actor, stands.reason) == ("a\ufffd", "b\ufffd")
 
 

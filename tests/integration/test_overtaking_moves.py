@@ -23,14 +23,14 @@ from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
 from worker.core.records import Lane
-from worker.core.token import overtaking
+from worker.core.token import demotion
 from worker.core.token.messages import write_instant
 from worker.core.token.outgoing import Outgoing
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
-from worker.runtime.token.flight import Flights
+from worker.runtime.token.demotion import Overtaker
+from worker.runtime.token.in_flight import Flights
 from worker.runtime.token.intake import Intake
-from worker.runtime.token.overtaking import Overtaker
 from worker.runtime.token.settlement import Settlement
 from worker.runtime.token.waiting import WaitingRoom
 from worker.runtime.token.writer import Writer
@@ -216,7 +216,7 @@ async def test_a_full_backlog_stops_the_moving_and_nothing_else(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a full backlog refuses keeps its place; acks go on, and moving once there is room."""
-    monkeypatch.setattr(overtaking, "_HOLD_SECONDS", 1.0)
+    monkeypatch.setattr(demotion, "_HOLD_SECONDS", 1.0)
     await declare(broker.url, WANTED)
     limit_backlog(broker, 40)
     old = [f"old-{number}" for number in range(250)]

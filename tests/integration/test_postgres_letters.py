@@ -18,17 +18,17 @@ from benchmarks.letters import AS_ON_CALL, asked, single_filters, timing
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
 from tests.many_letters import KINDS, keep_many
 from tests.schema import addresses, connected, prepare, run_script
-from worker.adapters.postgres.dead_letters import letters_reading
-from worker.adapters.postgres.dead_letters.choosing import select
+from worker.adapters.postgres.dead_letters import views
+from worker.adapters.postgres.dead_letters.filters import select
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import bundled, migrate
-from worker.adapters.postgres.operator.by_hand import DatabaseFault
-from worker.adapters.postgres.operator.operating import operating
+from worker.adapters.postgres.operator.errors import DatabaseFault
+from worker.adapters.postgres.operator.session import operating
 from worker.adapters.postgres.sessions import Session, connector
 from worker.core.dead_letters import grouping
-from worker.core.dead_letters.acting import Actor
-from worker.core.dead_letters.filed import Page
-from worker.core.dead_letters.selection import LetterState, Selection
+from worker.core.dead_letters.commands import Actor
+from worker.core.dead_letters.filters import LetterState, Selection
+from worker.core.dead_letters.views import Page
 from worker.core.records import Batch, LetterReason
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def session(schema: Schema) -> AsyncIterator[Session]:
 
 async def kinds(session: Session, letter_id: int) -> list[tuple[str, str | None]]:
     """What happened to a letter, and with which error."""
-    found = await letters_reading.dossier(session, letter_id)
+    found = await views.dossier(session, letter_id)
     assert found is not None
     return [(event.kind, event.error_code) for event in found.history]
 
@@ -109,7 +109,7 @@ async def test_a_history_of_deaths_and_rescue(
         ("failed", "Again"),
         ("resolved", None),
     ]
-    found = await letters_reading.dossier(session, number)
+    found = await views.dossier(session, number)
     assert found is not None
     assert [event.at for event in found.history[:2]] == [at(1), at(9)]
     assert [event.attempts for event in found.history] == [6, 7, None]
@@ -163,7 +163,7 @@ async def test_two_workers_tell_one_death(schema: Schema, session: Session) -> N
             group.create_task(ledger.settle(Batch((), (letter("t", 5 + seconds),))))
     number = await only_id(session)
     assert await kinds(session, number) == [("failed", "Timeout")] * 2
-    found = await letters_reading.dossier(session, number)
+    found = await views.dossier(session, number)
     assert found is not None
     assert found.letter.occurrences == 2
     for ledger in ledgers:
@@ -183,8 +183,8 @@ async def test_workers_group_what_they_keep(ledger: PostgresLedger, session: Ses
     gone = letter("x", 9, error_message="no answer in 9 s", redeemable_until=at(0))
     other = letter("y", 5, reason=LetterReason.EXPIRED, redeemable_until=None)
     await ledger.settle(Batch((), (*told, gone, other)))
-    assert await letters_reading.group_letters(session) == 0
-    found = await letters_reading.groups(session, Selection(), 10)
+    assert await views.group_letters(session) == 0
+    found = await views.groups(session, Selection(), 10)
     first, second = found.shown
     assert (first.key, first.message) == (
         grouping.key("dead", "Timeout", "no answer in 1 s"),
@@ -194,7 +194,7 @@ async def test_workers_group_what_they_keep(ledger: PostgresLedger, session: Ses
     assert (first.first_failed_at, first.last_failed_at) == (at(1), at(9))
     assert (second.reason, second.letters, second.redeemable) == ("expired", 1, 0)
     assert (found.groups, found.letters, found.redeemable) == (2, 5, 3)
-    cut = await letters_reading.groups(session, Selection(), 1)
+    cut = await views.groups(session, Selection(), 1)
     assert (len(cut.shown), cut.groups, cut.letters) == (1, 2, 5)
 
 
@@ -207,16 +207,16 @@ async def test_letters_of_older_workers_are_grouped_when_asked_for(
     async with connected(schema.worker) as old:
         await old.execute(OLD_KEEP.format(MANY))
     told: list[int] = []
-    assert await letters_reading.group_letters(session, told.append) == MANY
+    assert await views.group_letters(session, told.append) == MANY
     assert told[-1] == MANY
-    found = await letters_reading.groups(session, Selection(), 10)
+    found = await views.groups(session, Selection(), 10)
     assert [group.letters for group in found.shown] == [1, MANY]
     async with connected(schema.worker) as old:
         await old.execute(OLD_RETELL)
-    assert await letters_reading.group_letters(session) == MANY + 1
-    (group,) = (await letters_reading.groups(session, Selection(), 10)).shown
+    assert await views.group_letters(session) == MANY + 1
+    (group,) = (await views.groups(session, Selection(), 10)).shown
     assert group.key == grouping.key("dead", "ConnectionFault", "lost 1 connection")
-    assert await letters_reading.group_letters(session) == 0
+    assert await views.group_letters(session) == 0
 
 
 async def test_rejected_tokens_are_told_apart_while_others_resolve(
@@ -229,16 +229,16 @@ async def test_rejected_tokens_are_told_apart_while_others_resolve(
     await ledger.settle(Batch((resolved("buyer"),)))
     await schema.execute("UPDATE resolution.ledger SET settled_at = now()")
     await ledger.settle(Batch((), (second,)))
-    found = await letters_reading.groups(session, Selection(), 10)
+    found = await views.groups(session, Selection(), 10)
     assert {group.others_resolved for group in found.shown} == {False, True}
     assert [group.letters for group in found.shown] == [1, 1]
 
 
 async def test_no_letters_no_groups(session: Session) -> None:
     """Of nothing there are no groups and no pages."""
-    found = await letters_reading.groups(session, Selection(), 10)
+    found = await views.groups(session, Selection(), 10)
     assert (found.shown, found.groups, found.letters, found.redeemable) == ((), 0, 0, 0)
-    assert await letters_reading.page(session, Selection(), 10, None) == Page((), None)
+    assert await views.page(session, Selection(), 10, None) == Page((), None)
 
 
 # --- filters and pages ---
@@ -309,7 +309,7 @@ async def all_pages_of(session: Session, selection: Selection, limit: int) -> li
     found: list[Any] = []
     after = None
     while True:
-        page = await letters_reading.page(session, selection, limit, after)
+        page = await views.page(session, selection, limit, after)
         found += page.letters
         after = page.next
         if after is None:
@@ -320,7 +320,7 @@ async def all_pages_of(session: Session, selection: Selection, limit: int) -> li
 async def test_filters_compose_and_pages_join(many: Schema) -> None:
     """Whatever the filters, the pages together are the letters that meet them all, newest first."""
     async with operating(lambda: many.operator) as session:
-        whole = await letters_reading.page(session, Selection(states=()), MANY + 1, None)
+        whole = await views.page(session, Selection(states=()), MANY + 1, None)
         everything = whole.letters
         assert (len(everything), whole.next) == (MANY, None)
         drawn: list[tuple[Selection, int]] = []
@@ -337,7 +337,7 @@ async def test_filters_compose_and_pages_join(many: Schema) -> None:
             # Of many letters small pages would take long.
             pages = await all_pages_of(session, selection, limit if len(expected) < 200 else 500)
             assert pages == expected, selection
-            counted = await letters_reading.groups(session, selection, 1_000)
+            counted = await views.groups(session, selection, 1_000)
             assert counted.letters == len(expected)
 
 
@@ -348,7 +348,7 @@ async def test_letters_of_one_instant_are_all_listed(
     await ledger.settle(Batch((), tuple(letter(f"t{n}", 1) for n in range(7))))
     seen, after = [], None
     for _ in range(4):
-        page = await letters_reading.page(session, Selection(), 2, after)
+        page = await views.page(session, Selection(), 2, after)
         seen += [each.id for each in page.letters]
         after = page.next
     assert after is None
@@ -360,11 +360,11 @@ async def test_a_message_id_finds_its_letters(ledger: PostgresLedger, session: S
     """The id of a message finds all letters that have it, whatever their state and time."""
     twins = [letter(name, n, message_id="twin") for n, name in enumerate("ab", 1)]
     await ledger.settle(Batch((), (*twins, letter("c", 9))))
-    newest, oldest = await letters_reading.namesakes(session, "twin", 10)
-    assert await letters_reading.namesakes(session, "twin", 1) == [newest]
-    chosen = await letters_reading.page(session, Selection(message_ids=("twin",)), 10, None)
+    newest, oldest = await views.namesakes(session, "twin", 10)
+    assert await views.namesakes(session, "twin", 1) == [newest]
+    chosen = await views.page(session, Selection(message_ids=("twin",)), 10, None)
     assert [each.id for each in chosen.letters] == [newest, oldest]
-    assert await letters_reading.namesakes(session, "nobody", 10) == []
+    assert await views.namesakes(session, "nobody", 10) == []
 
 
 async def test_a_condition_serves_a_claim(many: Schema) -> None:
@@ -395,7 +395,7 @@ async def test_a_filter_is_never_sql(many: Schema, name: str) -> None:
     """A value that looks like SQL finds nothing and does nothing."""
     foul = "x' OR TRUE --"
     async with operating(lambda: many.operator) as session:
-        page = await letters_reading.page(session, Selection(**{name: (foul,)}), 5, None)  # type: ignore[arg-type]
+        page = await views.page(session, Selection(**{name: (foul,)}), 5, None)  # type: ignore[arg-type]
     assert page.letters == ()
 
 
@@ -447,13 +447,13 @@ async def test_one_letter_whole(ledger: PostgresLedger, session: Session) -> Non
     """All that was kept of a message is told, and no more of the token than its fingerprint."""
     given_letter = letter("t", metadata=b'{"session": "s"}')
     await ledger.settle(Batch((), (given_letter,)))
-    found = await letters_reading.dossier(session, await only_id(session))
+    found = await views.dossier(session, await only_id(session))
     assert found is not None
     assert found.letter.fingerprint == key("t").sha256.hex()[:16]
     assert (found.metadata, found.lane, found.is_kept) == ('{"session": "s"}', "live", True)
     assert (found.body_sha256, found.body_bytes) == (given_letter.body_sha256, 256)
-    assert await letters_reading.dossier(session, 10**6) is None
-    assert await letters_reading.reveal(session, 10**6, Actor("ann", "why")) is None
+    assert await views.dossier(session, 10**6) is None
+    assert await views.reveal(session, 10**6, Actor("ann", "why")) is None
 
 
 async def test_of_a_long_history_the_latest_is_told(
@@ -466,7 +466,7 @@ async def test_of_a_long_history_the_latest_is_told(
         "INSERT INTO resolution.letter_event (letter_id, kind, reason)"
         f" SELECT {number}, 'claimed', n::text FROM generate_series(1, 250) AS n"
     )
-    found = await letters_reading.dossier(session, number)
+    found = await views.dossier(session, number)
     assert found is not None
     assert found.earlier
     assert [event.reason for event in found.history] == [str(n) for n in range(51, 251)]
@@ -476,7 +476,7 @@ async def test_revealing_leaves_its_trace(ledger: PostgresLedger, session: Sessi
     """Who reads a payload, why and as which role is in the audit and in the letter's history."""
     await ledger.settle(Batch((), (letter("t"),)))
     number = await only_id(session)
-    payload = await letters_reading.reveal(session, number, Actor("ann", "buyer on the phone"))
+    payload = await views.reveal(session, number, Actor("ann", "buyer on the phone"))
     assert payload is not None
     assert payload.sealed
     (row,) = await session.fetch(
@@ -486,7 +486,7 @@ async def test_revealing_leaves_its_trace(ledger: PostgresLedger, session: Sessi
         *("dead-letters.reveal", "ann", "buyer on the phone", "resolution_operator"),
         f'{{"letters": [{number}]}}',
     )
-    found = await letters_reading.dossier(session, number)
+    found = await views.dossier(session, number)
     assert found is not None
     (event,) = [each for each in found.history if each.kind == "revealed"]
     assert (event.actor, event.reason) == ("ann", "buyer on the phone")
@@ -526,8 +526,8 @@ async def test_an_older_schema_keeps_its_letters(database: Database) -> None:
     await schema.execute(OLD_KEEP.format(5))
     await migrate(lambda: schema.migrator)
     async with operating(lambda: schema.superuser) as session:
-        assert await letters_reading.group_letters(session) == 5
-        (group,) = (await letters_reading.groups(session, Selection(), 5)).shown
+        assert await views.group_letters(session) == 5
+        (group,) = (await views.groups(session, Selection(), 5)).shown
         assert group.letters == 5
 
 

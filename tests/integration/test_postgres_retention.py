@@ -17,7 +17,7 @@ from worker.adapters.postgres.dead_letters.retention import PostgresRetention
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import bundled, migrate
 from worker.adapters.postgres.sessions import connector
-from worker.app import keeping
+from worker.app import retention
 from worker.core.dead_letters import retention as rules
 from worker.core.dead_letters.retention import BATCH_ROWS, Chore, Periods, Task, tasks
 from worker.core.records import Batch, Status
@@ -435,7 +435,7 @@ async def test_as_a_worker_does_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) 
         return metrics.registry.get_sample_value(name, labels) or 0.0
 
     before = counted("resolution_retention_last_round_timestamp_seconds")
-    work = keeping.retention(settings, connector(lambda: kept.schema.worker), metrics)
+    work = retention.retention(settings, connector(lambda: kept.schema.worker), metrics)
     running = asyncio.create_task(work.run())
     await until(kept, "SELECT count(*) = 1 FROM resolution.dead_letter")
     await kept.letters("new", age="5 h", redeemable="-1 h")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core import faults
+from worker.core import aws_errors
 from worker.core.shortage import DESCRIPTORS
 from worker.core.token.breaker import BreakerState
 from worker.core.token.systemic_answers import OwnCalls, SystemicAnswers
 
-DENIED = faults.systemic("AccessDeniedException", "not you")
+DENIED = aws_errors.systemic("AccessDeniedException", "not you")
 
 
 def refused(at: float = 0.0, probes: int = 1) -> BreakerState:
@@ -37,7 +37,7 @@ def test_later_probes_take_turns_and_are_seconds_apart() -> None:
     assert state.needs_turn
     assert 1.0 <= state.next_probe_at <= 1.5
     own = BreakerState()
-    own.stop(faults.systemic(DESCRIPTORS.code, DESCRIPTORS.what), 0.0)
+    own.stop(aws_errors.systemic(DESCRIPTORS.code, DESCRIPTORS.what), 0.0)
     own.refused(0.0, 0.0, 0.5)
     assert own.is_own
     assert not own.needs_turn

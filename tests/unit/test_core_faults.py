@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core import faults
-from worker.core.faults import ServiceError, classify, read_answer
+from worker.core import aws_errors
+from worker.core.aws_errors import ServiceError, classify, read_answer
 from worker.core.records import Answer, Fault, FaultKind, Status
 
 THROTTLED = [
@@ -123,16 +123,16 @@ def test_every_error_has_a_kind(status: int, code: str, message: str) -> None:
 
 def test_faults_without_an_error_of_aws() -> None:
     """What never got an answer, or one of no use, passes; what is ours without a call does not."""
-    assert faults.timeout(5.0) == Fault(FaultKind.TRANSIENT, "Timeout", "no answer within 5 s")
-    assert faults.timeout(0.25).message == "no answer within 0.25 s"
-    assert faults.connection_fault("refused").kind is FaultKind.TRANSIENT
-    assert faults.connection_fault("refused").code == "ConnectionFault"
-    assert faults.unusable("empty").kind is FaultKind.TRANSIENT
-    assert faults.unusable("empty").code == "UnusableAnswer"
-    assert faults.systemic("NoCredentials", "none") == Fault(
+    assert aws_errors.timeout(5.0) == Fault(FaultKind.TRANSIENT, "Timeout", "no answer within 5 s")
+    assert aws_errors.timeout(0.25).message == "no answer within 0.25 s"
+    assert aws_errors.connection_fault("refused").kind is FaultKind.TRANSIENT
+    assert aws_errors.connection_fault("refused").code == "ConnectionFault"
+    assert aws_errors.unusable("empty").kind is FaultKind.TRANSIENT
+    assert aws_errors.unusable("empty").code == "UnusableAnswer"
+    assert aws_errors.systemic("NoCredentials", "none") == Fault(
         FaultKind.SYSTEMIC, "NoCredentials", "none"
     )
-    assert faults.unforeseen("KeyError").kind is FaultKind.TRANSIENT
+    assert aws_errors.unforeseen("KeyError").kind is FaultKind.TRANSIENT
 
 
 FULL = {

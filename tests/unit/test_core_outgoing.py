@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes.records import NOW, ago, body, incoming, outcome, read, submission
-from worker.core.dead_letters import letters
-from worker.core.dead_letters.letters import Sealed
+from worker.core.dead_letters import records
+from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, LetterReason, Malformed, Status
 from worker.core.token import outgoing
 from worker.core.token.messages import Incoming, parse
@@ -178,7 +178,7 @@ def test_a_letter_keeps_what_reprocessing_needs(status: Status) -> None:
     """A letter names token, message, reason and times, and until when it may be redeemed."""
     asked = submission(received_at=ago(minutes=1), first_seen=ago(minutes=2))
     settled = outcome(status, asked, attempts=4, error_code="C", error_message="w")
-    letter = letters.of_outcome(settled, asked, DELIVERED, "live", SEALED)
+    letter = records.of_outcome(settled, asked, DELIVERED, "live", SEALED)
     assert letter.reason is LetterReason(status.value)
     assert (letter.error_code, letter.error_message, letter.attempts) == ("C", "w", 4)
     assert (letter.token_sha256, letter.seller) == (asked.token.sha256, "default")
@@ -195,7 +195,7 @@ def test_a_letter_keeps_what_reprocessing_needs(status: Status) -> None:
 def test_a_letter_of_a_malformed_message_can_not_be_redeemed() -> None:
     """A malformed message's letter says what is wrong and is not redeemable as it is."""
     bad = malformed(message_id="m")
-    letter = letters.of_malformed(bad, DELIVERED, "backlog", SEALED, NOW)
+    letter = records.of_malformed(bad, DELIVERED, "backlog", SEALED, NOW)
     assert (letter.reason, letter.error_code) == (LetterReason.MALFORMED, "TokenHasWhiteSpace")
     assert (letter.error_message, letter.redeemable_until) == (bad.reason, None)
     assert (letter.message_id, letter.lane, letter.attempts) == ("m", "backlog", 0)
@@ -212,7 +212,7 @@ def test_a_letter_of_a_parked_message_trusts_nothing_in_it() -> None:
         reply_to="ok-1",
         timestamp=ago(hours=1),
     )
-    letter = letters.of_parked(hostile, SEALED, NOW)
+    letter = records.of_parked(hostile, SEALED, NOW)
     assert "ok-1" not in repr(letter)
     assert (letter.reason, letter.lane) == (LetterReason.PARKED, "parked")
     assert (letter.correlation_id, letter.metadata, letter.token_sha256) == (None, None, None)
@@ -222,6 +222,6 @@ def test_a_letter_of_a_parked_message_trusts_nothing_in_it() -> None:
 @pytest.mark.parametrize("stamp", [None, ago(hours=9), NOW + timedelta(hours=1)])
 def test_a_parked_message_counts_from_now(stamp: object) -> None:
     """Whatever its publisher says of the time, a parked message may be saved for four hours."""
-    letter = letters.of_parked(Incoming(b"x", timestamp=stamp), SEALED, NOW)  # type: ignore[arg-type]
+    letter = records.of_parked(Incoming(b"x", timestamp=stamp), SEALED, NOW)  # type: ignore[arg-type]
     assert letter.received_at == NOW
     assert letter.redeemable_until == NOW + timedelta(hours=4)

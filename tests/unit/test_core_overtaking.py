@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.records import Lane
+from worker.core.token.demotion import Overtaking, Refusals
 from worker.core.token.lanes import LaneChooser
-from worker.core.token.overtaking import Overtaking, Refusals
 
 PATIENCE = 30.0
 SIXTH = 5.0

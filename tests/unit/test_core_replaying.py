@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.records import NOW, ago, body, read
-from worker.core.dead_letters.replaying import (
+from worker.core.dead_letters.replay import (
     LEAST_OUTCOMES,
     MOST_IN_A_BATCH,
     REMEDIES,

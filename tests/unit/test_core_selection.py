@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dead_letters.filed import Place, read_place
-from worker.core.dead_letters.selection import LetterState, Selection
+from worker.core.dead_letters.filters import LetterState, Selection
+from worker.core.dead_letters.views import Place, read_place
 from worker.core.records import LetterReason
 from worker.core.remedies import remedy
 

@@ -11,10 +11,10 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.actors import actor
-from worker.cli.dead_letters import words
+from worker.cli.actor import actor
+from worker.cli.dead_letters import format_values
 from worker.cli.dead_letters.filters import chosen
-from worker.core.dead_letters.selection import LetterState, Selection
+from worker.core.dead_letters.filters import LetterState, Selection
 
 NOW = datetime(2026, 11, 22, 3, 28, 9, 900_000, tzinfo=UTC)
 
@@ -35,21 +35,21 @@ NOW = datetime(2026, 11, 22, 3, 28, 9, 900_000, tzinfo=UTC)
 )
 def test_a_span_promises_no_more_than_there_is(seconds: float, told: str) -> None:
     """A length of time is told in its two largest units, rounded down."""
-    assert words.span(seconds) == told
+    assert format_values.span(seconds) == told
 
 
 def test_what_can_be_saved() -> None:
     """How many can be redeemed is told with when the first no longer can."""
     soon = NOW + timedelta(minutes=17, seconds=30)
-    assert words.redeemable(41, soon, NOW) == "41 redeemable, first expires in 17 min"
-    assert words.redeemable(0, None, NOW) == "0 redeemable"
-    assert [words.left(until, NOW) for until in (None, NOW, soon)] == ["no", "no", "17 min"]
+    assert format_values.redeemable(41, soon, NOW) == "41 redeemable, first expires in 17 min"
+    assert format_values.redeemable(0, None, NOW) == "0 redeemable"
+    assert [format_values.left(until, NOW) for until in (None, NOW, soon)] == ["no", "no", "17 min"]
 
 
 @given(st.text())
 def test_outside_text_does_nothing_to_a_terminal(text: str) -> None:
     """Whatever a publisher writes comes out as one printable line, with nothing lost."""
-    told = words.printable(text)
+    told = format_values.printable(text)
     assert told.isprintable()
     if text.isprintable():
         assert told == text
@@ -58,14 +58,14 @@ def test_outside_text_does_nothing_to_a_terminal(text: str) -> None:
 @given(st.text(max_size=30), st.integers(2, 20))
 def test_shortened_texts_fit_and_say_so(text: str, width: int) -> None:
     """A text that is cut has a mark at its end and the width asked for."""
-    told = words.shortened(text, width)
+    told = format_values.shortened(text, width)
     assert told == text if len(text) <= width else (len(told), told[-1]) == (width, "…")
 
 
 def test_into_a_pipe_nothing_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal a paragraph is one line, and plain."""
-    assert list(words.wrapped("word " * 100, "  ")) == ["  " + "word " * 100]
-    assert words.bold("x") == "x"
+    assert list(format_values.wrapped("word " * 100, "  ")) == ["  " + "word " * 100]
+    assert format_values.bold("x") == "x"
 
 
 def test_filters_become_a_selection() -> None:

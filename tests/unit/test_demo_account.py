@@ -13,10 +13,10 @@ import pytest
 from worker.lab.demo.account import Account, settle
 from worker.lab.demo.findings import Answer, Heard, Hearing, Records
 from worker.lab.demo.kinds import MEMBERS
-from worker.lab.demo.performance import Killed
+from worker.lab.demo.load import Killed
 from worker.lab.demo.plan import Plan, plan
-from worker.lab.demo.show import as_json, show
-from worker.lab.demo.story import Ending
+from worker.lab.demo.report import as_json, show
+from worker.lab.demo.run import Ending
 from worker.lab.demo.waits import throughput, wait, waits
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import msgspec
 
 from worker.core.records import Malformed, Submission
 from worker.core.token.messages import Incoming, parse
-from worker.lab.demo.blunders import BLUNDERS
 from worker.lab.demo.kinds import KINDS
+from worker.lab.demo.malformed import BLUNDERS
 from worker.lab.demo.plan import Plan, plan
 
 NOW = datetime(2026, 11, 22, 3, 28, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from worker.lab.demo.tell import telling
+from worker.lab.demo.progress import telling
 
 
 def test_progress_is_told_at_most_once_a_second_and_at_the_end() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.app.refusals import breaker_remedy
+from worker.app.aws_remedies import breaker_remedy
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from worker.app.keeping import configured, periods, unheeded
+from worker.app.retention import configured, periods, unheeded
 from worker.core.dead_letters.retention import Periods
 from worker.settings import load
 

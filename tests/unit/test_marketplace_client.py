@@ -18,7 +18,7 @@ from aiohttp import web
 from tests.fakes.aws import CLOSE, HANG, RESET, Cut, Late, RawAws, Step, raw_aws, reply
 from worker import __version__
 from worker.adapters.aws import AwsMarketplace, Endpoint, credentials, open_marketplace
-from worker.app.refusals import breaker_remedy
+from worker.app.aws_remedies import breaker_remedy
 from worker.core.records import Answer, Fault, FaultKind, Status, Token
 from worker.lab.simulator import server as simulator
 from worker.lab.simulator.endpoint import Options

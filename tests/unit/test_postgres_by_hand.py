@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from worker.adapters.postgres.errors import translate
-from worker.adapters.postgres.operator.by_hand import DatabaseFault, fault_of, told, told_operator
+from worker.adapters.postgres.operator.errors import DatabaseFault, fault_of, told, told_operator
 from worker.adapters.postgres.operator.inspection import inspecting
-from worker.adapters.postgres.operator.operating import operating
+from worker.adapters.postgres.operator.session import operating
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,9 +15,9 @@ from tests.odd_servers import LET_IN, NO_VERSION, READY, answering, message
 from worker.adapters.postgres import migrate as migrations
 from worker.adapters.postgres.errors import NotConnected
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
-from worker.adapters.postgres.operator.by_hand import DatabaseFault
+from worker.adapters.postgres.operator.errors import DatabaseFault
 from worker.adapters.postgres.operator.inspection import inspecting
-from worker.adapters.postgres.operator.operating import operating
+from worker.adapters.postgres.operator.session import operating
 from worker.adapters.postgres.rate.fleet import PostgresFleet
 from worker.adapters.postgres.sessions import connector
 from worker.core.rate.fleet import ReplicaState, Report

@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from worker.adapters.rabbitmq.bulk import Item
-from worker.cli.accounts import Accounts
+from worker.cli.line_results import Accounts
 from worker.core.token.outgoing import Outgoing
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.lines import MAX_LINE_BYTES, BadLine, Line, Lines, read_line
+from worker.cli.submission_lines import MAX_LINE_BYTES, BadLine, Line, Lines, read_line
 from worker.core.records import Lane
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from worker.adapters.rabbitmq.connection import (
 )
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
-from worker.adapters.rabbitmq.supervision import open_wire
+from worker.adapters.rabbitmq.reconnecting import open_wire
 from worker.adapters.rabbitmq.topology import topology
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from worker.adapters.rabbitmq import supervision
+from worker.adapters.rabbitmq import reconnecting
 from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
-from worker.adapters.rabbitmq.supervision import TopologyMissing, supervise
+from worker.adapters.rabbitmq.reconnecting import TopologyMissing, supervise
 from worker.core import backoff
 
 STEADY_SECONDS = 0.05
@@ -31,7 +31,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """The waits between connections; one is steady after a twentieth of a second."""
     waits = Waits()
     monkeypatch.setattr(backoff, "RECONNECT", waits)
-    monkeypatch.setattr(supervision, "_STEADY_SECONDS", STEADY_SECONDS)
+    monkeypatch.setattr(reconnecting, "_STEADY_SECONDS", STEADY_SECONDS)
     return waits
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from worker.adapters.rabbitmq import tolerance
+from worker.adapters.rabbitmq import lenient_decoding
 from worker.adapters.rabbitmq.delivery import incoming
 from worker.core.token.poison import came_back_often
 
@@ -25,21 +25,21 @@ def table(entries: bytes) -> bytes:
 @given(st.binary(max_size=255))
 def test_a_short_text_can_always_be_sent_on(text: bytes) -> None:
     """Whatever stands in it, what is read of it fits into a short string again."""
-    end, read = tolerance.short_text(bytes([len(text)]) + text + b"more")
+    end, read = lenient_decoding.short_text(bytes([len(text)]) + text + b"more")
     assert end == 1 + len(text)
     assert len(read.encode()) <= 255
 
 
 def test_replacements_that_grow_too_long_count_as_empty() -> None:
     """A replacement has three bytes: 85 of them still fit, 86 do not."""
-    assert tolerance.short_text(b"\x55" + b"\xff" * 85) == (86, "\ufffd" * 85)
-    assert tolerance.short_text(b"\x56" + b"\xff" * 86) == (87, "")
+    assert lenient_decoding.short_text(b"\x55" + b"\xff" * 85) == (86, "\ufffd" * 85)
+    assert lenient_decoding.short_text(b"\x56" + b"\xff" * 86) == (87, "")
 
 
 @pytest.mark.parametrize("entries", [b"\x01\xffV", b"\x01aT" + b"\xff" * 8])
 def test_headers_that_can_not_be_read_are_those_of_a_suspect(entries: bytes) -> None:
     """With them the broker's count is lost, so the message counts as one that came back often."""
-    end, read = tolerance.table(table(entries))
+    end, read = lenient_decoding.table(table(entries))
     assert end == 4 + len(entries)
     assert came_back_often(read, redelivered=True)
 
@@ -53,13 +53,18 @@ def text(name: str, value: str) -> bytes:
 
 def test_of_headers_that_are_too_many_nothing_is_read() -> None:
     """The message is handled all the same, as one of a suspect; what was unread can be told."""
-    fits = table(text("a", "x" * (tolerance.MOST_TABLE_BYTES - 7)))
-    assert tolerance.table(fits) == (len(fits), {"a": "x" * (tolerance.MOST_TABLE_BYTES - 7)})
-    large = table(text("x-delivery-count", "7") + text("a", "x" * tolerance.MOST_TABLE_BYTES))
-    end, read = tolerance.table(large)
+    fits = table(text("a", "x" * (lenient_decoding.MOST_TABLE_BYTES - 7)))
+    assert lenient_decoding.table(fits) == (
+        len(fits),
+        {"a": "x" * (lenient_decoding.MOST_TABLE_BYTES - 7)},
+    )
+    large = table(
+        text("x-delivery-count", "7") + text("a", "x" * lenient_decoding.MOST_TABLE_BYTES)
+    )
+    end, read = lenient_decoding.table(large)
     assert end == len(large)
     assert came_back_often(read, redelivered=True)
-    assert tolerance.UNREAD in read
+    assert lenient_decoding.UNREAD in read
     assert len(read) == 2
 
 

@@ -13,14 +13,14 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping, until
 from tests.fakes.records import POLICY
 from tests.fakes.worker import FakeWorker, working
-from worker.core import faults
+from worker.core import aws_errors
 from worker.core.rate.fleet import Pause, ReplicaState, decayed
 from worker.core.records import Answer, Fault, FaultKind
 from worker.core.shortage import DESCRIPTORS
 
 REFUSED = Fault(FaultKind.SYSTEMIC, "AccessDeniedException", "not you")
 WRONG = Fault(FaultKind.SYSTEMIC, "WrongAccount", "another account")
-SHORT = faults.systemic(DESCRIPTORS.code, DESCRIPTORS.what)
+SHORT = aws_errors.systemic(DESCRIPTORS.code, DESCRIPTORS.what)
 THROTTLED = Fault(FaultKind.THROTTLED, "ThrottlingException", "slower")
 PAUSE = Pause("ada", "a migration", datetime(2026, 11, 22, tzinfo=UTC))
 

@@ -27,8 +27,8 @@ from worker.core.records import Lane, Submission
 from worker.core.token.messages import Incoming, parse, write_instant
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
-from worker.runtime.token.flight import Flight, Flights, Party, Stage
-from worker.runtime.token.overtaking import Overtaker, buyers_wait
+from worker.runtime.token.demotion import Overtaker, buyers_wait
+from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
 from worker.runtime.token.settlement import Settlement
 from worker.runtime.token.waiting import WaitingRoom
 from worker.runtime.token.writer import Writer

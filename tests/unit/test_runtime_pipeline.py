@@ -27,7 +27,7 @@ from worker.core.token.messages import (
 )
 from worker.core.token.systemic_answers import SystemicAnswers
 from worker.core.token.verdict import Policy
-from worker.runtime.token.flight import Flights, Party
+from worker.runtime.token.in_flight import Flights, Party
 
 TRANSIENT = fault(FaultKind.TRANSIENT, "Timeout", "no answer")
 THROTTLED = fault(FaultKind.THROTTLED, "ThrottlingException", "slow down")

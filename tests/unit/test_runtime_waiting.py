@@ -18,8 +18,8 @@ from worker.core.records import Lane
 from worker.core.token.verdict import Tries
 from worker.runtime.gate import Gate
 from worker.runtime.rate.pacer import Pacer
-from worker.runtime.token.flight import Flight, Flights, Party, Stage
-from worker.runtime.token.mailbox import Mailbox
+from worker.runtime.token.batch_queue import Mailbox
+from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
 from worker.runtime.token.waiting import Pending, WaitingRoom
 
 

@@ -14,7 +14,7 @@ from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import FakeTelemetry
 from tests.fakes.records import NOW, body, incoming, outcome, submission
 from worker.core.batching import MOST_BATCH_BYTES
-from worker.core.dead_letters.letters import Sealed, of_outcome
+from worker.core.dead_letters.records import Sealed, of_outcome
 from worker.core.records import Malformed, Outcome, Status
 from worker.core.token.messages import parse
 from worker.runtime.gate import Gate

@@ -14,11 +14,11 @@ import pytest
 from tests.fakes.aws import raw_aws, reply
 from worker.adapters.aws import Endpoint, open_marketplace
 from worker.adapters.postgres.errors import translate
-from worker.adapters.rabbitmq.opening import opening_fault
+from worker.adapters.rabbitmq.connect_errors import opening_fault
 from worker.adapters.shortages import shortage_behind
-from worker.app.refusals import breaker_remedy
+from worker.app.aws_remedies import breaker_remedy
 from worker.cli.run import _descriptors
-from worker.core import faults
+from worker.core import aws_errors
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.shortage import ALL, DESCRIPTORS, Shortage
 from worker.core.token.verdict import counts
@@ -64,7 +64,7 @@ async def test_a_call_without_a_descriptor_is_our_fault(
     assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "DescriptorsUsedUp")
     assert "file descriptors are used up" in found.message
     assert not counts(found)
-    assert faults.is_shortage(found)
+    assert aws_errors.is_shortage(found)
 
 
 @pytest.mark.parametrize("number", SHORT)

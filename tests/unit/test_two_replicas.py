@@ -17,13 +17,13 @@ from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import FakeMarketplace
 from tests.fakes.records import POLICY
 from tests.fakes.worker import FakeWorker
-from worker.core import faults
+from worker.core import aws_errors
 from worker.core.records import Answer, Fault, Status, Token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-REFUSED = faults.systemic("InvalidSignatureException", "not you")
+REFUSED = aws_errors.systemic("InvalidSignatureException", "not you")
 _SECONDS = 30.0
 _TOKENS = 120
 

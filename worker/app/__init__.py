@@ -1,5 +1,5 @@
 """The composition root: the only place where settings, adapters and the pipeline meet."""
 
-from worker.app.life import run
+from worker.app.service import run
 
 __all__ = ["run"]

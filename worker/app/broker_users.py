@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.rabbitmq.management import ManagementRefused
-from worker.adapters.rabbitmq.rights import (
+from worker.adapters.rabbitmq.permissions import (
     CALLER_NAME,
     NOTHING,
     POLICY,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.adapters.rabbitmq.management import Management
-    from worker.adapters.rabbitmq.rights import Rights
+    from worker.adapters.rabbitmq.permissions import Rights
 
 _SALT_BYTES: Final = 4
 _HASHES: Final[Mapping[str, str]] = {

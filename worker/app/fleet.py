@@ -6,13 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.app import refusals
+from worker.app import aws_remedies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from worker.adapters.postgres.rate.fleet_standing import Member, Standing
+    from worker.adapters.postgres.rate.status import Member, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _stopped(code: str, message: str, some: Sequence[Member]) -> Stopped:
     return Stopped(
         code=code,
         message=message,
-        remedy=refusals.breaker_remedy(code, message),
+        remedy=aws_remedies.breaker_remedy(code, message),
         since=min(each.refused_at or each.seen_at for each in some),
         probes=sum(each.probes for each in some),
         replicas=len(some),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters import local_worker
-from worker.adapters.postgres.operator.by_hand import DatabaseFault
+from worker.adapters.postgres.operator.errors import DatabaseFault
 from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.adapters.postgres.operator.inspection import Inspector
-    from worker.adapters.postgres.rate.fleet_standing import Member
+    from worker.adapters.postgres.rate.status import Member
     from worker.adapters.rabbitmq.probing import Depth
     from worker.core.rate.fleet import Pause
     from worker.settings import Settings

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 import typer
 
 from worker.cli import fleet_lines
-from worker.cli.actors import actor as actor_of
+from worker.cli.actor import actor as actor_of
 from worker.cli.exits import UNAVAILABLE, failure, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.adapters.postgres.rate.fleet_control import Word
+    from worker.adapters.postgres.rate.control import Word
     from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
 
@@ -58,20 +58,20 @@ def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = Non
     Nothing is lost: tokens wait in their queues. A pause that stands already stays as it is, with
     its actor and reason.
     """
-    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - keeps --help fast
 
     word = word_of(actor, reason)
-    stands, new = tell(config, lambda session: fleet_control.pause(session, word))
+    stands, new = tell(config, lambda session: control.pause(session, word))
     told = fleet_lines.given(stands.actor, stands.reason, stands.since)
     typer.echo(f"paused by {told}{HEARD}" if new else f"already paused by {told}", err=True)
 
 
 def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = None) -> None:
     """Lets the calls of all replicas go on within two seconds."""
-    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
 
     word = word_of(actor, reason)
-    over = tell(config, lambda session: fleet_control.resume(session, word))
+    over = tell(config, lambda session: control.resume(session, word))
     if over is None:
         typer.echo("calls were not paused", err=True)
         return
@@ -84,7 +84,7 @@ def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = No
 
 def word_of(actor: str | None, reason: str) -> Word:
     """Who acts and why, about the one seller account that there is."""
-    from worker.adapters.postgres.rate.fleet_control import Word  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate.control import Word  # noqa: PLC0415 - as above
     from worker.core.records import DEFAULT_SELLER  # noqa: PLC0415 - as above
 
     return Word(DEFAULT_SELLER, actor_of(actor), reason)
@@ -97,8 +97,8 @@ def tell(config: Path | None, act: Callable[[Session], Awaitable[_T]]) -> _T:
 
 def ask(settings: Settings, act: Callable[[Session], Awaitable[_T]]) -> _T:
     """What the database answers, or the end of the command with what is wrong."""
-    from worker.adapters.postgres.operator.by_hand import DatabaseFault  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.operator.operating import operating  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.errors import DatabaseFault  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.session import operating  # noqa: PLC0415 - as above
 
     async def asking() -> _T:
         async with operating(settings.current_postgres_dsn) as session:

@@ -17,7 +17,7 @@ from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, fail
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.lab.demo.story import Ending, Script
+    from worker.lab.demo.run import Ending, Script
 
 _FEWEST_TOKENS: Final = 100
 _MOST_TOKENS: Final = 1_000_000
@@ -48,7 +48,7 @@ def demo(
 
     Exits with 1 if the account does not balance.
     """
-    from worker.lab.demo.story import Script  # noqa: PLC0415 - keeps --help fast
+    from worker.lab.demo.run import Script  # noqa: PLC0415 - keeps --help fast
 
     began = time.monotonic()
     chosen = secrets.randbelow(1 << 31) if seed is None else seed
@@ -65,7 +65,7 @@ def _played(script: Script) -> Ending:
         BrokerLost,
         BrokerUnavailable,
     )
-    from worker.lab.demo.cast import Died  # noqa: PLC0415 - as above
+    from worker.lab.demo.processes import Died  # noqa: PLC0415 - as above
     from worker.lab.demo.publishing import NotPublished  # noqa: PLC0415 - as above
     from worker.lab.servers import ServiceError  # noqa: PLC0415 - as above
     from worker.settings import SettingsError  # noqa: PLC0415 - as above
@@ -87,8 +87,8 @@ def _played(script: Script) -> Ending:
 
 
 async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
-    from worker.lab.demo.story import perform  # noqa: PLC0415 - keeps --help fast
-    from worker.lab.demo.tell import telling  # noqa: PLC0415 - as above
+    from worker.lab.demo.progress import telling  # noqa: PLC0415 - as above
+    from worker.lab.demo.run import perform  # noqa: PLC0415 - keeps --help fast
 
     with _cancelling(caught), telling() as tell:
         return await perform(script, tell)
@@ -121,7 +121,7 @@ def _interrupted(number: signal.Signals) -> typer.Exit:
 
 
 def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
-    from worker.lab.demo.show import as_json, show  # noqa: PLC0415 - keeps --help fast
+    from worker.lab.demo.report import as_json, show  # noqa: PLC0415 - keeps --help fast
 
     if not json:
         show(ending, seconds, seed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from worker.cli.actors import actor as actor_of
+from worker.cli.actor import actor as actor_of
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _ask_first(dsn: Callable[[], str], request: Request) -> None:
 
 def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased:
     from worker.adapters.postgres.operator import erasure  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.operator.by_hand import told  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.errors import told  # noqa: PLC0415 - as above
     from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from worker.adapters.postgres.rate.fleet_standing import Member
+    from worker.adapters.postgres.rate.status import Member
     from worker.app.fleet import Breaker, Rate
     from worker.core.rate.fleet import Pause
 

@@ -35,7 +35,7 @@ def migrate(
     Where a simulator answers instead of AWS, over an unencrypted connection, workers take a marked
     database alone: customers may be made up there.
     """
-    from worker.app.keeping import configured, days  # noqa: PLC0415 - keeps --help fast
+    from worker.app.retention import configured, days  # noqa: PLC0415 - keeps --help fast
 
     settings = settings_of(config)
     periods = configured(settings)
@@ -52,7 +52,7 @@ def _apply(
     dsn: Callable[[], str], *, stand_in: bool, periods: Mapping[str, float | None]
 ) -> list[Applied]:
     from worker.adapters.postgres import migrate as migrations  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.operator.by_hand import told  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.errors import told  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
     try:

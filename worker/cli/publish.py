@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from worker.adapters.rabbitmq.bulk import Item
-    from worker.cli.accounts import Accounts
-    from worker.cli.lines import Lines
+    from worker.cli.line_results import Accounts
+    from worker.cli.submission_lines import Lines
 
 _WRONG_USAGE: Final = 2
 
@@ -122,8 +122,8 @@ def _run(plan: _Plan, source: BinaryIO) -> Accounts:
 
 async def _publish(plan: _Plan, source: BinaryIO) -> Accounts:
     from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk  # noqa: PLC0415 - as above
-    from worker.cli.accounts import Accounts  # noqa: PLC0415 - as above
-    from worker.cli.lines import Lines  # noqa: PLC0415 - as above
+    from worker.cli.line_results import Accounts  # noqa: PLC0415 - as above
+    from worker.cli.submission_lines import Lines  # noqa: PLC0415 - as above
     from worker.core.records import Lane  # noqa: PLC0415 - as above
 
     lane = next(lane for lane in Lane if lane.label == plan.lane)
@@ -144,7 +144,7 @@ async def _next_batch(
     lines: Lines, accounts: Accounts, show: Callable[[int], None]
 ) -> Sequence[Item]:
     from worker.adapters.rabbitmq.bulk import Item  # noqa: PLC0415 - keeps --help fast
-    from worker.cli.lines import BadLine  # noqa: PLC0415 - as above
+    from worker.cli.submission_lines import BadLine  # noqa: PLC0415 - as above
 
     while batch := await lines.batch():
         show(lines.bytes_read)

@@ -20,8 +20,8 @@ from worker.cli.control import (
 from worker.cli.exits import settings_of
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.rate.fleet_control import Word
-    from worker.adapters.postgres.rate.fleet_standing import Override, Standing
+    from worker.adapters.postgres.rate.control import Word
+    from worker.adapters.postgres.rate.status import Override, Standing
     from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
 
@@ -81,14 +81,14 @@ def rate(
 
 
 def _bound(given: str, word: Word, config: Path | None) -> None:
-    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
 
     if given == _DEFAULT:
-        before = tell(config, lambda session: fleet_control.reset_ceiling(session, word))
+        before = tell(config, lambda session: control.reset_ceiling(session, word))
         now = "the replicas' settings bound the rate"
     else:
         ceiling = None if given == _NONE else _calls_per_second(given)
-        before = tell(config, lambda session: fleet_control.set_ceiling(session, word, ceiling))
+        before = tell(config, lambda session: control.set_ceiling(session, word, ceiling))
         now = "nothing bounds the rate" if ceiling is None else f"the ceiling is {ceiling:g}/s"
     typer.echo(f"{now}{_before(before)}{HEARD}", err=True)
 
@@ -118,9 +118,9 @@ def _calls_per_second(given: str) -> float:
 
 
 def _search(word: Word, config: Path | None) -> None:
-    from worker.adapters.postgres.rate import fleet_control  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
 
-    start = tell(config, lambda session: fleet_control.search_again(session, word))
+    start = tell(config, lambda session: control.search_again(session, word))
     if start is None:
         typer.echo("no replica has asked for a rate yet: the first will search anyway", err=True)
     else:
@@ -154,7 +154,7 @@ def _print_json(found: object, standing: Standing) -> None:
 
 
 async def _standing(session: Session) -> Standing:
-    from worker.adapters.postgres.rate.fleet_standing import standing  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate.status import standing  # noqa: PLC0415 - as above
     from worker.core.records import DEFAULT_SELLER  # noqa: PLC0415 - as above
 
     return await standing(session.fetch, DEFAULT_SELLER)

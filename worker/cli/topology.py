@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from worker.adapters.rabbitmq.declaration import Declared, Row
-    from worker.adapters.rabbitmq.rights import Rights
+    from worker.adapters.rabbitmq.permissions import Rights
     from worker.adapters.rabbitmq.topology import Topology
     from worker.app.broker_users import Made
 

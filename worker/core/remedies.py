@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker.core import faults
+from worker.core import aws_errors
 from worker.core.records import FaultKind, LetterReason
 from worker.core.token.verdict import UNSTORABLE
 
@@ -78,9 +78,9 @@ _BY_REASON: Final[dict[str, str]] = {
 
 # Where the code says more than the reason.
 _BY_CODE: Final[dict[tuple[str, str], str]] = {
-    (LetterReason.DEAD, faults.TIMEOUT): _SILENT,
-    (LetterReason.DEAD, faults.CONNECTION_FAULT): _NETWORK,
-    (LetterReason.DEAD, faults.UNUSABLE_ANSWER): _ANSWER,
+    (LetterReason.DEAD, aws_errors.TIMEOUT): _SILENT,
+    (LetterReason.DEAD, aws_errors.CONNECTION_FAULT): _NETWORK,
+    (LetterReason.DEAD, aws_errors.UNUSABLE_ANSWER): _ANSWER,
     (LetterReason.DEAD, "UnforeseenError"): _DEFECT,
     (LetterReason.DEAD, UNSTORABLE): _DATA,
     (LetterReason.DEAD, "AccessDenied"): _PERMISSION,
@@ -119,5 +119,5 @@ def _by_kind(error_code: str) -> str:
     """What helps a dead token whose code is not in the table."""
     if error_code.startswith("Http"):
         return _ANSWER
-    fault = faults.classify(faults.ServiceError(_BAD_REQUEST, error_code, ""))
+    fault = aws_errors.classify(aws_errors.ServiceError(_BAD_REQUEST, error_code, ""))
     return _CREDENTIALS if fault.kind is FaultKind.SYSTEMIC else _AWS

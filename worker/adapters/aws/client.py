@@ -41,8 +41,8 @@ from worker.adapters.aws.credentials import Credentials, CredentialsTimeout
 from worker.adapters.aws.exchange import Exchange, UnusableReply, signer
 from worker.adapters.aws.signing import Identity, Scope
 from worker.adapters.shortages import shortage_behind
-from worker.core import faults
-from worker.core.faults import ServiceError
+from worker.core import aws_errors
+from worker.core.aws_errors import ServiceError
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.renewal import LOOK_UP_SECONDS
 
@@ -132,16 +132,16 @@ class AwsMarketplace:
             async with asyncio.timeout_at(deadline):
                 reply = await self._client.resolve_customer(RegistrationToken=token.value)
         except TimeoutError:
-            return faults.timeout(self._timeout_seconds)
+            return aws_errors.timeout(self._timeout_seconds)
         except ClientError as error:
             return _service_fault(error)
         except UnusableReply as error:
-            return faults.unusable(str(error))
+            return aws_errors.unusable(str(error))
         except (BotoCoreError, aiohttp.ClientError, OSError) as error:
             return _local_fault(error)
         finally:
             signer.reset(signed)
-        return faults.read_answer(reply)
+        return aws_errors.read_answer(reply)
 
     def identity(self) -> str:
         """Who calls, where to, as 16 hexadecimal digits that give nothing away.
@@ -179,7 +179,7 @@ class AwsMarketplace:
         except Exception as error:
             # What meets a made-up token meets every token, and is none's fault.
             log.exception("probe_failed_unforeseen")
-            return faults.unforeseen_of_all(type(error).__name__)
+            return aws_errors.unforeseen_of_all(type(error).__name__)
         if not isinstance(result, Fault) or result.kind not in _UNPROVEN:
             return None
         failure = self._credentials.failure
@@ -212,7 +212,7 @@ class AwsMarketplace:
                 f"no credentials within {self._timeout_seconds:g} s; the look-up goes on, "
                 f"for {LOOK_UP_SECONDS:g} s at most"
             )
-            return faults.systemic(CredentialsTimeout.__name__, waited)
+            return aws_errors.systemic(CredentialsTimeout.__name__, waited)
         if isinstance(error, ClientError):
             return _service_fault(error)
         return _shortage(error) or _named(error)
@@ -225,9 +225,9 @@ def _service_fault(error: ClientError) -> Fault:
     described = error.response.get("Error", {})
     code, message = described.get("Code", "Unknown"), described.get("Message", "no words")
     if error.operation_name != "ResolveCustomer":
-        return faults.systemic(code, f"{error.operation_name} was refused: {message}")
+        return aws_errors.systemic(code, f"{error.operation_name} was refused: {message}")
     http_status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return faults.classify(ServiceError(http_status, code, message))
+    return aws_errors.classify(ServiceError(http_status, code, message))
 
 
 def _local_fault(error: Exception) -> Fault:
@@ -235,22 +235,22 @@ def _local_fault(error: Exception) -> Fault:
     if short := _shortage(error):
         return short
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
-        return faults.systemic("CertificateNotTrusted", _words(error))
+        return aws_errors.systemic("CertificateNotTrusted", _words(error))
     if isinstance(error, aiohttp.InvalidURL):  # the endpoint's was accepted: it is a proxy's
-        return faults.systemic("InvalidURL", f"the proxy's address can't be read: {error}")
+        return aws_errors.systemic("InvalidURL", f"the proxy's address can't be read: {error}")
     if isinstance(error, (HTTPClientError, aiohttp.ClientError, OSError)):
-        return faults.connection_fault(_words(error))
+        return aws_errors.connection_fault(_words(error))
     return _named(error)
 
 
 def _shortage(error: Exception) -> Fault | None:
     found = shortage_behind(error)
-    return found and faults.systemic(found.code, f"{found.what} ({_words(error)})")
+    return found and aws_errors.systemic(found.code, f"{found.what} ({_words(error)})")
 
 
 def _named(error: Exception) -> Fault:
     name = type(error).__name__
-    return faults.systemic(name, str(error) or name)
+    return aws_errors.systemic(name, str(error) or name)
 
 
 def _words(error: Exception) -> str:

@@ -7,7 +7,6 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.adapters.rabbitmq.confirmation import Unroutable
 from worker.adapters.rabbitmq.connection import (
     PRECONDITION_FAILED,
     BrokerLost,
@@ -17,6 +16,7 @@ from worker.adapters.rabbitmq.connection import (
     open_connection,
     user_of,
 )
+from worker.adapters.rabbitmq.publish_results import Unroutable
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core import backoff
 from worker.ports import Unsendable

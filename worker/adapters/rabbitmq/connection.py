@@ -16,7 +16,7 @@ import aio_pika
 from aiormq import exceptions as amqp
 from yarl import URL
 
-from worker.adapters.rabbitmq.opening import HANDSHAKE_BROKEN, opening_fault, words
+from worker.adapters.rabbitmq.connect_errors import HANDSHAKE_BROKEN, opening_fault, words
 from worker.ports import NotConfirmed
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.rabbitmq import tolerance
+from worker.adapters.rabbitmq import lenient_decoding
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
-from worker.adapters.rabbitmq.supervision import open_wire
+from worker.adapters.rabbitmq.reconnecting import open_wire
 from worker.core.rate.pacing import MOST_IN_HAND, lendable, lends_anew
 from worker.core.token.poison import Guard, Mode
 
@@ -108,7 +108,7 @@ class Consumer:
         Raises:
             BrokerLost: It could not be started; its kind `ChannelRefused` says why.
         """
-        tolerance.install()
+        lenient_decoding.install()
         consumer = cls(source, await open_wire(connection), deliver, attention, deaths)
         consumer.wire.on_consumer_cancel_callbacks.add(consumer._on_cancelled)
         consumer.wire.closing.add_done_callback(lambda _: attention())

@@ -17,8 +17,8 @@ import structlog
 from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
 from worker.adapters.rabbitmq.declaration import missing
-from worker.adapters.rabbitmq.supervision import TopologyMissing, open_wire, supervise
-from worker.adapters.rabbitmq.suspicion import Suspicion
+from worker.adapters.rabbitmq.poison_log import Suspicion
+from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire, supervise
 from worker.core.rate.pacing import HOLD_SECONDS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pamqp.commands import Basic
 
-from worker.adapters.rabbitmq import tolerance
+from worker.adapters.rabbitmq import lenient_decoding
 from worker.core.token import messages, poison
 from worker.core.token.messages import MOST_TRACE_CHARS, OUR_HEADERS, TRACE_HEADERS, Incoming
 from worker.core.token.outgoing import INTERNAL
@@ -78,7 +78,7 @@ def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:
         headers={
             name: headers[name] for name in _KEPT if name in headers and _is_short(headers[name])
         },
-        headers_unread=tolerance.UNREAD in headers,
+        headers_unread=lenient_decoding.UNREAD in headers,
         internal=delivered.exchange == INTERNAL,
         redelivered=bool(delivered.redelivered),
     )

@@ -19,12 +19,12 @@ from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel, Returning
 from aiormq.connection import Connection
 
-from worker.adapters.rabbitmq.alarm import Bounds, watch_alarm
-from worker.adapters.rabbitmq.confirmation import settled, verdict
+from worker.adapters.rabbitmq.blocked import Bounds, watch_alarm
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded, loss
 from worker.adapters.rabbitmq.framing import frames
+from worker.adapters.rabbitmq.late_confirms import Straggler, Stragglers
+from worker.adapters.rabbitmq.publish_results import settled, verdict
 from worker.adapters.rabbitmq.returns import Encoded, Returnable, Sent
-from worker.adapters.rabbitmq.stragglers import Straggler, Stragglers
 from worker.adapters.rabbitmq.window import Window, batches
 from worker.ports import NotConfirmed, Unsendable
 

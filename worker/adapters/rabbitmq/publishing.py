@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
+from worker.adapters.rabbitmq.publish_health import DOUBT_SECONDS, Standing
 from worker.adapters.rabbitmq.publisher import Publisher
-from worker.adapters.rabbitmq.standing import DOUBT_SECONDS, Standing
-from worker.adapters.rabbitmq.supervision import supervise
+from worker.adapters.rabbitmq.reconnecting import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

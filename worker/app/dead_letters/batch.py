@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from worker.adapters.sealing import CannotOpen
-from worker.app.dead_letters.patience import persist
-from worker.core.dead_letters.replaying import Prepared, prepare
+from worker.app.dead_letters.retry_for import persist
+from worker.core.dead_letters.replay import Prepared, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.adapters.postgres.dead_letters.letters_acting import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import ActingLetters
     from worker.adapters.sealing import Opener
-    from worker.app.dead_letters.outlet import Outlet, Sent
-    from worker.core.dead_letters.acting import Account
-    from worker.core.dead_letters.replaying import Claimed
+    from worker.app.dead_letters.publisher import Outlet, Sent
+    from worker.core.dead_letters.commands import Account
+    from worker.core.dead_letters.replay import Claimed
     from worker.core.records import Lane
 
 

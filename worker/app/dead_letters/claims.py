@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from worker.adapters.postgres.dead_letters.letters_acting import ActingLetters
-    from worker.app.dead_letters.order import Order
-    from worker.core.dead_letters.replaying import Claimed
+    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.app.dead_letters.request import Order
+    from worker.core.dead_letters.replay import Claimed
 
 _LOOK_SECONDS: Final = 1.0
 _BEGINNING: Final = {"after": "-infinity", "after_id": 0}

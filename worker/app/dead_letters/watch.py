@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from worker.core.dead_letters.acting import tally
+from worker.core.dead_letters.commands import tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.adapters.postgres.dead_letters.letters_acting import ActingLetters
-    from worker.core.dead_letters.acting import Result
-    from worker.core.dead_letters.replaying import Tally
+    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.core.dead_letters.commands import Result
+    from worker.core.dead_letters.replay import Tally
 
 _CANARY_LOOK_SECONDS: Final = 0.25
 _SHARE_LOOK_SECONDS: Final = 1.0

@@ -13,7 +13,7 @@ from worker.adapters.rabbitmq.management import (
     ManagementUnavailable,
     management,
 )
-from worker.adapters.rabbitmq.rights import NOTHING
+from worker.adapters.rabbitmq.permissions import NOTHING
 from worker.adapters.rabbitmq.topology import FORMER_ANSWERS
 from worker.app.diagnosis.broker import wanted
 from worker.app.diagnosis.finding import Cause, Failed, Passed

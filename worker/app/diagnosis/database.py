@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.aws.addresses import shown
-from worker.adapters.postgres.operator.by_hand import DatabaseFault, place
+from worker.adapters.postgres.operator.errors import DatabaseFault, place
 from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.app import fleet as sharing
-from worker.app import keeping
 from worker.app.diagnosis.aws import called
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
-from worker.app.parts import endpoint
+from worker.app.retention import days, unheeded
+from worker.app.wiring import endpoint
 from worker.core.clock import TOLD_SECONDS, UNREADY_SECONDS, skew_words
 from worker.core.records import DEFAULT_SELLER
 from worker.settings import addresses
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from worker.adapters.postgres.operator.inspection import Inspection, Inspector, MissingRight
-    from worker.adapters.postgres.rate.fleet_standing import Standing
+    from worker.adapters.postgres.rate.status import Standing
     from worker.settings import Settings
 
 _OLDEST_SERVER: Final = 12_00_00  # the first with generated columns
@@ -176,12 +176,12 @@ async def retention(settings: Settings) -> Passed:
     """How long the database keeps things, and which settings it was not told of."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         kept = await inspector.periods()
-    told = {name: keeping.days(seconds) for name, seconds in kept.items()}
+    told = {name: days(seconds) for name, seconds in kept.items()}
     detail = (
         f"kept: what is resolved {told['ledger']}, other outcomes {told['unresolved']}, "
         f"dead letters {told['dead_letters']}, the audit {told['audit']}"
     )
-    return Passed(detail, tuple(keeping.unheeded(settings, kept)))
+    return Passed(detail, tuple(unheeded(settings, kept)))
 
 
 async def clock(settings: Settings) -> Passed:

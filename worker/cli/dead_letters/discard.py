@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from worker.cli.dead_letters import acts, filters
-from worker.cli.dead_letters.words import counted
+from worker.cli.dead_letters import filters, options
+from worker.cli.dead_letters.format_values import counted
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
 
 if TYPE_CHECKING:
-    from worker.core.dead_letters.acting import Actor
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.commands import Actor
+    from worker.core.dead_letters.filters import Selection
     from worker.settings import Settings
 
 _BATCH: Final = 1_000
@@ -40,7 +40,7 @@ class _Done:
 
 
 def discard(
-    ids: acts.IdsArgument = None,
+    ids: options.IdsArgument = None,
     *,
     group: filters.GroupOption = None,
     letter_reason: filters.LetterReasonOption = None,
@@ -50,11 +50,11 @@ def discard(
     seller: filters.SellerOption = None,
     message_id: filters.MessageIdOption = None,
     redeemable: filters.RedeemableOption = False,
-    everything: acts.AllOption = False,
-    dry_run: acts.DryRunOption = False,
-    reason: acts.WhyOption = None,
-    actor: acts.ActorOption = None,
-    yes: acts.YesOption = False,
+    everything: options.AllOption = False,
+    dry_run: options.DryRunOption = False,
+    reason: options.WhyOption = None,
+    actor: options.ActorOption = None,
+    yes: options.YesOption = False,
     config: filters.ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
@@ -74,8 +74,8 @@ def discard(
         message_id=message_id,
         redeemable=redeemable,
     )
-    meant = acts.meant(selection, everything=everything)
-    who = acts.who(actor, reason, needed=not dry_run)
+    meant = options.meant(selection, everything=everything)
+    who = options.who(actor, reason, needed=not dry_run)
     done = _run(_Wish(settings_of(config), meant, who, dry_run, yes))
     _tell(done, dry_run=dry_run, json=json)
     short = meant.ids and not dry_run and done.discarded < len(meant.ids)
@@ -83,7 +83,7 @@ def discard(
 
 
 def _run(wish: _Wish) -> _Done:
-    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
 
     try:
@@ -93,32 +93,32 @@ def _run(wish: _Wish) -> _Done:
 
 
 async def _act(wish: _Wish) -> _Done:
-    from worker.adapters.postgres.dead_letters.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
     from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
 
     connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
         await letters.group()
-        await acts.require_known(letters, wish.selection.ids)
+        await options.require_known(letters, wish.selection.ids)
         done = _Done(await letters.discardable(wish.selection))
         done.left = done.open
         if wish.dry_run or not done.open:
             return done
-        acts.confirm(f"Discard {counted(done.open, 'letter')}?", yes=wish.yes)
+        options.confirm(f"Discard {counted(done.open, 'letter')}?", yes=wish.yes)
         await _discard(wish, letters, done)
     return done
 
 
 async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
     from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
     subject = {"selection": wish.selection.described(), "letters": done.open}
     began = await letters.record(Entry(*wish.actor, "dead-letters.discard", subject))
     after = 0
-    with acts.stopping_on_signals() as stopping, progress("discarding", done.open) as tell:
+    with options.stopping_on_signals() as stopping, progress("discarding", done.open) as tell:
         try:
             while not stopping.is_set() and (
                 batch := await letters.discard(
@@ -137,7 +137,7 @@ async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
 
 async def _record_end(wish: _Wish, letters: Any, done: _Done) -> None:
     from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
     subject = {"discarded": done.discarded, "stopped": done.stopped is not None}

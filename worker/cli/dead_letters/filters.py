@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 import typer
 
 from worker.cli.exits import failure
-from worker.core.dead_letters.selection import LetterState, Selection
+from worker.core.dead_letters.filters import LetterState, Selection
 from worker.core.records import LetterReason
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from worker.cli.dead_letters import filters
-from worker.cli.dead_letters.asking import ask, grouped
-from worker.cli.dead_letters.words import (
+from worker.cli.dead_letters.connect import ask, grouped
+from worker.cli.dead_letters.format_values import (
     bold,
     columns,
     counted,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worker.adapters.postgres.sessions import Session
-    from worker.core.dead_letters.filed import Groups, LetterGroup
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.filters import Selection
+    from worker.core.dead_letters.views import Groups, LetterGroup
 
 _MOST_GROUPS: Final = 1_000
 
@@ -68,10 +68,10 @@ def groups(
 
 
 async def _read(session: Session, selection: Selection, limit: int) -> Groups:
-    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
 
     await grouped(session)
-    return await letters_reading.groups(session, selection, limit)
+    return await views.groups(session, selection, limit)
 
 
 def _print_json(found: Groups) -> None:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from worker.cli.dead_letters import filters
-from worker.cli.dead_letters.asking import ask, grouped
-from worker.cli.dead_letters.words import bold, columns, instant, left, printable, shortened
+from worker.cli.dead_letters.connect import ask, grouped
+from worker.cli.dead_letters.format_values import bold, columns, instant, left, printable, shortened
 from worker.cli.exits import failure, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from worker.adapters.postgres.sessions import Session
-    from worker.core.dead_letters.filed import FiledLetter, Page, Place
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.filters import Selection
+    from worker.core.dead_letters.views import FiledLetter, Page, Place
 
 _GAP: Final = "  "
 _WIDE: Final = 100
@@ -67,7 +67,7 @@ def list_letters(
 
 
 def _place(after: str | None) -> Place | None:
-    from worker.core.dead_letters.filed import read_place  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.views import read_place  # noqa: PLC0415 - keeps --help fast
 
     if after is None:
         return None
@@ -78,11 +78,11 @@ def _place(after: str | None) -> Place | None:
 
 
 async def _read(session: Session, selection: Selection, limit: int, after: Place | None) -> Page:
-    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
 
     if selection.groups:
         await grouped(session)
-    return await letters_reading.page(session, selection, limit, after)
+    return await views.page(session, selection, limit, after)
 
 
 def _print_json(found: Page) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.adapters.postgres.dead_letters import letters_reading
+from worker.adapters.postgres.dead_letters import views
 from worker.adapters.sealing import CannotOpen, Opener
-from worker.cli.dead_letters.words import instant
+from worker.cli.dead_letters.format_values import instant
 from worker.cli.exits import PARTLY_FAILED, failure
-from worker.core.dead_letters.acting import Actor
+from worker.core.dead_letters.commands import Actor
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Session
-    from worker.core.dead_letters.filed import SealedPayload
+    from worker.core.dead_letters.views import SealedPayload
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Reveal:
     async def open(self, session: Session, letter_id: int) -> bytes | None:
         """The payload, once it stands in the audit that it was read; None without the letter."""
         actor = Actor(self.actor, self.reason)
-        found = await letters_reading.reveal(session, letter_id, actor)
+        found = await views.reveal(session, letter_id, actor)
         return None if found is None else self._opened(found)
 
     def _opened(self, found: SealedPayload) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.dead_letters import acts, filters
+from worker.cli.dead_letters import filters, options
 from worker.cli.exits import (
     BAD_CONFIGURATION,
     PARTLY_FAILED,
@@ -19,10 +19,10 @@ from worker.cli.exits import (
 )
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.dead_letters.letters_acting import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import ActingLetters
     from worker.adapters.sealing import Opener
     from worker.app.dead_letters import Order
-    from worker.core.dead_letters.acting import Account, Preview
+    from worker.core.dead_letters.commands import Account, Preview
     from worker.settings import Settings
 
 
@@ -39,7 +39,7 @@ class _Wish:
 
 
 def replay(
-    ids: acts.IdsArgument = None,
+    ids: options.IdsArgument = None,
     *,
     group: filters.GroupOption = None,
     letter_reason: filters.LetterReasonOption = None,
@@ -49,8 +49,8 @@ def replay(
     seller: filters.SellerOption = None,
     message_id: filters.MessageIdOption = None,
     redeemable: filters.RedeemableOption = False,
-    everything: acts.AllOption = False,
-    dry_run: acts.DryRunOption = False,
+    everything: options.AllOption = False,
+    dry_run: options.DryRunOption = False,
     canary: Annotated[
         int,
         typer.Option(
@@ -85,9 +85,9 @@ def replay(
             metavar="SPAN", help="How long a broker or database that is away is waited for."
         ),
     ] = "20s",
-    reason: acts.WhyOption = None,
-    actor: acts.ActorOption = None,
-    yes: acts.YesOption = False,
+    reason: options.WhyOption = None,
+    actor: options.ActorOption = None,
+    yes: options.YesOption = False,
     config: filters.ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
@@ -117,8 +117,8 @@ def replay(
     )
     from worker.app.dead_letters import Order  # noqa: PLC0415 - keeps --help fast
 
-    meant = acts.meant(selection, everything=everything)
-    who = acts.who(actor, reason, needed=not dry_run)
+    meant = options.meant(selection, everything=everything)
+    who = options.who(actor, reason, needed=not dry_run)
     wait, patient = _seconds("--canary-wait", canary_wait), _seconds("--patience", patience)
     settings = settings_of(config)
     opener = _opener(settings, needed=not dry_run)
@@ -156,11 +156,11 @@ def _margin(settings: Settings) -> timedelta:
 def _opener(settings: Settings, *, needed: bool) -> Opener | None:
     if not needed and not settings.dead_letters.open_keys:
         return None
-    return acts.opener_of(settings)
+    return options.opener_of(settings)
 
 
 def _run(wish: _Wish) -> int:
-    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
         BrokerLost,
         BrokerUnavailable,
@@ -176,7 +176,7 @@ def _run(wish: _Wish) -> int:
 
 
 async def _act(wish: _Wish) -> int:
-    from worker.adapters.postgres.dead_letters.letters_acting import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
     from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
 
     order = wish.order
@@ -184,7 +184,7 @@ async def _act(wish: _Wish) -> int:
     async with acting(connect) as letters:
         if order.selection.groups or not wish.dry_run:
             await letters.group()
-        await acts.require_known(letters, order.selection.ids)
+        await options.require_known(letters, order.selection.ids)
         if not wish.dry_run:
             await letters.reconcile()
         preview = await letters.preview(order.selection, order.margin, order.keys)
@@ -198,14 +198,14 @@ async def _act(wish: _Wish) -> int:
 
 
 def _show(preview: Preview, wish: _Wish) -> int:
-    from worker.cli.dead_letters import forecast  # noqa: PLC0415 - keeps --help fast
+    from worker.cli.dead_letters.preview import preview_members, print_preview  # noqa: PLC0415 - keeps --help fast
 
     if not preview.letters:
         _say_empty(wish)
     if wish.json:
-        _print_json(forecast.preview_members(preview))
+        _print_json(preview_members(preview))
     elif preview.letters:
-        forecast.print_preview(preview)
+        print_preview(preview)
     if wish.opener is None:
         typer.echo("the replay itself needs WORKER_DEAD_LETTERS__OPEN_KEYS", err=True)
     return 0
@@ -217,7 +217,7 @@ def _say_empty(wish: _Wish) -> None:
 
 def _ends_here(preview: Preview, wish: _Wish) -> int | None:
     """The exit code where there is nothing to be replayed."""
-    from worker.core.dead_letters.replaying import Fate  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - keeps --help fast
 
     if not preview.letters:
         _say_empty(wish)
@@ -231,14 +231,14 @@ def _ends_here(preview: Preview, wish: _Wish) -> int | None:
 
 def _say_left_out(preview: Preview, *, waiting: bool = False) -> None:
     """What is left out; of what another replay holds only the end can tell."""
-    from worker.cli.dead_letters.forecast import left_out  # noqa: PLC0415 - keeps --help fast
+    from worker.cli.dead_letters.preview import left_out  # noqa: PLC0415 - keeps --help fast
 
     for line in left_out(preview, held=not waiting):
         typer.echo(line, err=True)
 
 
 def _count(preview: Preview, limit: int | None) -> int:
-    from worker.core.dead_letters.replaying import Fate  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - keeps --help fast
 
     most = preview.count(Fate.READY, Fate.CLAIMED)
     return most if limit is None else min(most, limit)
@@ -246,14 +246,14 @@ def _count(preview: Preview, limit: int | None) -> int:
 
 async def _publish(wish: _Wish, letters: ActingLetters, preview: Preview) -> Account:
     from worker.app.dead_letters import replay as carry_out  # noqa: PLC0415 - keeps --help fast
-    from worker.app.dead_letters.outlet import Outlet  # noqa: PLC0415 - as above
+    from worker.app.dead_letters.publisher import Outlet  # noqa: PLC0415 - as above
     from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
 
     assert wish.opener is not None
     _say_left_out(preview, waiting=True)
     count = _count(preview, wish.order.limit)
-    acts.confirm(f"Replay {count} letters?", yes=wish.yes)
-    with acts.stopping_on_signals() as stopping, progress("replaying", count) as tell:
+    options.confirm(f"Replay {count} letters?", yes=wish.yes)
+    with options.stopping_on_signals() as stopping, progress("replaying", count) as tell:
         url, patience = wish.settings.current_amqp_url, wish.order.patience_seconds
         outlet = Outlet(url, patience, stopping)
         try:
@@ -272,18 +272,18 @@ async def _publish(wish: _Wish, letters: ActingLetters, preview: Preview) -> Acc
 
 
 def _tell(account: Account, preview: Preview, wish: _Wish) -> None:
-    from worker.cli.dead_letters import replayed  # noqa: PLC0415 - keeps --help fast
+    from worker.cli.dead_letters import report  # noqa: PLC0415 - keeps --help fast
 
     if wish.json:
-        _print_json(replayed.account_members(account, preview))
+        _print_json(report.account_members(account, preview))
     else:
-        replayed.print_account(account)
+        report.print_account(account)
 
 
 def _code(account: Account, preview: Preview, wish: _Wish) -> int:
     """Letters that were named must all have gone; of a filter's only those that could."""
-    from worker.cli.dead_letters.replayed import code  # noqa: PLC0415 - keeps --help fast
-    from worker.core.dead_letters.replaying import Fate  # noqa: PLC0415 - as above
+    from worker.cli.dead_letters.report import code  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - as above
 
     short = preview.left_out().keys() - {Fate.CLAIMED, Fate.UNDER_WAY}
     failed = short if wish.order.selection.ids else short & {Fate.LOCKED}

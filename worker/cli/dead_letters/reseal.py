@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from worker.cli.dead_letters import acts, filters
-from worker.cli.dead_letters.words import counted, instant, wrapped
+from worker.cli.dead_letters import filters, options
+from worker.cli.dead_letters.format_values import counted, instant, wrapped
 from worker.cli.exits import (
     BAD_CONFIGURATION,
     PARTLY_FAILED,
@@ -20,8 +20,8 @@ from worker.cli.exits import (
 
 if TYPE_CHECKING:
     from worker.adapters.sealing import Opener, Sealer
-    from worker.core.dead_letters.acting import Actor, KeyUse
-    from worker.core.dead_letters.filed import SealedPayload
+    from worker.core.dead_letters.commands import Actor, KeyUse
+    from worker.core.dead_letters.views import SealedPayload
     from worker.settings import Settings
 
 _BATCH: Final = 200
@@ -40,9 +40,9 @@ class _Done:
 
 def reseal(
     *,
-    dry_run: acts.DryRunOption = False,
-    reason: acts.WhyOption = None,
-    actor: acts.ActorOption = None,
+    dry_run: options.DryRunOption = False,
+    reason: options.WhyOption = None,
+    actor: options.ActorOption = None,
     config: filters.ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
@@ -56,9 +56,9 @@ def reseal(
     it is set. 3. Put the new public key into SEAL_KEY of every worker, and restart them.
     4. `dead-letters reseal`. 5. Drop the old private key once it says that it is not needed.
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
-    who = acts.who(actor, reason, needed=not dry_run)
+    who = options.who(actor, reason, needed=not dry_run)
     settings = settings_of(config)
-    opener, sealer = acts.opener_of(settings), _sealer(settings)
+    opener, sealer = options.opener_of(settings), _sealer(settings)
     done = _run(settings, who, opener, sealer, dry_run=dry_run)
     _print_json(done, opener) if json else _print_text(done, opener)
     raise typer.Exit(PARTLY_FAILED if done.stopped or done.unopened else 0)
@@ -81,7 +81,7 @@ def _sealer(settings: Settings) -> Sealer:
 
 
 def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool) -> _Done:
-    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
 
     if sealer.key_id not in opener.key_ids:
@@ -101,8 +101,8 @@ def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_
 async def _act(
     settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool
 ) -> _Done:
-    from worker.adapters.postgres.dead_letters.letters_acting import acting  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.operator.by_hand import told_operator  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
@@ -147,7 +147,7 @@ async def _reseal(letters: Any, who: Actor, opener: Opener, sealer: Sealer, done
 
     total = sum(use.letters for use in done.uses if use.key_id != done.key)
     after = 0
-    with acts.stopping_on_signals() as stopping, progress("sealing", total) as tell:
+    with options.stopping_on_signals() as stopping, progress("sealing", total) as tell:
         while not stopping.is_set():
             unopened.clear()
             batch = await letters.reseal(done.key, who, after, _BATCH, seal)

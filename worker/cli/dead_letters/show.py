@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from worker.cli.actors import actor as acting
+from worker.cli.actor import actor as acting
 from worker.cli.dead_letters import filters
-from worker.cli.dead_letters.asking import ask
+from worker.cli.dead_letters.connect import ask
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, failure, settings_of
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Session
     from worker.adapters.sealing import Opener
     from worker.cli.dead_letters.payload import Reveal
-    from worker.core.dead_letters.filed import Dossier
+    from worker.core.dead_letters.views import Dossier
     from worker.settings import Settings
 
 _MOST_NAMESAKES = 20
@@ -48,16 +48,16 @@ def show(
     token, a secret, so a --reason is wanted, and who revealed it why stands in the audit and in
     the letter's history before the payload is shown.
     """
-    from worker.cli.dead_letters import telling  # noqa: PLC0415 - keeps --help fast
+    from worker.cli.dead_letters import render  # noqa: PLC0415 - keeps --help fast
 
     _check_usage(letter_id, message_id, reason, reveal=reveal)
     settings = settings_of(config)
     wanted = _reveal(settings, acting(actor), reason) if reveal else None
     found, opened = ask(settings, lambda session: _read(session, letter_id, message_id, wanted))
     if json:
-        telling.print_json(found, opened)
+        render.print_json(found, opened)
     else:
-        telling.print_text(found, opened)
+        render.print_text(found, opened)
 
 
 def _check_usage(
@@ -109,21 +109,21 @@ def opener(settings: Settings) -> Opener:
 async def _read(
     session: Session, letter_id: int | None, message_id: str | None, wanted: Reveal | None
 ) -> tuple[Dossier, bytes | None]:
-    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
 
     if letter_id is None:
         letter_id = await _named(session, message_id or "")
     opened = None if wanted is None else await wanted.open(session, letter_id)
-    found = await letters_reading.dossier(session, letter_id)
+    found = await views.dossier(session, letter_id)
     if found is None:
         _say_unknown(f"there is no dead letter {letter_id}")
     return found, opened
 
 
 async def _named(session: Session, message_id: str) -> int:
-    from worker.adapters.postgres.dead_letters import letters_reading  # noqa: PLC0415 - keeps --help fast
+    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
 
-    ids = await letters_reading.namesakes(session, message_id, _MOST_NAMESAKES)
+    ids = await views.namesakes(session, message_id, _MOST_NAMESAKES)
     if not ids:
         _say_unknown("there is no dead letter of a message with that id")
     if len(ids) > 1:

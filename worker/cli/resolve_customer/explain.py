@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final, NamedTuple
 
-from worker.core import faults
-from worker.core.faults import ServiceError
+from worker.core import aws_errors
+from worker.core.aws_errors import ServiceError
 from worker.core.records import FaultKind
 
 
@@ -174,7 +174,7 @@ def _of_service(response: dict[str, dict[str, str | int]]) -> Explanation:
     described = response.get("Error", {})
     code = str(described.get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    fault = faults.classify(ServiceError(status, code, str(described.get("Message", ""))))
+    fault = aws_errors.classify(ServiceError(status, code, str(described.get("Message", ""))))
     if code == "ExpiredTokenException" and fault.kind is FaultKind.SYSTEMIC:
         return _CREDENTIALS_EXPIRED
     return _BY_CODE.get(code) or _BY_KIND.get(fault.kind, _BY_KIND[FaultKind.TRANSIENT])

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.operator.audit import Entry, settle_audited
-from worker.adapters.postgres.operator.by_hand import told
+from worker.adapters.postgres.operator.errors import told
 from worker.adapters.postgres.sessions import close_quietly, connector
 from worker.adapters.postgres.stand_in import is_stand_in
 from worker.cli.resolve_customer import notices, protections
 from worker.cli.resolve_customer.errors import CommandFault, ConfigurationFault
 from worker.cli.resolve_customer.worker_settings import all_settings
-from worker.core.faults import read_answer
+from worker.core.aws_errors import read_answer
 from worker.core.records import DEFAULT_SELLER, Answer, Batch, Outcome, Submission, Token
 from worker.core.token import verdict
 from worker.ports import LedgerUnavailable, RowsRefused

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.core import backoff, faults
+from worker.core import aws_errors, backoff
 
 if TYPE_CHECKING:
     from worker.core.records import Fault
@@ -56,7 +56,7 @@ class BreakerState:
     @property
     def is_own(self) -> bool:
         """Whether this process alone is short of something: then it looks by itself."""
-        return self.fault is not None and faults.is_shortage(self.fault)
+        return self.fault is not None and aws_errors.is_shortage(self.fault)
 
     @property
     def stands_aside(self) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
-from worker.lab.demo.cast import Died
+from worker.lab.demo.processes import Died
 from worker.lab.demo.publishing import NotPublished
 from worker.lab.servers import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.lab.demo.cast import Player
+    from worker.lab.demo.processes import Player
 
 # The cause before its effects: what else fails when a process has gone says less.
 KNOWN: Final = (Died, ServiceError, NotPublished, BrokerUnavailable, BrokerLost)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.lab.demo.blunders import BLUNDERS, Blunder
 from worker.lab.demo.kinds import Kind, counts
+from worker.lab.demo.malformed import BLUNDERS, Blunder
 from worker.lab.demo.submissions import Spoilt, Submission
 
 if TYPE_CHECKING:

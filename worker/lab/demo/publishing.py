@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from worker.lab.demo.cast import COMMAND
+from worker.lab.demo.processes import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -11,8 +11,8 @@ import msgspec
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from worker.lab.demo.blunders import Blunder
     from worker.lab.demo.kinds import Kind
+    from worker.lab.demo.malformed import Blunder
 
 
 @dataclass(frozen=True, slots=True)

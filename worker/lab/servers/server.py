@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.lab.servers.descent import Process, family
 from worker.lab.servers.errors import ServiceError, StartError
+from worker.lab.servers.process_tree import Process, family
 
 _POLL_SECONDS = 0.02
 _REAP_SECONDS = 10.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import faults
+from worker.core import aws_errors
 from worker.core.records import Fault, FaultKind
 from worker.core.token.breaker import BreakerState
 from worker.core.token.outage import Outage
@@ -86,7 +86,7 @@ class Breaker:
     def refused(self) -> Fault | None:
         """Why this replica can't work; an outage that is everybody's is no fault of a replica."""
         fault = self.state.fault
-        outage = fault is not None and fault.code == faults.OUTAGE
+        outage = fault is not None and fault.code == aws_errors.OUTAGE
         return None if outage and not self.state.alone else fault
 
     def answered(self, token: SystemicAnswers) -> None:
@@ -103,7 +103,7 @@ class Breaker:
     def failed(self, fault: Fault) -> None:
         """A call failed in passing; so many of them are an outage, which is not the tokens'."""
         if self._outage.failed(asyncio.get_running_loop().time()):
-            self.open(faults.outage(fault))
+            self.open(aws_errors.outage(fault))
 
     def open(self, fault: Fault) -> None:
         """Stop calls, unless they are stopped already."""

@@ -19,7 +19,7 @@ from worker.core import backoff, batching
 from worker.core.token.answers import OutboxPace
 from worker.core.token.outgoing import Kind
 from worker.ports import LedgerUnavailable, Refused, RowsRefused, Unsendable
-from worker.runtime.token.mailbox import Mailbox
+from worker.runtime.token.batch_queue import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

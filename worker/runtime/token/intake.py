@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core import backoff, batching
-from worker.core.dead_letters import letters
+from worker.core.dead_letters import records
 from worker.core.records import Malformed
 from worker.core.token import messages, verdict
 from worker.core.token.verdict import Call, Policy, Repeat, Store
 from worker.ports import LedgerUnavailable
-from worker.runtime.token.flight import Flight, Flights, Party
-from worker.runtime.token.mailbox import Mailbox
+from worker.runtime.token.batch_queue import Mailbox
+from worker.runtime.token.in_flight import Flight, Flights, Party
 from worker.runtime.token.writer import Entry
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Intake:
     ) -> Entry:
         def letter() -> DeadLetter:
             sealed = self._settlement.seal(delivery.incoming)
-            return letters.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
+            return records.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
 
         return Entry(
             stands=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
@@ -197,7 +197,7 @@ class Intake:
 
         def letter() -> DeadLetter:
             sealed = self._settlement.seal(delivery.incoming)
-            return letters.of_parked(delivery.incoming, sealed, now)
+            return records.of_parked(delivery.incoming, sealed, now)
 
         self._writer.put(
             Entry(

@@ -14,15 +14,15 @@ from worker.core.rate.usage import Usage
 from worker.core.token.retry_budget import RetryBudget
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
-from worker.runtime.rate.membership import Membership
+from worker.runtime.rate.lease_keeper import Membership
 from worker.runtime.rate.pacer import Pacer
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
 from worker.runtime.token.breaker import Breaker
+from worker.runtime.token.demotion import Overtaker
 from worker.runtime.token.event_outbox import EventOutbox
-from worker.runtime.token.flight import Flights, Stage
+from worker.runtime.token.in_flight import Flights, Stage
 from worker.runtime.token.intake import Intake
-from worker.runtime.token.overtaking import Overtaker
 from worker.runtime.token.pool import Pool
 from worker.runtime.token.settlement import Settlement
 from worker.runtime.token.waiting import Pending, WaitingRoom

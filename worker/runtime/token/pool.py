@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import backoff, faults
+from worker.core import aws_errors, backoff
 from worker.core.records import Answer, Fault, FaultKind
 from worker.core.token import verdict
 from worker.core.token.verdict import Halt, Policy, RetryIn, Store, TryAgain
-from worker.runtime.token.flight import Flight, Stage
+from worker.runtime.token.in_flight import Flight, Stage
 
 if TYPE_CHECKING:
     from worker.core.rate.usage import Usage
@@ -120,7 +120,7 @@ class Pool:
             # A defect of ours that one token meets must not end the process, and with it all the
             # others: the attempts bound it, and the dead letter names it.
             log.exception("call_failed_unforeseen", fingerprint=flight.key.sha256[:8].hex())
-            return faults.unforeseen(type(error).__name__)
+            return aws_errors.unforeseen(type(error).__name__)
 
     def _learn(self, flight: Flight, result: Answer | Fault) -> None:
         """Count what the call has told about its token, and about all."""
@@ -141,7 +141,7 @@ class Pool:
                 self._breaker.failed(result)
             case FaultKind.SYSTEMIC:
                 self._passed()
-                if not faults.is_shortage(result):  # that is this process's, however often
+                if not aws_errors.is_shortage(result):  # that is this process's, however often
                     self._breaker.systemic(flight.systemic)
 
     def _answered(self, flight: Flight) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.dead_letters import letters
-from worker.core.dead_letters.letters import Sealed
+from worker.core.dead_letters import records
+from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
 from worker.core.token import messages, outgoing, verdict
-from worker.runtime.token.flight import Flight, Flights, Party, Stage
+from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
 from worker.runtime.token.malformed_log import MalformedLog
 from worker.runtime.token.writer import Entry
 
@@ -113,7 +113,7 @@ class Settlement:
         if outcome.status is Status.RESOLVED:
             return None
         submission, incoming, lane = party.submission, party.delivery.incoming, party.lane.label
-        return lambda: letters.of_outcome(outcome, submission, incoming, lane, self.seal(incoming))
+        return lambda: records.of_outcome(outcome, submission, incoming, lane, self.seal(incoming))
 
     # --- a row that the database refuses for its data ---
 

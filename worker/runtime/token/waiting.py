@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.core.records import NOBODY, Lane
 from worker.core.token.lanes import LaneChooser
 from worker.core.token.turns import Turns
-from worker.runtime.token.flight import Flight, Stage
+from worker.runtime.token.in_flight import Flight, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

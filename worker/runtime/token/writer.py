@@ -12,7 +12,7 @@ import structlog
 from worker.core import backoff, batching
 from worker.core.records import Batch, DeadLetter, Malformed, Outcome
 from worker.ports import LedgerUnavailable, RowsRefused
-from worker.runtime.token.mailbox import Mailbox
+from worker.runtime.token.batch_queue import Mailbox
 from worker.runtime.token.waiting import Pending
 
 if TYPE_CHECKING:

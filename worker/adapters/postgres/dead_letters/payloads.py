@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sql import load_sql
-from worker.core.dead_letters.filed import SealedPayload
+from worker.core.dead_letters.views import SealedPayload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.adapters.postgres.sessions import Session
-    from worker.core.dead_letters.acting import Actor
+    from worker.core.dead_letters.commands import Actor
 
 
 _OPEN_PAYLOADS: Final = load_sql("dead_letters/open_payloads")

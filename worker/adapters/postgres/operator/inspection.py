@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.postgres.errors import driven
 from worker.adapters.postgres.migrate import LATEST, bundled
-from worker.adapters.postgres.operator.by_hand import FAULTS, fault_of
-from worker.adapters.postgres.rate.fleet_standing import Standing, standing
+from worker.adapters.postgres.operator.errors import FAULTS, fault_of
+from worker.adapters.postgres.rate.status import Standing, standing
 from worker.adapters.postgres.sessions import close_quietly, connector
 from worker.adapters.postgres.sql import load_sql
 

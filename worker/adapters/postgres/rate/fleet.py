@@ -13,7 +13,7 @@ import structlog
 from worker import __version__
 from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.migrate import LATEST
-from worker.adapters.postgres.rate.fleet_rows import Sight, grant
+from worker.adapters.postgres.rate.rows import Sight, grant
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session, Sessions
 from worker.adapters.postgres.sql import load_sql

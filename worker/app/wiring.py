@@ -20,9 +20,9 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
+from worker.app.aws_remedies import breaker_remedy
 from worker.app.health import Health
-from worker.app.keeping import retention
-from worker.app.refusals import breaker_remedy
+from worker.app.retention import retention
 from worker.core.rate.pacing import MOST_LENT, PARKED_PREFETCH
 from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange

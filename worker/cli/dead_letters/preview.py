@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from worker.cli.dead_letters.words import counted, printable, redeemable, wrapped
-from worker.core.dead_letters.replaying import REMEDIES, Fate
+from worker.cli.dead_letters.format_values import counted, printable, redeemable, wrapped
+from worker.core.dead_letters.replay import REMEDIES, Fate
 from worker.core.records import LetterReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.core.dead_letters.acting import Forecast, Preview
+    from worker.core.dead_letters.commands import Forecast, Preview
 
 _PARKED: str = (
     "the broker gave these up after many deliveries: they may crash whoever handles them; "

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worker.core.dead_letters.acting import Actor
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.commands import Actor
+    from worker.core.dead_letters.filters import Selection
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from worker.cli.dead_letters.words import counted, printable, wrapped
+from worker.cli.dead_letters.format_values import counted, printable, wrapped
 from worker.cli.exits import PARTLY_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.core.dead_letters.acting import Account, Preview, Result
+    from worker.core.dead_letters.commands import Account, Preview, Result
 
 _UNMARKED: Final = (
     "published, but the database could not be told. Repeat the command: a second copy costs no "

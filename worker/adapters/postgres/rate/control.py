@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres.rate.fleet_rows import pause_of
-from worker.adapters.postgres.rate.fleet_standing import Override, override_of
+from worker.adapters.postgres.rate.rows import pause_of
+from worker.adapters.postgres.rate.status import Override, override_of
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sql import load_sql
 

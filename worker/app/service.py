@@ -20,7 +20,7 @@ from worker.adapters.aws.addresses import shown
 from worker.adapters.http import serving
 from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
-from worker.app import parts as building
+from worker.app import wiring as building
 from worker.core import backoff
 from worker.core.rate.pacing import prefetches
 from worker.ports import LedgerUnavailable
@@ -28,7 +28,7 @@ from worker.ports import LedgerUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from worker.app.parts import Parts
+    from worker.app.wiring import Parts
     from worker.settings import Settings
 
 log: Final = structlog.get_logger()

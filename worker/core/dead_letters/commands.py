@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.core.dead_letters.replaying import Fate, Tally
+from worker.core.dead_letters.replay import Fate, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,9 +10,9 @@ from yarl import URL
 
 from worker.adapters.rabbitmq.connection import address
 from worker.adapters.sealing import generate
-from worker.lab.demo import cast, environment
-from worker.lab.demo.cast import Player
-from worker.lab.demo.guest import visiting
+from worker.lab.demo import environment, processes
+from worker.lab.demo.external_servers import visiting
+from worker.lab.demo.processes import Player
 from worker.lab.servers import postgres, rabbitmq
 from worker.settings import load
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.lab.demo.environment import Named
-    from worker.lab.demo.tell import Tell
+    from worker.lab.demo.progress import Tell
 
 PRIVATE = "private"
 
@@ -74,7 +74,7 @@ class Stage:
     @property
     def simulator(self) -> Player:
         """The Marketplace stand-in."""
-        return next(player for player in self.players if player.name == cast.SIMULATOR)
+        return next(player for player in self.players if player.name == processes.SIMULATOR)
 
 
 def empty_stage(directory: Path, environ: Mapping[str, str]) -> Stage:
@@ -122,7 +122,7 @@ async def _database(stage: Stage, stack: AsyncExitStack, tell: Tell) -> None:
         stage.where["database"] = PRIVATE
         stage.players.append(Player("PostgreSQL", server.server, server.log))
         tell.say(f"database: a private PostgreSQL on port {server.port}")
-    await cast.command(
+    await processes.command(
         ["migrate", "--stand-in"], stage.directory, {**stage.common, **stage.database}, tell
     )
 
@@ -143,11 +143,11 @@ async def _broker(stage: Stage, stack: AsyncExitStack, run: str, tell: Tell) -> 
         stage.players.append(Player("RabbitMQ", server.server, server.log))
         tell.say(f"broker: a private RabbitMQ on port {server.port}")
     words = ["topology", "declare"]
-    await cast.command(words, stage.directory, {**stage.common, **stage.broker}, tell)
+    await processes.command(words, stage.directory, {**stage.common, **stage.broker}, tell)
 
 
 async def _simulator(stage: Stage, stack: AsyncExitStack, tell: Tell) -> None:
-    player = await cast.simulator(stage.directory, stage.common)
+    player = await processes.simulator(stage.directory, stage.common)
     stack.callback(player.end)
     stage.endpoint.update(environment.endpoint_at(player.url))
     stage.players.append(player)
@@ -160,7 +160,7 @@ async def hire(stage: Stage, stack: AsyncExitStack, number: int, tell: Tell) -> 
     Raises:
         StartError: It did not start.
     """
-    player = await cast.worker(number, stage.directory, stage.environment)
+    player = await processes.worker(number, stage.directory, stage.environment)
     stack.callback(player.end)
     stage.players.append(player)
     tell.say(f"{player.name}: ready, pid {player.server.pid}, {player.url}/metrics")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from worker.adapters.postgres.rate.fleet_rows import pause_of
+from worker.adapters.postgres.rate.rows import pause_of
 from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from worker.lab.demo.tell import Tell
+    from worker.lab.demo.progress import Tell
 
 COMMAND: Final = (sys.executable, "-m", "worker")
 SIMULATOR: Final = "simulator"

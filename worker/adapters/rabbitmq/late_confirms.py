@@ -11,8 +11,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.adapters.rabbitmq.confirmation import verdict
 from worker.adapters.rabbitmq.connection import BrokerLost
+from worker.adapters.rabbitmq.publish_results import verdict
 from worker.ports import NotConfirmed, Unanswered
 
 if TYPE_CHECKING:

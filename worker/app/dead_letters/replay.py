@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from worker.adapters.postgres.operator.audit import Entry
 from worker.app.dead_letters.batch import Batches
 from worker.app.dead_letters.claims import Claims
-from worker.app.dead_letters.patience import persist
+from worker.app.dead_letters.retry_for import persist
 from worker.app.dead_letters.watch import Watch, await_outcomes
-from worker.core.dead_letters.acting import Account, tally
-from worker.core.dead_letters.replaying import HEARTBEAT, Pace
+from worker.core.dead_letters.commands import Account, tally
+from worker.core.dead_letters.replay import HEARTBEAT, Pace
 from worker.core.records import Lane
 from worker.ports import LedgerUnavailable, RowsRefused
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from worker.adapters.postgres.dead_letters.letters_acting import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import ActingLetters
     from worker.adapters.sealing import Opener
-    from worker.app.dead_letters.order import Order
-    from worker.app.dead_letters.outlet import Outlet
-    from worker.core.dead_letters.replaying import Claimed
+    from worker.app.dead_letters.publisher import Outlet
+    from worker.app.dead_letters.request import Order
+    from worker.core.dead_letters.replay import Claimed
 
 ACTION: Final = "dead-letters.replay"
 

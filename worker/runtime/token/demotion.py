@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core.records import Lane
-from worker.core.token.overtaking import Overtaking, Refusals
+from worker.core.token.demotion import Overtaking, Refusals
 from worker.core.token.turns import Company, in_hand_at_most
-from worker.runtime.token.flight import Flight, Flights, Party, Stage
+from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.postgres.migrate import LATEST
-from worker.adapters.postgres.operator.by_hand import FAULTS, DatabaseFault, fault_of, place
+from worker.adapters.postgres.operator.errors import FAULTS, DatabaseFault, fault_of, place
 from worker.adapters.postgres.sessions import Session, connector
 from worker.adapters.postgres.sql import load_sql
 

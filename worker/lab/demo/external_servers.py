@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractQueue
 
     from worker.adapters.rabbitmq.declaration import Row
-    from worker.lab.demo.tell import Tell
+    from worker.lab.demo.progress import Tell
 
 _RPC_SECONDS: Final = 10.0
 _LEAVING_SECONDS: Final = 30.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from worker.lab.demo.audience import Audience
-    from worker.lab.demo.cast import Player
+    from worker.lab.demo.listener import Audience
     from worker.lab.demo.plan import Plan
+    from worker.lab.demo.processes import Player
+    from worker.lab.demo.progress import Tell
     from worker.lab.demo.publishing import Publishing
-    from worker.lab.demo.tell import Tell
 
 BUYERS_PER_SECOND: Final = 250.0
 

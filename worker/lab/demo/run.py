@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from worker.lab.demo import account, archive, cast, guest, waits
-from worker.lab.demo.audience import audience
+from worker.lab.demo import account, archive, external_servers, processes, waits
 from worker.lab.demo.faults import the_fault
-from worker.lab.demo.performance import Killed, Performance, Pipes
+from worker.lab.demo.listener import audience
+from worker.lab.demo.load import Killed, Performance, Pipes
 from worker.lab.demo.plan import BACKLOG, LIVE, plan
 from worker.lab.demo.publishing import publishing
-from worker.lab.demo.stage import Stage, empty_stage, hire, set_up
+from worker.lab.demo.servers import Stage, empty_stage, hire, set_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from worker.lab.demo.account import Account
-    from worker.lab.demo.audience import Audience
+    from worker.lab.demo.listener import Audience
     from worker.lab.demo.plan import Plan
+    from worker.lab.demo.progress import Tell
     from worker.lab.demo.publishing import Publishing
-    from worker.lab.demo.tell import Tell
     from worker.lab.demo.waits import Wait
 
 _WORKERS: Final = (1, 2)
@@ -152,7 +152,7 @@ async def _quiet(stage: Stage) -> None:
     deadline = time.monotonic() + _QUIET_SECONDS
     looks = 0
     while looks < 2 and time.monotonic() < deadline:  # noqa: PLR2004 - a message may be between two queues
-        looks = 0 if await guest.left(stage.broker_url) else looks + 1
+        looks = 0 if await external_servers.left(stage.broker_url) else looks + 1
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -171,6 +171,6 @@ async def _ending(
         events=sum(heard.events for heard in hearing.events.values()),
         killed=killed,
         drained=drained,
-        left=await guest.left(stage.broker_url),
-        calls=await cast.calls(stage.simulator),
+        left=await external_servers.left(stage.broker_url),
+        calls=await processes.calls(stage.simulator),
     )

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from worker.lab.demo.performance import BUYERS_PER_SECOND
-from worker.lab.demo.stage import PRIVATE
+from worker.lab.demo.load import BUYERS_PER_SECOND
+from worker.lab.demo.servers import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from worker.lab.demo.story import Ending
+    from worker.lab.demo.run import Ending
     from worker.lab.demo.waits import Wait
 
 _PLAIN_WIDTH: Final = 110

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.filters import Selection
 
 # A filter's name in `Selection`, and its column.
 _COLUMNS: Final = (

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from worker.cli.actors import actor as acting_as
+from worker.cli.actor import actor as acting_as
 from worker.cli.dead_letters import filters
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, failure
-from worker.core.dead_letters.selection import LetterState
+from worker.core.dead_letters.filters import LetterState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from worker.adapters.postgres.dead_letters.letters_acting import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import ActingLetters
     from worker.adapters.sealing import Opener
-    from worker.core.dead_letters.acting import Actor
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.commands import Actor
+    from worker.core.dead_letters.filters import Selection
     from worker.settings import Settings
 
 IdsArgument: TypeAlias = Annotated[
@@ -48,7 +48,7 @@ DryRunOption: TypeAlias = Annotated[
 
 def who(actor: str | None, reason: str | None, *, needed: bool = True) -> Actor:
     """Who acts and why, or the end of the command where no reason is given."""
-    from worker.core.dead_letters.acting import Actor  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.commands import Actor  # noqa: PLC0415 - keeps --help fast
 
     why = (reason or "").strip()
     if needed and not why:

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import typer
 
-from worker.cli.dead_letters.list import members
-from worker.cli.dead_letters.payload import parts
-from worker.cli.dead_letters.words import (
+from worker.cli.dead_letters.format_values import (
     bold,
     columns,
     counted,
@@ -21,13 +19,15 @@ from worker.cli.dead_letters.words import (
     printable,
     wrapped,
 )
+from worker.cli.dead_letters.list import members
+from worker.cli.dead_letters.payload import parts
 from worker.core.records import LetterReason
 from worker.core.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.core.dead_letters.filed import Dossier, FiledLetter, LetterEvent
+    from worker.core.dead_letters.views import Dossier, FiledLetter, LetterEvent
 
 _LABEL: Final = 13
 _NOT_REDEEMABLE: Final = {
@@ -151,7 +151,7 @@ def _is_closed(letter: FiledLetter) -> bool:
 
 def _events(found: Dossier) -> tuple[LetterEvent, ...]:
     """The history; of a letter that an older version has kept, at least its latest death."""
-    from worker.core.dead_letters.filed import LetterEvent  # noqa: PLC0415 - used for this alone
+    from worker.core.dead_letters.views import LetterEvent  # noqa: PLC0415 - used for this alone
 
     if found.earlier or any(event.kind == "failed" for event in found.history):
         return found.history

@@ -7,7 +7,6 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.adapters.rabbitmq.confirmation import Unroutable
 from worker.adapters.rabbitmq.connection import (
     BrokerLost,
     BrokerUnavailable,
@@ -15,6 +14,7 @@ from worker.adapters.rabbitmq.connection import (
     close_quietly,
     open_connection,
 )
+from worker.adapters.rabbitmq.publish_results import Unroutable
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core import backoff
 from worker.ports import Refused, Unsendable

@@ -13,32 +13,32 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
-from worker.adapters.postgres.dead_letters import letters_reading
-from worker.adapters.postgres.dead_letters.choosing import completed
+from worker.adapters.postgres.dead_letters import views
+from worker.adapters.postgres.dead_letters.filters import completed
 from worker.adapters.postgres.dead_letters.payloads import Purpose, open_payloads
 from worker.adapters.postgres.errors import is_collision, translated
 from worker.adapters.postgres.operator import audit
 from worker.adapters.postgres.rows import document
 from worker.adapters.postgres.sessions import Sessions
 from worker.adapters.postgres.sql import load_sql
-from worker.core.dead_letters.acting import (
+from worker.core.dead_letters.commands import (
     Forecast,
     Holder,
     KeyUse,
     Preview,
     Result,
 )
-from worker.core.dead_letters.replaying import STALE, Claimed, Fate
+from worker.core.dead_letters.replay import STALE, Claimed, Fate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from worker.adapters.postgres.sessions import Connect, Session
-    from worker.core.dead_letters.acting import Actor
-    from worker.core.dead_letters.filed import SealedPayload
-    from worker.core.dead_letters.replaying import Prepared
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.commands import Actor
+    from worker.core.dead_letters.filters import Selection
+    from worker.core.dead_letters.replay import Prepared
+    from worker.core.dead_letters.views import SealedPayload
 
 _MISSING: Final = load_sql("dead_letters/missing")
 _PREVIEW: Final = load_sql("dead_letters/preview")
@@ -84,7 +84,7 @@ class ActingLetters:
         """Find the groups of letters that older workers told, so that groups can be chosen."""
         with translated():
             async with self._sessions.borrow() as session:
-                await letters_reading.group_letters(session)
+                await views.group_letters(session)
 
     async def missing(self, ids: Sequence[int]) -> list[int]:
         """Which of these letters do not exist."""

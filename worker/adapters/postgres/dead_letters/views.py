@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.postgres.dead_letters.choosing import select
+from worker.adapters.postgres.dead_letters.filters import select
 from worker.adapters.postgres.dead_letters.payloads import Purpose, open_payloads
 from worker.adapters.postgres.rows import document
 from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters import grouping
-from worker.core.dead_letters.filed import (
+from worker.core.dead_letters.views import (
     Dossier,
     FiledLetter,
     Groups,
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from worker.adapters.postgres.sessions import Session
-    from worker.core.dead_letters.acting import Actor
-    from worker.core.dead_letters.filed import SealedPayload
-    from worker.core.dead_letters.selection import Selection
+    from worker.core.dead_letters.commands import Actor
+    from worker.core.dead_letters.filters import Selection
+    from worker.core.dead_letters.views import SealedPayload
 
 _UNGROUPED_LETTERS: Final = load_sql("dead_letters/ungrouped_letters")
 _GROUP_LETTERS: Final = load_sql("dead_letters/group_letters")
