@@ -29,7 +29,7 @@ from worker.core.token.outgoing import Outgoing
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
 from worker.runtime.token.demotion import Overtaker
-from worker.runtime.token.in_flight import Flights
+from worker.runtime.token.in_flight import InFlight
 from worker.runtime.token.intake import Intake
 from worker.runtime.token.settlement import Settlement
 from worker.runtime.token.waiting import WaitingRoom
@@ -55,7 +55,7 @@ class Replica:
     gate: Gate = field(default_factory=Gate)
     ledger: FakeLedger = field(default_factory=FakeLedger)
     telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
-    flights: Flights = field(default_factory=Flights)
+    in_flight: InFlight = field(default_factory=InFlight)
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
     consumed: int = 0
 
@@ -64,7 +64,7 @@ class Replica:
         self.publishing = PublishingLink(lambda: self.broker.url, lambda _: None)
         self.acks = acking(self.publishing, self.telemetry)
         self.settlement = Settlement(
-            flights=self.flights,
+            in_flight=self.in_flight,
             writer=writer,
             acks=self.acks,
             sealer=FakeSealer(),
@@ -74,7 +74,7 @@ class Replica:
         )
         self.intake = Intake(
             ledger=self.ledger,
-            flights=self.flights,
+            in_flight=self.in_flight,
             waiting=self.waiting,
             writer=writer,
             settlement=self.settlement,
@@ -85,7 +85,7 @@ class Replica:
         )
         self.overtaker = Overtaker(
             waiting=self.waiting,
-            flights=self.flights,
+            in_flight=self.in_flight,
             settlement=self.settlement,
             gate=self.gate,
             limits=lambda: True,
@@ -99,7 +99,7 @@ class Replica:
             [Source(TOKENS, Lane.LIVE, PREFETCH)],
             watched=[],
             deliver=self.intake.deliver,
-            lost=self.flights.drop_dead,
+            lost=self.in_flight.drop_dead,
             report=lambda _: None,
             deaths=lambda: 0,
         )
@@ -112,7 +112,7 @@ class Replica:
     def line(self) -> list[str]:
         """The tokens in the live line."""
         standing = self.waiting.standing(Lane.LIVE)
-        return [flight.leader.submission.token.value for flight in standing]
+        return [token.leader.submission.token.value for token in standing]
 
 
 @asynccontextmanager
@@ -201,7 +201,7 @@ async def test_thousands_move_aside_for_fresh_ones(broker: Broker) -> None:
         await publish(broker, 0, *fresh)
         await until(lambda: replica.moved == 3_000 and len(replica.line()) == 20)
         assert replica.line() == fresh
-        assert len(replica.flights) == 20
+        assert len(replica.in_flight) == 20
         moved = await taken(broker, BACKLOG)
     assert tokens_of(moved) == old
     message = moved[7]
@@ -232,7 +232,7 @@ async def test_a_full_backlog_stops_the_moving_and_nothing_else(
         assert turn.leader.submission.token.value == stayed[0]
         outcome = turn.leader.delivery
         replica.acks.put(outcome, ())  # as if it had been answered
-        replica.flights.land(turn)
+        replica.in_flight.finish(turn)
         await until(lambda: replica.acks.pending.count == 0)
         limit_backlog(broker, None)
         await until(lambda: replica.moved == 249 and not replica.line())
@@ -260,5 +260,5 @@ async def test_lost_connections_lose_no_move(broker: Broker) -> None:
 
         await asyncio.wait_for(all_moved(), 90)
         await until(lambda: not replica.line() and replica.acks.pending.count == 0)
-        assert len(replica.flights) == 0
+        assert len(replica.in_flight) == 0
     assert await taken(broker, TOKENS) == []

@@ -28,7 +28,7 @@ from worker.core.token.messages import Incoming, parse, write_instant
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
 from worker.runtime.token.demotion import Overtaker, buyers_wait
-from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
+from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.settlement import Settlement
 from worker.runtime.token.waiting import WaitingRoom
 from worker.runtime.token.writer import Writer
@@ -54,13 +54,13 @@ class Room:
     gate: Gate = field(default_factory=Gate)
     courier: FakeCourier = field(default_factory=FakeCourier)
     telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
-    flights: Flights = field(default_factory=Flights)
+    in_flight: InFlight = field(default_factory=InFlight)
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
 
     def __post_init__(self) -> None:
         self.acks = acking(self.courier, self.telemetry)
         self.settlement = Settlement(
-            flights=self.flights,
+            in_flight=self.in_flight,
             writer=Writer(FakeLedger(), self.gate, self.telemetry),
             acks=self.acks,
             sealer=FakeSealer(),
@@ -70,7 +70,7 @@ class Room:
         )
         self.overtaker = Overtaker(
             waiting=self.waiting,
-            flights=self.flights,
+            in_flight=self.in_flight,
             settlement=self.settlement,
             gate=self.gate,
             limits=lambda: self.limited,
@@ -81,7 +81,7 @@ class Room:
 
     def enter(
         self, token: str, waited: float, *, lane: Lane = Lane.LIVE, attempts: int = 0
-    ) -> Party:
+    ) -> Waiter:
         """A message of a token arrives, whose buyer has waited so long, and stands in line."""
         received_at = datetime.now(UTC) - timedelta(seconds=waited)
         content = body(token, received_at=write_instant(received_at))
@@ -89,20 +89,20 @@ class Room:
         parsed, _ = parse(incoming, datetime.now(UTC))
         assert isinstance(parsed, Submission)
         now = asyncio.get_running_loop().time()
-        party = Party(parsed, FakeDelivery(incoming, lane, now), lane)
-        flight = self.flights.board(party)
-        if flight is None:
-            standing = self.flights.of(parsed.key)
-            assert standing is not None
-            self.waiting.promote(standing)
+        waiter = Waiter(parsed, FakeDelivery(incoming, lane, now), lane)
+        begun = self.in_flight.join(waiter)
+        if begun is None:
+            joined = self.in_flight.of(parsed.key)
+            assert joined is not None
+            self.waiting.promote(joined)
         else:
-            flight.attempts = attempts
-            self.waiting.join(flight)
-        return party
+            begun.attempts = attempts
+            self.waiting.join(begun)
+        return waiter
 
     def line(self, lane: Lane = Lane.LIVE) -> list[str]:
         """The tokens in a line."""
-        return [token(flight) for flight in self.waiting.standing(lane)]
+        return [token_of(token) for token in self.waiting.standing(lane)]
 
     @property
     def moved(self) -> list[Outgoing]:
@@ -110,14 +110,14 @@ class Room:
         return [sent for sent in self.courier.sent if sent.routing_key == "backlog"]
 
 
-def token(flight: Flight) -> str:
-    """The token of a flight."""
-    return flight.leader.submission.token.value
+def token_of(token: InFlightToken) -> str:
+    """The token of a token."""
+    return token.leader.submission.token.value
 
 
-def acks(*parties: Party) -> list[int]:
+def acks(*waiters: Waiter) -> list[int]:
     """How often each was acked."""
-    return [party.delivery.acks for party in parties if isinstance(party.delivery, FakeDelivery)]
+    return [waiter.delivery.acks for waiter in waiters if isinstance(waiter.delivery, FakeDelivery)]
 
 
 @asynccontextmanager
@@ -159,7 +159,7 @@ async def test_overtaken_tokens_go_to_the_backlog_with_all_that_was_known() -> N
         assert abs(read.received_at - old.submission.received_at) < timedelta(milliseconds=1)
         assert abs(read.first_seen - old.submission.first_seen) < timedelta(milliseconds=1)
         assert room.telemetry.submissions == {Lane.LIVE: 2}
-        assert len(room.flights) == 1
+        assert len(room.in_flight) == 1
 
 
 @leaping
@@ -188,7 +188,7 @@ async def test_nothing_is_acked_before_it_is_confirmed() -> None:
         room.courier.latency = 2.0
         old = room.enter("old", 31)
         await asyncio.sleep(1.9)
-        assert (acks(old), room.line(), len(room.flights)) == ([0], [], 0)
+        assert (acks(old), room.line(), len(room.in_flight)) == ([0], [], 0)
         await asyncio.sleep(0.5)
         assert acks(old) == [1]
 
@@ -228,10 +228,10 @@ async def test_thousands_move_in_seconds() -> None:
     async with working() as room:
         room.courier.latency = 0.02
         for number in range(20):
-            parties = [room.enter(f"t{number}-{each}", 31) for each in range(300)]
-            for party in parties:
-                assert isinstance(party.delivery, FakeDelivery)
-                await party.delivery.acked.wait()
+            waiters = [room.enter(f"t{number}-{each}", 31) for each in range(300)]
+            for waiter in waiters:
+                assert isinstance(waiter.delivery, FakeDelivery)
+                await waiter.delivery.acked.wait()
         assert len(room.moved) == 6_000
         assert asyncio.get_running_loop().time() < 3
 
@@ -254,17 +254,17 @@ async def test_the_backlog_lane_and_replays_stay() -> None:
 def test_the_latest_buyer_counts() -> None:
     """Of several submissions of a token the wait of the buyer who came last counts."""
 
-    def party(seconds: float, lane: Lane = Lane.LIVE) -> Party:
+    def waiter(seconds: float, lane: Lane = Lane.LIVE) -> Waiter:
         asked = submission(received_at=NOW - timedelta(seconds=seconds), first_seen=NOW)
-        return Party(asked, FakeDelivery(Incoming(b""), lane), lane)
+        return Waiter(asked, FakeDelivery(Incoming(b""), lane), lane)
 
-    def wait(*parties: Party) -> float | None:
-        return buyers_wait(Flight(submission().key, list(parties)), NOW)
+    def wait(*waiters: Waiter) -> float | None:
+        return buyers_wait(InFlightToken(submission().key, list(waiters)), NOW)
 
-    assert wait(party(40)) == 40
-    assert wait(party(40), party(3), party(20)) == 3
-    assert wait(party(1, Lane.BACKLOG), party(40)) == 40
-    assert wait(party(1, Lane.BACKLOG)) is None
+    assert wait(waiter(40)) == 40
+    assert wait(waiter(40), waiter(3), waiter(20)) == 3
+    assert wait(waiter(1, Lane.BACKLOG), waiter(40)) == 40
+    assert wait(waiter(1, Lane.BACKLOG)) is None
     assert wait() is None
 
 
@@ -342,11 +342,11 @@ async def test_what_is_refused_goes_back_to_its_place() -> None:
     with capture_logs() as lines:
         async with working() as room:
             room.courier.refuses = lambda each: each.routing_key == "backlog"
-            parties = [room.enter(f"t{number}", 40 - number) for number in range(9)]
+            waiters = [room.enter(f"t{number}", 40 - number) for number in range(9)]
             await asyncio.sleep(1)
             room.enter("t9", 1)
             assert room.line() == [f"t{number}" for number in range(10)]
-            assert acks(*parties) == [0] * 9
+            assert acks(*waiters) == [0] * 9
             assert len(room.courier.tried) == 9
             assert room.acks.pending.count == 0
             await asyncio.sleep(8)
@@ -357,7 +357,7 @@ async def test_what_is_refused_goes_back_to_its_place() -> None:
             await asyncio.sleep(18)
             assert len(room.courier.tried) == 10
             await asyncio.sleep(4)
-            assert sum(acks(*parties)) == 9
+            assert sum(acks(*waiters)) == 9
             assert len(room.courier.tried) == 19
     held = [line for line in lines if line["event"] == "overtaking_held"]
     assert [(line["log_level"], line["again_in_seconds"]) for line in held] == [
@@ -375,7 +375,7 @@ async def test_who_returns_is_called_for() -> None:
         room.enter("b", 39)
         await asyncio.sleep(35)
         turns = [room.waiting.next() for _ in range(3)]
-        assert [token(flight) for flight in turns if flight] == ["a", "b"]
+        assert [token_of(token) for token in turns if token] == ["a", "b"]
 
 
 @leaping
@@ -390,26 +390,26 @@ async def test_a_copy_that_comes_during_the_move_is_on_its_own() -> None:
         await asyncio.sleep(5)
         assert acks(old, copy) == [1, 0]
         assert room.line() == ["t"]
-        assert len(room.flights) == 1
+        assert len(room.in_flight) == 1
 
 
 @leaping
 @pytest.mark.parametrize("stage", list(Stage))
 async def test_what_is_refused_joins_a_copy_that_came_meanwhile(stage: Stage) -> None:
-    """A message that could not move shares the flight of a copy, however far that has come."""
+    """A message that could not move shares the token of a copy, however far that has come."""
     async with working() as room:
         room.courier.latency = 5.0
         room.courier.refuses = lambda _: True
         old = room.enter("t", 31, attempts=3)
         await asyncio.sleep(1)
         copy = room.enter("t", 0)
-        standing = room.flights.of(copy.submission.key)
+        standing = room.in_flight.of(copy.submission.key)
         assert standing is not None
         standing.stage = stage
         if stage is not Stage.WAITING:
             room.waiting.leave(standing)
         await asyncio.sleep(5)
-        assert standing.parties == [copy, old]
+        assert standing.waiters == [copy, old]
         assert (standing.stage, standing.attempts) == (stage, 3)
         assert room.line() == (["t"] if stage is Stage.WAITING else [])
         assert acks(old, copy) == [0, 0]
@@ -439,9 +439,9 @@ async def test_a_delivery_that_dies_during_its_move_is_forgotten(*, refused: boo
         await asyncio.sleep(1)
         assert isinstance(old.delivery, FakeDelivery)
         old.delivery.alive = False
-        room.flights.drop_dead()
+        room.in_flight.drop_dead()
         await asyncio.sleep(6)
-        assert (acks(old), len(room.flights), room.line()) == ([0], 0, [])
+        assert (acks(old), len(room.in_flight), room.line()) == ([0], 0, [])
         assert room.acks.pending.count == 0
         assert room.telemetry.submissions == {}
 
@@ -459,7 +459,7 @@ async def test_a_drain_waits_for_moves_and_gives_back_what_is_refused() -> None:
         assert acks(old) == [1]
         (sent,) = room.courier.sent
         assert (sent.exchange, sent.routing_key) == ("resolution.internal", "token")
-        assert (len(room.flights), room.line()) == (0, [])
+        assert (len(room.in_flight), room.line()) == (0, [])
 
 
 @leaping
@@ -470,12 +470,12 @@ async def test_what_is_given_back_or_moved_is_so_once() -> None:
         old, shared = room.enter("old", 31), room.enter("shared", 31)
         bulk = room.enter("shared", 60, lane=Lane.BACKLOG)
         await asyncio.sleep(1)
-        for flight in room.flights:
-            room.settlement.give_back(flight, flight.parties)
+        for token in room.in_flight:
+            room.settlement.give_back(token, token.waiters)
         await asyncio.sleep(11)
         assert acks(old, shared, bulk) == [1, 1, 1]
         assert [sent.routing_key for sent in room.courier.sent] == ["backlog"] * 3
-        assert len(room.flights) == 0
+        assert len(room.in_flight) == 0
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -489,26 +489,26 @@ def test_whatever_happens_each_message_leaves_once(seed: int) -> None:
             room.courier.refuses = lambda each: (
                 each.routing_key == "backlog" and chance.random() < 0.3
             )
-            parties = []
+            waiters = []
             for _ in range(400):
                 room.courier.latency = chance.choice([0.0, 0.05, 3.0])
                 lane = chance.choice([Lane.LIVE, Lane.LIVE, Lane.BACKLOG])
                 waited = chance.choice([0, 6, 31])
-                parties.append(room.enter(f"t{chance.randrange(60)}", waited, lane=lane))
-                if chance.random() < 0.4 and (flight := room.waiting.next()):
-                    assert flight.parties
-                    flight.stage = Stage.CALLING
-                    room.settlement.give_back(flight, flight.parties)
+                waiters.append(room.enter(f"t{chance.randrange(60)}", waited, lane=lane))
+                if chance.random() < 0.4 and (token := room.waiting.next()):
+                    assert token.waiters
+                    token.stage = Stage.CALLING
+                    room.settlement.give_back(token, token.waiters)
                 await asyncio.sleep(chance.choice([0, 0.01, 0.3]))
             room.courier.refuses = lambda _: False
             room.gate.shut("end", "of the test")
             await asyncio.sleep(90)
-            for flight in room.flights:
-                room.settlement.give_back(flight, flight.parties)
+            for token in room.in_flight:
+                room.settlement.give_back(token, token.waiters)
             await room.acks.pending.none()
-            assert acks(*parties) == [1] * 400
+            assert acks(*waiters) == [1] * 400
             assert len(room.courier.sent) == 400
-            assert (len(room.flights), room.line(), room.line(Lane.BACKLOG)) == (0, [], [])
+            assert (len(room.in_flight), room.line(), room.line(Lane.BACKLOG)) == (0, [], [])
 
     run()
 
@@ -528,17 +528,17 @@ async def test_it_looks_at_an_empty_line_only_when_somebody_comes() -> None:
 # --- what an origin has too many of ---
 
 
-def sent_by(source: str, token: str, room: Room, caller: str = "shop") -> Party:
+def sent_by(source: str, token: str, room: Room, caller: str = "shop") -> Waiter:
     """A token that a source has brought to a caller stands in line."""
     content = body(token, source=source) if source else body(token)
     incoming = Incoming(content, message_id=f"m-{next(NUMBERS)}", user_id=caller)
     parsed, _ = parse(incoming, datetime.now(UTC))
     assert isinstance(parsed, Submission)
-    party = Party(parsed, FakeDelivery(incoming, Lane.LIVE), Lane.LIVE)
-    flight = room.flights.board(party)
-    assert flight is not None
-    room.waiting.join(flight)
-    return party
+    waiter = Waiter(parsed, FakeDelivery(incoming, Lane.LIVE), Lane.LIVE)
+    begun = room.in_flight.join(waiter)
+    assert begun is not None
+    room.waiting.join(begun)
+    return waiter
 
 
 def crowded(room: Room) -> list[str]:
@@ -553,7 +553,7 @@ async def test_a_sources_surplus_goes_to_the_crowd() -> None:
         junk = [sent_by("junk", f"j-{n}", room) for n in range(50)]
         buyers = [sent_by(f"buyer-{n}", f"b-{n}", room) for n in range(10)]
         await asyncio.sleep(1)
-        assert crowded(room) == [party.submission.message_id for party in junk[20:]]
+        assert crowded(room) == [waiter.submission.message_id for waiter in junk[20:]]
         assert acks(*junk) == [0] * 20 + [1] * 30
         assert acks(*buyers) == [0] * 10
         (moved, *_) = (sent for sent in room.courier.sent if sent.routing_key == "crowd")

@@ -27,7 +27,7 @@ from worker.core.token.messages import (
 )
 from worker.core.token.systemic_answers import SystemicAnswers
 from worker.core.token.verdict import Policy
-from worker.runtime.token.in_flight import Flights, Party
+from worker.runtime.token.in_flight import InFlight, Waiter
 
 TRANSIENT = fault(FaultKind.TRANSIENT, "Timeout", "no answer")
 THROTTLED = fault(FaultKind.THROTTLED, "ThrottlingException", "slow down")
@@ -481,18 +481,18 @@ def test_strikes_need_successes_in_between() -> None:
     @leaping
     async def run() -> None:
         async with working() as worker:
-            aboard = Flights().board(
-                Party(submission("t"), FakeDelivery(Incoming(body("t"))), Lane.LIVE)
+            joined = InFlight().join(
+                Waiter(submission("t"), FakeDelivery(Incoming(body("t"))), Lane.LIVE)
             )
-            assert aboard is not None
+            assert joined is not None
             pool = worker.pipeline._pool
             for _ in range(5):
-                pool._learn(aboard, SYSTEMIC)
-            assert aboard.systemic.count == 1
+                pool._learn(joined, SYSTEMIC)
+            assert joined.systemic.count == 1
             worker.pipeline.breaker.answered(SystemicAnswers())
             for _ in range(5):
-                pool._learn(aboard, SYSTEMIC)
-            assert (aboard.systemic.count, aboard.attempts) == (2, 0)
+                pool._learn(joined, SYSTEMIC)
+            assert (joined.systemic.count, joined.attempts) == (2, 0)
 
     run()
 

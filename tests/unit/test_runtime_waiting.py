@@ -19,25 +19,25 @@ from worker.core.token.verdict import Tries
 from worker.runtime.gate import Gate
 from worker.runtime.rate.pacer import Pacer
 from worker.runtime.token.batch_queue import Mailbox
-from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
+from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.waiting import Pending, WaitingRoom
 
 
-def party(
+def waiter(
     token: str = "t",  # noqa: S107 - a name
     lane: Lane = Lane.LIVE,
     **members: object,
-) -> Party:
+) -> Waiter:
     """A submission with its delivery."""
     asked = replace(submission(token), **members)  # type: ignore[arg-type]
-    return Party(asked, FakeDelivery(incoming(), lane), lane)
+    return Waiter(asked, FakeDelivery(incoming(), lane), lane)
 
 
-def flight(token: str, lane: Lane = Lane.LIVE) -> Flight:
-    """A flight with one party."""
-    aboard = Flights().board(party(token, lane))
-    assert aboard is not None
-    return aboard
+def token(token: str, lane: Lane = Lane.LIVE) -> InFlightToken:
+    """A token with one waiter."""
+    joined = InFlight().join(waiter(token, lane))
+    assert joined is not None
+    return joined
 
 
 def drawn(room: WaitingRoom) -> list[str]:
@@ -56,16 +56,16 @@ async def test_flights_leave_in_the_order_they_came() -> None:
     """Within a lane the first to come is the first to be called for."""
     room = WaitingRoom()
     for name in "abc":
-        room.join(flight(name))
+        room.join(token(name))
     assert drawn(room) == ["a", "b", "c"]
 
 
 @leaping
 async def test_a_call_that_is_made_again_goes_first() -> None:
-    """A flight that joins as first is called for before all others of its lane."""
+    """A token that joins as first is called for before all others of its lane."""
     room = WaitingRoom()
-    room.join(flight("a"))
-    room.join(flight("b"), first=True)
+    room.join(token("a"))
+    room.join(token("b"), first=True)
     assert drawn(room) == ["b", "a"]
 
 
@@ -73,11 +73,11 @@ async def test_a_call_that_is_made_again_goes_first() -> None:
 async def test_flights_that_left_are_passed_over() -> None:
     """Whoever was given back in the meantime has no turn, wherever in line, and uses up none."""
     room = WaitingRoom()
-    flights = {name: flight(name) for name in "abcde"}
-    for each in flights.values():
+    in_flight = {name: token(name) for name in "abcde"}
+    for each in in_flight.values():
         room.join(each)
     for name in "ace":
-        flights[name].parties.clear()
+        in_flight[name].waiters.clear()
     assert drawn(room) == ["b", "d"]
     assert room.next() is None
 
@@ -87,9 +87,9 @@ async def test_the_backlog_has_every_fifth_turn() -> None:
     """While both lanes wait the backlog has a fifth of the turns; a lane alone has all."""
     room = WaitingRoom()
     for number in range(8):
-        room.join(flight(f"l{number}"))
+        room.join(token(f"l{number}"))
     for number in range(4):
-        room.join(flight(f"b{number}", Lane.BACKLOG))
+        room.join(token(f"b{number}", Lane.BACKLOG))
     assert drawn(room) == [
         "l0", "l1", "l2", "l3", "b0", "l4", "l5", "l6", "l7", "b1", "b2", "b3",
     ]  # fmt: skip
@@ -97,13 +97,13 @@ async def test_the_backlog_has_every_fifth_turn() -> None:
 
 @leaping
 async def test_a_buyer_who_joins_a_backlog_token_takes_it_into_the_live_line() -> None:
-    """A copy from the live lane moves a waiting flight, and it is called for only once."""
+    """A copy from the live lane moves a waiting token, and it is called for only once."""
     room = WaitingRoom()
-    slow = [flight(name, Lane.BACKLOG) for name in "abc"]
+    slow = [token(name, Lane.BACKLOG) for name in "abc"]
     for one in slow:
         room.join(one)
-    room.join(flight("d"))
-    slow[2].parties.append(party("c", Lane.LIVE))
+    room.join(token("d"))
+    slow[2].waiters.append(waiter("c", Lane.LIVE))
     room.promote(slow[2])
     room.promote(slow[0])  # nobody waits at the door for this one
     assert drawn(room) == ["d", "c", "a", "b"]
@@ -113,25 +113,25 @@ async def test_a_buyer_who_joins_a_backlog_token_takes_it_into_the_live_line() -
 async def test_who_left_is_let_go_of_in_both_lines() -> None:
     """While somebody stands in the live line those who left the backlog's are not kept."""
     room = WaitingRoom()
-    room.join(flight("live"))
+    room.join(token("live"))
     for number in range(100):
-        gone = flight(f"t{number}", Lane.BACKLOG)
+        gone = token(f"t{number}", Lane.BACKLOG)
         room.join(gone)
-        gone.parties.clear()
+        gone.waiters.clear()
     await room.wait()
     assert [len(list(line)) for line in room._lines.values()] == [1, 0, 0]
 
 
 @leaping
 async def test_who_was_passed_over_may_leave_again() -> None:
-    """A flight that was passed over stands in no line, so it can be taken back and moved."""
+    """A token that was passed over stands in no line, so it can be taken back and moved."""
     room = WaitingRoom()
-    passed, other = flight("passed"), flight("other")
+    passed, other = token("passed"), token("other")
     room.join(passed)
     room.join(other)
-    parties, passed.parties = passed.parties, []
+    waiters, passed.waiters = passed.waiters, []
     await room.wait()
-    passed.parties = parties
+    passed.waiters = waiters
     room.leave(passed)
     room.join(passed, first=True)
     assert drawn(room) == ["passed", "other"]
@@ -141,29 +141,29 @@ async def test_who_was_passed_over_may_leave_again() -> None:
 async def test_the_room_wakes_who_waits_for_somebody() -> None:
     """Waiting ends when somebody joins, not before, and not for those who left."""
     room = WaitingRoom()
-    gone = flight("gone")
+    gone = token("gone")
     room.join(gone)
-    gone.parties.clear()
+    gone.waiters.clear()
     waiting = asyncio.create_task(room.wait())
     await settle()
     assert not waiting.done()
-    room.join(flight("a", Lane.BACKLOG))
+    room.join(token("a", Lane.BACKLOG))
     await settle()
     assert waiting.done()
 
 
 @leaping
 async def test_a_flight_joins_later_unless_it_left() -> None:
-    """A flight that waits for its next try stands in line after that time, if it is still there."""
+    """A token that waits for its next try stands in line after that time, if it is still there."""
     room = WaitingRoom()
-    stays, leaves = flight("stays"), flight("leaves")
+    stays, leaves = token("stays"), token("leaves")
     room.join_later(stays, 2.0)
     room.join_later(leaves, 1.0)
     assert stays.stage is leaves.stage is Stage.WAITING
-    leaves.parties.clear()
+    leaves.waiters.clear()
     await asyncio.sleep(1.9)
     assert room.next() is None
-    room.join(flight("other"))
+    room.join(token("other"))
     await asyncio.sleep(0.2)
     assert drawn(room) == ["stays", "other"]
 
@@ -173,14 +173,14 @@ async def test_who_needs_no_turn_uses_up_none() -> None:
     """Those found to be over leave without a turn, so that each lane keeps its share of calls."""
     room = WaitingRoom()
     for number in range(8):
-        room.join(flight(f"l{number}"))
+        room.join(token(f"l{number}"))
     for number in range(50):
-        room.join(flight(f"over{number}", Lane.BACKLOG))
+        room.join(token(f"over{number}", Lane.BACKLOG))
     for number in range(2):
-        room.join(flight(f"b{number}", Lane.BACKLOG))
-    left: list[Flight] = []
+        room.join(token(f"b{number}", Lane.BACKLOG))
+    left: list[InFlightToken] = []
 
-    def over(one: Flight) -> bool:
+    def over(one: InFlightToken) -> bool:
         if one.leader.submission.token.value.startswith("over"):
             left.append(one)
             return True
@@ -194,7 +194,7 @@ async def test_who_needs_no_turn_uses_up_none() -> None:
     assert {one.line for one in left} == {None}
 
 
-def _taken(left: set[Flight], one: Flight) -> bool:
+def _taken(left: set[InFlightToken], one: InFlightToken) -> bool:
     left.add(one)
     return True
 
@@ -202,10 +202,10 @@ def _taken(left: set[Flight], one: Flight) -> bool:
 @leaping
 async def test_those_who_are_over_are_not_waited_for() -> None:
     """Waiting goes on when only those are in line who need no turn, and they are told at once."""
-    room, left = WaitingRoom(), set[Flight]()
+    room, left = WaitingRoom(), set[InFlightToken]()
     waiting = asyncio.create_task(room.wait(lambda one: _taken(left, one)))
     await settle()
-    room.join(flight("over"))
+    room.join(token("over"))
     await settle()
     assert (len(left), waiting.done()) == (1, False)
     waiting.cancel()
@@ -216,9 +216,9 @@ async def test_calls_made_again_are_turns_like_others() -> None:
     """Tokens of the backlog that are called for again and again take no more than its fifth."""
     room, calls = WaitingRoom(), list[Lane]()
     for number in range(3):
-        room.join(flight(f"b{number}", Lane.BACKLOG))
+        room.join(token(f"b{number}", Lane.BACKLOG))
     for number in range(500):
-        room.join(flight(f"l{number}"))
+        room.join(token(f"l{number}"))
     for _ in range(100):
         next_ = room.next()
         assert next_ is not None
@@ -230,20 +230,20 @@ async def test_calls_made_again_are_turns_like_others() -> None:
 
 @leaping
 async def test_who_returns_stands_where_it_stood() -> None:
-    """A flight that joins again stands before all who were delivered later, and only once."""
+    """A token that joins again stands before all who were delivered later, and only once."""
     room = WaitingRoom()
-    flights = []
+    in_flight = []
     for number, name in enumerate("abcd"):
-        flights.append(flight(name))
-        delivery = flights[-1].leader.delivery
+        in_flight.append(token(name))
+        delivery = in_flight[-1].leader.delivery
         assert isinstance(delivery, FakeDelivery)
         delivery.arrived = float(number)
-        room.join(flights[-1])
-    for gone in (flights[1], flights[3], flights[0]):
+        room.join(in_flight[-1])
+    for gone in (in_flight[1], in_flight[3], in_flight[0]):
         room.leave(gone)
         room.leave(gone)
-    assert [each.key for each in room.standing(Lane.LIVE)] == [flights[2].key]
-    for back in (flights[3], flights[0], flights[1]):
+    assert [each.key for each in room.standing(Lane.LIVE)] == [in_flight[2].key]
+    for back in (in_flight[3], in_flight[0], in_flight[1]):
         room.rejoin(back)
     assert drawn(room) == ["a", "b", "c", "d"]
 
@@ -393,105 +393,105 @@ async def test_a_batch_that_fills_goes_early() -> None:
     assert box.take() == []
 
 
-# --- flights ---
+# --- in_flight ---
 
 
 def test_a_copy_joins_and_shares_what_was_spent() -> None:
-    """A second submission of a token joins its flight, and the higher count of attempts stands."""
-    flights = Flights()
-    first = flights.board(party(attempts=1))
+    """A second submission of a token joins its token, and the higher count of attempts stands."""
+    in_flight = InFlight()
+    first = in_flight.join(waiter(attempts=1))
     assert first is not None
-    assert flights.board(party(attempts=4)) is None
-    assert flights.board(party("other")) is not None
-    assert len(flights) == 2
-    assert (len(first.parties), first.attempts) == (2, 4)
+    assert in_flight.join(waiter(attempts=4)) is None
+    assert in_flight.join(waiter("other")) is not None
+    assert len(in_flight) == 2
+    assert (len(first.waiters), first.attempts) == (2, 4)
 
 
 def test_the_same_token_of_another_seller_is_another() -> None:
     """Tokens are told apart by seller too."""
-    flights = Flights()
-    assert flights.board(party()) is not None
-    assert flights.board(party(seller="emea")) is not None
+    in_flight = InFlight()
+    assert in_flight.join(waiter()) is not None
+    assert in_flight.join(waiter(seller="emea")) is not None
 
 
-def test_a_flight_that_landed_takes_nobody_aboard() -> None:
-    """A copy that comes after landing is a flight of its own, which an old landing leaves alone."""
-    flights = Flights()
-    first = flights.board(party())
+def test_nobody_joins_a_token_that_has_finished() -> None:
+    """A copy that comes after landing is a token of its own, which an old landing leaves alone."""
+    in_flight = InFlight()
+    first = in_flight.join(waiter())
     assert first is not None
-    assert len(flights.land(first)) == 1
-    second = flights.board(party())
+    assert len(in_flight.finish(first)) == 1
+    second = in_flight.join(waiter())
     assert second is not None
-    assert flights.land(first) == []
-    assert list(flights) == [second]
+    assert in_flight.finish(first) == []
+    assert list(in_flight) == [second]
 
 
 def test_a_replay_leads_else_the_first() -> None:
-    """The submission that decides is the latest replay's if one is aboard, or else the first's."""
-    flights = Flights()
-    aboard = flights.board(party(message_id="first"))
-    assert aboard is not None
-    flights.board(party(message_id="second"))
-    assert aboard.leader.submission.message_id == "first"
-    flights.board(party(message_id="replay", replay=ago(seconds=2)))
-    flights.board(party(message_id="later", replay=ago(seconds=1)))
-    flights.board(party(message_id="earlier", replay=ago(seconds=3)))
-    assert aboard.leader.submission.message_id == "later"
+    """The submission that decides is the latest replay's if one is joined, or else the first's."""
+    in_flight = InFlight()
+    joined = in_flight.join(waiter(message_id="first"))
+    assert joined is not None
+    in_flight.join(waiter(message_id="second"))
+    assert joined.leader.submission.message_id == "first"
+    in_flight.join(waiter(message_id="replay", replay=ago(seconds=2)))
+    in_flight.join(waiter(message_id="later", replay=ago(seconds=1)))
+    in_flight.join(waiter(message_id="earlier", replay=ago(seconds=3)))
+    assert joined.leader.submission.message_id == "later"
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_replay_that_joins_after_the_call_is_late(stage: Stage) -> None:
     """Only a replay, and only one that joins when the outcome is being written."""
-    flights = Flights()
-    aboard = flights.board(party(message_id="first"))
-    assert aboard is not None
-    aboard.stage = stage
-    flights.board(party(message_id="second"))
-    flights.board(party(message_id="replay", replay=ago(seconds=1)))
-    assert [one.late for one in aboard.parties] == [False, False, stage is Stage.WRITING]
+    in_flight = InFlight()
+    joined = in_flight.join(waiter(message_id="first"))
+    assert joined is not None
+    joined.stage = stage
+    in_flight.join(waiter(message_id="second"))
+    in_flight.join(waiter(message_id="replay", replay=ago(seconds=1)))
+    assert [one.late for one in joined.waiters] == [False, False, stage is Stage.WRITING]
 
 
 def test_age_only_grows() -> None:
     """What the ledger knows makes each submission older, never younger."""
-    aboard = flight("t")
-    aboard.parties.append(party(first_seen=ago(hours=2)))
-    aboard.older(ago(hours=1))
-    assert [each.submission.first_seen for each in aboard.parties] == [ago(hours=1), ago(hours=2)]
+    joined = token("t")
+    joined.waiters.append(waiter(first_seen=ago(hours=2)))
+    joined.older(ago(hours=1))
+    assert [each.submission.first_seen for each in joined.waiters] == [ago(hours=1), ago(hours=2)]
 
 
 def test_tries_run_from_the_first_call() -> None:
     """Time is counted from the first call since delivery; before it there is none."""
-    aboard = flight("t")
-    assert aboard.tries(99.0) == Tries()
-    aboard.first_call, aboard.attempts, aboard.failures = 90.0, 3, 2
-    aboard.systemic.count = 1
-    assert aboard.tries(99.0) == Tries(3, 2, 9.0, 1)
+    joined = token("t")
+    assert joined.tries(99.0) == Tries()
+    joined.first_call, joined.attempts, joined.failures = 90.0, 3, 2
+    joined.systemic.count = 1
+    assert joined.tries(99.0) == Tries(3, 2, 9.0, 1)
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_of_a_lost_channel_only_unfinished_flights_are_forgotten(stage: Stage) -> None:
-    """A flight whose deliveries all died is forgotten unless its answer is under way."""
-    flights = Flights()
-    aboard = flights.board(lost := party())
-    assert aboard is not None
-    aboard.stage = stage
+    """A token whose deliveries all died is forgotten unless its answer is under way."""
+    in_flight = InFlight()
+    joined = in_flight.join(lost := waiter())
+    assert joined is not None
+    joined.stage = stage
     assert isinstance(lost.delivery, FakeDelivery)
     lost.delivery.alive = False
-    flights.drop_dead()
-    assert len(flights) == (1 if stage in {Stage.CALLING, Stage.WRITING} else 0)
-    assert flights.land(aboard) == []
+    in_flight.drop_dead()
+    assert len(in_flight) == (1 if stage in {Stage.CALLING, Stage.WRITING} else 0)
+    assert in_flight.finish(joined) == []
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_living_copy_keeps_its_flight(stage: Stage) -> None:
-    """Where one delivery lives on its flight goes on, and only that delivery is answered."""
-    flights = Flights()
-    aboard = flights.board(lost := party())
-    flights.board(alive := party())
-    assert aboard is not None
-    aboard.stage = stage
+    """Where one delivery lives on its token goes on, and only that delivery is answered."""
+    in_flight = InFlight()
+    joined = in_flight.join(lost := waiter())
+    in_flight.join(alive := waiter())
+    assert joined is not None
+    joined.stage = stage
     assert isinstance(lost.delivery, FakeDelivery)
     lost.delivery.alive = False
-    flights.drop_dead()
-    assert list(flights) == [aboard]
-    assert flights.land(aboard) == [alive]
+    in_flight.drop_dead()
+    assert list(in_flight) == [joined]
+    assert in_flight.finish(joined) == [alive]

@@ -18,7 +18,7 @@ from worker.core.dead_letters.records import Sealed, of_outcome
 from worker.core.records import Malformed, Outcome, Status
 from worker.core.token.messages import parse
 from worker.runtime.gate import Gate
-from worker.runtime.token.writer import Entry, Writer
+from worker.runtime.token.writer import PendingWrite, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ class Desk:
         """Have an outcome written."""
         given = outcome(status, submission(token, message_id=token))
         self.writer.put(
-            Entry(
+            PendingWrite(
                 stands=lambda standing: self.stood.__setitem__(token, standing),
                 refused=lambda words: self.refused.__setitem__(token, words),
                 outcome=given,
@@ -109,7 +109,7 @@ async def test_what_nobody_wants_any_more_is_not_written() -> None:
         desk.ledger.outage = "away"
         desk.put("a")
         await settle()
-        stale = Entry(
+        stale = PendingWrite(
             stands=lambda _: desk.stood.__setitem__("stale", None),
             refused=lambda words: desk.refused.__setitem__("stale", words),
             outcome=outcome(Status.DEAD, submission("stale")),
@@ -239,7 +239,7 @@ async def test_malformed_messages_and_letters_are_written_too() -> None:
         bad, _ = parse(incoming(b"x"), NOW)
         assert isinstance(bad, Malformed)
         told: list[object] = []
-        desk.writer.put(Entry(stands=told.append, refused=told.append, malformed=bad))
+        desk.writer.put(PendingWrite(stands=told.append, refused=told.append, malformed=bad))
         await desk.writer.pending.none()
         await settle()
         assert told == [None]
@@ -249,7 +249,7 @@ async def test_malformed_messages_and_letters_are_written_too() -> None:
 # --- large messages ---
 
 
-def letter_entry(desk: Desk, token: str, size: int, made: list[str]) -> Entry:
+def letter_entry(desk: Desk, token: str, size: int, made: list[str]) -> PendingWrite:
     """What is to be written of a message of a size, and when its letter was made."""
     refused = incoming(body(token, x="y" * size))
     given = outcome(Status.DEAD, submission(token))
@@ -258,7 +258,7 @@ def letter_entry(desk: Desk, token: str, size: int, made: list[str]) -> Entry:
         made.append(token)
         return of_outcome(given, submission(token), refused, "live", Sealed("k", refused.body))
 
-    return Entry(
+    return PendingWrite(
         stands=lambda standing: desk.stood.__setitem__(token, standing),
         refused=lambda words: desk.refused.__setitem__(token, words),
         outcome=given,

@@ -13,7 +13,7 @@ import structlog
 from worker.core.records import Lane
 from worker.core.token.demotion import Overtaking, Refusals
 from worker.core.token.turns import Company, in_hand_at_most
-from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
+from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Overtaker:
 
     Args:
         waiting: Where the lines are.
-        flights: The board, to which a flight returns that could not be moved.
+        in_flight: All tokens under way; one that could not be moved joins them again.
         settlement: Carries moves out.
         gate: While it is shut, calls wait for something else than the quota.
         limits: Whether a call waits for a permit at this moment.
@@ -63,7 +63,7 @@ class Overtaker:
         self,
         *,
         waiting: WaitingRoom,
-        flights: Flights,
+        in_flight: InFlight,
         settlement: Settlement,
         gate: Gate,
         limits: Callable[[], bool],
@@ -76,7 +76,7 @@ class Overtaker:
         self._company = Company()
         self._clock = clock
         self._waiting = waiting
-        self._flights = flights
+        self._in_flight = in_flight
         self._settlement = settlement
         self._gate = gate
         self._limits = limits
@@ -102,7 +102,7 @@ class Overtaker:
             await asyncio.sleep(_MOVED_SECONDS if moved else rest)
 
     def look(self) -> int:
-        """Look once, and move whoever is to give way; how many flights that were."""
+        """Look once, and move whoever is to give way; how many in_flight that were."""
         return self._look_at_turns() + self._look_at_waits()
 
     def _look_at_turns(self) -> int:
@@ -110,33 +110,33 @@ class Overtaker:
         now = asyncio.get_running_loop().time()
         if not self._at_quota(now):
             return 0
-        by_origin: defaultdict[Origin, list[Flight]] = defaultdict(list)
-        for flight in self._waiting.standing(Lane.LIVE):
-            if not flight.leader.submission.replay:
-                by_origin[flight.origin].append(flight)
+        by_origin: defaultdict[Origin, list[InFlightToken]] = defaultdict(list)
+        for token in self._waiting.standing(Lane.LIVE):
+            if not token.leader.submission.replay:
+                by_origin[token.origin].append(token)
         for origin in by_origin:
             self._company.seen(origin, now)
         most = in_hand_at_most(self._rate())
         surplus = [
-            flight
-            for origin, flights in by_origin.items()
-            if len(flights) > most and self._company.has(origin, now)
-            for flight in flights[most:]
+            token
+            for origin, in_flight in by_origin.items()
+            if len(in_flight) > most and self._company.has(origin, now)
+            for token in in_flight[most:]
         ]
         chosen = surplus[: int(min(self._crowding.allowed(now), len(surplus)))]
-        for flight in chosen:
-            self._move(flight, Lane.CROWD, self._crowding)
+        for token in chosen:
+            self._move(token, Lane.CROWD, self._crowding)
         return len(chosen)
 
     def _look_at_waits(self) -> int:
         """Move those who have waited too long."""
         now, instant = asyncio.get_running_loop().time(), self._clock.now()
         line = [
-            (flight, seconds)
-            for flight in self._waiting.standing(Lane.LIVE)
-            if (seconds := buyers_wait(flight, instant)) is not None
+            (token, seconds)
+            for token in self._waiting.standing(Lane.LIVE)
+            if (seconds := buyers_wait(token, instant)) is not None
         ]
-        oldest = max((seconds for flight, seconds in line if not came_back(flight)), default=0.0)
+        oldest = max((seconds for token, seconds in line if not came_back(token)), default=0.0)
         behind = self.behind_seconds()
         before = self._overtaking.moving
         most = self._overtaking.look(
@@ -147,18 +147,20 @@ class Overtaker:
             return 0
         overtaken = self._overtaken(line, behind)
         chosen = overtaken[: int(min(most, len(overtaken)))]
-        for flight in chosen:
-            self._move(flight, Lane.BACKLOG, self._overtaking.refusals)
+        for token in chosen:
+            self._move(token, Lane.BACKLOG, self._overtaking.refusals)
         return len(chosen)
 
-    def _overtaken(self, line: list[tuple[Flight, float]], behind: float) -> list[Flight]:
+    def _overtaken(
+        self, line: list[tuple[InFlightToken, float]], behind: float
+    ) -> list[InFlightToken]:
         """Who gives way by their wait, and by their place."""
-        by_place = sorted((flight for flight, _ in line), key=lambda flight: flight.arrived)
+        by_place = sorted((token for token, _ in line), key=lambda token: token.arrived)
         first = set(by_place[: self._overtaking.surplus(len(line), self._rate(), behind)])
         return [
-            flight
-            for flight, seconds in line
-            if flight in first or self._overtaking.gives_way(seconds)
+            token
+            for token, seconds in line
+            if token in first or self._overtaking.gives_way(seconds)
         ]
 
     def _at_quota(self, now: float) -> bool:
@@ -181,58 +183,58 @@ class Overtaker:
             log.info("overtaking_ended", submissions=self._moved, seconds=seconds)
             self._moved = 0
 
-    def _move(self, flight: Flight, lane: Lane, refusals: Refusals) -> None:
-        self._waiting.leave(flight)
+    def _move(self, token: InFlightToken, lane: Lane, refusals: Refusals) -> None:
+        self._waiting.leave(token)
         self._settlement.give_way(
-            flight,
+            token,
             lane,
             moved=partial(self._confirmed, lane, refusals),
-            refused=partial(self._refused, refusals, flight),
+            refused=partial(self._refused, refusals, token),
         )
-        if flight.parties:  # bulk copies that wait for the same token
-            self._waiting.rejoin(flight)
+        if token.waiters:  # bulk copies that wait for the same token
+            self._waiting.rejoin(token)
 
     def _confirmed(self, lane: Lane, refusals: Refusals) -> None:
         self._moved += lane is Lane.BACKLOG
         refusals.confirmed(asyncio.get_running_loop().time())
 
     def _refused(
-        self, refusals: Refusals, flight: Flight, party: Party, failure: NotConfirmed
+        self, refusals: Refusals, token: InFlightToken, waiter: Waiter, failure: NotConfirmed
     ) -> None:
         now = asyncio.get_running_loop().time()
         if seconds := refusals.refused(now):
             log.warning("overtaking_held", reason=str(failure), again_in_seconds=seconds)
-        if party.delivery.alive:
-            self._take_back(flight, party)
+        if waiter.delivery.alive:
+            self._take_back(token, waiter)
 
-    def _take_back(self, flight: Flight, party: Party) -> None:
-        """Back to its place, or aboard the flight that a copy has begun meanwhile."""
-        anew = self._flights.of(flight.key) is None
-        standing = self._flights.reboard(flight, party)
+    def _take_back(self, token: InFlightToken, waiter: Waiter) -> None:
+        """Back to its place, or to the token that a copy has begun meanwhile."""
+        anew = self._in_flight.of(token.key) is None
+        standing = self._in_flight.rejoin(token, waiter)
         if standing.stage in _UNCALLED and _DRAIN in self._gate.reasons:
-            self._settlement.give_back(standing, [party])
+            self._settlement.give_back(standing, [waiter])
         elif anew or standing.line not in {None, standing.lane}:
             self._waiting.leave(standing)
             self._waiting.rejoin(standing)
 
 
-def buyers_wait(flight: Flight, now: datetime) -> float | None:
+def buyers_wait(token: InFlightToken, now: datetime) -> float | None:
     """Seconds for which the buyer at the door has waited; None for one that is not to be moved.
 
     Of several the latest counts, for that one is the least likely to have left. It is the buyer's
     wait and not the token's age, which may have begun with a visit hours ago. A replay that came
     through the live lane is on-call's own, who watches what becomes of it.
     """
-    live = [party.submission for party in flight.parties if party.lane is Lane.LIVE]
+    live = [waiter.submission for waiter in token.waiters if waiter.lane is Lane.LIVE]
     if not live or any(submission.replay for submission in live):
         return None
     return (now - max(submission.received_at for submission in live)).total_seconds()
 
 
-def came_back(flight: Flight) -> bool:
+def came_back(token: InFlightToken) -> bool:
     """Whether it was in a retry queue, so that its age says nothing about the line.
 
     It gives way like the others while they do, but begins nothing by itself: where fresh tokens
     hardly wait, neither shall one that failed once.
     """
-    return any(party.submission.returns for party in flight.parties if party.lane is Lane.LIVE)
+    return any(waiter.submission.returns for waiter in token.waiters if waiter.lane is Lane.LIVE)

@@ -1,4 +1,4 @@
-"""A token in this process, and all the deliveries that wait for what becomes of it."""
+"""A token under way in this process, and all the deliveries that wait for what becomes of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Stage(Enum):
-    """How far a flight has come."""
+    """How far a token under way has come."""
 
     LOOKUP = auto()
     WAITING = auto()
@@ -28,7 +28,7 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
+class Waiter:
     """One submission that wants to know, and the delivery that is acked once it does.
 
     Attributes:
@@ -42,22 +42,22 @@ class Party:
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
-    """One token on its way; concurrent copies of it join and share its one call.
+class InFlightToken:
+    """One token under way; concurrent copies of it join, and share its one call.
 
     Attributes:
-        parties: Who waits. Empty once all were given back to the broker.
+        waiters: Who waits for it. Empty once all were given back to the broker.
         stage: How far it has come.
         attempts: Calls that count, those before this delivery included.
         failures: Calls without an answer since it was delivered.
         systemic: Answers to it that are about us, or claim to be.
         first_call: When it was first called for since delivery (loop time), or None.
-        line: The line it stands in while it waits for its call, or None.
+        line: The lane's line in which it waits for its call, or None.
         origin: Whose turns it waits for there.
     """
 
     key: TokenKey
-    parties: list[Party]
+    waiters: list[Waiter]
     stage: Stage = Stage.LOOKUP
     attempts: int = 0
     failures: int = 0
@@ -67,28 +67,28 @@ class Flight:
     origin: Origin = NOBODY
 
     @property
-    def leader(self) -> Party:
+    def leader(self) -> Waiter:
         """Whose submission decides: the latest replay, which must call, or else the first."""
-        replays = [party for party in self.parties if party.submission.replay is not None]
-        return max(replays, key=_replayed) if replays else self.parties[0]
+        replays = [waiter for waiter in self.waiters if waiter.submission.replay is not None]
+        return max(replays, key=_replayed) if replays else self.waiters[0]
 
     @property
     def lane(self) -> Lane:
         """The lane it belongs in: the first of those through which somebody waits for it."""
-        return min((party.lane for party in self.parties), key=tuple(Lane).index)
+        return min((waiter.lane for waiter in self.waiters), key=tuple(Lane).index)
 
     @property
     def arrived(self) -> float:
         """When the first of its deliveries came (loop time)."""
-        return min(party.delivery.arrived for party in self.parties)
+        return min(waiter.delivery.arrived for waiter in self.waiters)
 
     def older(self, first_seen: datetime) -> None:
         """Let its age run from an earlier instant, which the ledger knows of."""
-        self.parties = [
-            replace(party, submission=replace(party.submission, first_seen=first_seen))
-            if first_seen < party.submission.first_seen
-            else party
-            for party in self.parties
+        self.waiters = [
+            replace(waiter, submission=replace(waiter.submission, first_seen=first_seen))
+            if first_seen < waiter.submission.first_seen
+            else waiter
+            for waiter in self.waiters
         ]
 
     def tries(self, now: float) -> Tries:
@@ -97,65 +97,72 @@ class Flight:
         return Tries(self.attempts, self.failures, seconds, self.systemic.count)
 
 
-def _replayed(party: Party) -> datetime:
-    assert party.submission.replay is not None
-    return party.submission.replay
+def _replayed(waiter: Waiter) -> datetime:
+    assert waiter.submission.replay is not None
+    return waiter.submission.replay
 
 
 @dataclass(slots=True)
-class Flights:
-    """All flights of this process, by token."""
+class InFlight:
+    """All tokens under way in this process, by key: concurrent copies share one call.
 
-    _by_key: dict[TokenKey, Flight] = field(default_factory=dict)
+    The field calls it *singleflight*.
+    """
+
+    _by_key: dict[TokenKey, InFlightToken] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def __iter__(self) -> Iterator[Flight]:
+    def __iter__(self) -> Iterator[InFlightToken]:
         return iter(tuple(self._by_key.values()))
 
-    def of(self, key: TokenKey) -> Flight | None:
-        """The flight of a token, if there is one."""
+    def of(self, key: TokenKey) -> InFlightToken | None:
+        """The token with this key, if it is under way."""
         return self._by_key.get(key)
 
-    def board(self, party: Party) -> Flight | None:
-        """Take a submission aboard: its new flight, or None if it joined one under way."""
-        key = party.submission.key
-        flight = self._by_key.get(key)
-        if flight is not None:
-            late = flight.stage is Stage.WRITING and party.submission.replay is not None
-            flight.parties.append(replace(party, late=True) if late else party)
-            flight.attempts = max(flight.attempts, party.submission.attempts)
+    def join(self, waiter: Waiter) -> InFlightToken | None:
+        """Add a submission: the token that begins with it, or None if one was under way."""
+        key = waiter.submission.key
+        token = self._by_key.get(key)
+        if token is not None:
+            late = token.stage is Stage.WRITING and waiter.submission.replay is not None
+            token.waiters.append(replace(waiter, late=True) if late else waiter)
+            token.attempts = max(token.attempts, waiter.submission.attempts)
             return None
-        flight = Flight(key, [party], attempts=party.submission.attempts)
-        self._by_key[key] = flight
-        return flight
+        token = InFlightToken(key, [waiter], attempts=waiter.submission.attempts)
+        self._by_key[key] = token
+        return token
 
-    def reboard(self, flight: Flight, party: Party) -> Flight:
-        """Take a party aboard again that was to leave with a flight; the flight it is on now."""
-        standing = self._by_key.setdefault(flight.key, flight)
-        standing.parties.append(party)
-        standing.attempts = max(standing.attempts, flight.attempts)
-        return standing
+    def rejoin(self, token: InFlightToken, waiter: Waiter) -> InFlightToken:
+        """Add a waiter again that could not be moved: to this token, or to one begun meanwhile.
+
+        Returns:
+            The token that it waits for now.
+        """
+        current = self._by_key.setdefault(token.key, token)
+        current.waiters.append(waiter)
+        current.attempts = max(current.attempts, token.attempts)
+        return current
 
     def drop_dead(self) -> None:
-        """Forget deliveries that the broker will hand out anew, and flights that have no other.
+        """Forget deliveries that the broker will hand out anew, and tokens that have no other.
 
-        A flight that is being called for or written stays as it is, for its answer is worth
-        having; only nobody is told.
+        A token that is being called for or written stays as it is: its answer is worth having,
+        only nobody waits for it.
         """
-        for flight in self:
-            if flight.stage in {Stage.LOOKUP, Stage.WAITING}:
-                flight.parties = [party for party in flight.parties if party.delivery.alive]
-                if not flight.parties:
-                    self.land(flight)
+        for token in self:
+            if token.stage in {Stage.LOOKUP, Stage.WAITING}:
+                token.waiters = [waiter for waiter in token.waiters if waiter.delivery.alive]
+                if not token.waiters:
+                    self.finish(token)
 
-    def land(self, flight: Flight) -> list[Party]:
-        """Take a flight off the board, and return who is left to be told.
+    def finish(self, token: InFlightToken) -> list[Waiter]:
+        """Remove a token, and return the waiters that are to be answered.
 
-        A copy that comes from now on is a flight of its own.
+        A copy that comes from now on begins anew.
         """
-        if self._by_key.get(flight.key) is flight:
-            del self._by_key[flight.key]
-        parties, flight.parties = flight.parties, []
-        return [party for party in parties if party.delivery.alive]
+        if self._by_key.get(token.key) is token:
+            del self._by_key[token.key]
+        waiters, token.waiters = token.waiters, []
+        return [waiter for waiter in waiters if waiter.delivery.alive]

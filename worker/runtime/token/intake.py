@@ -16,8 +16,8 @@ from worker.core.token import messages, verdict
 from worker.core.token.verdict import Call, Policy, Repeat, Store
 from worker.ports import LedgerUnavailable
 from worker.runtime.token.batch_queue import Mailbox
-from worker.runtime.token.in_flight import Flight, Flights, Party
-from worker.runtime.token.writer import Entry
+from worker.runtime.token.in_flight import InFlight, InFlightToken, Waiter
+from worker.runtime.token.writer import PendingWrite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Intake:
         self,
         *,
         ledger: Ledger,
-        flights: Flights,
+        in_flight: InFlight,
         waiting: WaitingRoom,
         writer: Writer,
         settlement: Settlement,
@@ -54,7 +54,7 @@ class Intake:
     ) -> None:
         self._clock = clock
         self._ledger = ledger
-        self._flights = flights
+        self._in_flight = in_flight
         self._waiting = waiting
         self._writer = writer
         self._settlement = settlement
@@ -75,34 +75,34 @@ class Intake:
             if fresh := await self._boarded():
                 await self._look_up(fresh)
 
-    def board_rest(self) -> None:
+    def join_rest(self) -> None:
         """Read all that was delivered and not yet read, without looking anything up."""
         self._take_rest()
         while self._unread:
-            self._board(self._unread.popleft())
+            self._join(self._unread.popleft())
 
     def _take_rest(self) -> None:
         while batch := self._deliveries.take():
             self._unread.extend(batch)
 
-    async def _boarded(self) -> list[Flight]:
-        """The new flights in what is unread; who takes long to read lets others have a turn.
+    async def _boarded(self) -> list[InFlightToken]:
+        """The new in_flight in what is unread; who takes long to read lets others have a turn.
 
-        What is unread stays where `board_rest` finds it, if a drain comes in between.
+        What is unread stays where `join_rest` finds it, if a drain comes in between.
         """
         clock = asyncio.get_running_loop().time
-        fresh: list[Flight] = []
+        fresh: list[InFlightToken] = []
         turn_ends = clock() + _TURN_SECONDS
         while self._unread:
-            if flight := self._board(self._unread.popleft()):
-                fresh.append(flight)
+            if token := self._join(self._unread.popleft()):
+                fresh.append(token)
             if clock() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = clock() + _TURN_SECONDS
         return fresh
 
-    def _board(self, delivery: Delivery) -> Flight | None:
-        """The new flight of a live delivery, unless it is unreadable, parked, or joined another."""
+    def _join(self, delivery: Delivery) -> InFlightToken | None:
+        """The new token of a live delivery, unless it is unreadable, parked, or joined another."""
         if not delivery.alive:
             return None
         now = self._clock.now()
@@ -124,58 +124,58 @@ class Intake:
             self._writer.put(self._malformed(message, delivery, delivery.lane, now))
             return None
         self._secrets.add(message.token.value)
-        flight = self._flights.board(Party(message, delivery, delivery.lane))
-        if flight is None and (joined := self._flights.of(message.key)):
+        token = self._in_flight.join(Waiter(message, delivery, delivery.lane))
+        if token is None and (joined := self._in_flight.of(message.key)):
             self._waiting.promote(joined)
-        return flight
+        return token
 
-    async def _look_up(self, fresh: list[Flight]) -> None:
-        flights, known = await self._recall(fresh)
+    async def _look_up(self, fresh: list[InFlightToken]) -> None:
+        in_flight, known = await self._recall(fresh)
         now = self._clock.now()
-        for flight in flights:
-            if flight.parties:
-                self._route(flight, known.get(flight.key), now)
+        for token in in_flight:
+            if token.waiters:
+                self._route(token, known.get(token.key), now)
 
-    def _route(self, flight: Flight, known: Outcome | None, now: datetime) -> None:
+    def _route(self, token: InFlightToken, known: Outcome | None, now: datetime) -> None:
         match verdict.recall(
-            flight.leader.submission, known, now, self._policy, ages_count=self._clock.ages_count
+            token.leader.submission, known, now, self._policy, ages_count=self._clock.ages_count
         ):
             case Repeat(outcome, repeated):
-                self._settlement.answer(flight, outcome, repeated=repeated)
+                self._settlement.answer(token, outcome, repeated=repeated)
             case Store(outcome):
-                self._settlement.store(flight, outcome)
+                self._settlement.store(token, outcome)
             case Call(first_seen):
-                flight.older(first_seen)
-                self._waiting.join(flight)
+                token.older(first_seen)
+                self._waiting.join(token)
 
     async def _recall(
-        self, flights: list[Flight]
-    ) -> tuple[list[Flight], Mapping[TokenKey, Outcome]]:
+        self, in_flight: list[InFlightToken]
+    ) -> tuple[list[InFlightToken], Mapping[TokenKey, Outcome]]:
         """Ask the ledger, however long it is away; meanwhile nothing is called for.
 
-        What is delivered meanwhile is taken aboard, so that it too is given back in time.
+        What is delivered meanwhile is taken in, so that it too is given back in time.
         """
         failures = 0
         while True:
             try:
-                return flights, await self._ledger.recall([flight.key for flight in flights])
+                return in_flight, await self._ledger.recall([token.key for token in in_flight])
             except LedgerUnavailable as error:
                 failures += 1
                 delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
                 log.error("ledger_unreadable", reason=str(error), again_in_seconds=round(delay, 2))
                 await asyncio.sleep(delay)
-                waiting = [flight for flight in flights if flight.parties]
+                waiting = [token for token in in_flight if token.waiters]
                 self._take_rest()
-                flights = waiting + await self._boarded()
+                in_flight = waiting + await self._boarded()
 
     def _malformed(
         self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime
-    ) -> Entry:
+    ) -> PendingWrite:
         def letter() -> DeadLetter:
             sealed = self._settlement.seal(delivery.incoming)
             return records.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
 
-        return Entry(
+        return PendingWrite(
             stands=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
             refused=lambda words: self._refused(malformed, delivery, words),
             letter=letter,
@@ -200,7 +200,7 @@ class Intake:
             return records.of_parked(delivery.incoming, sealed, now)
 
         self._writer.put(
-            Entry(
+            PendingWrite(
                 stands=lambda _: self._settlement.collected(delivery),
                 refused=lambda words: self._later(delivery, words),
                 letter=letter,

@@ -21,7 +21,7 @@ from worker.runtime.token.answer_log import AnswerLog
 from worker.runtime.token.breaker import Breaker
 from worker.runtime.token.demotion import Overtaker
 from worker.runtime.token.event_outbox import EventOutbox
-from worker.runtime.token.in_flight import Flights, Stage
+from worker.runtime.token.in_flight import InFlight, Stage
 from worker.runtime.token.intake import Intake
 from worker.runtime.token.pool import Pool
 from worker.runtime.token.settlement import Settlement
@@ -122,12 +122,12 @@ class Pipeline:
             events=self.events,
         )
         self.calling = Pending(calls_changed)
-        self._flights = Flights()
+        self._in_flight = InFlight()
         self._waiting = WaitingRoom()
         self._writer = Writer(ports.ledger, self.gate, telemetry)
         self._acks = AckAfterConfirm(ports.courier, self.events, answers)
         self._settlement = Settlement(
-            flights=self._flights,
+            in_flight=self._in_flight,
             writer=self._writer,
             acks=self._acks,
             sealer=ports.sealer,
@@ -137,7 +137,7 @@ class Pipeline:
         )
         self._intake = Intake(
             ledger=ports.ledger,
-            flights=self._flights,
+            in_flight=self._in_flight,
             waiting=self._waiting,
             writer=self._writer,
             settlement=self._settlement,
@@ -164,7 +164,7 @@ class Pipeline:
         )
         self.overtaker = Overtaker(
             waiting=self._waiting,
-            flights=self._flights,
+            in_flight=self._in_flight,
             settlement=self._settlement,
             gate=self.gate,
             limits=lambda: self.pacer.limits,
@@ -195,16 +195,16 @@ class Pipeline:
 
     def drop_dead(self) -> None:
         """Forget what the broker hands out anew: its channel is gone, or it was returned."""
-        self._flights.drop_dead()
+        self._in_flight.drop_dead()
         self._writer.drop_unwanted()
 
     def oldest_seconds(self, lane: Lane) -> float:
         """Age of the oldest token of a lane in hand; 0 without any."""
         received = [
-            party.submission.received_at
-            for flight in self._flights
-            for party in flight.parties
-            if party.lane is lane
+            waiter.submission.received_at
+            for token in self._in_flight
+            for waiter in token.waiters
+            if waiter.lane is lane
         ]
         return (self.clock.now() - min(received)).total_seconds() if received else 0.0
 
@@ -242,13 +242,13 @@ class Pipeline:
     def _give_back_stale(self) -> None:
         """What can't be put back into its lane in time, the consumer returns to its queue."""
         before = asyncio.get_running_loop().time() - self._give_back_seconds
-        self._flights.drop_dead()  # what died during its call, and waits for another
+        self._in_flight.drop_dead()  # what died during its call, and waits for another
         given_back = 0
-        for flight in self._flights:
-            stale = [party for party in flight.parties if party.delivery.arrived < before]
-            if stale and flight.stage is not Stage.CALLING:
+        for token in self._in_flight:
+            stale = [waiter for waiter in token.waiters if waiter.delivery.arrived < before]
+            if stale and token.stage is not Stage.CALLING:
                 given_back += len(stale)
-                self._settlement.give_back(flight, stale)
+                self._settlement.give_back(token, stale)
         if given_back:
             log.info("given_back", reason="held too long", submissions=given_back)
 
@@ -266,7 +266,7 @@ class Pipeline:
         self.gate.shut("drain", "the worker is shutting down")
         if self._leasing is not None:
             self._leasing.cancel()
-        self._intake.board_rest()
+        self._intake.join_rest()
         self._give_back(_UNCALLED, _SHUTTING_DOWN)
         if not await self._within(seconds * (1 - _GIVING_BACK_SHARE), self._finish(seconds)):
             if self._calls is not None:
@@ -284,12 +284,12 @@ class Pipeline:
         await self._acks.pending.none()
 
     def _give_back(self, stages: frozenset[Stage], reason: str) -> None:
-        chosen = [flight for flight in self._flights if flight.stage in stages]
-        submissions = sum(len(flight.parties) for flight in chosen)
+        chosen = [token for token in self._in_flight if token.stage in stages]
+        submissions = sum(len(token.waiters) for token in chosen)
         if submissions:
             log.info("given_back", reason=reason, submissions=submissions)
-        for flight in chosen:
-            self._settlement.give_back(flight, flight.parties)
+        for token in chosen:
+            self._settlement.give_back(token, token.waiters)
 
     @staticmethod
     async def _within(seconds: float, finishing: Awaitable[None]) -> bool:

@@ -13,7 +13,7 @@ from worker.core import aws_errors, backoff
 from worker.core.records import Answer, Fault, FaultKind
 from worker.core.token import verdict
 from worker.core.token.verdict import Halt, Policy, RetryIn, Store, TryAgain
-from worker.runtime.token.in_flight import Flight, Stage
+from worker.runtime.token.in_flight import InFlightToken, Stage
 
 if TYPE_CHECKING:
     from worker.core.rate.usage import Usage
@@ -31,7 +31,7 @@ log: Final = structlog.get_logger()
 
 
 class Pool:
-    """Takes flights from the waiting room, calls AWS for them and acts on the verdict.
+    """Takes in_flight from the waiting room, calls AWS for them and acts on the verdict.
 
     Attributes:
         calling: How many calls are in flight.
@@ -75,66 +75,66 @@ class Pool:
         async with asyncio.TaskGroup() as calls:
             while True:
                 await self._slots.acquire()
-                flight = await self._next()
-                flight.stage = Stage.CALLING
+                token = await self._next()
+                token.stage = Stage.CALLING
                 self.calling.add(1)
-                calls.create_task(self._call(flight))
+                calls.create_task(self._call(token))
 
-    async def _next(self) -> Flight:
-        """The next flight to call for, chosen at the last moment, with a permit in hand."""
+    async def _next(self) -> InFlightToken:
+        """The next token to call for, chosen at the last moment, with a permit in hand."""
         while True:
             await self._waiting.wait(self._settled_by_age)
             await self._gate.passed()
             await self._pacer.permit()
             await self._gate.passed()
-            if flight := self._waiting.next(self._settled_by_age):
-                return flight
+            if token := self._waiting.next(self._settled_by_age):
+                return token
 
-    def _settled_by_age(self, flight: Flight) -> bool:
+    def _settled_by_age(self, token: InFlightToken) -> bool:
         """Settle a token that is past its lifetime, which costs neither a call nor a turn."""
-        submission, now = flight.leader.submission, self._clock.now()
+        submission, now = token.leader.submission, self._clock.now()
         if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
             return False
         outcome = verdict.lifetime_exceeded(submission, now)
-        self._settlement.store(flight, replace(outcome, attempts=flight.attempts))
+        self._settlement.store(token, replace(outcome, attempts=token.attempts))
         return True
 
-    async def _call(self, flight: Flight) -> None:
+    async def _call(self, token: InFlightToken) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if flight.first_call is None:
-            flight.first_call = began
+        if token.first_call is None:
+            token.first_call = began
         try:
-            result = await self._resolve(flight)
+            result = await self._resolve(token)
         finally:
             self.calling.add(-1)
             self._slots.release()
         self._telemetry.call(label(result), loop.time() - began)
-        self._learn(flight, result)
-        self._act(flight, result)
+        self._learn(token, result)
+        self._act(token, result)
 
-    async def _resolve(self, flight: Flight) -> Answer | Fault:
+    async def _resolve(self, token: InFlightToken) -> Answer | Fault:
         try:
-            return await self._marketplace.resolve(flight.leader.submission.token)
+            return await self._marketplace.resolve(token.leader.submission.token)
         except Exception as error:
             # A defect of ours that one token meets must not end the process, and with it all the
             # others: the attempts bound it, and the dead letter names it.
-            log.exception("call_failed_unforeseen", fingerprint=flight.key.sha256[:8].hex())
+            log.exception("call_failed_unforeseen", fingerprint=token.key.sha256[:8].hex())
             return aws_errors.unforeseen(type(error).__name__)
 
-    def _learn(self, flight: Flight, result: Answer | Fault) -> None:
+    def _learn(self, token: InFlightToken, result: Answer | Fault) -> None:
         """Count what the call has told about its token, and about all."""
         self._budget.called()
-        flight.attempts += verdict.counts(result)
+        token.attempts += verdict.counts(result)
         if isinstance(result, Answer):
-            self._answered(flight)
+            self._answered(token)
             return
-        flight.failures += 1
+        token.failures += 1
         match result.kind:
             case FaultKind.TOKEN:
-                self._answered(flight)
+                self._answered(token)
             case FaultKind.THROTTLED:
-                self._usage.refused(flight.key, asyncio.get_running_loop().time())
+                self._usage.refused(token.key, asyncio.get_running_loop().time())
                 self._pacer.throttled()
             case FaultKind.TRANSIENT:
                 self._passed()
@@ -142,42 +142,42 @@ class Pool:
             case FaultKind.SYSTEMIC:
                 self._passed()
                 if not aws_errors.is_shortage(result):  # that is this process's, however often
-                    self._breaker.systemic(flight.systemic)
+                    self._breaker.systemic(token.systemic)
 
-    def _answered(self, flight: Flight) -> None:
+    def _answered(self, token: InFlightToken) -> None:
         self._passed()
-        self._breaker.answered(flight.systemic)
+        self._breaker.answered(token.systemic)
 
     def _passed(self) -> None:
         """AWS has not said that there are too many calls."""
         self._usage.passed()
         self._pacer.passed()
 
-    def _act(self, flight: Flight, result: Answer | Fault) -> None:
+    def _act(self, token: InFlightToken, result: Answer | Fault) -> None:
         loop = asyncio.get_running_loop()
         match verdict.judge(
-            flight.leader.submission,
+            token.leader.submission,
             result,
-            flight.tries(loop.time()),
+            token.tries(loop.time()),
             now=self._clock.now(),
             draw=random.random(),  # noqa: S311 - spreads retries, keeps no secret
             policy=self._policy,
             affordable=self._budget.affordable,
         ):
             case Store(outcome):
-                self._settlement.store(flight, self._harmless(outcome))
+                self._settlement.store(token, self._harmless(outcome))
             case TryAgain(seconds):
                 if _is_passing(result):
                     self._budget.withdraw()
                 self._telemetry.retry(label(result))
-                self._waiting.join_later(flight, seconds)
+                self._waiting.join_later(token, seconds)
             case RetryIn() as retry:
                 self._telemetry.retry(label(result))
-                self._settlement.retry(flight, retry)
+                self._settlement.retry(token, retry)
             case Halt(fault):
                 self._breaker.open(fault)
                 # After a while: if the fault is this token's own, the others must get past it.
-                self._waiting.join_later(flight, backoff.HALTED.bound(flight.failures))
+                self._waiting.join_later(token, backoff.HALTED.bound(token.failures))
 
     def _harmless(self, outcome: Outcome) -> Outcome:
         """An outcome as it may be told: whoever answers may repeat anybody's token."""

@@ -15,9 +15,9 @@ from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
 from worker.core.token import messages, outgoing, verdict
-from worker.runtime.token.in_flight import Flight, Flights, Party, Stage
+from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.malformed_log import MalformedLog
-from worker.runtime.token.writer import Entry
+from worker.runtime.token.writer import PendingWrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,12 +35,12 @@ log: Final = structlog.get_logger()
 
 
 class Settlement:
-    """What becomes of flights and of single messages, once it is decided."""
+    """What becomes of in_flight and of single messages, once it is decided."""
 
     def __init__(
         self,
         *,
-        flights: Flights,
+        in_flight: InFlight,
         writer: Writer,
         acks: AckAfterConfirm,
         sealer: Sealer,
@@ -49,7 +49,7 @@ class Settlement:
         clock: Clock,
     ) -> None:
         self._clock = clock
-        self._flights = flights
+        self._in_flight = in_flight
         self._writer = writer
         self._acks = acks
         self._sealer = sealer
@@ -63,68 +63,68 @@ class Settlement:
 
     # --- a token's outcome ---
 
-    def store(self, flight: Flight, outcome: Outcome) -> None:
+    def store(self, token: InFlightToken, outcome: Outcome) -> None:
         """Commit an outcome, then answer everybody who waits for it."""
-        flight.stage = Stage.WRITING
-        entry = Entry(
-            stands=partial(self._stands, flight, outcome),
-            refused=partial(self._refused, flight, outcome),
+        token.stage = Stage.WRITING
+        write = PendingWrite(
+            stands=partial(self._stands, token, outcome),
+            refused=partial(self._refused, token, outcome),
             outcome=outcome,
-            letter=self._letter(flight.leader, outcome),
-            size=len(flight.leader.delivery.incoming.body),
+            letter=self._letter(token.leader, outcome),
+            size=len(token.leader.delivery.incoming.body),
         )
-        self._writer.put(entry)
+        self._writer.put(write)
 
-    def answer(self, flight: Flight, outcome: Outcome, *, repeated: bool) -> None:
+    def answer(self, token: InFlightToken, outcome: Outcome, *, repeated: bool) -> None:
         """Answer everybody who waits, without writing."""
-        for party in self._flights.land(flight):
-            self._answer(party, outcome, repeated=repeated)
+        for waiter in self._in_flight.finish(token):
+            self._answer(waiter, outcome, repeated=repeated)
 
-    def _stands(self, flight: Flight, meant: Outcome, standing: Outcome | None) -> None:
+    def _stands(self, token: InFlightToken, meant: Outcome, standing: Outcome | None) -> None:
         """Answer with what stands: ours for who asked first, a repeated answer for the rest."""
         stood = standing or meant
         ours = stood.status is meant.status and stood.settled_at == meant.settled_at
-        for place, party in enumerate(self._flights.land(flight)):
-            if verdict.wants_own_call(stood, party.submission, late=party.late):
-                self._return(party, party.submission.attempts)
+        for place, waiter in enumerate(self._in_flight.finish(token)):
+            if verdict.wants_own_call(stood, waiter.submission, late=waiter.late):
+                self._return(waiter, waiter.submission.attempts)
             else:
-                self._answer(party, stood, repeated=place > 0 or not ours)
+                self._answer(waiter, stood, repeated=place > 0 or not ours)
 
-    def _answer(self, party: Party, outcome: Outcome, *, repeated: bool) -> None:
-        said = outgoing.answers(outcome, party.submission, repeated=repeated)
-        done = partial(self._answered, party, outcome, repeated)
-        self._acks.put(party.delivery, said, done)
+    def _answer(self, waiter: Waiter, outcome: Outcome, *, repeated: bool) -> None:
+        said = outgoing.answers(outcome, waiter.submission, repeated=repeated)
+        done = partial(self._answered, waiter, outcome, repeated)
+        self._acks.put(waiter.delivery, said, done)
 
-    def _answered(self, party: Party, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
-        waited = (self._clock.now() - party.submission.received_at).total_seconds()
-        self._telemetry.submission(party.lane)
-        self._telemetry.outcome(outcome.status, party.lane, repeated=repeated, waited=waited)
+    def _answered(self, waiter: Waiter, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
+        waited = (self._clock.now() - waiter.submission.received_at).total_seconds()
+        self._telemetry.submission(waiter.lane)
+        self._telemetry.outcome(outcome.status, waiter.lane, repeated=repeated, waited=waited)
         log.debug(
             "token_settled",
-            message_id=party.submission.message_id,
-            fingerprint=party.submission.token.fingerprint,
+            message_id=waiter.submission.message_id,
+            fingerprint=waiter.submission.token.fingerprint,
             status=outcome.status.value,
             error_code=outcome.error_code,
             repeated=repeated,
             waited_seconds=round(waited, 3),
         )
 
-    def _letter(self, party: Party, outcome: Outcome) -> Callable[[], DeadLetter] | None:
+    def _letter(self, waiter: Waiter, outcome: Outcome) -> Callable[[], DeadLetter] | None:
         if outcome.status is Status.RESOLVED:
             return None
-        submission, incoming, lane = party.submission, party.delivery.incoming, party.lane.label
+        submission, incoming, lane = waiter.submission, waiter.delivery.incoming, waiter.lane.label
         return lambda: records.of_outcome(outcome, submission, incoming, lane, self.seal(incoming))
 
     # --- a row that the database refuses for its data ---
 
-    def _refused(self, flight: Flight, outcome: Outcome, words: str) -> None:
+    def _refused(self, token: InFlightToken, outcome: Outcome, words: str) -> None:
         """Settle as dead with what surely fits; if that is refused too, wait and try again."""
-        if not flight.parties:
-            self._flights.land(flight)
+        if not token.waiters:
+            self._in_flight.finish(token)
         elif outcome.error_code == verdict.UNSTORABLE:
-            self.retry(flight, verdict.RetryIn(self._policy.delays[-1], counted=False))
+            self.retry(token, verdict.RetryIn(self._policy.delays[-1], counted=False))
         else:
-            self.store(flight, verdict.unstorable(outcome, words))
+            self.store(token, verdict.unstorable(outcome, words))
 
     def park(self, delivery: Delivery, message_id: str, words: str) -> None:
         """Leave a malformed message that can't be recorded to the collector of parked ones."""
@@ -152,78 +152,78 @@ class Settlement:
 
     # --- back to the broker ---
 
-    def retry(self, flight: Flight, retry: RetryIn) -> None:
+    def retry(self, token: InFlightToken, retry: RetryIn) -> None:
         """Into a retry queue, everybody who waits with the attempts that were spent.
 
         One that takes nothing, since it is full or gone, is given up: back into the lane then.
         """
-        for party in self._flights.land(flight):
+        for waiter in self._in_flight.finish(token):
             message = outgoing.retry(
-                party.submission,
-                party.delivery.incoming,
-                party.lane,
+                waiter.submission,
+                waiter.delivery.incoming,
+                waiter.lane,
                 retry.delay,
-                attempts=flight.attempts,
+                attempts=token.attempts,
                 counted=retry.counted,
             )
             back = outgoing.give_back(
-                party.submission, party.delivery.incoming, party.lane, attempts=flight.attempts
+                waiter.submission, waiter.delivery.incoming, waiter.lane, attempts=token.attempts
             )
-            self._move(party, message, otherwise=back)
+            self._move(waiter, message, otherwise=back)
 
-    def give_back(self, flight: Flight, parties: Iterable[Party]) -> None:
-        """Back into their lanes; the flight ends with its last party, unless it has an answer."""
-        for party in tuple(parties):
-            flight.parties.remove(party)
-            self._return(party, flight.attempts)
-        if not flight.parties and flight.stage is not Stage.WRITING:
-            self._flights.land(flight)
+    def give_back(self, token: InFlightToken, waiters: Iterable[Waiter]) -> None:
+        """Back into their lanes; the token ends with its last waiter, unless it has an answer."""
+        for waiter in tuple(waiters):
+            token.waiters.remove(waiter)
+            self._return(waiter, token.attempts)
+        if not token.waiters and token.stage is not Stage.WRITING:
+            self._in_flight.finish(token)
 
-    def _return(self, party: Party, attempts: int) -> None:
+    def _return(self, waiter: Waiter, attempts: int) -> None:
         message = outgoing.give_back(
-            party.submission, party.delivery.incoming, party.lane, attempts=attempts
+            waiter.submission, waiter.delivery.incoming, waiter.lane, attempts=attempts
         )
-        self._move(party, message)
+        self._move(waiter, message)
 
     def give_way(
         self,
-        flight: Flight,
+        token: InFlightToken,
         lane: Lane,
         *,
         moved: Callable[[], None],
-        refused: Callable[[Party, NotConfirmed], None],
+        refused: Callable[[Waiter, NotConfirmed], None],
     ) -> None:
         """Into another lane with all that came through the live one, age and attempts kept.
 
-        The others stay aboard; without any the flight ends, so that a copy that comes meanwhile is
-        a flight of its own.
+        The others go on waiting; without any the token ends, so that a copy that comes meanwhile is
+        a token of its own.
 
         Args:
-            flight: One that waits for its call.
+            token: One that waits for its call.
             lane: Where to.
             moved: Called for each message that was moved.
-            refused: Called for each that was not, which then has to be taken aboard again.
+            refused: Called for each that was not, which then has to join again.
         """
-        live = [party for party in flight.parties if party.lane is Lane.LIVE]
-        for party in live:
-            flight.parties.remove(party)
+        live = [waiter for waiter in token.waiters if waiter.lane is Lane.LIVE]
+        for waiter in live:
+            token.waiters.remove(waiter)
             message = outgoing.give_back(
-                party.submission, party.delivery.incoming, lane, attempts=flight.attempts
+                waiter.submission, waiter.delivery.incoming, lane, attempts=token.attempts
             )
-            done = partial(self._gave_way, party, moved)
-            self._acks.put(party.delivery, (message,), done, partial(refused, party))
-        if not flight.parties:
-            self._flights.land(flight)
+            done = partial(self._gave_way, waiter, moved)
+            self._acks.put(waiter.delivery, (message,), done, partial(refused, waiter))
+        if not token.waiters:
+            self._in_flight.finish(token)
 
-    def _gave_way(self, party: Party, moved: Callable[[], None]) -> None:
-        self._telemetry.submission(party.lane)
+    def _gave_way(self, waiter: Waiter, moved: Callable[[], None]) -> None:
+        self._telemetry.submission(waiter.lane)
         moved()
 
     def _move(
         self,
-        party: Party,
+        waiter: Waiter,
         message: outgoing.Outgoing,
         otherwise: outgoing.Outgoing | None = None,
     ) -> None:
-        done = partial(self._telemetry.submission, party.lane)
-        self._acks.put(party.delivery, (message,), done, otherwise=otherwise)
+        done = partial(self._telemetry.submission, waiter.lane)
+        self._acks.put(waiter.delivery, (message,), done, otherwise=otherwise)

@@ -1,4 +1,4 @@
-"""Outcomes into the ledger, in batches: one transaction, then each entry learns what stands."""
+"""Outcomes into the ledger, in batches: one transaction, then each write learns what stands."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LEDGER: Final = "ledger"
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class PendingWrite:
     """What is to be written of one message, and who wants to know that it stands.
 
     Attributes:
         stands: Called once it is committed, with what stands in the ledger for the token.
-        refused: Called if the database refuses this very entry for its data, with its words.
+        refused: Called if the database refuses this very write for its data, with its words.
         letter: Makes the dead letter that goes with it, sealed. Not before it is written: sealed
             and written as text a message takes several times its size.
         size: Of that message, in bytes.
@@ -52,7 +52,7 @@ class Entry:
 
 
 class Writer:
-    """Collects entries and commits them.
+    """Collects writes and commits them.
 
     A database that can't write keeps everything waiting here, and calls stop until it can.
 
@@ -66,45 +66,45 @@ class Writer:
         self._ledger = ledger
         self._gate = gate
         self._telemetry = telemetry
-        self._entries: Mailbox[Entry] = Mailbox(batching.OUTCOMES)
+        self._entries: Mailbox[PendingWrite] = Mailbox(batching.OUTCOMES)
         self.pending = Pending()
 
-    def put(self, entry: Entry) -> None:
+    def put(self, write: PendingWrite) -> None:
         """Write this with the next batch."""
         self.pending.add(1)
-        self._entries.put(entry)
+        self._entries.put(write)
 
     def drop_unwanted(self) -> None:
         """Forget what needs no writing any more, instead of keeping it until its turn comes."""
-        self.pending.add(-self._entries.drop(lambda entry: not entry.wanted()))
+        self.pending.add(-self._entries.drop(lambda write: not write.wanted()))
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
             await self._write(await self._entries.batch())
 
-    async def _write(self, entries: Sequence[Entry]) -> None:
+    async def _write(self, writes: Sequence[PendingWrite]) -> None:
         """Commit a batch whole or, if a row of it is poison, in halves; large ones in portions."""
-        wanted = [entry for entry in entries if entry.wanted()]
-        self.pending.add(len(wanted) - len(entries))
+        wanted = [write for write in writes if write.wanted()]
+        self.pending.add(len(wanted) - len(writes))
         for portion in batching.portions(wanted, _letter_bytes):
             await self._write_wanted(portion)
 
-    async def _write_wanted(self, entries: Sequence[Entry]) -> None:
+    async def _write_wanted(self, writes: Sequence[PendingWrite]) -> None:
         try:
-            standing = await self._commit(_batch(entries))
+            standing = await self._commit(_batch(writes))
         except RowsRefused as error:
-            if len(entries) == 1:
+            if len(writes) == 1:
                 log.error("row_refused", reason=str(error))
                 self.pending.add(-1)
-                entries[0].refused(str(error))
+                writes[0].refused(str(error))
                 return
-            for half in batching.halves(entries):
+            for half in batching.halves(writes):
                 await self._write(half)
             return
-        self.pending.add(-len(entries))
-        for entry in entries:
-            entry.stands(standing.get(entry.outcome.key) if entry.outcome else None)
+        self.pending.add(-len(writes))
+        for write in writes:
+            write.stands(standing.get(write.outcome.key) if write.outcome else None)
 
     async def _commit(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
         """Commit, however long the database is away; the batch may be given twice."""
@@ -132,13 +132,13 @@ class Writer:
         await asyncio.sleep(delay)
 
 
-def _letter_bytes(entry: Entry) -> int:
-    return entry.size if entry.letter else 0
+def _letter_bytes(write: PendingWrite) -> int:
+    return write.size if write.letter else 0
 
 
-def _batch(entries: Sequence[Entry]) -> Batch:
+def _batch(writes: Sequence[PendingWrite]) -> Batch:
     return Batch(
-        outcomes=tuple(entry.outcome for entry in entries if entry.outcome),
-        letters=tuple(entry.letter() for entry in entries if entry.letter),
-        malformed=tuple(entry.malformed for entry in entries if entry.malformed),
+        outcomes=tuple(write.outcome for write in writes if write.outcome),
+        letters=tuple(write.letter() for write in writes if write.letter),
+        malformed=tuple(write.malformed for write in writes if write.malformed),
     )
