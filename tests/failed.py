@@ -17,7 +17,7 @@ from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Batch, DeadLetter, Outcome, Status, Submission
 from worker.core.token import messages
-from worker.core.token.messages import Incoming, write_instant
+from worker.core.token.messages import Incoming, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def id_of(token: str) -> str:
 
 def message_of(token: str, received_at: datetime, **properties: str | None) -> Incoming:
     """The message that a token came in, under `id_of` the token unless told otherwise."""
-    members = {"registration_token": token, "received_at": write_instant(received_at)}
+    members = {"registration_token": token, "received_at": format_time(received_at)}
     body = orjson.dumps({"version": 1, **members, "metadata": {"session": "s"}})
     return Incoming(body, properties.pop("message_id", id_of(token)), **properties)  # type: ignore[arg-type] # all are texts
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from worker.lab.servers.ports import LOOPBACK, accepts, free_ports
-from worker.lab.servers.privilege import Quarters, quarters
-from worker.lab.servers.server import Recipe, Server
+from worker.lab.servers.privilege import Sandbox, sandbox
+from worker.lab.servers.server import Server, ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ async def pgbouncer(directory: Path, dsn: str, *roles: str) -> AsyncIterator[PgB
     programs.mkdir(parents=True)
     shutil.copy(PROGRAM, programs)
     # It does not run as root either.
-    with quarters(directory / "home", programs.parent) as lodging:
+    with sandbox(directory / "home", programs.parent) as lodging:
         (own,) = free_ports(1)
         server = Server(_recipe(lodging, own, _configured(lodging.home, own, dsn, roles)))
         await server.start(within=10)
@@ -95,11 +95,11 @@ def _configured(home: Path, own: int, dsn: str, roles: tuple[str, ...]) -> Path:
     return configuration
 
 
-def _recipe(lodging: Quarters, own: int, configuration: Path) -> Recipe:
+def _recipe(lodging: Sandbox, own: int, configuration: Path) -> ServerSpec:
     async def ready(_: int) -> bool:
         return await accepts(own)
 
-    return Recipe(
+    return ServerSpec(
         name="PgBouncer",
         command=[str(lodging.binaries / "pgbouncer"), str(configuration)],
         environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},

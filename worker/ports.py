@@ -27,7 +27,7 @@ class RowsRefused(Exception):  # noqa: N818 - named for what happened
 class Ledger(Protocol):
     """The record of what became of each token."""
 
-    async def recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
+    async def find_outcomes(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
         """What is settled of these tokens; those not settled are absent.
 
         Raises:
@@ -130,7 +130,7 @@ Fate: TypeAlias = "NotConfirmed | asyncio.Future[NotConfirmed | None] | None"
 """Why a message is not confirmed; None if it is; or a future of the two while nobody knows."""
 
 
-class Courier(Protocol):
+class ConfirmedPublisher(Protocol):
     """Publishes with confirms."""
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:

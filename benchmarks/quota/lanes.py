@@ -62,7 +62,7 @@ async def _calm(on: Scene) -> list[Figure]:
 async def _rush(on: Scene, fleet: Fleet) -> list[Figure]:
     """Twice as many buyers as the quota lets through.
 
-    A token that was overtaken stands behind more backlog than is served in this time: whoever has
+    A token that was demoted stands behind more backlog than is served in this time: whoever has
     a reply was served in the live lane.
     """
     print(f"  fresh tokens at {2 * _QUOTA}/s", flush=True)

@@ -36,7 +36,7 @@ async def rush(web: Front) -> dict[str, datetime]:
 @pytest.mark.parametrize("simulator", [("--rate", "20", "--burst", "20")], indirect=True)
 @pytest.mark.long
 async def test_a_rush_of_buyers(stage: Stage, web: Front) -> None:
-    """At twice the quota half of those served hardly wait; who is overtaken is answered later."""
+    """At twice the quota half of those served hardly wait; who is demoted is answered later."""
     worker = await stage.run(
         WORKER_TOKEN__PATIENCE=f"{PATIENCE}s",
         WORKER_RATE__CEILING=str(QUOTA),
@@ -76,8 +76,8 @@ async def outcomes(worker: Worker, lane: str) -> float:
 
 async def told(worker: Worker) -> None:
     """Its log says that tokens gave way, and how many, once that is over."""
-    ended = await eventually(lambda: worker.logged("overtaking_ended"), "the end is logged")
-    assert len(worker.logged("overtaking_began")) == len(ended)
+    ended = await eventually(lambda: worker.logged("demotion_ended"), "the end is logged")
+    assert len(worker.logged("demotion_began")) == len(ended)
     moved = await settled(worker, "live") - await outcomes(worker, "live")
     # What is confirmed after the end is not in its line.
     assert 0.9 * moved <= sum(line["submissions"] for line in ended) <= moved

@@ -70,7 +70,7 @@ class FakeLedger:
         self.letters: dict[tuple[bytes, str], KeptLetter] = {}
         self.malformed: dict[tuple[bytes, str], Malformed] = {}
 
-    async def recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
+    async def find_outcomes(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
         """What stands of these tokens."""
         self._require_service()
         return {key: self.outcomes[key] for key in keys if key in self.outcomes}

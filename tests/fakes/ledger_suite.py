@@ -161,14 +161,14 @@ class LedgerSuite:
 
     async def test_an_unsettled_token_is_absent(self, bench: Bench) -> None:
         """Recalling a token that nobody settled finds nothing."""
-        assert await bench.ledger.recall([key("t")]) == {}
-        assert await bench.ledger.recall([]) == {}
+        assert await bench.ledger.find_outcomes([key("t")]) == {}
+        assert await bench.ledger.find_outcomes([]) == {}
 
     async def test_what_is_settled_is_recalled_whole(self, bench: Bench) -> None:
         """Every member of an outcome comes back as it was settled, those of others apart."""
         known, dead = resolved("a"), failed("b")
         await bench.ledger.settle(Batch((known, dead)))
-        found = await bench.ledger.recall([known.key, key("other"), dead.key])
+        found = await bench.ledger.find_outcomes([known.key, key("other"), dead.key])
         assert found == {known.key: known, dead.key: dead}
 
     async def test_settling_returns_what_stands(self, bench: Bench) -> None:
@@ -189,7 +189,7 @@ class LedgerSuite:
         await bench.ledger.settle(Batch((first,)))
         stands = await bench.ledger.settle(Batch((later, failed("new"))))
         assert stands == {first.key: first, key("new"): failed("new")}
-        assert (await bench.ledger.recall([first.key]))[first.key] == first
+        assert (await bench.ledger.find_outcomes([first.key]))[first.key] == first
 
     async def test_a_failed_token_can_still_be_resolved(self, bench: Bench) -> None:
         """Resolving replaces a failure but keeps whose submission was the first."""
@@ -458,7 +458,7 @@ class LedgerSuite:
         batch = Batch((resolved("a"), poison), (letter("b"),), (unreadable("m"),))
         with pytest.raises(RowsRefused):
             await bench.ledger.settle(batch)
-        assert await bench.ledger.recall([key("a"), key("p")]) == {}
+        assert await bench.ledger.find_outcomes([key("a"), key("p")]) == {}
         assert await _everything(bench) == ([], [], [], [])
         healthy = resolved("a")
         assert await bench.ledger.settle(Batch((healthy,))) == {healthy.key: healthy}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.core.records import Fault, Token
     from worker.core.token.messages import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
-    from worker.ports import Courier, Fate
+    from worker.ports import ConfirmedPublisher, Fate
 
 
 class FakeMarketplace:
@@ -302,7 +302,7 @@ class FakeSecrets:
         return text
 
 
-def acking(courier: Courier, telemetry: FakeTelemetry) -> AckAfterConfirm:
-    """Acks over a courier, with an outbox in memory that nobody empties."""
+def acking(publisher: ConfirmedPublisher, telemetry: FakeTelemetry) -> AckAfterConfirm:
+    """Acks over a publisher, with an outbox in memory that nobody empties."""
     answers = AnswerLog(telemetry)
-    return AckAfterConfirm(courier, EventOutbox(FakeOutbox(), courier, answers), answers)
+    return AckAfterConfirm(publisher, EventOutbox(FakeOutbox(), publisher, answers), answers)

@@ -20,7 +20,7 @@ from tests.fakes.outside import (
 )
 from tests.fakes.records import POLICY, body
 from worker.core.records import Lane
-from worker.core.token.messages import Incoming, write_instant
+from worker.core.token.messages import Incoming, format_time
 from worker.runtime.token.pipeline import Pipeline, Ports
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FakeWorker:
         self.ledger = ledger or FakeLedger()
         self.fleet = fleet or FakeFleet(ceiling)
         self.aws = aws or FakeMarketplace()
-        self.courier = FakeCourier()
+        self.publisher = FakeCourier()
         self.outbox = FakeOutbox()
         self.fleet.outbox_keys = lambda: self.outbox.keys
         self.secrets = FakeSecrets()
@@ -55,7 +55,7 @@ class FakeWorker:
             ledger=self.ledger,
             fleet=self.fleet.seat(name),
             marketplace=self.aws,
-            courier=self.courier,
+            publisher=self.publisher,
             outbox=self.outbox,
             sealer=FakeSealer(),
             secrets=self.secrets,
@@ -80,7 +80,7 @@ class FakeWorker:
     ) -> FakeDelivery:
         """Hand out a submission of a token, each under an id of its own."""
         given = {"message_id": f"m{len(self.deliveries)}", **properties}
-        received_at = write_instant(self.fleet.clock())
+        received_at = format_time(self.fleet.clock())
         content = body(token, received_at=received_at) if content is None else content
         now = asyncio.get_running_loop().time()
         delivery = FakeDelivery(Incoming(content, **given), lane, now)
@@ -99,7 +99,7 @@ class FakeWorker:
         """The final answers that were given to one delivery's submission."""
         return [
             json.loads(said.body)
-            for said in self.courier.to("resolution.events")
+            for said in self.publisher.to("resolution.events")
             if said.message_id == delivery.incoming.message_id
         ]
 
@@ -112,7 +112,7 @@ class FakeWorker:
         """Where one delivery's message was moved, by exchange and key."""
         return [
             (sent.exchange, sent.routing_key)
-            for sent in self.courier.sent
+            for sent in self.publisher.sent
             if sent.message_id == delivery.incoming.message_id and sent.mandatory
         ]
 

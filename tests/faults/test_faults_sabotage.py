@@ -72,7 +72,7 @@ SABOTAGES = {
         Kind.DOUBLED,
         """
         from worker.core import verdict
-        verdict.recall = lambda submission, *_, **__: verdict.Call(submission.first_seen)
+        verdict.before_call = lambda submission, *_, **__: verdict.Call(submission.first_seen)
         """,
     ),
     "says a token": (

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.schema import connected, prepare
 from worker.adapters.postgres.rate import control
-from worker.adapters.postgres.rate.control import Word
+from worker.adapters.postgres.rate.control import AuditContext
 from worker.adapters.postgres.rate.status import standing
 from worker.adapters.postgres.sessions import Session, connector
 from worker.core.records import DEFAULT_SELLER
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tests.servers import Database
 
-_ALICE = Word(DEFAULT_SELLER, "alice", "incident 12")
-_BOB = Word(DEFAULT_SELLER, "bob", "maintenance")
+_ALICE = AuditContext(DEFAULT_SELLER, "alice", "incident 12")
+_BOB = AuditContext(DEFAULT_SELLER, "bob", "maintenance")
 
 
 @pytest.fixture
@@ -161,7 +161,10 @@ async def test_the_search_begins_anew_from_where_the_rate_is(fleet: Crew, asked:
 async def test_change_and_entry_stand_or_fall_together(fleet: Crew) -> None:
     """Where the entry can't be written nothing is paused."""
     async with session(fleet.schema.worker) as opened:
-        for nobody in (Word(DEFAULT_SELLER, "", "why"), Word(DEFAULT_SELLER, "alice", "")):
+        for nobody in (
+            AuditContext(DEFAULT_SELLER, "", "why"),
+            AuditContext(DEFAULT_SELLER, "alice", ""),
+        ):
             with pytest.raises(asyncpg.InvalidParameterValueError):
                 await control.pause(opened, nobody)
     assert (await fleet.replica().lease(HUNGRY, SOUND)).pause is None
@@ -169,7 +172,7 @@ async def test_change_and_entry_stand_or_fall_together(fleet: Crew) -> None:
 
 async def test_words_of_any_kind_are_stored(fleet: Crew, asked: Session) -> None:
     """Actor and reason that a text column can't hold are stored as far as they can be."""
-    odd = Word(DEFAULT_SELLER, "a\0", "b\ud800")
+    odd = AuditContext(DEFAULT_SELLER, "a\0", "b\ud800")
     stands, _ = await control.pause(asked, odd)
     assert (stands.actor, stands.reason) == ("a\ufffd", "b\ufffd")
 

@@ -72,7 +72,7 @@ async def test_ledgers_that_share_server_connections(pooled: Callable[[], str]) 
                 mine = resolved(f"{number}-{turn}")
                 await ledger.settle(Batch((mine,)))
                 found, *_ = await asyncio.gather(
-                    ledger.recall([mine.key, key("nobody's")]),
+                    ledger.find_outcomes([mine.key, key("nobody's")]),
                     ledger.check(),
                     ledger.dead_letter_counts(),
                 )

@@ -24,11 +24,11 @@ from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
 from worker.core.records import Lane
 from worker.core.token import demotion
-from worker.core.token.messages import write_instant
+from worker.core.token.messages import format_time
 from worker.core.token.outgoing import Outgoing
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
-from worker.runtime.token.demotion import Overtaker
+from worker.runtime.token.demotion import Demoter
 from worker.runtime.token.in_flight import InFlight
 from worker.runtime.token.intake import Intake
 from worker.runtime.token.settlement import Settlement
@@ -83,7 +83,7 @@ class Replica:
             telemetry=self.telemetry,
             clock=Clock(lambda: None),
         )
-        self.overtaker = Overtaker(
+        self.demoter = Demoter(
             waiting=self.waiting,
             in_flight=self.in_flight,
             settlement=self.settlement,
@@ -119,7 +119,7 @@ class Replica:
 async def working(broker: Broker) -> AsyncIterator[Replica]:
     """A replica at work on a declared topology."""
     replica = Replica(broker)
-    parts = (replica.publishing, replica.acks, replica.intake, replica.overtaker)
+    parts = (replica.publishing, replica.acks, replica.intake, replica.demoter)
     tasks = [asyncio.create_task(part.run()) for part in (*parts, replica.consuming)]
     try:
         yield replica
@@ -139,7 +139,7 @@ async def until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 async def publish(broker: Broker, waited: float, *tokens: str) -> None:
     """Submissions of buyers who have waited so long."""
-    received_at = write_instant(datetime.now(UTC) - timedelta(seconds=waited))
+    received_at = format_time(datetime.now(UTC) - timedelta(seconds=waited))
     batch = [
         Outgoing(
             "resolution",
@@ -222,7 +222,7 @@ async def test_a_full_backlog_stops_the_moving_and_nothing_else(
     old = [f"old-{number}" for number in range(250)]
     await publish(broker, 60, *old)
     async with working(broker) as replica:
-        await until(lambda: bool(replica.overtaker._overtaking.refusals.times))
+        await until(lambda: bool(replica.demoter._demotion.refusals.times))
         await until(lambda: len(replica.line()) == 250 - replica.moved)
         stayed = replica.line()
         assert 0 < len(stayed) == 250 - replica.moved

@@ -162,7 +162,7 @@ async def test_others_are_left_as_they_were(stored: Stored) -> None:
     texts = await stored.texts()
     assert f"{OTHER} 0{ACCOUNT} {ACCOUNT}0" in texts["dead_letter"]
     keys = [key(name) for name in ("other", "shared", "unresolved")]
-    assert set(await stored.ledger.recall(keys)) == set(keys)
+    assert set(await stored.ledger.find_outcomes(keys)) == set(keys)
     rows = await stored.schema.rows("SELECT reason, selection FROM resolution.replay")
     assert [(row[0], json.loads(row[1])) for row in rows] == [
         ("for [erased]", {"filter": ["[erased]", OTHER]})
@@ -292,6 +292,6 @@ async def test_the_worker_may_not_erase(stored: Stored) -> None:
 async def test_an_erased_token_is_stored_anew(stored: Stored) -> None:
     """A token that is submitted again after the erasure is as one that nobody has seen."""
     await stored.erase(ACCOUNT)
-    assert await stored.ledger.recall([key("both")]) == {}
+    assert await stored.ledger.find_outcomes([key("both")]) == {}
     again = replace(token_of("both", ACCOUNT, IDENTIFIER), settled_at=at(99))
     assert await stored.ledger.settle(Batch((again,))) == {again.key: again}

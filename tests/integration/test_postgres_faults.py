@@ -70,9 +70,11 @@ async def test_a_stopped_server_is_waited_for(tmp_path: Path) -> None:
             with pytest.raises(LedgerUnavailable, match=r"no server listens there.+start Postgre"):
                 await ledger.settle(BATCH)
         with pytest.raises(LedgerUnavailable):
-            await ledger.recall([key("a")])
+            await ledger.find_outcomes([key("a")])
         await server.server.start()
-        assert set(await ledger.settle(BATCH)) == set(await ledger.recall([key("a"), key("b")]))
+        assert set(await ledger.settle(BATCH)) == set(
+            await ledger.find_outcomes([key("a"), key("b")])
+        )
 
 
 async def test_a_frozen_server_does_not_hold_a_call(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ async def test_a_session_ended_by_an_operator_is_replaced(schema: Schema) -> Non
     """Sessions that were terminated while idle are replaced without a fault showing."""
     async with opened(schema.worker) as ledger:
         await ledger.settle(BATCH)
-        await ledger.recall([key("a")])
+        await ledger.find_outcomes([key("a")])
         killed = await schema.rows(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE usename = 'resolution_worker' AND datname = current_database()"
@@ -101,7 +103,7 @@ async def test_a_session_ended_by_an_operator_is_replaced(schema: Schema) -> Non
         assert len(killed) == 2
         await asyncio.sleep(0.1)
         assert len(await ledger.settle(BATCH)) == 2
-        assert len(await ledger.recall([key("a")])) == 1
+        assert len(await ledger.find_outcomes([key("a")])) == 1
 
 
 async def test_a_read_only_database_is_ours(schema: Schema) -> None:
@@ -114,7 +116,7 @@ async def test_a_read_only_database_is_ours(schema: Schema) -> None:
         for asking in (ledger.settle(BATCH), ledger.check()):
             with pytest.raises(LedgerUnavailable, match="read-only"):
                 await asking
-        assert await ledger.recall([key("a")]) == {}
+        assert await ledger.find_outcomes([key("a")]) == {}
 
 
 @asynccontextmanager
@@ -154,7 +156,7 @@ async def test_no_verdict_comes_from_a_session_older_than_the_mending(schema: Sc
     """Sessions that nobody found to be read-only while the database was are not believed later."""
     async with opened(schema.worker) as ledger:
         async with _read_only(schema, "database"):
-            await asyncio.gather(*(ledger.recall([key("a")]) for _ in range(2)))
+            await asyncio.gather(*(ledger.find_outcomes([key("a")]) for _ in range(2)))
         await ledger.check()
         for _ in range(2):  # whichever of the readers it was
             await asyncio.gather(ledger.check(), ledger.check())
@@ -180,7 +182,7 @@ async def test_a_wrong_word_of_the_address_is_no_fault_of_the_rows(
 ) -> None:
     """What the server refuses before there is a session never counts against what is written."""
     async with opened(f"{schema.worker}?{words}") as ledger:
-        for asking in (ledger.settle(BATCH), ledger.recall([key("a")]), ledger.check()):
+        for asking in (ledger.settle(BATCH), ledger.find_outcomes([key("a")]), ledger.check()):
             with pytest.raises(LedgerUnavailable, match="refuses a parameter of the address"):
                 await asking
 
@@ -193,7 +195,7 @@ async def test_a_failed_connection_costs_no_other(schema: Schema) -> None:
     del dsns[0]
     for _ in range(2):
         with pytest.raises(LedgerUnavailable, match="nobody"):
-            await ledger.recall([key("a")])
+            await ledger.find_outcomes([key("a")])
         assert len(await ledger.settle(BATCH)) == 2
     await ledger.close()
 

@@ -119,7 +119,7 @@ class TestPostgresLedger(LedgerSuite):
         with pytest.raises(RowsRefused) as refusal:
             await bench.ledger.settle(Batch((resolved("a"), poison)))
         assert poison.message_id not in str(refusal.value)
-        assert await bench.ledger.recall([key("a"), key("p")]) == {}
+        assert await bench.ledger.find_outcomes([key("a"), key("p")]) == {}
 
     async def test_what_others_read(self, bench: PostgresBench) -> None:
         """The view of outcomes shows what the web tier should advise."""

@@ -64,7 +64,7 @@ class Ledger(FakeLedger):
         return await super().settle(batch)
 
 
-class Courier(FakeCourier):
+class ConfirmedPublisher(FakeCourier):
     """A publisher that may keep everything in hand, neither confirmed nor refused."""
 
     def __init__(self) -> None:
@@ -100,13 +100,13 @@ class Replica:
     """
 
     def __init__(self, broker: Broker, lane: Lane | None) -> None:
-        self.ledger, self.courier, self.aws = Ledger(), Courier(), Marketplace()
+        self.ledger, self.publisher, self.aws = Ledger(), ConfirmedPublisher(), Marketplace()
         self.came: list[BrokerDelivery] = []
         ports = Ports(
             ledger=self.ledger,
             fleet=FakeFleet(),
             marketplace=self.aws,
-            courier=self.courier,
+            publisher=self.publisher,
             outbox=FakeOutbox(),
             sealer=FakeSealer(),
             secrets=FakeSecrets(),
@@ -134,7 +134,7 @@ class Replica:
     @property
     def told(self) -> int:
         """Of how many messages it is known what became of them."""
-        events = self.courier.to("resolution.events")
+        events = self.publisher.to("resolution.events")
         return len({event.message_id for event in events}) + len(self._parked)
 
     @property
@@ -184,7 +184,7 @@ def stall(replica: Replica, where: str) -> None:
         case "database":
             replica.ledger.outage = "down"
         case "publisher":
-            replica.courier.open.clear()
+            replica.publisher.open.clear()
         case "calls held":
             replica.pipeline.gate.shut("test", "no calls")
         case "calling":
@@ -196,7 +196,7 @@ def stall(replica: Replica, where: str) -> None:
 def go_on(replica: Replica) -> None:
     """Let them go on."""
     replica.ledger.outage, replica.ledger.refuses = None, False
-    replica.courier.open.set()
+    replica.publisher.open.set()
     replica.aws.open.set()
     replica.pipeline.gate.open("test")
 
@@ -220,7 +220,7 @@ async def test_whatever_is_held_too_long_goes_back_at_once(
     loop = asyncio.get_running_loop()
     async with working(broker, lane) as replica:
         await until(lambda: bool(replica.link._consumers))
-        await until(replica.pipeline.membership.joined.is_set)
+        await until(replica.pipeline.lease_keeper.joined.is_set)
         stall(replica, where)
         await submit(broker, "parked" if lane is None else "token")
         everything = MESSAGES + MALFORMED

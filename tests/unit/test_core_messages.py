@@ -27,12 +27,12 @@ from worker.core.token.messages import (
     Incoming,
     Oddities,
     envelope,
+    format_time,
     headers,
     parse,
     read_envelope,
     read_instant,
     shortened,
-    write_instant,
 )
 from worker.core.token.outgoing import malformed_answers
 from worker.core.token.replies import malformed_body, outcome_body
@@ -418,7 +418,7 @@ def test_a_timestamp_in_the_future_counts_as_now() -> None:
 @pytest.mark.parametrize(("received", "stamp"), [(60, 90), (90, 60), (18_000, 18_000)])
 def test_age_runs_from_our_own_first_sight(received: int, stamp: int) -> None:
     """No time that a publisher writes makes a token old: its age begins when we first see it."""
-    said = write_instant(ago(seconds=received))
+    said = format_time(ago(seconds=received))
     read_ = read(incoming(body(received_at=said), timestamp=ago(seconds=stamp)))
     assert read_.received_at == ago(seconds=received)
     assert read_.first_seen == NOW
@@ -428,7 +428,7 @@ def test_age_runs_from_our_own_first_sight(received: int, stamp: int) -> None:
 def test_a_time_of_zero_counts_as_now(written: str) -> None:
     """An empty field that somebody has filled with zero says nothing, and is counted."""
     zero = datetime(1970, 1, 1, tzinfo=UTC)
-    in_body = incoming(body(received_at=write_instant(zero)))
+    in_body = incoming(body(received_at=format_time(zero)))
     parsed, odd = parse(in_body if written == "body" else incoming(timestamp=zero), NOW)
     assert parsed.received_at == NOW
     assert odd.received_at_ignored
@@ -436,7 +436,7 @@ def test_a_time_of_zero_counts_as_now(written: str) -> None:
 
 def test_a_malformed_message_too_was_received_when_it_says() -> None:
     """A malformed message's received_at is its own, as long as it can be read."""
-    content = body("a b", received_at=write_instant(ago(minutes=2)))
+    content = body("a b", received_at=format_time(ago(minutes=2)))
     assert refused(incoming(content)).received_at == ago(minutes=2)
     assert refused(incoming(b"x", timestamp=ago(minutes=3))).received_at == ago(minutes=3)
     assert refused(incoming(b"x")).received_at == NOW
@@ -845,7 +845,7 @@ def test_metadata_comes_back_byte_for_byte(
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_an_instant_is_read_back_to_the_millisecond(instant: datetime) -> None:
     """What is written is RFC 3339 in UTC with milliseconds, and reads back as such."""
-    written = write_instant(instant)
+    written = format_time(instant)
     assert len(written) == len("2026-11-22T12:00:00.250Z")
     assert written.endswith("Z")
     back = read_instant(written)

@@ -107,7 +107,7 @@ def test_what_is_given_back_forgets_nothing(lane: Lane) -> None:
 
 
 def test_what_gives_way_keeps_its_age_and_its_attempts() -> None:
-    """An overtaken message goes into the backlog lane with all that was spent on it."""
+    """An demoted message goes into the backlog lane with all that was spent on it."""
     asked = submission(returns=2, received_at=ago(minutes=1), first_seen=ago(hours=1))
     moved = give_back(asked, DELIVERED, Lane.BACKLOG, attempts=5)
     assert (moved.exchange, moved.routing_key) == ("resolution.internal", "backlog")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.records import Lane
-from worker.core.token.demotion import Overtaking, Refusals
+from worker.core.token.demotion import Demotion, Refusals
 from worker.core.token.lanes import LaneChooser
 
 PATIENCE = 30.0
@@ -25,7 +25,7 @@ SHARE = 1 / 6
 
 def test_nobody_gives_way_before_the_patience_is_over() -> None:
     """However many wait, nobody moves while the oldest has waited no longer than the patience."""
-    overtaking = Overtaking(PATIENCE)
+    overtaking = Demotion(PATIENCE)
     for second in range(31):
         assert overtaking.look(second, float(second), at_quota=True) == 0
     assert not overtaking.moving
@@ -33,15 +33,15 @@ def test_nobody_gives_way_before_the_patience_is_over() -> None:
     assert overtaking.moving
 
 
-@pytest.mark.parametrize(("wait", "gives_way"), [(0.0, False), (5.0, False), (5.1, True)])
-def test_a_sixth_of_the_patience_is_the_bound(wait: float, *, gives_way: bool) -> None:
+@pytest.mark.parametrize(("wait", "is_past_bound"), [(0.0, False), (5.0, False), (5.1, True)])
+def test_a_sixth_of_the_patience_is_the_bound(wait: float, *, is_past_bound: bool) -> None:
     """Who has waited longer than a sixth of the patience is one of those who give way."""
-    assert Overtaking(PATIENCE).gives_way(wait) is gives_way
+    assert Demotion(PATIENCE).is_past_bound(wait) is is_past_bound
 
 
 def test_moving_goes_on_while_tokens_older_than_a_sixth_keep_coming() -> None:
     """Once begun a sixth counts, not the whole, until nobody has reached it for as long."""
-    overtaking = Overtaking(PATIENCE)
+    overtaking = Demotion(PATIENCE)
     assert overtaking.look(0.0, 31.0, at_quota=True)
     for now in range(1, 100):
         assert bool(overtaking.look(now, 5.1 if now % 4 == 0 else 4.9, at_quota=True)) is (
@@ -55,7 +55,7 @@ def test_moving_goes_on_while_tokens_older_than_a_sixth_keep_coming() -> None:
 
 def test_a_long_time_without_a_look_ends_it() -> None:
     """An old token that comes long after the overload has to reach the patience again."""
-    overtaking = Overtaking(PATIENCE)
+    overtaking = Demotion(PATIENCE)
     assert overtaking.look(0.0, 31.0, at_quota=True)
     assert overtaking.look(3_600.0, 29.0, at_quota=True) == 0
     assert overtaking.look(3_601.0, 31.0, at_quota=True)
@@ -63,7 +63,7 @@ def test_a_long_time_without_a_look_ends_it() -> None:
 
 def test_nothing_moves_while_the_quota_is_not_the_limit() -> None:
     """Where calls wait for something else nobody moves; an overload that lasts goes on after it."""
-    overtaking = Overtaking(PATIENCE)
+    overtaking = Demotion(PATIENCE)
     assert overtaking.look(0.0, 3_600.0, at_quota=False) == 0
     assert not overtaking.moving
     assert overtaking.look(1.0, 31.0, at_quota=True)
@@ -73,17 +73,17 @@ def test_nothing_moves_while_the_quota_is_not_the_limit() -> None:
 
 def test_a_new_patience_counts_at_once() -> None:
     """With another patience both the beginning and the bound are others from the next look on."""
-    overtaking = Overtaking(PATIENCE)
+    overtaking = Demotion(PATIENCE)
     assert overtaking.look(0.0, 20.0, at_quota=True) == 0
     overtaking.patience_seconds = 12.0
     assert overtaking.look(0.1, 20.0, at_quota=True)
-    assert overtaking.gives_way(2.1)
-    assert not overtaking.gives_way(2.0)
+    assert overtaking.is_past_bound(2.1)
+    assert not overtaking.is_past_bound(2.0)
 
 
 def test_a_queue_behind_begins_it_too() -> None:
     """Where whoever comes now will wait for longer than the patience, nobody waits for that."""
-    overtaking = Overtaking(PATIENCE)
+    overtaking = Demotion(PATIENCE)
     assert overtaking.look(0.0, 1.0, at_quota=False, behind_seconds=31.0) == 0
     assert overtaking.look(1.0, 1.0, at_quota=True, behind_seconds=30.0) == 0
     assert overtaking.look(2.0, 1.0, at_quota=True, behind_seconds=30.1) == math.inf
@@ -100,7 +100,7 @@ def test_before_a_queue_as_many_stay_as_are_called_for_within_a_sixth(
     waiting: int, rate: float, behind: float, surplus: int
 ) -> None:
     """Of those in hand the first give way while a queue is behind them that nobody sees into."""
-    assert Overtaking(PATIENCE).surplus(waiting, rate, behind) == surplus
+    assert Demotion(PATIENCE).surplus(waiting, rate, behind) == surplus
 
 
 LOOKS = st.lists(
@@ -113,7 +113,7 @@ def test_it_lasts_from_one_past_the_patience_to_a_calm_of_a_sixth(
     looks: list[tuple[float, float, bool]], patience: float
 ) -> None:
     """In any course it begins and ends as it is told to, and moves only while it may."""
-    overtaking, now = Overtaking(patience), 0.0
+    overtaking, now = Demotion(patience), 0.0
     reached = -math.inf  # when somebody last had waited longer than a sixth
     expected = False
     for gap, oldest, at_quota in looks:
@@ -162,7 +162,7 @@ def test_after_a_hold_one_is_tried() -> None:
 
 def test_a_refusal_holds_the_moving_and_not_the_overload() -> None:
     """While the backlog refuses nothing moves; the overload goes on, and moving with it after."""
-    overtaking = Overtaking(PATIENCE)
+    overtaking = Demotion(PATIENCE)
     assert overtaking.look(0.0, 31.0, at_quota=True)
     overtaking.refusals.refused(0.0)
     for now in range(1, 10):
@@ -223,7 +223,7 @@ class Rush:
             self._replica(deque(arrivals[replica :: self.replicas]), ends)
 
     def _replica(self, arrivals: deque[float], ends: float) -> None:
-        overtaking, chooser, line = Overtaking(PATIENCE), LaneChooser(), deque[float]()
+        overtaking, chooser, line = Demotion(PATIENCE), LaneChooser(), deque[float]()
         permit, look, now = self.replicas / QUOTA, 0.0, 0.0
         while now < ends:
             now = min(permit, look)
@@ -236,10 +236,10 @@ class Rush:
                 self._call(chooser, line, now)
                 permit += self.replicas / QUOTA
 
-    def _look(self, overtaking: Overtaking, line: deque[float], now: float) -> None:
+    def _look(self, overtaking: Demotion, line: deque[float], now: float) -> None:
         oldest = now - line[0] if line else 0.0
         if overtaking.look(now, oldest, at_quota=True):
-            while line and overtaking.gives_way(now - line[0]):
+            while line and overtaking.is_past_bound(now - line[0]):
                 self.moved.append((now, now - line.popleft()))
 
     def _call(self, chooser: LaneChooser, line: deque[float], now: float) -> None:

@@ -15,13 +15,13 @@ from worker.core.rate.pacing import (
     LARGEST_MESSAGE_BYTES,
     MOST_IN_HAND,
     MOST_IN_HAND_BYTES,
-    MOST_LENT,
+    MOST_PREFETCHED,
     PARKED_PREFETCH,
     Gcra,
-    lendable,
-    lends_anew,
+    is_worth_changing,
     live_prefetch,
     prefetch,
+    prefetch_beside,
     prefetches,
 )
 from worker.core.records import Lane
@@ -62,7 +62,7 @@ def test_full_jitter_spreads_evenly_from_nothing_to_the_bound(
 
 
 def test_equal_jitter_keeps_at_least_half() -> None:
-    """Equal jitter reaches from half to the whole, three quarters on average."""
+    """Equal jitter reaches from half to the whole, three sandbox on average."""
     waits = [equal_jitter(8.0, draw) for draw in draws(2)]
     assert statistics.fmean(waits) == pytest.approx(6.0, rel=0.01)
     assert 4.0 <= min(waits) < 4.05
@@ -261,9 +261,9 @@ def test_all_that_is_lent_keeps_to_the_bound_in_bytes(
 ) -> None:
     """Whatever is configured, all lanes and the parked ones take at most 96 MiB; live has most."""
     lent = prefetches(concurrency, share, patience)
-    assert lent.keys() == MOST_LENT.keys() == set(Lane)
+    assert lent.keys() == MOST_PREFETCHED.keys() == set(Lane)
     assert (sum(lent.values()) + PARKED_PREFETCH) * LARGEST_MESSAGE_BYTES <= MOST_IN_HAND_BYTES
-    assert all(4 <= messages <= MOST_LENT[lane] for lane, messages in lent.items())
+    assert all(4 <= messages <= MOST_PREFETCHED[lane] for lane, messages in lent.items())
     assert lent[Lane.LIVE] >= lent[Lane.BACKLOG] >= lent[Lane.CROWD]
 
 
@@ -277,11 +277,11 @@ def test_the_bound_is_that_of_the_shipped_broker() -> None:
 @given(st.integers(0, 1_000), st.integers(1, 500), st.integers(0, 500))
 def test_what_is_lent_anew_counts_what_is_in_hand(wanted: int, most: int, in_hand: int) -> None:
     """Both together keep to the bound; half of what is wanted is lent, or nothing until it fits."""
-    lent = lendable(wanted, most, in_hand)
+    lent = prefetch_beside(wanted, most, in_hand)
     assert 0 <= lent <= wanted
     assert not lent or lent + in_hand <= most
     assert not lent or 2 * lent >= min(wanted, most)
-    assert lendable(wanted, most, 0) == min(wanted, most)
+    assert prefetch_beside(wanted, most, 0) == min(wanted, most)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_what_is_lent_anew_counts_what_is_in_hand(wanted: int, most: int, in_han
 )
 def test_only_a_great_change_is_worth_lending_anew(lent: int, wanted: int, *, worth: bool) -> None:
     """Less than twice or more than half as many are not worth asking the broker."""
-    assert lends_anew(lent, wanted) is worth
+    assert is_worth_changing(lent, wanted) is worth
 
 
 # --- lanes ---

@@ -22,11 +22,11 @@ from worker.core.dead_letters.replay import (
     prepare,
 )
 from worker.core.records import Lane, TokenKey
-from worker.core.token.messages import Incoming, envelope, write_instant
+from worker.core.token.messages import Incoming, envelope, format_time
 from worker.core.token.verdict import AWS_LIFETIME
 
 SENT = Incoming(
-    body("ok-1", received_at=write_instant(ago(minutes=50)), metadata={"session": "s"}),
+    body("ok-1", received_at=format_time(ago(minutes=50)), metadata={"session": "s"}),
     message_id="m-1",
     correlation_id="c-1",
     reply_to="resolution.reply.x",

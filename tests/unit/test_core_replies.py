@@ -12,7 +12,7 @@ from tests.fakes.records import ANSWER, NOW, POLICY, ago, body, incoming, outcom
 from worker.core.records import Malformed, Status
 from worker.core.token.messages import parse
 from worker.core.token.replies import malformed_body, outcome_body
-from worker.core.token.verdict import Store, Tries, judge
+from worker.core.token.verdict import Store, Tries, after_call
 
 MEMBERS = [
     "version",
@@ -45,7 +45,7 @@ def malformed() -> Malformed:
 def test_a_resolved_answer_says_all() -> None:
     """A resolved outcome is answered with every member, in the order that is documented."""
     asked = submission("ok-1", offer_type="free-trial", metadata=b'{"session": "s"}')
-    settled = judge(asked, ANSWER, Tries(attempts=1), now=NOW, draw=0.5, policy=POLICY)
+    settled = after_call(asked, ANSWER, Tries(attempts=1), now=NOW, draw=0.5, policy=POLICY)
     assert isinstance(settled, Store)
     assert outcome_body(settled.outcome, asked, repeated=False).decode() == (
         '{"version":1,"message_id":"m-1","status":"resolved","repeated":false,'

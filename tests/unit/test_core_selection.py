@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.dead_letters.filters import LetterState, Selection
-from worker.core.dead_letters.views import Place, read_place
+from worker.core.dead_letters.views import PageCursor, read_cursor
 from worker.core.records import LetterReason
 from worker.core.remedies import remedy
 
@@ -74,15 +74,15 @@ def test_a_message_id_stays_out_of_the_audit(message_id: str) -> None:
 )
 def test_a_place_survives_being_passed_on(failed_at: datetime, number: int) -> None:
     """Where a page ended is read back to the microsecond."""
-    place = Place(failed_at, number)
-    assert read_place(f" {place.text}\n") == place
+    place = PageCursor(failed_at, number)
+    assert read_cursor(f" {place.text}\n") == place
 
 
 @pytest.mark.parametrize("text", ["", "7", "1-", "-1-2", "1-2-3", "9" * 20 + "-1", f"1-{2**63}"])
 def test_what_is_no_place_is_refused(text: str) -> None:
     """Anything else is refused in words that do not repeat it."""
     with pytest.raises(ValueError, match="is no place in a list") as refusal:
-        read_place(text)
+        read_cursor(text)
     assert not text or text not in str(refusal.value)
 
 

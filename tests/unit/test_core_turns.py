@@ -8,7 +8,7 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.rate.pacing import MOST_LENT
+from worker.core.rate.pacing import MOST_PREFETCHED
 from worker.core.records import Lane, Origin
 from worker.core.token.turns import Company, Turns, in_hand_at_most
 
@@ -116,4 +116,4 @@ def test_company_is_somebody_else_within_a_minute() -> None:
 def test_in_hand_are_two_seconds_of_the_rate() -> None:
     """Never less than a few, so that a low rate sends nobody away; nor more than a part of all."""
     assert [in_hand_at_most(rate) for rate in (0.1, 10.0, 40.0)] == [5, 20, 80]
-    assert in_hand_at_most(1e9) == MOST_LENT[Lane.LIVE] // 4
+    assert in_hand_at_most(1e9) == MOST_PREFETCHED[Lane.LIVE] // 4

@@ -23,10 +23,10 @@ from worker.core.token.verdict import (
     Tries,
     TryAgain,
     Verdict,
+    after_call,
+    before_call,
     counts,
-    judge,
     lifetime_exceeded,
-    recall,
     unstorable,
     wants_own_call,
 )
@@ -44,7 +44,7 @@ HOUR = timedelta(hours=1)
 
 def remember(asked: Submission, known: Outcome | None, policy: Policy = POLICY) -> object:
     """What is decided before a call."""
-    return recall(asked, known, NOW, policy)
+    return before_call(asked, known, NOW, policy)
 
 
 def verdict(
@@ -57,7 +57,7 @@ def verdict(
 ) -> Verdict:
     """What is decided after a call, the first if nothing else is said."""
     tries = tries or Tries(attempts=int(counts(result)), failures=1)
-    return judge(asked or submission(), result, tries, now=NOW, draw=draw, policy=policy)
+    return after_call(asked or submission(), result, tries, now=NOW, draw=draw, policy=policy)
 
 
 def expired_unasked(asked: Submission, attempts: int = 0) -> Outcome:
@@ -157,7 +157,7 @@ def test_a_failure_of_a_far_future_is_tried_afresh(status: Status) -> None:
 
 
 def test_a_row_that_does_not_know_its_first_sight_was_seen_when_it_was_settled() -> None:
-    """Rows of the release before have no first sight, and their received_at is a publisher's."""
+    """Rows of the release before have no first snapshot, and their received_at is a publisher's."""
     known = outcome(received_at=ago(hours=9), settled_at=ago(hours=3), first_seen=None)
     assert remember(submission(message_id="new"), known) == Repeat(known)
     failed = replace(known, status=Status.DEAD)
@@ -167,9 +167,9 @@ def test_a_row_that_does_not_know_its_first_sight_was_seen_when_it_was_settled()
 def test_nothing_is_settled_by_age_where_clocks_disagree() -> None:
     """With database and AWS apart an old token is called for, and resolved stays resolved."""
     old = submission(first_seen=ago(hours=9), message_id="new")
-    assert recall(old, None, NOW, POLICY, ages_count=False) == Call(ago(hours=9))
+    assert before_call(old, None, NOW, POLICY, ages_count=False) == Call(ago(hours=9))
     known = outcome(first_seen=ago(hours=9), settled_at=ago(hours=9), message_id="first")
-    assert recall(old, known, NOW, POLICY, ages_count=False) == Repeat(known)
+    assert before_call(old, known, NOW, POLICY, ages_count=False) == Repeat(known)
 
 
 def test_a_publishers_times_settle_nothing() -> None:
@@ -339,7 +339,7 @@ def test_a_fault_of_the_tokens_settles_it_at_once(status: Status) -> None:
 def test_words_that_repeat_the_token_lose_it(kind: FaultKind) -> None:
     """Neither what is stored nor what is said of a halt repeats the token or grows without end."""
     told = f"no good: {BUYER} " + "x" * 5_000
-    exhausted = Tries(attempts=6, strikes=0)
+    exhausted = Tries(attempts=6, systemic_answers=0)
     decided = verdict(Fault(kind, f"Code{BUYER}", told, Status.REJECTED), exhausted)
     said = decided.fault if isinstance(decided, Halt) else decided
     assert BUYER not in repr(said)
@@ -364,17 +364,17 @@ def test_attempts_are_calls_neither_throttled_nor_systemic(
     assert counts(result) is counted
 
 
-@pytest.mark.parametrize("strikes", [0, 1, 2])
+@pytest.mark.parametrize("systemic_answers", [0, 1, 2])
 @pytest.mark.parametrize("attempts", [0, 6, 100])
-def test_a_fault_of_ours_halts(strikes: int, attempts: int) -> None:
+def test_a_fault_of_ours_halts(systemic_answers: int, attempts: int) -> None:
     """A systemic answer settles nothing, whatever was spent: calls stop."""
-    decided = verdict(SYSTEMIC, Tries(attempts, 1, 0.0, strikes))
+    decided = verdict(SYSTEMIC, Tries(attempts, 1, 0.0, systemic_answers))
     assert decided == Halt(SYSTEMIC)
 
 
 def test_a_systemic_answer_that_follows_one_token_is_that_tokens() -> None:
     """At the third strike, others succeeding in between, the token is dead."""
-    decided = verdict(SYSTEMIC, Tries(attempts=1, strikes=3))
+    decided = verdict(SYSTEMIC, Tries(attempts=1, systemic_answers=3))
     assert isinstance(decided, Store)
     assert decided.outcome.status is Status.DEAD
     assert decided.outcome.error_code == "AccessDeniedException"
@@ -451,7 +451,7 @@ def life(
             attempts += counts(result)
             failures += 1
             tries = Tries(attempts, failures, elapsed)
-            match judge(asked, result, tries, now=NOW, draw=draw, policy=policy):
+            match after_call(asked, result, tries, now=NOW, draw=draw, policy=policy):
                 case Store(end):
                     return end, delays, starts
                 case TryAgain(seconds):
@@ -537,7 +537,7 @@ def test_after_a_call_there_is_always_a_verdict(
             assert not counted or tries.attempts < policy.attempts
         case Halt(found):
             assert found.kind is FaultKind.SYSTEMIC
-            assert tries.strikes < 3
+            assert tries.systemic_answers < 3
         case Store(end):
             assert end.attempts == tries.attempts
             assert (end.status is Status.RESOLVED) is isinstance(result, Answer)

@@ -75,4 +75,4 @@ class TestFakeLedger(LedgerSuite):
         with pytest.raises(LedgerUnavailable, match="is stopped"):
             await ledger.settle(Batch((failed("t"),)))
         ledger.outage = None
-        assert await ledger.recall([failed("t").key]) == {}
+        assert await ledger.find_outcomes([failed("t").key]) == {}

@@ -106,7 +106,7 @@ async def told_to_the_worker(dsn: str) -> None:
     fleet = PostgresFleet(connector(lambda: dsn), initial=10, ceiling=None)
     for call in (
         ledger.check(),
-        ledger.recall([key("a")]),
+        ledger.find_outcomes([key("a")]),
         ledger.settle(Batch((failed("a"),))),
         fleet.lease(Report(), ReplicaState()),
         fleet.permit(),

@@ -42,13 +42,13 @@ def reply(name: str, key: str = "resolution.reply.x") -> Outgoing:
 class Acks(AckAfterConfirm):
     """Acks with all that is around them."""
 
-    def __init__(self, courier: FakeCourier) -> None:
-        self.courier = courier
+    def __init__(self, publisher: FakeCourier) -> None:
+        self.publisher = publisher
         self.outbox = FakeOutbox()
         self.telemetry = FakeTelemetry()
         answers = AnswerLog(self.telemetry)
-        self.events = EventOutbox(self.outbox, courier, answers)
-        super().__init__(courier, self.events, answers)
+        self.events = EventOutbox(self.outbox, publisher, answers)
+        super().__init__(publisher, self.events, answers)
 
     def said(self, *messages: Outgoing) -> FakeDelivery:
         """A delivery about which these are said."""
@@ -58,13 +58,13 @@ class Acks(AckAfterConfirm):
 
     def tries(self, name: str) -> list[float]:
         """When a message was published, whatever came of it."""
-        return [at for at, each in self.courier.tried if each.message_id == name]
+        return [at for at, each in self.publisher.tried if each.message_id == name]
 
 
 @asynccontextmanager
-async def running(courier: FakeCourier, *, sending: bool = False) -> AsyncIterator[Acks]:
+async def running(publisher: FakeCourier, *, sending: bool = False) -> AsyncIterator[Acks]:
     """Acks at work, and storing; what is stored is sent only if asked for."""
-    acks = Acks(courier)
+    acks = Acks(publisher)
     parts = [acks.run(), acks.events.run() if sending else acks.events._store_batches()]
     tasks = [asyncio.create_task(part) for part in parts]
     try:
@@ -79,9 +79,9 @@ async def running(courier: FakeCourier, *, sending: bool = False) -> AsyncIterat
 @leaping
 async def test_an_ack_follows_its_confirms() -> None:
     """Nothing is acked before all that is said about it is confirmed; then it is told as done."""
-    courier, done = FakeCourier(), asyncio.Event()
-    courier.latency = 1.0
-    async with running(courier) as acks:
+    publisher, done = FakeCourier(), asyncio.Event()
+    publisher.latency = 1.0
+    async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
         acks.put(delivery, (event("event"), reply("reply")), done.set)
         await asyncio.sleep(0.9)
@@ -93,9 +93,9 @@ async def test_an_ack_follows_its_confirms() -> None:
 @leaping
 async def test_what_is_not_confirmed_is_tried_again() -> None:
     """A refused message is tried again, at growing intervals, until it is confirmed."""
-    courier = FakeCourier()
-    courier.refuses = lambda each: each.message_id == "full" and len(courier.tried) < 12
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.refuses = lambda each: each.message_id == "full" and len(publisher.tried) < 12
+    async with running(publisher) as acks:
         good, full = FakeDelivery(incoming()), FakeDelivery(incoming())
         acks.put(good, (message("good"),))
         acks.put(full, (message("full"),))
@@ -103,7 +103,7 @@ async def test_what_is_not_confirmed_is_tried_again() -> None:
         assert (good.acks, full.acks) == (1, 0)
         await acks.pending.none()
         assert full.acks == 1
-    times = [time for time, each in courier.tried if each.message_id == "full"]
+    times = [time for time, each in publisher.tried if each.message_id == "full"]
     assert len(times) == 11
     assert 0 < times[-1] <= 50
 
@@ -111,25 +111,25 @@ async def test_what_is_not_confirmed_is_tried_again() -> None:
 @leaping
 async def test_a_queue_that_takes_nothing_for_a_minute_is_given_up() -> None:
     """A message that is refused all the time goes elsewhere then, and its delivery is acked."""
-    courier = FakeCourier()
-    courier.refuses = lambda each: each.message_id == "retry"
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.refuses = lambda each: each.message_id == "retry"
+    async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
         acks.put(delivery, (message("retry"),), otherwise=message("back"))
         await asyncio.sleep(55)
         assert delivery.acks == 0
         await acks.pending.none()
         assert delivery.acks == 1
-    assert courier.tried[-1][1].message_id == "back"
-    assert 60 < courier.tried[-1][0] < 75
+    assert publisher.tried[-1][1].message_id == "back"
+    assert 60 < publisher.tried[-1][0] < 75
 
 
 @leaping
 async def test_who_wants_it_back_gets_it_back() -> None:
     """A move whose sender wants it back is tried once, and stays pending until it is returned."""
-    courier, told = FakeCourier(), list[tuple[str, int]]()
-    courier.refuses = lambda each: each.message_id == "full"
-    async with running(courier) as acks:
+    publisher, told = FakeCourier(), list[tuple[str, int]]()
+    publisher.refuses = lambda each: each.message_id == "full"
+    async with running(publisher) as acks:
         full, good = FakeDelivery(incoming()), FakeDelivery(incoming())
 
         def refused(why: NotConfirmed) -> None:
@@ -141,30 +141,30 @@ async def test_who_wants_it_back_gets_it_back() -> None:
         assert told == [("refused", 2)]
         await asyncio.sleep(60)
     assert (full.acks, good.acks) == (0, 1)
-    assert len(courier.tried) == 2
+    assert len(publisher.tried) == 2
 
 
 @leaping
 async def test_a_delivery_that_died_is_dropped() -> None:
     """For a delivery that the broker hands out anew nothing more is sent, acked or told."""
-    courier, done = FakeCourier(), asyncio.Event()
-    courier.refuses = lambda _: True
-    async with running(courier) as acks:
+    publisher, done = FakeCourier(), asyncio.Event()
+    publisher.refuses = lambda _: True
+    async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
         acks.put(delivery, (message("m"),), done.set)
         await settle()
         delivery.alive = False
-        courier.refuses = lambda _: False
+        publisher.refuses = lambda _: False
         await acks.pending.none()
-    assert (delivery.acks, done.is_set(), courier.sent) == (0, False, [])
+    assert (delivery.acks, done.is_set(), publisher.sent) == (0, False, [])
 
 
 @leaping
 async def test_a_delivery_that_dies_while_it_is_confirmed_is_not_acked() -> None:
     """If the channel goes between publish and confirm nothing is acked nor stays pending."""
-    courier, done = FakeCourier(), asyncio.Event()
-    courier.latency = 1.0
-    async with running(courier) as acks:
+    publisher, done = FakeCourier(), asyncio.Event()
+    publisher.latency = 1.0
+    async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
         acks.put(delivery, (message("m"),), done.set)
         await asyncio.sleep(0.5)
@@ -176,30 +176,30 @@ async def test_a_delivery_that_dies_while_it_is_confirmed_is_not_acked() -> None
 @leaping
 async def test_what_needs_no_words_is_acked_at_once() -> None:
     """A delivery about which nothing has to be said is acked without publishing."""
-    courier = FakeCourier()
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
         acks.put(delivery, ())
         await acks.pending.none()
     assert delivery.acks == 1
-    assert courier.batches == []
+    assert publisher.batches == []
 
 
 @leaping
 async def test_many_messages_travel_in_bounded_batches() -> None:
     """A thousand messages go in batches of at most 128, four at once, and each ack comes once."""
-    courier = FakeCourier()
-    courier.latency = 1.0
+    publisher = FakeCourier()
+    publisher.latency = 1.0
     deliveries = [FakeDelivery(incoming()) for _ in range(1_000)]
-    async with running(courier) as acks:
+    async with running(publisher) as acks:
         for number, delivery in enumerate(deliveries):
             acks.put(delivery, (message(f"m{number}"),))
         await asyncio.sleep(0.5)
-        assert courier.batches == [128] * 4
+        assert publisher.batches == [128] * 4
         await acks.pending.none()
         assert asyncio.get_running_loop().time() == pytest.approx(2.0)
     assert {delivery.acks for delivery in deliveries} == {1}
-    assert len(courier.sent) == 1_000
+    assert len(publisher.sent) == 1_000
 
 
 # --- each message for itself ---
@@ -208,10 +208,10 @@ async def test_many_messages_travel_in_bounded_batches() -> None:
 @leaping
 async def test_what_is_confirmed_is_not_sent_again() -> None:
     """If the reply's connection is lost, the event that was confirmed is not sent again."""
-    courier = FakeCourier()
-    courier.fault = NotConfirmed("connection lost")
-    courier.refuses = lambda each: each.message_id == "reply" and len(courier.tried) < 20
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault = NotConfirmed("connection lost")
+    publisher.refuses = lambda each: each.message_id == "reply" and len(publisher.tried) < 20
+    async with running(publisher) as acks:
         delivery = acks.said(event("event"), reply("reply"))
         await settle()
         assert delivery.acks == 0
@@ -225,16 +225,16 @@ async def test_what_is_confirmed_is_not_sent_again() -> None:
 @leaping
 async def test_a_late_confirmation_delays_its_own_ack_alone() -> None:
     """A confirmation that does not come holds up no other delivery, and its own until it comes."""
-    courier = FakeCourier()
-    courier.late = lambda each: each.message_id == "slow"
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.late = lambda each: each.message_id == "slow"
+    async with running(publisher) as acks:
         slow = acks.said(event("quick"), reply("slow"))
         others = [acks.said(reply(f"r{number}")) for number in range(1_000)]
         await settle(200)
         assert {other.acks for other in others} == {1}
         await asyncio.sleep(100)
         assert slow.acks == 0
-        ((_, future),) = courier.futures
+        ((_, future),) = publisher.futures
         future.set_result(None)
         await acks.pending.none()
         assert slow.acks == 1
@@ -243,12 +243,12 @@ async def test_a_late_confirmation_delays_its_own_ack_alone() -> None:
 @leaping
 async def test_a_late_refusal_is_one() -> None:
     """A reply that is refused late is tried again as one that was refused at once."""
-    courier = FakeCourier()
-    courier.late = lambda _: not courier.futures
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.late = lambda _: not publisher.futures
+    async with running(publisher) as acks:
         delivery = acks.said(reply("r"))
         await asyncio.sleep(1)
-        courier.futures[0][1].set_result(FULL)
+        publisher.futures[0][1].set_result(FULL)
         await acks.pending.none()
     assert delivery.acks == 1
     assert acks.tries("r") == [0.0, pytest.approx(1.15, abs=0.05)]
@@ -260,10 +260,10 @@ async def test_a_late_refusal_is_one() -> None:
 @leaping
 async def test_a_refused_reply_is_tried_for_five_seconds_and_dropped() -> None:
     """A reply that its queue refuses is given up after five seconds, counted, and acked."""
-    courier = FakeCourier()
-    courier.fault = FULL
-    courier.refuses = lambda each: each.message_id == "r"
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault = FULL
+    publisher.refuses = lambda each: each.message_id == "r"
+    async with running(publisher) as acks:
         delivery = acks.said(event("e"), reply("r"))
         await asyncio.sleep(4.9)
         assert delivery.acks == 0
@@ -282,24 +282,24 @@ async def test_a_refused_reply_is_tried_for_five_seconds_and_dropped() -> None:
 @leaping
 async def test_a_queue_that_has_room_again_gets_its_replies() -> None:
     """A reply that was refused for three seconds arrives once its queue has room."""
-    loop, courier = asyncio.get_running_loop(), FakeCourier()
-    courier.fault = FULL
-    courier.refuses = lambda _: loop.time() < 3
-    async with running(courier) as acks:
+    loop, publisher = asyncio.get_running_loop(), FakeCourier()
+    publisher.fault = FULL
+    publisher.refuses = lambda _: loop.time() < 3
+    async with running(publisher) as acks:
         deliveries = [acks.said(reply(f"r{number}")) for number in range(20)]
         await acks.pending.none()
     assert {delivery.acks for delivery in deliveries} == {1}
-    assert len(courier.sent) == 20
+    assert len(publisher.sent) == 20
     assert acks.telemetry.drops == {}
 
 
 @leaping
 async def test_a_flood_of_refused_replies_holds_few_deliveries() -> None:
     """Of five thousand replies that their queue refuses fifty wait, and nobody else does."""
-    courier = FakeCourier()
-    courier.fault, courier.latency = FULL, 0.005
-    courier.refuses = lambda each: each.routing_key == "resolution.reply.x"
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault, publisher.latency = FULL, 0.005
+    publisher.refuses = lambda each: each.routing_key == "resolution.reply.x"
+    async with running(publisher) as acks:
         refused = [acks.said(reply(f"r{number}")) for number in range(5_000)]
         other = acks.said(reply("other", "resolution.reply.y"))
         await asyncio.sleep(0.2)
@@ -307,38 +307,38 @@ async def test_a_flood_of_refused_replies_holds_few_deliveries() -> None:
         assert sum(1 - delivery.acks for delivery in refused) == 50
         await acks.pending.none()
     assert {delivery.acks for delivery in refused} == {1}
-    assert len(courier.tried) < 5_001 + 50 * 12
+    assert len(publisher.tried) < 5_001 + 50 * 12
     assert acks.telemetry.drops == {Kind.REPLY: 5_000}
 
 
 @leaping
 async def test_a_silent_queue_gets_few_replies() -> None:
     """Replies to a queue that says nothing are dropped, and but few are sent to it meanwhile."""
-    courier = FakeCourier()
-    courier.fault = Unanswered("silence")
-    courier.refuses = lambda each: each.routing_key == "resolution.reply.x"
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault = Unanswered("silence")
+    publisher.refuses = lambda each: each.routing_key == "resolution.reply.x"
+    async with running(publisher) as acks:
         silent = []
         for number in range(600):
             silent.append(acks.said(reply(f"r{number}")))
             await asyncio.sleep(0.1)
         await acks.pending.none()
     assert {delivery.acks for delivery in silent} == {1}
-    assert len(courier.tried) == 6
+    assert len(publisher.tried) == 6
     assert acks.telemetry.drops == {Kind.REPLY: 600}
 
 
 @leaping
 async def test_an_answer_that_can_not_be_carried_is_dropped_at_once() -> None:
     """A reply or an event that AMQP can't carry is given up and counted, and its delivery acked."""
-    courier = FakeCourier()
-    courier.fault = Unsendable("its correlation_id is too long")
-    courier.refuses = lambda _: True
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault = Unsendable("its correlation_id is too long")
+    publisher.refuses = lambda _: True
+    async with running(publisher) as acks:
         delivery = acks.said(event("e"), reply("r"))
         await settle()
     assert delivery.acks == 1
-    assert len(courier.tried) == 2
+    assert len(publisher.tried) == 2
     assert acks.outbox.rows == {}
     assert acks.telemetry.drops == {Kind.REPLY: 1, Kind.EVENT: 1}
 
@@ -346,10 +346,10 @@ async def test_an_answer_that_can_not_be_carried_is_dropped_at_once() -> None:
 @leaping
 async def test_a_reply_whose_delivery_died_is_not_tried_again() -> None:
     """If the broker hands the message out anew, its refused reply is left to the next handling."""
-    courier = FakeCourier()
-    courier.fault = FULL
-    courier.refuses = lambda _: True
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault = FULL
+    publisher.refuses = lambda _: True
+    async with running(publisher) as acks:
         delivery = acks.said(reply("r"))
         await settle()
         delivery.alive = False
@@ -364,10 +364,10 @@ async def test_a_reply_whose_delivery_died_is_not_tried_again() -> None:
 @leaping
 async def test_a_refused_event_is_stored_before_the_ack() -> None:
     """An event that is refused goes into the outbox; its delivery is acked once it is there."""
-    courier = FakeCourier()
-    courier.fault = FULL
-    courier.refuses = lambda each: each.message_id == "e"
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault = FULL
+    publisher.refuses = lambda each: each.message_id == "e"
+    async with running(publisher) as acks:
         acks.outbox.away = "down"
         delivery = acks.said(event("e"), reply("r"))
         await asyncio.sleep(60)
@@ -383,10 +383,10 @@ async def test_a_refused_event_is_stored_before_the_ack() -> None:
 @leaping
 async def test_no_event_goes_past_those_that_wait() -> None:
     """Once an event of a key is refused, others of it go after it; other keys are published."""
-    courier = FakeCourier()
-    courier.fault = FULL
-    courier.refuses = lambda each: each.message_id == "e0"
-    async with running(courier) as acks:
+    publisher = FakeCourier()
+    publisher.fault = FULL
+    publisher.refuses = lambda each: each.message_id == "e0"
+    async with running(publisher) as acks:
         acks.said(event("e0"))
         await settle()
         for number in range(1, 500):
@@ -396,7 +396,7 @@ async def test_no_event_goes_past_those_that_wait() -> None:
         assert other.acks == 1
     stored = [each.message_id for each in acks.outbox.rows.values()]
     assert stored == [f"e{number}" for number in range(500)]
-    assert [each.message_id for _, each in courier.tried] == ["e0", "other"]
+    assert [each.message_id for _, each in publisher.tried] == ["e0", "other"]
 
 
 @leaping
@@ -406,17 +406,17 @@ async def test_what_another_replica_met_counts_here_too() -> None:
         acks.events.follow(frozenset({"token.resolved"}), 0.0)
         acks.said(event("e1"))
         await acks.pending.none()
-        assert acks.courier.tried == []
+        assert acks.publisher.tried == []
         # Asked for before the event was stored: it says nothing about it.
         acks.events.follow(frozenset(), -1.0)
         acks.said(event("e2"))
         await acks.pending.none()
-        assert acks.courier.tried == []
+        assert acks.publisher.tried == []
         await asyncio.sleep(1)
         acks.events.follow(frozenset(), 0.5)
         acks.said(event("e3"))
         await acks.pending.none()
-    assert [each.message_id for _, each in acks.courier.tried] == ["e3"]
+    assert [each.message_id for _, each in acks.publisher.tried] == ["e3"]
 
 
 @leaping
@@ -453,11 +453,11 @@ async def test_an_event_whose_delivery_died_is_not_stored() -> None:
 @leaping
 async def test_refusals_are_said_once_a_minute() -> None:
     """Whatever the number of keys and messages, the log has a line a minute, with what is known."""
-    courier = FakeCourier()
-    courier.fault = FULL
-    courier.refuses = lambda each: each.exchange == ANSWERS
+    publisher = FakeCourier()
+    publisher.fault = FULL
+    publisher.refuses = lambda each: each.exchange == ANSWERS
     with capture_logs() as lines:
-        async with running(courier) as acks:
+        async with running(publisher) as acks:
             for number in range(1_000):
                 acks.said(reply(f"r{number}", f"resolution.reply.{number}"))
                 await asyncio.sleep(0.1)
@@ -468,4 +468,4 @@ async def test_refusals_are_said_once_a_minute() -> None:
     assert (first["exchange"], first["reason"]) == (ANSWERS, "the queue is full")
     assert first["routing_key"].startswith("resolution.reply.")
     assert sum(line.get("reply_drops", 0) for line in lines) == 1_000
-    assert sum(line.get("reply_refusals", 0) for line in lines) == len(courier.tried)
+    assert sum(line.get("reply_refusals", 0) for line in lines) == len(publisher.tried)

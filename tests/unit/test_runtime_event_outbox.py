@@ -36,11 +36,11 @@ class Sender:
     """An outbox with what is around it; its leases come each second."""
 
     def __init__(self, waiting: int = 0) -> None:
-        self.courier = FakeCourier()
-        self.courier.fault = Refused("the queue is full")
+        self.publisher = FakeCourier()
+        self.publisher.fault = Refused("the queue is full")
         self.table = FakeOutbox()
         self.telemetry = FakeTelemetry()
-        self.events = EventOutbox(self.table, self.courier, AnswerLog(self.telemetry))
+        self.events = EventOutbox(self.table, self.publisher, AnswerLog(self.telemetry))
         for number in range(waiting):
             self.table.rows[-waiting + number] = event(f"e{number}")
 
@@ -60,7 +60,7 @@ class Sender:
     @property
     def probes(self) -> list[float]:
         """When something was published."""
-        return sorted({at for at, _ in self.courier.tried})
+        return sorted({at for at, _ in self.publisher.tried})
 
 
 @asynccontextmanager
@@ -81,12 +81,12 @@ async def sending(waiting: int = 0) -> AsyncIterator[Sender]:
 async def test_the_oldest_is_tried_alone_and_ever_more_rarely() -> None:
     """While it is refused one event is published at a time, after 1, 2, 4, 8, 10, 10 seconds."""
     async with sending(waiting=100) as sender:
-        sender.courier.refuses = lambda _: True
+        sender.publisher.refuses = lambda _: True
         await asyncio.sleep(60)
         waits = [later - earlier for earlier, later in pairwise([0.0, *sender.probes])]
         assert waits[:7] == pytest.approx([1, 2, 4, 8, 10, 10, 10], abs=0.1)
-        assert {each.message_id for _, each in sender.courier.tried} == {"e0"}
-        assert set(sender.courier.batches) == {1}
+        assert {each.message_id for _, each in sender.publisher.tried} == {"e0"}
+        assert set(sender.publisher.batches) == {1}
         assert len(sender.table.rows) == 100
 
 
@@ -94,10 +94,10 @@ async def test_the_oldest_is_tried_alone_and_ever_more_rarely() -> None:
 async def test_the_rest_follows_in_order_once_it_is_taken() -> None:
     """After a probe that is taken come 2, 4, 8 and more, in order, each once, up to 16 at once."""
     async with sending(waiting=300) as sender:
-        sender.courier.latency = 0.01
+        sender.publisher.latency = 0.01
         assert await sender.emptied() < 2
-    assert sender.courier.batches == [1, 2, 4, 8, *[16] * 17, 13]
-    assert [each.message_id for each in sender.courier.sent] == [f"e{n}" for n in range(300)]
+    assert sender.publisher.batches == [1, 2, 4, 8, *[16] * 17, 13]
+    assert [each.message_id for each in sender.publisher.sent] == [f"e{n}" for n in range(300)]
     assert sender.telemetry.drops == {}
 
 
@@ -106,15 +106,15 @@ async def test_a_refusal_begins_anew_with_one() -> None:
     """When a batch is refused in part, what was taken is removed, and one is tried next."""
     async with sending(waiting=20) as sender:
         room = iter([True] * 5)
-        sender.courier.refuses = lambda _: not next(room, False)
+        sender.publisher.refuses = lambda _: not next(room, False)
         await asyncio.sleep(1.5)
-        assert sender.courier.batches == [1, 2, 4]
-        sender.courier.refuses = lambda _: False
+        assert sender.publisher.batches == [1, 2, 4]
+        sender.publisher.refuses = lambda _: False
         await sender.emptied()
-    assert sender.courier.batches == [1, 2, 4, 1, 2, 2, *[1] * 10]
-    sent = [each.message_id for each in sender.courier.sent]
+    assert sender.publisher.batches == [1, 2, 4, 1, 2, 2, *[1] * 10]
+    sent = [each.message_id for each in sender.publisher.sent]
     assert sent == [f"e{n}" for n in range(20)]
-    tried = [each.message_id for _, each in sender.courier.tried]
+    tried = [each.message_id for _, each in sender.publisher.tried]
     assert max(map(tried.count, tried)) == 2
 
 
@@ -122,8 +122,8 @@ async def test_a_refusal_begins_anew_with_one() -> None:
 async def test_a_lost_connection_is_no_refusal() -> None:
     """When nobody knows what became of an event it is tried a second later, however often."""
     async with sending(waiting=3) as sender:
-        sender.courier.fault = NotConfirmed("connection lost")
-        sender.courier.refuses = lambda _: len(sender.courier.tried) < 20
+        sender.publisher.fault = NotConfirmed("connection lost")
+        sender.publisher.refuses = lambda _: len(sender.publisher.tried) < 20
         await sender.emptied()
     waits = [later - earlier for earlier, later in pairwise(sender.probes[:19])]
     assert waits == pytest.approx([1.0] * 18, abs=0.1)
@@ -134,7 +134,7 @@ async def test_keys_do_not_wait_for_each_other() -> None:
     """While events of one key are refused those of another are sent."""
     async with sending(waiting=5) as sender:
         sender.table.rows |= {100 + n: event(f"d{n}", "token.dead") for n in range(100)}
-        sender.courier.refuses = lambda each: each.routing_key == KEY
+        sender.publisher.refuses = lambda each: each.routing_key == KEY
         await asyncio.sleep(3)
         assert sender.table.keys == KEYS
 
@@ -145,7 +145,7 @@ async def test_another_replica_has_the_turn() -> None:
     async with sending(waiting=3) as sender:
         sender.table.others = True
         await asyncio.sleep(60)
-        assert sender.courier.tried == []
+        assert sender.publisher.tried == []
         assert sender.table.asked < 30
         sender.table.others = False
         assert await sender.emptied() < 60 + 7
@@ -156,25 +156,25 @@ async def test_a_database_that_is_away_is_waited_for() -> None:
     """While the database is away nothing is sent; what was sent is removed when it is back."""
     async with sending(waiting=3) as sender:
         await asyncio.sleep(0.99)
-        sender.courier.latency = 0.1
+        sender.publisher.latency = 0.1
         await asyncio.sleep(0.05)
         sender.table.away = "down"  # between the first confirm and its removal
         await asyncio.sleep(60)
-        assert len(sender.courier.sent) == 1
+        assert len(sender.publisher.sent) == 1
         sender.table.away = None
         await sender.emptied()
-    assert [each.message_id for each in sender.courier.sent] == ["e0", "e1", "e2"]
+    assert [each.message_id for each in sender.publisher.sent] == ["e0", "e1", "e2"]
 
 
 @leaping
 async def test_what_can_never_be_sent_holds_up_nothing() -> None:
     """An event that AMQP can't carry is given up and counted; so are those that are too old."""
     async with sending(waiting=3) as sender:
-        sender.courier.fault = Unsendable("too long")
-        sender.courier.refuses = lambda each: each.message_id == "e0"
+        sender.publisher.fault = Unsendable("too long")
+        sender.publisher.refuses = lambda each: each.message_id == "e0"
         sender.table.expired = 7
         await sender.emptied()
-    assert [each.message_id for each in sender.courier.sent] == ["e1", "e2"]
+    assert [each.message_id for each in sender.publisher.sent] == ["e1", "e2"]
     assert sender.telemetry.drops == {Kind.EVENT: 8}
 
 
@@ -182,13 +182,13 @@ async def test_what_can_never_be_sent_holds_up_nothing() -> None:
 async def test_a_late_confirmation_is_waited_for() -> None:
     """An event whose confirmation is late is removed once it comes, not before."""
     async with sending(waiting=2) as sender:
-        sender.courier.late = lambda each: each.message_id == "e0"
+        sender.publisher.late = lambda each: each.message_id == "e0"
         await asyncio.sleep(3)
         assert len(sender.table.rows) == 2
-        ((_, future),) = sender.courier.futures
+        ((_, future),) = sender.publisher.futures
         future.set_result(None)
         await sender.emptied()
-    assert len(sender.courier.tried) == 2
+    assert len(sender.publisher.tried) == 2
 
 
 @leaping
@@ -227,8 +227,8 @@ async def test_a_row_that_the_database_refuses_takes_no_other_with_it() -> None:
 async def test_a_worker_goes_on_while_its_events_are_refused() -> None:
     """With events of a status refused all is settled and acked; they are told once taken again."""
     async with working() as worker:
-        worker.courier.fault = Refused("the queue is full")
-        worker.courier.refuses = lambda each: each.routing_key == KEY
+        worker.publisher.fault = Refused("the queue is full")
+        worker.publisher.refuses = lambda each: each.routing_key == KEY
         worker.aws.script("bad", Fault(FaultKind.TOKEN, "X", "no", Status.REJECTED))
         deliveries = [worker.deliver(f"t{number}") for number in range(200)]
         rejected = worker.deliver("bad")
@@ -236,7 +236,7 @@ async def test_a_worker_goes_on_while_its_events_are_refused() -> None:
         assert worker.event(rejected)["status"] == "rejected"
         assert len(worker.outbox.rows) == 200
         await asyncio.sleep(60)
-        worker.courier.refuses = lambda _: False
+        worker.publisher.refuses = lambda _: False
         await asyncio.sleep(12)
         assert [len(worker.events(delivery)) for delivery in deliveries] == [1] * 200
         await asyncio.sleep(3)

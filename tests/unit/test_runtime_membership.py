@@ -309,7 +309,7 @@ async def test_a_broken_identity_is_told_before_the_first_token() -> None:
     worker.aws.unconfirmed = WRONG
     worker.aws.probes = deque([WRONG] * 5)
     running = asyncio.create_task(worker.pipeline.run())
-    await worker.pipeline.membership.joined.wait()
+    await worker.pipeline.lease_keeper.joined.wait()
     stopped = [worker.pipeline.breaker.refused]
     worker.deliver("t")
     await asyncio.sleep(1)
@@ -327,7 +327,7 @@ async def test_the_lease_does_not_wait_for_credentials() -> None:
     worker = FakeWorker(POLICY, 8, None)
     worker.aws.confirming_seconds = 60.0
     said: list[str | None] = []
-    worker.pipeline.membership.report = said.append
+    worker.pipeline.lease_keeper.report = said.append
     running = asyncio.create_task(worker.pipeline.run())
     worker.deliver("t")
     await asyncio.sleep(30)
@@ -338,7 +338,7 @@ async def test_the_lease_does_not_wait_for_credentials() -> None:
     assert "pause" in worker.pipeline.gate.reasons
     worker.fleet.pause = None
     await asyncio.sleep(27)
-    assert not worker.pipeline.membership.joined.is_set()
+    assert not worker.pipeline.lease_keeper.joined.is_set()
     assert worker.aws.calls == []
     await worker.all_acked(2.0)
     assert said[-1] is None
@@ -374,7 +374,7 @@ async def test_a_lease_that_can_not_be_had_is_told() -> None:
     worker = FakeWorker(POLICY, 8, None)
     said: list[str | None] = []
     heard: list[str | None] = []
-    worker.pipeline.membership.report = said.append
+    worker.pipeline.lease_keeper.report = said.append
 
     async def hear(seconds: float, away: str | None) -> None:
         worker.fleet.away = away

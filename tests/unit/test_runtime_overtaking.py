@@ -24,10 +24,10 @@ from tests.fakes.outside import (
 )
 from tests.fakes.records import NOW, POLICY, body, submission
 from worker.core.records import Lane, Submission
-from worker.core.token.messages import Incoming, parse, write_instant
+from worker.core.token.messages import Incoming, format_time, parse
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
-from worker.runtime.token.demotion import Overtaker, buyers_wait
+from worker.runtime.token.demotion import Demoter, buyers_wait
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.settlement import Settlement
 from worker.runtime.token.waiting import WaitingRoom
@@ -44,7 +44,7 @@ NUMBERS = itertools.count()
 
 @dataclass
 class Room:
-    """The part of a pipeline in which tokens wait, and an overtaker at work in it.
+    """The part of a pipeline in which tokens wait, and an demoter at work in it.
 
     Attributes:
         limited: Whether calls wait for permits.
@@ -52,13 +52,13 @@ class Room:
 
     limited: bool = True
     gate: Gate = field(default_factory=Gate)
-    courier: FakeCourier = field(default_factory=FakeCourier)
+    publisher: FakeCourier = field(default_factory=FakeCourier)
     telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
     in_flight: InFlight = field(default_factory=InFlight)
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
 
     def __post_init__(self) -> None:
-        self.acks = acking(self.courier, self.telemetry)
+        self.acks = acking(self.publisher, self.telemetry)
         self.settlement = Settlement(
             in_flight=self.in_flight,
             writer=Writer(FakeLedger(), self.gate, self.telemetry),
@@ -68,7 +68,7 @@ class Room:
             telemetry=self.telemetry,
             clock=Clock(lambda: None),
         )
-        self.overtaker = Overtaker(
+        self.demoter = Demoter(
             waiting=self.waiting,
             in_flight=self.in_flight,
             settlement=self.settlement,
@@ -84,7 +84,7 @@ class Room:
     ) -> Waiter:
         """A message of a token arrives, whose buyer has waited so long, and stands in line."""
         received_at = datetime.now(UTC) - timedelta(seconds=waited)
-        content = body(token, received_at=write_instant(received_at))
+        content = body(token, received_at=format_time(received_at))
         incoming = Incoming(content, message_id=f"m-{next(NUMBERS)}", correlation_id="c")
         parsed, _ = parse(incoming, datetime.now(UTC))
         assert isinstance(parsed, Submission)
@@ -107,7 +107,7 @@ class Room:
     @property
     def moved(self) -> list[Outgoing]:
         """What went into the backlog lane."""
-        return [sent for sent in self.courier.sent if sent.routing_key == "backlog"]
+        return [sent for sent in self.publisher.sent if sent.routing_key == "backlog"]
 
 
 def token_of(token: InFlightToken) -> str:
@@ -122,9 +122,9 @@ def acks(*waiters: Waiter) -> list[int]:
 
 @asynccontextmanager
 async def working() -> AsyncIterator[Room]:
-    """A room with its overtaker and its acks at work."""
+    """A room with its demoter and its acks at work."""
     room = Room()
-    tasks = [asyncio.create_task(room.overtaker.run()), asyncio.create_task(room.acks.run())]
+    tasks = [asyncio.create_task(room.demoter.run()), asyncio.create_task(room.acks.run())]
     try:
         yield room
         assert not any(task.done() for task in tasks)
@@ -172,10 +172,10 @@ async def test_who_came_first_makes_room_for_a_queue_behind() -> None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
         assert room.moved == []
-        room.overtaker.behind_seconds = lambda: 31.0
+        room.demoter.behind_seconds = lambda: 31.0
         await asyncio.sleep(1)
         assert room.line() == names[30:]
-        room.overtaker.behind_seconds = lambda: 0.0
+        room.demoter.behind_seconds = lambda: 0.0
         room.enter("next", 0)
         await asyncio.sleep(1)
         assert room.line() == [*names[30:], "next"]
@@ -185,7 +185,7 @@ async def test_who_came_first_makes_room_for_a_queue_behind() -> None:
 async def test_nothing_is_acked_before_it_is_confirmed() -> None:
     """While the broker has not confirmed a move its delivery is not acked."""
     async with working() as room:
-        room.courier.latency = 2.0
+        room.publisher.latency = 2.0
         old = room.enter("old", 31)
         await asyncio.sleep(1.9)
         assert (acks(old), room.line(), len(room.in_flight)) == ([0], [], 0)
@@ -226,7 +226,7 @@ async def test_a_moment_without_waiting_does_not_stop_it() -> None:
 async def test_thousands_move_in_seconds() -> None:
     """What is moved makes room at once for more, and no look waits for a permit."""
     async with working() as room:
-        room.courier.latency = 0.02
+        room.publisher.latency = 0.02
         for number in range(20):
             waiters = [room.enter(f"t{number}-{each}", 31) for each in range(300)]
             for waiter in waiters:
@@ -314,7 +314,7 @@ async def test_a_change_of_patience_is_felt() -> None:
         room.enter("t", 10)
         await asyncio.sleep(5)
         assert room.moved == []
-        room.overtaker.change(9.0)
+        room.demoter.change(9.0)
         await asyncio.sleep(1)
         assert len(room.moved) == 1
 
@@ -329,7 +329,7 @@ async def test_a_stretch_is_told_once() -> None:
                 await asyncio.sleep(1)
             await asyncio.sleep(60)
     told = [(line["event"], line["log_level"]) for line in lines]
-    assert told == [("overtaking_began", "info"), ("overtaking_ended", "info")]
+    assert told == [("demotion_began", "info"), ("demotion_ended", "info")]
     assert lines[1]["submissions"] == 5
 
 
@@ -341,24 +341,24 @@ async def test_what_is_refused_goes_back_to_its_place() -> None:
     """A full backlog gives tokens back to their places; moving rests, and then tries with one."""
     with capture_logs() as lines:
         async with working() as room:
-            room.courier.refuses = lambda each: each.routing_key == "backlog"
+            room.publisher.refuses = lambda each: each.routing_key == "backlog"
             waiters = [room.enter(f"t{number}", 40 - number) for number in range(9)]
             await asyncio.sleep(1)
             room.enter("t9", 1)
             assert room.line() == [f"t{number}" for number in range(10)]
             assert acks(*waiters) == [0] * 9
-            assert len(room.courier.tried) == 9
+            assert len(room.publisher.tried) == 9
             assert room.acks.pending.count == 0
             await asyncio.sleep(8)
-            assert len(room.courier.tried) == 9
+            assert len(room.publisher.tried) == 9
             await asyncio.sleep(2)
-            assert len(room.courier.tried) == 10
-            room.courier.refuses = lambda _: False
+            assert len(room.publisher.tried) == 10
+            room.publisher.refuses = lambda _: False
             await asyncio.sleep(18)
-            assert len(room.courier.tried) == 10
+            assert len(room.publisher.tried) == 10
             await asyncio.sleep(4)
             assert sum(acks(*waiters)) == 9
-            assert len(room.courier.tried) == 19
+            assert len(room.publisher.tried) == 19
     held = [line for line in lines if line["event"] == "overtaking_held"]
     assert [(line["log_level"], line["again_in_seconds"]) for line in held] == [
         ("warning", 10),
@@ -370,7 +370,7 @@ async def test_what_is_refused_goes_back_to_its_place() -> None:
 async def test_who_returns_is_called_for() -> None:
     """A token that could not move has its turn as if nothing had been, once and not twice."""
     async with working() as room:
-        room.courier.refuses = lambda _: True
+        room.publisher.refuses = lambda _: True
         room.enter("a", 40)
         room.enter("b", 39)
         await asyncio.sleep(35)
@@ -382,7 +382,7 @@ async def test_who_returns_is_called_for() -> None:
 async def test_a_copy_that_comes_during_the_move_is_on_its_own() -> None:
     """A buyer who asks while the old message moves need not wait for that."""
     async with working() as room:
-        room.courier.latency = 5.0
+        room.publisher.latency = 5.0
         old = room.enter("t", 31)
         await asyncio.sleep(1)
         copy = room.enter("t", 0)
@@ -398,8 +398,8 @@ async def test_a_copy_that_comes_during_the_move_is_on_its_own() -> None:
 async def test_what_is_refused_joins_a_copy_that_came_meanwhile(stage: Stage) -> None:
     """A message that could not move shares the token of a copy, however far that has come."""
     async with working() as room:
-        room.courier.latency = 5.0
-        room.courier.refuses = lambda _: True
+        room.publisher.latency = 5.0
+        room.publisher.refuses = lambda _: True
         old = room.enter("t", 31, attempts=3)
         await asyncio.sleep(1)
         copy = room.enter("t", 0)
@@ -419,13 +419,13 @@ async def test_what_is_refused_joins_a_copy_that_came_meanwhile(stage: Stage) ->
 async def test_what_is_refused_takes_a_bulk_copy_into_the_live_line() -> None:
     """A buyer's message that could not move makes its token a live one again."""
     async with working() as room:
-        room.courier.refuses = lambda _: True
+        room.publisher.refuses = lambda _: True
         room.enter("other", 1)
         room.enter("t", 60, lane=Lane.BACKLOG)
         room.enter("t", 31)
         await asyncio.sleep(1)
         assert (room.line(), room.line(Lane.BACKLOG)) == (["other", "t"], [])
-        assert len(room.courier.tried) == 1
+        assert len(room.publisher.tried) == 1
 
 
 @leaping
@@ -433,8 +433,8 @@ async def test_what_is_refused_takes_a_bulk_copy_into_the_live_line() -> None:
 async def test_a_delivery_that_dies_during_its_move_is_forgotten(*, refused: bool) -> None:
     """For a delivery that the broker hands out anew nothing is done, confirmed or refused."""
     async with working() as room:
-        room.courier.latency = 5.0
-        room.courier.refuses = lambda _: refused
+        room.publisher.latency = 5.0
+        room.publisher.refuses = lambda _: refused
         old = room.enter("t", 31)
         await asyncio.sleep(1)
         assert isinstance(old.delivery, FakeDelivery)
@@ -450,14 +450,14 @@ async def test_a_delivery_that_dies_during_its_move_is_forgotten(*, refused: boo
 async def test_a_drain_waits_for_moves_and_gives_back_what_is_refused() -> None:
     """What is refused while the worker drains goes back to the live lane, before the drain ends."""
     async with working() as room:
-        room.courier.latency = 5.0
-        room.courier.refuses = lambda each: each.routing_key == "backlog"
+        room.publisher.latency = 5.0
+        room.publisher.refuses = lambda each: each.routing_key == "backlog"
         old = room.enter("t", 31)
         await asyncio.sleep(1)
         room.gate.shut("drain", "the worker is shutting down")
         await room.acks.pending.none()
         assert acks(old) == [1]
-        (sent,) = room.courier.sent
+        (sent,) = room.publisher.sent
         assert (sent.exchange, sent.routing_key) == ("resolution.internal", "token")
         assert (len(room.in_flight), room.line()) == (0, [])
 
@@ -466,7 +466,7 @@ async def test_a_drain_waits_for_moves_and_gives_back_what_is_refused() -> None:
 async def test_what_is_given_back_or_moved_is_so_once() -> None:
     """Giving back all that is in hand leaves alone what is under way to the backlog."""
     async with working() as room:
-        room.courier.latency = 5.0
+        room.publisher.latency = 5.0
         old, shared = room.enter("old", 31), room.enter("shared", 31)
         bulk = room.enter("shared", 60, lane=Lane.BACKLOG)
         await asyncio.sleep(1)
@@ -474,7 +474,7 @@ async def test_what_is_given_back_or_moved_is_so_once() -> None:
             room.settlement.give_back(token, token.waiters)
         await asyncio.sleep(11)
         assert acks(old, shared, bulk) == [1, 1, 1]
-        assert [sent.routing_key for sent in room.courier.sent] == ["backlog"] * 3
+        assert [sent.routing_key for sent in room.publisher.sent] == ["backlog"] * 3
         assert len(room.in_flight) == 0
 
 
@@ -486,12 +486,12 @@ def test_whatever_happens_each_message_leaves_once(seed: int) -> None:
     async def run() -> None:
         chance = random.Random(seed)
         async with working() as room:
-            room.courier.refuses = lambda each: (
+            room.publisher.refuses = lambda each: (
                 each.routing_key == "backlog" and chance.random() < 0.3
             )
             waiters = []
             for _ in range(400):
-                room.courier.latency = chance.choice([0.0, 0.05, 3.0])
+                room.publisher.latency = chance.choice([0.0, 0.05, 3.0])
                 lane = chance.choice([Lane.LIVE, Lane.LIVE, Lane.BACKLOG])
                 waited = chance.choice([0, 6, 31])
                 waiters.append(room.enter(f"t{chance.randrange(60)}", waited, lane=lane))
@@ -500,14 +500,14 @@ def test_whatever_happens_each_message_leaves_once(seed: int) -> None:
                     token.stage = Stage.CALLING
                     room.settlement.give_back(token, token.waiters)
                 await asyncio.sleep(chance.choice([0, 0.01, 0.3]))
-            room.courier.refuses = lambda _: False
+            room.publisher.refuses = lambda _: False
             room.gate.shut("end", "of the test")
             await asyncio.sleep(90)
             for token in room.in_flight:
                 room.settlement.give_back(token, token.waiters)
             await room.acks.pending.none()
             assert acks(*waiters) == [1] * 400
-            assert len(room.courier.sent) == 400
+            assert len(room.publisher.sent) == 400
             assert (len(room.in_flight), room.line(), room.line(Lane.BACKLOG)) == (0, [], [])
 
     run()
@@ -515,7 +515,7 @@ def test_whatever_happens_each_message_leaves_once(seed: int) -> None:
 
 @leaping
 async def test_it_looks_at_an_empty_line_only_when_somebody_comes() -> None:
-    """With nobody in line the overtaker sleeps until somebody is."""
+    """With nobody in line the demoter sleeps until somebody is."""
     async with working() as room:
         await settle()
         scheduled = getattr(asyncio.get_running_loop(), "_scheduled")  # noqa: B009 - of asyncio's
@@ -543,7 +543,7 @@ def sent_by(source: str, token: str, room: Room, caller: str = "shop") -> Waiter
 
 def crowded(room: Room) -> list[str]:
     """The ids that went into the crowd's lane."""
-    return [sent.message_id for sent in room.courier.sent if sent.routing_key == "crowd"]
+    return [sent.message_id for sent in room.publisher.sent if sent.routing_key == "crowd"]
 
 
 @leaping
@@ -556,7 +556,7 @@ async def test_a_sources_surplus_goes_to_the_crowd() -> None:
         assert crowded(room) == [waiter.submission.message_id for waiter in junk[20:]]
         assert acks(*junk) == [0] * 20 + [1] * 30
         assert acks(*buyers) == [0] * 10
-        (moved, *_) = (sent for sent in room.courier.sent if sent.routing_key == "crowd")
+        (moved, *_) = (sent for sent in room.publisher.sent if sent.routing_key == "crowd")
         assert moved.headers["x-resolution-caller"] == "shop"
 
 
@@ -589,11 +589,11 @@ async def test_no_surplus_moves_while_calls_wait_for_something_else() -> None:
 async def test_a_crowd_that_is_full_keeps_everybody_in_line() -> None:
     """A refused move is taken back, and tried again later, one at a time."""
     async with working() as room:
-        room.courier.refuses = lambda sent: sent.routing_key == "crowd"
+        room.publisher.refuses = lambda sent: sent.routing_key == "crowd"
         for number in range(50):
             sent_by("junk", f"j-{number}", room)
         await asyncio.sleep(1)
         assert len(room.line()) == 50
-        room.courier.refuses = lambda _: False
+        room.publisher.refuses = lambda _: False
         await asyncio.sleep(30)
         assert len(room.line()) == 20

@@ -21,9 +21,9 @@ from worker.core.token.messages import (
     KEPT_OF_TOO_LARGE_BYTES,
     MAX_BODY_BYTES,
     Incoming,
+    format_time,
     headers,
     parse,
-    write_instant,
 )
 from worker.core.token.systemic_answers import SystemicAnswers
 from worker.core.token.verdict import Policy
@@ -62,7 +62,7 @@ async def test_a_token_is_called_for_stored_answered_and_acked() -> None:
         assert worker.ledger.outcomes[submission("ok").key].status is Status.RESOLVED
         event = worker.event(delivery)
         assert (event["status"], event["repeated"]) == ("resolved", False)
-        (reply,) = worker.courier.to("resolution.answers")
+        (reply,) = worker.publisher.to("resolution.answers")
         assert (reply.routing_key, reply.correlation_id) == ("resolution.reply.x", "c")
         assert delivery.acks == 1
         assert worker.telemetry.outcomes == {("resolved", Lane.LIVE, False): 1}
@@ -100,7 +100,7 @@ async def test_nothing_is_said_before_it_is_committed() -> None:
         await asyncio.sleep(0.5)
         worker.ledger.outage = "down"
         await asyncio.sleep(30)
-        assert (worker.courier.sent, delivery.acks) == ([], 0)
+        assert (worker.publisher.sent, delivery.acks) == ([], 0)
         assert worker.pipeline.gate.reasons == {"ledger": "down"}
         worker.ledger.outage = None
         await worker.all_acked()
@@ -184,7 +184,7 @@ async def test_a_malformed_message_is_recorded_and_answered() -> None:
         delivery = worker.deliver("", content=b"{", reply_to="resolution.reply.x")
         await worker.all_acked()
         assert worker.event(delivery)["error"]["code"] == "BodyNotJson"
-        assert len(worker.courier.to("resolution.answers")) == 1
+        assert len(worker.publisher.to("resolution.answers")) == 1
         assert len(worker.ledger.malformed) == len(worker.ledger.letters) == 1
         assert worker.telemetry.outcomes == {("malformed", Lane.LIVE, False): 1}
 
@@ -197,7 +197,7 @@ async def test_oddities_are_counted() -> None:
         worker.deliver("b", content=body("b", received_at="tomorrow"))
         await worker.all_acked()
         assert worker.telemetry.oddities == {"reply_to": 1, "received_at": 1}
-        assert worker.courier.to("resolution.answers") == []
+        assert worker.publisher.to("resolution.answers") == []
 
 
 @leaping
@@ -206,7 +206,7 @@ async def test_what_the_broker_parked_is_collected_unparsed() -> None:
     async with working() as worker:
         delivery = worker.deliver("ok", lane=None)
         await worker.all_acked()
-        assert (worker.aws.calls, worker.courier.sent) == ([], [])
+        assert (worker.aws.calls, worker.publisher.sent) == ([], [])
         (kept,) = worker.ledger.letters.values()
         assert kept.letter.reason.value == "parked"
         assert delivery.acks == 1
@@ -274,7 +274,7 @@ async def test_copies_move_on_together() -> None:
         await worker.all_acked()
         assert worker.moved(copies[0]) == [("resolution.retry.5s", "token")]
         assert worker.moved(copies[1]) == [("resolution.retry.5s", "backlog")]
-        assert {sent.headers["x-resolution-attempts"] for sent in worker.courier.sent} == {1}
+        assert {sent.headers["x-resolution-attempts"] for sent in worker.publisher.sent} == {1}
 
 
 # --- retries ---
@@ -302,7 +302,7 @@ async def test_a_retried_message_goes_on_where_it_was() -> None:
         visits: list[str] = []
         for _ in range(4):
             await asyncio.wait_for(delivery.acked.wait(), 10)
-            moved = [sent for sent in worker.courier.sent if sent.mandatory]
+            moved = [sent for sent in worker.publisher.sent if sent.mandatory]
             if len(moved) <= len(visits):
                 break
             visits.append(moved[-1].exchange)
@@ -523,7 +523,7 @@ async def test_what_is_held_too_long_is_given_back() -> None:
         assert worker.moved(other) == [("resolution.internal", "backlog")]
         assert (delivery.acks, other.acks) == (1, 1)
         assert worker.events(delivery) == []
-        (back,) = [sent for sent in worker.courier.sent if sent.routing_key == "token"]
+        (back,) = [sent for sent in worker.publisher.sent if sent.routing_key == "token"]
         assert back.headers["x-resolution-attempts"] == 0
 
 
@@ -536,7 +536,7 @@ async def test_everything_held_too_long_is_given_back_while_the_ledger_is_away()
             worker.deliver(f"t{number}")
         await asyncio.sleep(232)
         assert sum(delivery.acks for delivery in worker.deliveries) == 450
-        assert len(worker.courier.to("resolution.internal")) == 450
+        assert len(worker.publisher.to("resolution.internal")) == 450
 
 
 # --- a database that refuses a row ---
@@ -606,7 +606,7 @@ async def test_a_channel_lost_for_good_leaves_the_pipeline_sound() -> None:
             delivery.alive = False
         worker.pipeline.drop_dead()
         await asyncio.sleep(20)
-        assert worker.courier.sent == []
+        assert worker.publisher.sent == []
         fresh = worker.deliver("fresh")
         await worker.all_acked()
         assert worker.event(fresh)["status"] == "resolved"
@@ -649,7 +649,7 @@ async def test_a_drain_gives_back_what_would_be_called_for_again() -> None:
             assert worker.moved(delivery) == [("resolution.internal", "token")]
             (back,) = [
                 sent
-                for sent in worker.courier.sent
+                for sent in worker.publisher.sent
                 if sent.message_id == delivery.incoming.message_id
             ]
             assert back.headers["x-resolution-attempts"] == attempts
@@ -701,7 +701,7 @@ async def test_a_drain_with_the_ledger_dead_keeps_its_bound() -> None:
 async def test_a_drain_with_the_broker_silent_keeps_its_bound() -> None:
     """If no publish is ever confirmed the drain ends in time all the same, and acks nothing."""
     async with working(concurrency=4) as worker:
-        worker.courier.hanging = True
+        worker.publisher.hanging = True
         for number in range(20):
             worker.deliver(f"t{number}")
         await asyncio.sleep(1)
@@ -765,7 +765,7 @@ def test_each_submission_gets_exactly_one_answer(seed: int) -> None:
         async with working(concurrency=5) as worker:
             worker.aws.latency = 0.05
             refusing = random.Random(seed + 1)
-            worker.courier.refuses = lambda _: refusing.random() < 0.05
+            worker.publisher.refuses = lambda _: refusing.random() < 0.05
             poison = {submission(f"ok-{n}").key for n in range(0, 300, 17)}
             worker.ledger.is_poison = lambda each: (
                 each.key in poison and each.status is not Status.DEAD
@@ -795,7 +795,7 @@ async def test_the_oldest_in_hand_is_told_by_lane() -> None:
     async with working() as worker:
         worker.aws.hanging = True
         now = datetime.now(UTC)
-        said = write_instant(now - timedelta(minutes=3))
+        said = format_time(now - timedelta(minutes=3))
         worker.deliver("a", content=body("a", received_at=said))
         worker.deliver("b")
         await settle()

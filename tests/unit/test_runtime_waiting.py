@@ -18,7 +18,7 @@ from worker.core.records import Lane
 from worker.core.token.verdict import Tries
 from worker.runtime.gate import Gate
 from worker.runtime.rate.pacer import Pacer
-from worker.runtime.token.batch_queue import Mailbox
+from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.waiting import Pending, WaitingRoom
 
@@ -356,7 +356,7 @@ LINGER = Linger(rows=5, seconds=0.1, worthwhile_rows=1)
 @leaping
 async def test_a_lone_item_is_handed_over_at_once() -> None:
     """An idle mailbox hands a single item over without letting time pass."""
-    box: Mailbox[int] = Mailbox(LINGER)
+    box: BatchQueue[int] = BatchQueue(LINGER)
     taking = asyncio.create_task(box.batch())
     await settle()
     box.put(1)
@@ -367,7 +367,7 @@ async def test_a_lone_item_is_handed_over_at_once() -> None:
 @leaping
 async def test_a_busy_mailbox_lingers_but_no_longer_than_it_may() -> None:
     """Where more is coming a batch waits for company, counted from its oldest item."""
-    box: Mailbox[int] = Mailbox(LINGER)
+    box: BatchQueue[int] = BatchQueue(LINGER)
     loop = asyncio.get_running_loop()
     for number in range(8):
         box.put(number)
@@ -381,7 +381,7 @@ async def test_a_busy_mailbox_lingers_but_no_longer_than_it_may() -> None:
 @leaping
 async def test_a_batch_that_fills_goes_early() -> None:
     """As soon as a lingering batch is full it goes, and no batch is larger than full."""
-    box: Mailbox[int] = Mailbox(LINGER)
+    box: BatchQueue[int] = BatchQueue(LINGER)
     loop = asyncio.get_running_loop()
     for number in range(4):
         box.put(number)

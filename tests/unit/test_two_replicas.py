@@ -84,7 +84,7 @@ async def two(
 def _broker(workers: list[FakeWorker]) -> None:
     """Hand what was given back to its lane to the other replica, as a broker would."""
     for giver, taker in (workers, workers[::-1]):
-        for sent in giver.courier.sent:
+        for sent in giver.publisher.sent:
             if sent.exchange == "resolution.internal":
                 taker.deliver(
                     "",
@@ -93,8 +93,8 @@ def _broker(workers: list[FakeWorker]) -> None:
                     headers=dict(sent.headers),
                     internal=True,
                 )
-        giver.courier.sent = [
-            sent for sent in giver.courier.sent if sent.exchange != "resolution.internal"
+        giver.publisher.sent = [
+            sent for sent in giver.publisher.sent if sent.exchange != "resolution.internal"
         ]
 
 

@@ -28,7 +28,7 @@ from worker.ports import LedgerUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from worker.app.wiring import Parts
+    from worker.app.wiring import Components
     from worker.settings import Settings
 
 log: Final = structlog.get_logger()
@@ -67,7 +67,7 @@ async def run(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _listening(settings: Settings, parts: Parts) -> AsyncIterator[None]:
+async def _listening(settings: Settings, parts: Components) -> AsyncIterator[None]:
     def alive() -> Mapping[str, str]:
         if parts.consuming.stands_still:
             return {"consuming": "messages wait and none is delivered, after several rebuilds"}
@@ -84,11 +84,11 @@ async def _listening(settings: Settings, parts: Parts) -> AsyncIterator[None]:
 class _Life:
     """What goes on between the first connection and the last ack."""
 
-    def __init__(self, settings: Settings, parts: Parts) -> None:
+    def __init__(self, settings: Settings, parts: Components) -> None:
         self._settings = settings
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
-        parts.pipeline.membership.report = parts.health.reporter("fleet")
+        parts.pipeline.lease_keeper.report = parts.health.reporter("fleet")
         parts.pipeline.turned = self._lend
         self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
@@ -138,7 +138,7 @@ class _Life:
                 await asyncio.sleep(delay)
             else:
                 self._ledger_report(None)
-                await self._parts.pipeline.membership.joined.wait()
+                await self._parts.pipeline.lease_keeper.joined.wait()
                 self._lend()
                 await self._parts.consuming.run()
                 return
@@ -214,7 +214,7 @@ class _Life:
             log.error("reload_refused", faults=error.faults)
             return
         self._parts.fleet.ceiling = settings.rate.ceiling
-        self._parts.pipeline.overtaker.change(settings.token.patience)
+        self._parts.pipeline.demoter.change(settings.token.patience)
         self._patience_seconds = settings.token.patience
         logs.set_level(settings.log.level)
         log.info(

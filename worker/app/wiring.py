@@ -23,7 +23,7 @@ from worker.adapters.sealing import Sealer
 from worker.app.aws_remedies import breaker_remedy
 from worker.app.health import Health
 from worker.app.retention import retention
-from worker.core.rate.pacing import MOST_LENT, PARKED_PREFETCH
+from worker.core.rate.pacing import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
 from worker.core.token.verdict import Policy
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """Everything that lives as long as the process works."""
 
     health: Health
@@ -83,7 +83,7 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Parts:
+def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Components:
     """Make the parts and tie them together; nothing runs or connects yet."""
     assert settings.dead_letters.seal_key is not None  # `run` has refused to start without
     health = Health()
@@ -98,7 +98,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         ledger=ledger,
         fleet=fleet,
         marketplace=marketplace,
-        courier=publishing,
+        publisher=publishing,
         outbox=outbox,
         sealer=Sealer(settings.dead_letters.seal_key),
         secrets=logs.secrets,
@@ -114,16 +114,18 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     )
     _watch(metrics, pipeline, health)
     consuming = _consuming(settings, pipeline, health)
-    pipeline.membership.suspected = lambda: consuming.suspected
-    pipeline.overtaker.behind_seconds = lambda: _behind_seconds(consuming, pipeline)
+    pipeline.lease_keeper.suspected = lambda: consuming.suspected
+    pipeline.demoter.behind_seconds = lambda: _behind_seconds(consuming, pipeline)
     metrics.suspected.set_function(lambda: float(consuming.suspected))
     keeping = retention(settings, connect, metrics)
-    return Parts(health, metrics, ledger, publishing, consuming, pipeline, fleet, outbox, keeping)
+    return Components(
+        health, metrics, ledger, publishing, consuming, pipeline, fleet, outbox, keeping
+    )
 
 
 def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> ConsumingLink:
     # Nothing is consumed before the first lease, which says how much is lent.
-    lanes = [Source(queue, lane, 0, MOST_LENT[lane]) for lane, queue in LANE_QUEUES.items()]
+    lanes = [Source(queue, lane, 0, MOST_PREFETCHED[lane]) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return ConsumingLink(
         _hidden(settings.current_amqp_url),
@@ -133,7 +135,7 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
         deliver=pipeline.deliver,
         lost=pipeline.drop_dead,
         report=health.reporter("consuming"),
-        deaths=lambda: pipeline.membership.deaths,
+        deaths=lambda: pipeline.lease_keeper.deaths,
     )
 
 

@@ -15,7 +15,7 @@ from worker.cli.exits import UNAVAILABLE, failure, settings_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.adapters.postgres.rate.control import Word
+    from worker.adapters.postgres.rate.control import AuditContext
     from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
 
@@ -82,12 +82,12 @@ def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = No
 # --- asking the database ---
 
 
-def word_of(actor: str | None, reason: str) -> Word:
+def word_of(actor: str | None, reason: str) -> AuditContext:
     """Who acts and why, about the one seller account that there is."""
-    from worker.adapters.postgres.rate.control import Word  # noqa: PLC0415 - as above
+    from worker.adapters.postgres.rate.control import AuditContext  # noqa: PLC0415 - as above
     from worker.core.records import DEFAULT_SELLER  # noqa: PLC0415 - as above
 
-    return Word(DEFAULT_SELLER, actor_of(actor), reason)
+    return AuditContext(DEFAULT_SELLER, actor_of(actor), reason)
 
 
 def tell(config: Path | None, act: Callable[[Session], Awaitable[_T]]) -> _T:

@@ -20,7 +20,7 @@ from worker.cli.control import (
 from worker.cli.exits import settings_of
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.rate.control import Word
+    from worker.adapters.postgres.rate.control import AuditContext
     from worker.adapters.postgres.rate.status import Override, Standing
     from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
@@ -80,15 +80,15 @@ def rate(
         _show(settings_of(config), json=True)
 
 
-def _bound(given: str, word: Word, config: Path | None) -> None:
+def _bound(given: str, context: AuditContext, config: Path | None) -> None:
     from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
 
     if given == _DEFAULT:
-        before = tell(config, lambda session: control.reset_ceiling(session, word))
+        before = tell(config, lambda session: control.reset_ceiling(session, context))
         now = "the replicas' settings bound the rate"
     else:
         ceiling = None if given == _NONE else _calls_per_second(given)
-        before = tell(config, lambda session: control.set_ceiling(session, word, ceiling))
+        before = tell(config, lambda session: control.set_ceiling(session, context, ceiling))
         now = "nothing bounds the rate" if ceiling is None else f"the ceiling is {ceiling:g}/s"
     typer.echo(f"{now}{_before(before)}{HEARD}", err=True)
 
@@ -117,10 +117,10 @@ def _calls_per_second(given: str) -> float:
     return ceiling
 
 
-def _search(word: Word, config: Path | None) -> None:
+def _search(context: AuditContext, config: Path | None) -> None:
     from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
 
-    start = tell(config, lambda session: control.search_again(session, word))
+    start = tell(config, lambda session: control.search_again(session, context))
     if start is None:
         typer.echo("no replica has asked for a rate yet: the first will search anyway", err=True)
     else:

@@ -45,7 +45,7 @@ def status(
     Asks the broker, the database and the worker of this machine, if one answers at
     WORKER_HTTP__HOST and WORKER_HTTP__PORT: the oldest unsettled message is that worker's own.
     Rate, shares, pause and breaker are those of all replicas together, as the database has them.
-    Parts that are away are named, and the rest is shown.
+    Components that are away are named, and the rest is shown.
 
     Exits with 69 if a part is away or the schema is too old, else 1 if a queue is missing, else 0.
     """

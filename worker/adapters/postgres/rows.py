@@ -130,7 +130,7 @@ def malformed_row(message: Malformed) -> Row:
     }
 
 
-def standing(rows: Iterable[Any]) -> dict[TokenKey, Outcome]:
+def stored_outcomes(rows: Iterable[Any]) -> dict[TokenKey, Outcome]:
     """Rows of `settle` or `recall`, whose columns are in the order of `Outcome`'s fields."""
     found = {}
     for seller, sha256, status, *members in rows:

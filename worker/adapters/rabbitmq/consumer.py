@@ -10,7 +10,7 @@ from worker.adapters.rabbitmq import lenient_decoding
 from worker.adapters.rabbitmq.connection import BrokerLost, bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.reconnecting import open_wire
-from worker.core.rate.pacing import MOST_IN_HAND, lendable, lends_anew
+from worker.core.rate.pacing import MOST_IN_HAND, is_worth_changing, prefetch_beside
 from worker.core.token.poison import Guard, Mode
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Consumer:
         if self._cautious or not prefetch or not self._prefetch:
             return True
         due = self._changed_at + _LENT_SECONDS <= asyncio.get_running_loop().time()
-        return due and lends_anew(self._prefetch, prefetch)
+        return due and is_worth_changing(self._prefetch, prefetch)
 
     async def _change(self, prefetch: int) -> None:
         """Consume anew: the broker counts what it lends by consumer, and fixes it as one begins."""
@@ -170,7 +170,7 @@ class Consumer:
             self._changed_at = asyncio.get_running_loop().time()
         self._cautious = self.careful
         await self._cancel()
-        lent = lendable(prefetch, self.source.most, self.unacked)
+        lent = prefetch_beside(prefetch, self.source.most, self.unacked)
         self._asked, self._no_room = prefetch, bool(prefetch and not lent)
         await self._consume(lent)
 

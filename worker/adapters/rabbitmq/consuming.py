@@ -17,7 +17,7 @@ import structlog
 from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
 from worker.adapters.rabbitmq.declaration import missing
-from worker.adapters.rabbitmq.poison_log import Suspicion
+from worker.adapters.rabbitmq.poison_log import PoisonLog
 from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire, supervise
 from worker.core.rate.pacing import HOLD_SECONDS
 
@@ -87,7 +87,7 @@ class ConsumingLink:
         self._report = report
         self._deaths = deaths
         self._hold_seconds = hold_seconds
-        self._suspicion = Suspicion()
+        self._suspicion = PoisonLog()
         self._unknown_until = float("-inf")
         self._consumers: list[Consumer] = []
         self._attention = asyncio.Event()
@@ -176,7 +176,7 @@ class ConsumingLink:
     def _end_epoch(self) -> None:
         self._unknown_until = float("-inf")
         self._suspicion.end()
-        self._suspicion = Suspicion()
+        self._suspicion = PoisonLog()
         for consumer in self._consumers:
             consumer.lose()
         self._consumers = []

@@ -12,7 +12,7 @@ log: Final = structlog.get_logger()
 _CALM_SECONDS: Final = 5.0  # between two groups nothing is suspected for a moment
 
 
-class Suspicion:
+class PoisonLog:
     """Whether messages of one connection are suspected, as the log was told."""
 
     def __init__(self) -> None:

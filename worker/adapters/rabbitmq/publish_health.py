@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.core.token.outgoing import Outgoing
     from worker.ports import NotConfirmed
 
-Place: TypeAlias = tuple[str, str]
+PageCursor: TypeAlias = tuple[str, str]
 
 DOUBT_SECONDS: Final = 8.0
 """Longer than a move ever waits between two tries: after it nothing is left to publish."""
@@ -28,8 +28,8 @@ class Standing:
     """
 
     def __init__(self) -> None:
-        self._failed: dict[Place, tuple[str, float]] = {}
-        self._under_way: Counter[Place] = Counter()
+        self._failed: dict[PageCursor, tuple[str, float]] = {}
+        self._under_way: Counter[PageCursor] = Counter()
 
     def begun(self, batch: Sequence[Outgoing]) -> None:
         """These are being published."""
@@ -71,5 +71,5 @@ class Standing:
         return next((why for why, _ in reversed(self._failed.values())), None)
 
 
-def _place(message: Outgoing) -> Place:
+def _place(message: Outgoing) -> PageCursor:
     return message.exchange, message.routing_key

@@ -26,7 +26,7 @@ _WAIT_SECONDS: Final = 10.0
 
 
 class PublishingLink:
-    """Publishes with confirms over whatever connection there is; see `worker.ports.Courier`.
+    """Publishes with confirms over whatever connection there is (`ports.ConfirmedPublisher`).
 
     A connection alone does not make it fit: after a move that was not confirmed it is unfit until
     one is. While the broker is under alarm, what was sent is waited for, for as long as the

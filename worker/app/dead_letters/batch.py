@@ -13,9 +13,9 @@ from worker.core.dead_letters.replay import Prepared, prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.adapters.sealing import Opener
-    from worker.app.dead_letters.publisher import Outlet, Sent
+    from worker.app.dead_letters.publisher import ReplayPublisher, Sent
     from worker.core.dead_letters.commands import Account
     from worker.core.dead_letters.replay import Claimed
     from worker.core.records import Lane
@@ -34,9 +34,9 @@ class Batches:
         patience: Seconds for which a database that is away is waited for.
     """
 
-    letters: ActingLetters
+    letters: DeadLetterCommands
     opener: Opener
-    outlet: Outlet
+    outlet: ReplayPublisher
     account: Account
     replay: int
     patience: float

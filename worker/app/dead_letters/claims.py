@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.app.dead_letters.request import Order
     from worker.core.dead_letters.replay import Claimed
 
@@ -33,7 +33,7 @@ class Claims:
 
     def __init__(
         self,
-        letters: ActingLetters,
+        letters: DeadLetterCommands,
         order: Order,
         replay: int,
         began: datetime,

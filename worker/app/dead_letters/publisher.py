@@ -44,7 +44,7 @@ class Sent:
     fault: str | None = None
 
 
-class Outlet:
+class ReplayPublisher:
     """Publishes batches, one after another.
 
     Args:

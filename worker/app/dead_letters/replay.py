@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.adapters.sealing import Opener
-    from worker.app.dead_letters.publisher import Outlet
+    from worker.app.dead_letters.publisher import ReplayPublisher
     from worker.app.dead_letters.request import Order
     from worker.core.dead_letters.replay import Claimed
 
@@ -32,9 +32,9 @@ ACTION: Final = "dead-letters.replay"
 
 async def replay(
     order: Order,
-    letters: ActingLetters,
+    letters: DeadLetterCommands,
     opener: Opener,
-    outlet: Outlet,
+    outlet: ReplayPublisher,
     *,
     chosen: int,
     tell: Callable[[Account], None],
@@ -76,9 +76,9 @@ async def replay(
 @dataclass(slots=True)
 class _Run:
     order: Order
-    letters: ActingLetters
+    letters: DeadLetterCommands
     opener: Opener
-    outlet: Outlet
+    outlet: ReplayPublisher
     account: Account
     replay: int
     began: datetime
@@ -195,7 +195,7 @@ class _Run:
 
 
 @asynccontextmanager
-async def _beating(letters: ActingLetters, account: Account) -> AsyncIterator[None]:
+async def _beating(letters: DeadLetterCommands, account: Account) -> AsyncIterator[None]:
     """Say again and again that the replay lives, until the block ends."""
     async with asyncio.TaskGroup() as group:
         beating = group.create_task(_beat(letters, account))
@@ -205,7 +205,7 @@ async def _beating(letters: ActingLetters, account: Account) -> AsyncIterator[No
             beating.cancel()
 
 
-async def _beat(letters: ActingLetters, account: Account) -> None:
+async def _beat(letters: DeadLetterCommands, account: Account) -> None:
     assert account.replay is not None
     while True:
         await asyncio.sleep(HEARTBEAT.total_seconds())

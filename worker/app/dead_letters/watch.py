@@ -10,7 +10,7 @@ from worker.core.dead_letters.commands import tally
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.core.dead_letters.commands import Result
     from worker.core.dead_letters.replay import Tally
 
@@ -21,7 +21,7 @@ _AFTER_A_FAILURE_SECONDS: Final = 5.0
 
 
 async def await_outcomes(
-    letters: ActingLetters, ids: Iterable[int], seconds: float, stopping: asyncio.Event
+    letters: DeadLetterCommands, ids: Iterable[int], seconds: float, stopping: asyncio.Event
 ) -> list[Result]:
     """What became of a few letters, once all have an outcome or time is up.
 
@@ -45,7 +45,7 @@ async def await_outcomes(
 class Watch:
     """Counts outcomes while more is published; it looks once a second at most."""
 
-    def __init__(self, letters: ActingLetters) -> None:
+    def __init__(self, letters: DeadLetterCommands) -> None:
         self._letters = letters
         self._pending: dict[int, None] = {}
         self._next_look = 0.0

@@ -21,7 +21,7 @@ _BATCH: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _Asked:
     settings: Settings
     selection: Selection
     actor: Actor
@@ -76,53 +76,53 @@ def discard(
     )
     meant = options.meant(selection, everything=everything)
     who = options.who(actor, reason, needed=not dry_run)
-    done = _run(_Wish(settings_of(config), meant, who, dry_run, yes))
+    done = _run(_Asked(settings_of(config), meant, who, dry_run, yes))
     _tell(done, dry_run=dry_run, json=json)
     short = meant.ids and not dry_run and done.discarded < len(meant.ids)
     raise typer.Exit(PARTLY_FAILED if done.stopped or short else 0)
 
 
-def _run(wish: _Wish) -> _Done:
+def _run(asked: _Asked) -> _Done:
     from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
 
     try:
-        return asyncio.run(_act(wish))
+        return asyncio.run(_act(asked))
     except (LedgerUnavailable, RowsRefused) as error:
         raise failure(f"{told_operator(str(error))}; nothing was discarded", UNAVAILABLE) from None
 
 
-async def _act(wish: _Wish) -> _Done:
+async def _act(asked: _Asked) -> _Done:
     from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
     from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
 
-    connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
+    connect = connector(asked.settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
         await letters.group()
-        await options.require_known(letters, wish.selection.ids)
-        done = _Done(await letters.discardable(wish.selection))
+        await options.require_known(letters, asked.selection.ids)
+        done = _Done(await letters.discardable(asked.selection))
         done.left = done.open
-        if wish.dry_run or not done.open:
+        if asked.dry_run or not done.open:
             return done
-        options.confirm(f"Discard {counted(done.open, 'letter')}?", yes=wish.yes)
-        await _discard(wish, letters, done)
+        options.confirm(f"Discard {counted(done.open, 'letter')}?", yes=asked.yes)
+        await _discard(asked, letters, done)
     return done
 
 
-async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
+async def _discard(asked: _Asked, letters: Any, done: _Done) -> None:
     from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
-    subject = {"selection": wish.selection.described(), "letters": done.open}
-    began = await letters.record(Entry(*wish.actor, "dead-letters.discard", subject))
+    subject = {"selection": asked.selection.described(), "letters": done.open}
+    began = await letters.record(Entry(*asked.actor, "dead-letters.discard", subject))
     after = 0
     with options.stopping_on_signals() as stopping, progress("discarding", done.open) as tell:
         try:
             while not stopping.is_set() and (
                 batch := await letters.discard(
-                    wish.selection, wish.actor, failed_until=began, after=after, most=_BATCH
+                    asked.selection, asked.actor, failed_until=began, after=after, most=_BATCH
                 )
             ):
                 done.discarded, after = done.discarded + len(batch), batch[-1]
@@ -132,17 +132,17 @@ async def _discard(wish: _Wish, letters: Any, done: _Done) -> None:
         except LedgerUnavailable as error:
             done.stopped = told_operator(str(error))
     done.left = max(0, done.open - done.discarded)
-    await _record_end(wish, letters, done)
+    await _record_end(asked, letters, done)
 
 
-async def _record_end(wish: _Wish, letters: Any, done: _Done) -> None:
+async def _record_end(asked: _Asked, letters: Any, done: _Done) -> None:
     from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
 
     subject = {"discarded": done.discarded, "stopped": done.stopped is not None}
     try:
-        await letters.record(Entry(*wish.actor, "dead-letters.discard.end", subject))
+        await letters.record(Entry(*asked.actor, "dead-letters.discard.end", subject))
     except LedgerUnavailable as error:
         done.stopped = done.stopped or told_operator(str(error))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.sessions import Session
     from worker.core.dead_letters.filters import Selection
-    from worker.core.dead_letters.views import FiledLetter, Page, Place
+    from worker.core.dead_letters.views import DeadLetter, Page, PageCursor
 
 _GAP: Final = "  "
 _WIDE: Final = 100
@@ -66,18 +66,20 @@ def list_letters(
     _say_rest(found, selection)
 
 
-def _place(after: str | None) -> Place | None:
-    from worker.core.dead_letters.views import read_place  # noqa: PLC0415 - keeps --help fast
+def _place(after: str | None) -> PageCursor | None:
+    from worker.core.dead_letters.views import read_cursor  # noqa: PLC0415 - keeps --help fast
 
     if after is None:
         return None
     try:
-        return read_place(after)
+        return read_cursor(after)
     except ValueError as error:
         raise failure(f"--after {error}", filters.WRONG_USAGE) from None
 
 
-async def _read(session: Session, selection: Selection, limit: int, after: Place | None) -> Page:
+async def _read(
+    session: Session, selection: Selection, limit: int, after: PageCursor | None
+) -> Page:
     from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
 
     if selection.groups:
@@ -93,7 +95,7 @@ def _print_json(found: Page) -> None:
     typer.echo(orjson.dumps({"letters": letters, "next": place}).decode())
 
 
-def members(letter: FiledLetter) -> dict[str, Any]:
+def members(letter: DeadLetter) -> dict[str, Any]:
     """A letter as a JSON object."""
     return {
         "id": letter.id,
@@ -116,7 +118,7 @@ def members(letter: FiledLetter) -> dict[str, Any]:
     }
 
 
-def _print_table(letters: Sequence[FiledLetter]) -> None:
+def _print_table(letters: Sequence[DeadLetter]) -> None:
     if not letters:
         return
     width = columns()
@@ -132,7 +134,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
         yield _GAP.join(padded).rstrip()
 
 
-def _piped(letters: Sequence[FiledLetter]) -> Sequence[tuple[str, ...]]:
+def _piped(letters: Sequence[DeadLetter]) -> Sequence[tuple[str, ...]]:
     """Everything in full."""
     now = datetime.now(UTC)
     heading = ("id", "state", "failed", "reason", "error", "redeemable", "group", "message_id")
@@ -151,7 +153,7 @@ def _piped(letters: Sequence[FiledLetter]) -> Sequence[tuple[str, ...]]:
     ]
 
 
-def _fitted(letters: Sequence[FiledLetter], width: int) -> Sequence[tuple[str, ...]]:
+def _fitted(letters: Sequence[DeadLetter], width: int) -> Sequence[tuple[str, ...]]:
     """What fits into a line: of error code and message id as much as there is room for."""
     now = datetime.now(UTC)
     firm = [("id", "failed", "reason", "left")] + [

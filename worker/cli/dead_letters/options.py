@@ -19,7 +19,7 @@ from worker.core.dead_letters.filters import LetterState
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.adapters.sealing import Opener
     from worker.core.dead_letters.commands import Actor
     from worker.core.dead_letters.filters import Selection
@@ -73,7 +73,7 @@ def meant(selection: Selection, *, everything: bool) -> Selection:
     return replace(selection, states=pending)
 
 
-async def require_known(letters: ActingLetters, ids: Sequence[int]) -> None:
+async def require_known(letters: DeadLetterCommands, ids: Sequence[int]) -> None:
     """End the command if one of these letters does not exist."""
     missing = await letters.missing(ids) if ids else []
     if missing:

@@ -27,7 +27,7 @@ from worker.core.remedies import remedy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.core.dead_letters.views import Dossier, FiledLetter, LetterEvent
+    from worker.core.dead_letters.views import DeadLetter, DeadLetterDetail, LetterEvent
 
 _LABEL: Final = 13
 _NOT_REDEEMABLE: Final = {
@@ -36,7 +36,7 @@ _NOT_REDEEMABLE: Final = {
 }
 
 
-def print_json(found: Dossier, opened: bytes | None) -> None:
+def print_json(found: DeadLetterDetail, opened: bytes | None) -> None:
     """Everything as one JSON object."""
     letter = found.letter
     told = members(letter) | {
@@ -81,7 +81,7 @@ def _payload(opened: bytes) -> dict[str, Any]:
         return {"properties": properties, "body_base64": base64.b64encode(body).decode()}
 
 
-def print_text(found: Dossier, opened: bytes | None) -> None:
+def print_text(found: DeadLetterDetail, opened: bytes | None) -> None:
     """Everything in words."""
     for line in _lines(found, datetime.now(UTC)):
         typer.echo(line)
@@ -90,7 +90,7 @@ def print_text(found: Dossier, opened: bytes | None) -> None:
             typer.echo(line)
 
 
-def _lines(found: Dossier, now: datetime) -> Iterator[str]:
+def _lines(found: DeadLetterDetail, now: datetime) -> Iterator[str]:
     letter = found.letter
     yield bold(f"letter {letter.id}  {letter.state}")
     for label, value in _facts(found, now):
@@ -103,7 +103,7 @@ def _lines(found: Dossier, now: datetime) -> Iterator[str]:
         yield from wrapped(f"{instant(event.at)}  {_told(event)}", "  ", "    ")
 
 
-def _facts(found: Dossier, now: datetime) -> Iterator[tuple[str, str]]:
+def _facts(found: DeadLetterDetail, now: datetime) -> Iterator[tuple[str, str]]:
     letter = found.letter
     yield "reason", f"{letter.reason}  {printable(letter.error_code)}"
     yield "message", printable(letter.error_message) or "(none)"
@@ -120,11 +120,11 @@ def _facts(found: Dossier, now: datetime) -> Iterator[tuple[str, str]]:
     yield "payload", _kept(found)
 
 
-def _remedy(letter: FiledLetter) -> str:
+def _remedy(letter: DeadLetter) -> str:
     return remedy(letter.reason, letter.error_code, others_resolved=letter.others_resolved)
 
 
-def _redeemable(letter: FiledLetter, now: datetime) -> str:
+def _redeemable(letter: DeadLetter, now: datetime) -> str:
     until = letter.redeemable_until
     if until is None:
         return _NOT_REDEEMABLE.get(LetterReason(letter.reason), "no")
@@ -133,23 +133,23 @@ def _redeemable(letter: FiledLetter, now: datetime) -> str:
     return f"for {left(until, now)}, until {instant(until)} UTC"
 
 
-def _attempts(letter: FiledLetter) -> str:
+def _attempts(letter: DeadLetter) -> str:
     died, replayed = counted(letter.occurrences, "time"), counted(letter.replays, "time")
     return f"{letter.attempts}; died {died}, replayed {replayed}"
 
 
-def _kept(found: Dossier) -> str:
+def _kept(found: DeadLetterDetail) -> str:
     if found.is_kept:
         return f"{found.body_bytes} bytes, sealed to the key {found.seal_key_id}"
     since = "" if found.shredded_at is None else f" at {instant(found.shredded_at)} UTC"
     return f"shredded{since}"
 
 
-def _is_closed(letter: FiledLetter) -> bool:
+def _is_closed(letter: DeadLetter) -> bool:
     return letter.state not in {"open", "replaying"}
 
 
-def _events(found: Dossier) -> tuple[LetterEvent, ...]:
+def _events(found: DeadLetterDetail) -> tuple[LetterEvent, ...]:
     """The history; of a letter that an older version has kept, at least its latest death."""
     from worker.core.dead_letters.views import LetterEvent  # noqa: PLC0415 - used for this alone
 
@@ -162,7 +162,7 @@ def _events(found: Dossier) -> tuple[LetterEvent, ...]:
     return tuple(sorted((death, *found.history), key=lambda event: event.at))
 
 
-def _history(found: Dossier) -> Iterator[dict[str, Any]]:
+def _history(found: DeadLetterDetail) -> Iterator[dict[str, Any]]:
     for event in _events(found):
         yield {
             "at": event.at,

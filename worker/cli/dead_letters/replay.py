@@ -19,7 +19,7 @@ from worker.cli.exits import (
 )
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.dead_letters.commands import ActingLetters
+    from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.adapters.sealing import Opener
     from worker.app.dead_letters import Order
     from worker.core.dead_letters.commands import Account, Preview
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _Asked:
     """What was asked for, checked."""
 
     settings: Settings
@@ -134,8 +134,8 @@ def replay(
         margin=_margin(settings),
         patience_seconds=patient,
     )
-    wish = _Wish(settings, order, opener, dry_run, yes, json)
-    raise typer.Exit(_run(wish))
+    asked = _Asked(settings, order, opener, dry_run, yes, json)
+    raise typer.Exit(_run(asked))
 
 
 def _seconds(option: str, text: str) -> float:
@@ -159,7 +159,7 @@ def _opener(settings: Settings, *, needed: bool) -> Opener | None:
     return options.opener_of(settings)
 
 
-def _run(wish: _Wish) -> int:
+def _run(asked: _Asked) -> int:
     from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
     from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
         BrokerLost,
@@ -168,59 +168,59 @@ def _run(wish: _Wish) -> int:
     from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
 
     try:
-        return asyncio.run(_act(wish))
+        return asyncio.run(_act(asked))
     except (BrokerUnavailable, BrokerLost) as error:
         raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
     except (LedgerUnavailable, RowsRefused) as error:
         raise failure(f"{told_operator(str(error))}; nothing was replayed", UNAVAILABLE) from None
 
 
-async def _act(wish: _Wish) -> int:
+async def _act(asked: _Asked) -> int:
     from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
     from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
 
-    order = wish.order
-    connect = connector(wish.settings.current_postgres_dsn, command_seconds=30.0)
+    order = asked.order
+    connect = connector(asked.settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
-        if order.selection.groups or not wish.dry_run:
+        if order.selection.groups or not asked.dry_run:
             await letters.group()
         await options.require_known(letters, order.selection.ids)
-        if not wish.dry_run:
+        if not asked.dry_run:
             await letters.reconcile()
         preview = await letters.preview(order.selection, order.margin, order.keys)
-        if wish.dry_run:
-            return _show(preview, wish)
-        if (code := _ends_here(preview, wish)) is not None:
+        if asked.dry_run:
+            return _show(preview, asked)
+        if (code := _ends_here(preview, asked)) is not None:
             return code
-        account = await _publish(wish, letters, preview)
-    _tell(account, preview, wish)
-    return _code(account, preview, wish)
+        account = await _publish(asked, letters, preview)
+    _tell(account, preview, asked)
+    return _code(account, preview, asked)
 
 
-def _show(preview: Preview, wish: _Wish) -> int:
+def _show(preview: Preview, asked: _Asked) -> int:
     from worker.cli.dead_letters.preview import preview_members, print_preview  # noqa: PLC0415 - keeps --help fast
 
     if not preview.letters:
-        _say_empty(wish)
-    if wish.json:
+        _say_empty(asked)
+    if asked.json:
         _print_json(preview_members(preview))
     elif preview.letters:
         print_preview(preview)
-    if wish.opener is None:
+    if asked.opener is None:
         typer.echo("the replay itself needs WORKER_DEAD_LETTERS__OPEN_KEYS", err=True)
     return 0
 
 
-def _say_empty(wish: _Wish) -> None:
-    typer.echo(f"No dead letter matches ({wish.order.selection.words()}).", err=True)
+def _say_empty(asked: _Asked) -> None:
+    typer.echo(f"No dead letter matches ({asked.order.selection.words()}).", err=True)
 
 
-def _ends_here(preview: Preview, wish: _Wish) -> int | None:
+def _ends_here(preview: Preview, asked: _Asked) -> int | None:
     """The exit code where there is nothing to be replayed."""
     from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - keeps --help fast
 
     if not preview.letters:
-        _say_empty(wish)
+        _say_empty(asked)
         return 0
     if preview.count(Fate.READY, Fate.CLAIMED):
         return None
@@ -244,24 +244,24 @@ def _count(preview: Preview, limit: int | None) -> int:
     return most if limit is None else min(most, limit)
 
 
-async def _publish(wish: _Wish, letters: ActingLetters, preview: Preview) -> Account:
+async def _publish(asked: _Asked, letters: DeadLetterCommands, preview: Preview) -> Account:
     from worker.app.dead_letters import replay as carry_out  # noqa: PLC0415 - keeps --help fast
-    from worker.app.dead_letters.publisher import Outlet  # noqa: PLC0415 - as above
+    from worker.app.dead_letters.publisher import ReplayPublisher  # noqa: PLC0415 - as above
     from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
 
-    assert wish.opener is not None
+    assert asked.opener is not None
     _say_left_out(preview, waiting=True)
-    count = _count(preview, wish.order.limit)
-    options.confirm(f"Replay {count} letters?", yes=wish.yes)
+    count = _count(preview, asked.order.limit)
+    options.confirm(f"Replay {count} letters?", yes=asked.yes)
     with options.stopping_on_signals() as stopping, progress("replaying", count) as tell:
-        url, patience = wish.settings.current_amqp_url, wish.order.patience_seconds
-        outlet = Outlet(url, patience, stopping)
+        url, patience = asked.settings.current_amqp_url, asked.order.patience_seconds
+        outlet = ReplayPublisher(url, patience, stopping)
         try:
             await outlet.open()
             return await carry_out(
-                wish.order,
+                asked.order,
                 letters,
-                wish.opener,
+                asked.opener,
                 outlet,
                 chosen=preview.ready,
                 tell=lambda account: tell(account.published),
@@ -271,22 +271,22 @@ async def _publish(wish: _Wish, letters: ActingLetters, preview: Preview) -> Acc
             await outlet.close()
 
 
-def _tell(account: Account, preview: Preview, wish: _Wish) -> None:
+def _tell(account: Account, preview: Preview, asked: _Asked) -> None:
     from worker.cli.dead_letters import report  # noqa: PLC0415 - keeps --help fast
 
-    if wish.json:
+    if asked.json:
         _print_json(report.account_members(account, preview))
     else:
         report.print_account(account)
 
 
-def _code(account: Account, preview: Preview, wish: _Wish) -> int:
+def _code(account: Account, preview: Preview, asked: _Asked) -> int:
     """Letters that were named must all have gone; of a filter's only those that could."""
     from worker.cli.dead_letters.report import code  # noqa: PLC0415 - keeps --help fast
     from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - as above
 
     short = preview.left_out().keys() - {Fate.CLAIMED, Fate.UNDER_WAY}
-    failed = short if wish.order.selection.ids else short & {Fate.LOCKED}
+    failed = short if asked.order.selection.ids else short & {Fate.LOCKED}
     return PARTLY_FAILED if failed else code(account)
 
 

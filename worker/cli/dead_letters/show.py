@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Session
     from worker.adapters.sealing import Opener
     from worker.cli.dead_letters.payload import Reveal
-    from worker.core.dead_letters.views import Dossier
+    from worker.core.dead_letters.views import DeadLetterDetail
     from worker.settings import Settings
 
 _MOST_NAMESAKES = 20
@@ -108,7 +108,7 @@ def opener(settings: Settings) -> Opener:
 
 async def _read(
     session: Session, letter_id: int | None, message_id: str | None, wanted: Reveal | None
-) -> tuple[Dossier, bytes | None]:
+) -> tuple[DeadLetterDetail, bytes | None]:
     from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
 
     if letter_id is None:

@@ -180,7 +180,7 @@ def _outcome(token: str, reply: dict[str, Any], now: datetime) -> Outcome:
         first_seen=now,
     )
     tries = verdict.Tries(attempts=1)
-    judged = verdict.judge(submission, answer, tries, now=now, draw=0.0, policy=_NO_RETRIES)
+    judged = verdict.after_call(submission, answer, tries, now=now, draw=0.0, policy=_NO_RETRIES)
     assert isinstance(judged, verdict.Store)  # an answer always settles
     return judged.outcome
 

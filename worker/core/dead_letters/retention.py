@@ -79,7 +79,7 @@ def tasks(periods: Periods) -> tuple[Task, ...]:
 
 
 def pause(batch_seconds: float) -> float:
-    """Seconds to rest after a batch: three times as long as it took, so three quarters are rest."""
+    """Seconds to rest after a batch: three times as long as it took, so three sandbox are rest."""
     return max(_LEAST_PAUSE_SECONDS, _REST * batch_seconds)
 
 

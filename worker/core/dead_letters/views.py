@@ -60,7 +60,7 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True)
-class FiledLetter:
+class DeadLetter:
     """One dead letter, without what is sealed in it and what else its publisher wrote.
 
     Attributes:
@@ -106,7 +106,7 @@ def _beside(reason: str, error_code: str, message: str) -> str:
     return grouping.while_others_resolve(grouping.key(reason, error_code, message))
 
 
-class Place(NamedTuple):
+class PageCursor(NamedTuple):
     """Where a page ended: the letter after which the next one begins."""
 
     failed_at: datetime
@@ -114,11 +114,11 @@ class Place(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As a person passes it on; see `read_place`."""
+        """As a person passes it on; see `read_cursor`."""
         return f"{(self.failed_at - _EPOCH) // _MICROSECOND}-{self.id}"
 
 
-def read_place(text: str) -> Place:
+def read_cursor(text: str) -> PageCursor:
     """The place that a text names.
 
     Raises:
@@ -127,7 +127,7 @@ def read_place(text: str) -> Place:
     match = _PLACE.fullmatch(text.strip())
     try:
         if match is not None and int(match[2]) < _IDS:
-            return Place(_EPOCH + int(match[1]) * _MICROSECOND, int(match[2]))
+            return PageCursor(_EPOCH + int(match[1]) * _MICROSECOND, int(match[2]))
     except OverflowError:
         pass
     raise ValueError("is no place in a list; take it from the end of the page before")
@@ -137,8 +137,8 @@ def read_place(text: str) -> Place:
 class Page:
     """Letters, the newest failure first, and where to go on; None where there are no more."""
 
-    letters: tuple[FiledLetter, ...]
-    next: Place | None
+    letters: tuple[DeadLetter, ...]
+    next: PageCursor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class LetterEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Dossier:
+class DeadLetterDetail:
     """All that is known of one letter but what is sealed in it.
 
     Attributes:
@@ -173,7 +173,7 @@ class Dossier:
         earlier: Whether more had happened before.
     """
 
-    letter: FiledLetter
+    letter: DeadLetter
     body_sha256: bytes
     body_bytes: int
     correlation_id: str | None

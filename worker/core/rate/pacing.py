@@ -30,7 +30,7 @@ MOST_IN_HAND: Final = MOST_IN_HAND_BYTES // LARGEST_MESSAGE_BYTES
 PARKED_PREFETCH: Final = 20
 """Messages that the broker has given up, which are written away as they come."""
 
-MOST_LENT: Final[Mapping[Lane, int]] = {
+MOST_PREFETCHED: Final[Mapping[Lane, int]] = {
     Lane.LIVE: MOST_IN_HAND // 2,
     Lane.BACKLOG: MOST_IN_HAND // 3,
     Lane.CROWD: MOST_IN_HAND - MOST_IN_HAND // 2 - MOST_IN_HAND // 3 - PARKED_PREFETCH,
@@ -92,7 +92,7 @@ def prefetches(concurrency: int, share: float | None, patience_seconds: float) -
         Lane.BACKLOG: prefetch(concurrency, share),
         Lane.CROWD: prefetch(concurrency, crowds),
     }
-    return {lane: min(MOST_LENT[lane], messages) for lane, messages in wanted.items()}
+    return {lane: min(MOST_PREFETCHED[lane], messages) for lane, messages in wanted.items()}
 
 
 def prefetch(concurrency: int, share: float | None) -> int:
@@ -110,7 +110,7 @@ def prefetch(concurrency: int, share: float | None) -> int:
 
 
 def live_prefetch(concurrency: int, share: float | None, patience_seconds: float) -> int:
-    """The same of the live lane, which those overtaken leave.
+    """The same of the live lane, which those demoted leave.
 
     Enough for a rush of twice the share to wait here, and not in the queue, until the patience is
     over: a message need not say when its buyer came, and then its wait in the queue is not seen.
@@ -123,12 +123,12 @@ def live_prefetch(concurrency: int, share: float | None, patience_seconds: float
     return max(prefetch(concurrency, None), seen)
 
 
-def lends_anew(lent: int, wanted: int) -> bool:
+def is_worth_changing(lent: int, wanted: int) -> bool:
     """Whether another number is to be lent: only where the two differ by more than half."""
     return max(lent, wanted) > 2 * min(lent, wanted)
 
 
-def lendable(wanted: int, most: int, in_hand: int) -> int:
+def prefetch_beside(wanted: int, most: int, in_hand: int) -> int:
     """How many messages to have lent beside those in hand, when what is lent changes.
 
     What was lent before the change stays in hand and does not count towards the new number. So

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-GIVING_WAY_SHARE: Final = 1 / 6
+DEMOTION_SHARE: Final = 1 / 6
 """Of the patience: who has waited longer gives way, once anybody has waited past all of it."""
 
 _HOLD_SECONDS: Final = 10.0
@@ -61,7 +61,7 @@ class Refusals:
 
 
 @dataclass(slots=True)
-class Overtaking:
+class Demotion:
     """Whether live tokens give way to fresher ones.
 
     It begins once the oldest token has waited longer than the patience. From then on whoever has
@@ -84,7 +84,7 @@ class Overtaking:
     @property
     def bound_seconds(self) -> float:
         """The wait past which a token gives way while tokens do."""
-        return self.patience_seconds * GIVING_WAY_SHARE
+        return self.patience_seconds * DEMOTION_SHARE
 
     def look(
         self, now: float, oldest_seconds: float, *, at_quota: bool, behind_seconds: float = 0.0
@@ -107,12 +107,12 @@ class Overtaking:
         longest = max(oldest_seconds, behind_seconds)
         if at_quota and longest > self.patience_seconds:
             self.moving = True
-        if not (self.moving and self.gives_way(longest)):
+        if not (self.moving and self.is_past_bound(longest)):
             return 0
         self._overloaded_at = now
         return self.refusals.allowed(now) if at_quota else 0
 
-    def gives_way(self, wait_seconds: float) -> bool:
+    def is_past_bound(self, wait_seconds: float) -> bool:
         """Whether a token of this wait is one that gives way while tokens do."""
         return wait_seconds > self.bound_seconds
 
@@ -128,6 +128,6 @@ class Overtaking:
             rate: Calls a second that are made here.
             behind_seconds: As in `look`.
         """
-        if not self.gives_way(behind_seconds):
+        if not self.is_past_bound(behind_seconds):
             return 0
         return max(0, waiting - math.ceil(rate * self.bound_seconds))

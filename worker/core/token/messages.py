@@ -378,7 +378,7 @@ def read_instant(value: Any) -> datetime | None:
         return None
 
 
-def write_instant(instant: datetime) -> str:
+def format_time(instant: datetime) -> str:
     """An instant as RFC 3339 in UTC, to the millisecond."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -502,7 +502,7 @@ def envelope(incoming: Incoming) -> bytes:
         "message_id": incoming.message_id,
         "correlation_id": incoming.correlation_id,
         "reply_to": incoming.reply_to,
-        "timestamp": None if incoming.timestamp is None else write_instant(incoming.timestamp),
+        "timestamp": None if incoming.timestamp is None else format_time(incoming.timestamp),
         "body_bytes": incoming.body_bytes,
     }
     return msgspec.json.encode(properties) + b"\n" + _kept(incoming.body)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from worker.core.records import ADVICE, Malformed, Outcome, Status, Submission
-from worker.core.token.messages import VERSION, write_instant
+from worker.core.token.messages import VERSION, format_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,8 +80,8 @@ def _body(
         "error": error,
         "advice": ADVICE[status],
         "metadata": msgspec.Raw(metadata or b"{}"),
-        "received_at": write_instant(received_at),
-        "settled_at": write_instant(settled_at),
+        "received_at": format_time(received_at),
+        "settled_at": format_time(settled_at),
     }
     return _ENCODER.encode(body)
 

@@ -14,7 +14,7 @@ import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from worker.core.rate.pacing import MOST_LENT
+from worker.core.rate.pacing import MOST_PREFETCHED
 from worker.core.records import Lane, Origin
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 _TURN_SECONDS: Final = 2.0
 _LEAST: Final = 5
-_MOST: Final = MOST_LENT[Lane.LIVE] // 4
+_MOST: Final = MOST_PREFETCHED[Lane.LIVE] // 4
 _RECENT_SECONDS: Final = 60.0
 
 

@@ -1,6 +1,6 @@
 """What becomes of a token: the decisions of the whole service, returned and not acted upon.
 
-`recall` decides before a call, from the ledger and the clock; `judge` after one, from its result.
+`before_call` decides from the ledger and the clock, `after_call` from the result of a call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from worker.core.records import Answer, Fault, FaultKind, Outcome, Status, Submi
 AWS_LIFETIME: Final = timedelta(hours=4)
 FAILURE_MEMORY: Final = timedelta(seconds=30)
 QUICK_WINDOW_SECONDS: Final = 2.0
-STRIKES: Final = 3
+MOST_SYSTEMIC_ANSWERS: Final = 3
 UNSTORABLE: Final = "Unstorable"
 
 
@@ -71,7 +71,7 @@ class Store:
     outcome: Outcome
 
 
-def recall(
+def before_call(
     submission: Submission,
     known: Outcome | None,
     now: datetime,
@@ -148,13 +148,13 @@ class Tries:
         attempts: Calls that count.
         failures: Calls without an answer since it was delivered; spreads the waits.
         seconds: Time since its first call after it was delivered.
-        strikes: Systemic answers to it with other calls succeeding in between.
+        systemic_answers: Systemic answers to it with other calls succeeding in between.
     """
 
     attempts: int = 0
     failures: int = 0
     seconds: float = 0.0
-    strikes: int = 0
+    systemic_answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class Halt:
 Verdict = Store | TryAgain | RetryIn | Halt
 
 
-def judge(
+def after_call(
     submission: Submission,
     result: Answer | Fault,
     tries: Tries,
@@ -209,7 +209,7 @@ def judge(
         case FaultKind.TOKEN:
             status = result.status or Status.REJECTED
             return Store(_failed(submission, status, result, tries, now))
-        case FaultKind.SYSTEMIC if tries.strikes < STRIKES:
+        case FaultKind.SYSTEMIC if tries.systemic_answers < MOST_SYSTEMIC_ANSWERS:
             return Halt(_told(result, submission))
         case FaultKind.THROTTLED:
             return _soon(tries, draw) or RetryIn(policy.delays[0], counted=False)

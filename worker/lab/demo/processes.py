@@ -13,7 +13,7 @@ import msgspec
 
 from worker.lab.servers import Server
 from worker.lab.servers.program import output
-from worker.lab.servers.server import Recipe
+from worker.lab.servers.server import ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -150,7 +150,7 @@ async def _started(
     log: Path,
     ready: Callable[[int], Awaitable[bool]],
 ) -> Server:
-    server = Server(Recipe(name, command, environment, log, ready))
+    server = Server(ServerSpec(name, command, environment, log, ready))
     await server.start(within=_START_SECONDS)
     return server
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from worker.lab.servers.errors import ServiceError
 from worker.lab.servers.management import Management
 from worker.lab.servers.ports import LOOPBACK, accepts, free_ports
-from worker.lab.servers.server import Recipe
+from worker.lab.servers.server import ServerSpec
 
 _MOST_SCHEDULERS = 4
 
@@ -81,13 +81,13 @@ def node_at(directory: Path, user: str, password: str) -> Node:
     return node
 
 
-def recipe(node: Node, programs: Path, management: Management) -> Recipe:
+def recipe(node: Node, programs: Path, management: Management) -> ServerSpec:
     """How the broker itself is run."""
 
     async def ready(_: int) -> bool:
         return await asyncio.to_thread(_listens, management, node.amqp)
 
-    return Recipe(
+    return ServerSpec(
         name="RabbitMQ",
         command=[str(programs / "rabbitmq-server")],
         environment=node.environment,
@@ -96,7 +96,7 @@ def recipe(node: Node, programs: Path, management: Management) -> Recipe:
     )
 
 
-def epmd_recipe(node: Node, programs: Path) -> Recipe:
+def epmd_recipe(node: Node, programs: Path) -> ServerSpec:
     """How Erlang's name server is run: the one beside the broker's programs, else the system's.
 
     Left to itself Erlang would start it on all interfaces, as a daemon that outlives the
@@ -115,7 +115,7 @@ def epmd_recipe(node: Node, programs: Path) -> Recipe:
     async def ready(_: int) -> bool:
         return await accepts(node.epmd)
 
-    return Recipe(
+    return ServerSpec(
         name="epmd",
         command=[program, "-address", LOOPBACK, "-port", str(node.epmd)],
         environment=node.environment,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from worker.lab.servers.errors import ServiceError, StartError
 from worker.lab.servers.ports import LOOPBACK, free_ports
-from worker.lab.servers.privilege import Quarters, quarters
+from worker.lab.servers.privilege import Sandbox, sandbox
 from worker.lab.servers.program import output
-from worker.lab.servers.server import Recipe, Server
+from worker.lab.servers.server import Server, ServerSpec
 
 _NAME = "PostgreSQL"
 _SUPERUSER = "postgres"
@@ -83,7 +83,7 @@ async def postgres(
     Raises:
         ServiceError: Its programs are missing or it does not start; the text says why.
     """
-    with quarters(directory, _installation()) as lodging:
+    with sandbox(directory, _installation()) as lodging:
         password = secrets.token_hex(16)
         await _initialise(lodging, password)
         running = await _start(lodging, password, environment or {})
@@ -105,7 +105,7 @@ def _installation() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall"
 
 
-async def _initialise(lodging: Quarters, password: str) -> None:
+async def _initialise(lodging: Sandbox, password: str) -> None:
     secret = lodging.home / "password"
     secret.write_text(password)
     secret.chmod(0o600)
@@ -123,7 +123,7 @@ async def _initialise(lodging: Quarters, password: str) -> None:
     (lodging.home / "data" / "pg_hba.conf").write_text(_ACCESS)
 
 
-async def _start(lodging: Quarters, password: str, more: Mapping[str, str]) -> Postgres:
+async def _start(lodging: Sandbox, password: str, more: Mapping[str, str]) -> Postgres:
     """Start the server, again elsewhere if another process took the port meanwhile."""
     for last in (*[False] * (_STARTS - 1), True):
         (port,) = free_ports(1)
@@ -138,14 +138,14 @@ async def _start(lodging: Quarters, password: str, more: Mapping[str, str]) -> P
     raise AssertionError
 
 
-def _recipe(lodging: Quarters, port: int, more: Mapping[str, str]) -> Recipe:
+def _recipe(lodging: Sandbox, port: int, more: Mapping[str, str]) -> ServerSpec:
     options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
     data = lodging.home / "data"
 
     async def ready(pid: int) -> bool:
         return _says_ready(data / "postmaster.pid", pid)
 
-    return Recipe(
+    return ServerSpec(
         name=_NAME,
         command=[str(lodging.binaries / "postgres"), "-D", str(data), "-p", str(port), *options],
         environment={**_ENVIRONMENT, **more},

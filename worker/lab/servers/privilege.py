@@ -16,7 +16,7 @@ _NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
-class Quarters:
+class Sandbox:
     """Where and as whom an unprivileged server runs.
 
     Attributes:
@@ -31,7 +31,7 @@ class Quarters:
 
 
 @contextmanager
-def quarters(directory: Path, installation: Path) -> Iterator[Quarters]:
+def sandbox(directory: Path, installation: Path) -> Iterator[Sandbox]:
     """Lodge a server that must not run as root.
 
     Args:
@@ -43,9 +43,9 @@ def quarters(directory: Path, installation: Path) -> Iterator[Quarters]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
-        yield Quarters([], directory, installation / "bin")
+        yield Sandbox([], directory, installation / "bin")
     elif _works(namespace := _namespace()):
-        yield Quarters(namespace, directory, installation / "bin")
+        yield Sandbox(namespace, directory, installation / "bin")
     else:
         with _lodgings(installation) as lodgings:
             yield lodgings
@@ -68,7 +68,7 @@ def _works(prefix: list[str]) -> bool:
 
 
 @contextmanager
-def _lodgings(installation: Path) -> Iterator[Quarters]:
+def _lodgings(installation: Path) -> Iterator[Sandbox]:
     """A folder of the user `nobody`, with a copy of the programs.
 
     The environment may lie beneath a folder that only root can enter, and opening other
@@ -84,7 +84,7 @@ def _lodgings(installation: Path) -> Iterator[Quarters]:
         home = Path(folder)
         binaries = _copy(installation, home) / "bin"
         shutil.chown(home, _NOBODY, "nogroup")
-        yield Quarters(_nobody(), home, binaries)
+        yield Sandbox(_nobody(), home, binaries)
 
 
 def _public() -> Path:

@@ -18,7 +18,7 @@ _REAP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ServerSpec:
     """How a server is run.
 
     Attributes:
@@ -50,7 +50,7 @@ class Server:
     with SIGKILL leaves it behind.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: ServerSpec) -> None:
         self._recipe = recipe
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -40,7 +40,7 @@ _JOINING: Final = (
 )
 
 
-class Membership:
+class LeaseKeeper:
     """Keeps the lease, and passes on what comes with it.
 
     No call is made before the first lease: nobody knows yet whether calls are paused.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import Courier, Delivery
+    from worker.ports import ConfirmedPublisher, Delivery
     from worker.runtime.token.answer_log import AnswerLog
     from worker.runtime.token.event_outbox import EventOutbox
 
@@ -75,8 +75,10 @@ class AckAfterConfirm:
     for some seconds at most (`worker.core.token.answers`).
     """
 
-    def __init__(self, courier: Courier, events: EventOutbox, answers: AnswerLog) -> None:
-        self._courier = courier
+    def __init__(
+        self, publisher: ConfirmedPublisher, events: EventOutbox, answers: AnswerLog
+    ) -> None:
+        self._publisher = publisher
         self._events = events
         self._answers = answers
         self._replies = RefusedReplies()
@@ -140,7 +142,7 @@ class AckAfterConfirm:
         return message.kind is not Kind.REPLY or self._replies.worth_a_try(key, now)
 
     async def _send(self, batch: list[_Unconfirmed]) -> None:
-        fates = await self._courier.send([one.message for one in batch])
+        fates = await self._publisher.send([one.message for one in batch])
         for one, fate in zip(batch, fates, strict=True):
             if fate is None:
                 self._confirm(one)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-class Mailbox(Generic[Item]):
+class BatchQueue(Generic[Item]):
     """What waits for one consumer; whoever puts bounds how much that can be.
 
     Args:

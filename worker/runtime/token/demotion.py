@@ -1,4 +1,4 @@
-"""Moves tokens aside, out of the live line: overtaken ones, and what an origin has too many of."""
+"""Moves tokens aside, out of the live line: demoted ones, and what an origin has too many of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core.records import Lane
-from worker.core.token.demotion import Overtaking, Refusals
+from worker.core.token.demotion import Demotion, Refusals
 from worker.core.token.turns import Company, in_hand_at_most
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 
@@ -36,7 +36,7 @@ _DRAIN: Final = "drain"
 _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
 
 
-class Overtaker:
+class Demoter:
     """Looks at the live line, and lets those who have waited too long give way.
 
     Those go to the backlog lane. What one origin has in hand beyond its turns goes to the crowd's,
@@ -80,7 +80,7 @@ class Overtaker:
         self._settlement = settlement
         self._gate = gate
         self._limits = limits
-        self._overtaking = Overtaking(patience_seconds)
+        self._demotion = Demotion(patience_seconds)
         self._limited_at = float("-inf")
         self._began = 0.0
         self._moved = 0
@@ -88,17 +88,17 @@ class Overtaker:
 
     def change(self, patience_seconds: float) -> None:
         """Go on with another patience."""
-        self._overtaking.patience_seconds = patience_seconds
+        self._demotion.patience_seconds = patience_seconds
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
         while True:
-            moving = self._overtaking.moving
+            moving = self._demotion.moving
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._overtaking.bound_seconds if moving else None):
+                async with asyncio.timeout(self._demotion.bound_seconds if moving else None):
                     await self._waiting.wait()
             moved = self.look()
-            rest = _MOVING_SECONDS if self._overtaking.moving else _IDLE_SECONDS
+            rest = _MOVING_SECONDS if self._demotion.moving else _IDLE_SECONDS
             await asyncio.sleep(_MOVED_SECONDS if moved else rest)
 
     def look(self) -> int:
@@ -138,29 +138,27 @@ class Overtaker:
         ]
         oldest = max((seconds for token, seconds in line if not came_back(token)), default=0.0)
         behind = self.behind_seconds()
-        before = self._overtaking.moving
-        most = self._overtaking.look(
-            now, oldest, at_quota=self._at_quota(now), behind_seconds=behind
-        )
+        before = self._demotion.moving
+        most = self._demotion.look(now, oldest, at_quota=self._at_quota(now), behind_seconds=behind)
         self._tell(before, now, oldest, behind)
         if not most:
             return 0
-        overtaken = self._overtaken(line, behind)
-        chosen = overtaken[: int(min(most, len(overtaken)))]
+        demoted = self._to_demote(line, behind)
+        chosen = demoted[: int(min(most, len(demoted)))]
         for token in chosen:
-            self._move(token, Lane.BACKLOG, self._overtaking.refusals)
+            self._move(token, Lane.BACKLOG, self._demotion.refusals)
         return len(chosen)
 
-    def _overtaken(
+    def _to_demote(
         self, line: list[tuple[InFlightToken, float]], behind: float
     ) -> list[InFlightToken]:
         """Who gives way by their wait, and by their place."""
         by_place = sorted((token for token, _ in line), key=lambda token: token.arrived)
-        first = set(by_place[: self._overtaking.surplus(len(line), self._rate(), behind)])
+        first = set(by_place[: self._demotion.surplus(len(line), self._rate(), behind)])
         return [
             token
             for token, seconds in line
-            if token in first or self._overtaking.gives_way(seconds)
+            if token in first or self._demotion.is_past_bound(seconds)
         ]
 
     def _at_quota(self, now: float) -> bool:
@@ -170,22 +168,22 @@ class Overtaker:
         return not self._gate.reasons and now - self._limited_at < _AT_QUOTA_SECONDS
 
     def _tell(self, before: bool, now: float, oldest: float, behind: float) -> None:  # noqa: FBT001 - a state
-        moving = self._overtaking.moving
+        moving = self._demotion.moving
         if moving and not before:
             self._began = now
             log.info(
-                "overtaking_began",
+                "demotion_began",
                 oldest_seconds=round(oldest, 1),
                 behind_seconds=round(behind, 1),
             )
         elif before and not moving:
             seconds = round(now - self._began, 1)
-            log.info("overtaking_ended", submissions=self._moved, seconds=seconds)
+            log.info("demotion_ended", submissions=self._moved, seconds=seconds)
             self._moved = 0
 
     def _move(self, token: InFlightToken, lane: Lane, refusals: Refusals) -> None:
         self._waiting.leave(token)
-        self._settlement.give_way(
+        self._settlement.demote(
             token,
             lane,
             moved=partial(self._confirmed, lane, refusals),

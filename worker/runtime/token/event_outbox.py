@@ -19,13 +19,13 @@ from worker.core import backoff, batching
 from worker.core.token.answers import OutboxPace
 from worker.core.token.outgoing import Kind
 from worker.ports import LedgerUnavailable, Refused, RowsRefused, Unsendable
-from worker.runtime.token.batch_queue import Mailbox
+from worker.runtime.token.batch_queue import BatchQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import Courier, Delivery, Fate, NotConfirmed, Outbox
+    from worker.ports import ConfirmedPublisher, Delivery, Fate, NotConfirmed, Outbox
     from worker.runtime.token.answer_log import AnswerLog
 
 log: Final = structlog.get_logger()
@@ -60,11 +60,11 @@ class EventOutbox:
             those that this process knows to be refused since.
     """
 
-    def __init__(self, outbox: Outbox, courier: Courier, answers: AnswerLog) -> None:
+    def __init__(self, outbox: Outbox, publisher: ConfirmedPublisher, answers: AnswerLog) -> None:
         self._outbox = outbox
-        self._courier = courier
+        self._publisher = publisher
         self._answers = answers
-        self._entries: Mailbox[_Entry] = Mailbox(batching.OUTCOMES)
+        self._entries: BatchQueue[_Entry] = BatchQueue(batching.OUTCOMES)
         self._leased: frozenset[str] = frozenset()
         self._own: dict[str, _Own] = {}
         self._paces: dict[str, OutboxPace] = {}
@@ -226,7 +226,7 @@ class EventOutbox:
 
     async def _publish(self, messages: Sequence[Outgoing]) -> list[NotConfirmed | None]:
         """Publish a batch, and wait for what becomes of each."""
-        fates: Sequence[Fate] = await self._courier.send(messages)
+        fates: Sequence[Fate] = await self._publisher.send(messages)
         late = [fate for fate in fates if isinstance(fate, asyncio.Future)]
         if late:
             await asyncio.wait(late)

@@ -15,7 +15,7 @@ from worker.core.records import Malformed
 from worker.core.token import messages, verdict
 from worker.core.token.verdict import Call, Policy, Repeat, Store
 from worker.ports import LedgerUnavailable
-from worker.runtime.token.batch_queue import Mailbox
+from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Waiter
 from worker.runtime.token.writer import PendingWrite
 
@@ -61,7 +61,7 @@ class Intake:
         self._secrets = secrets
         self._policy = policy
         self._telemetry = telemetry
-        self._deliveries: Mailbox[Delivery] = Mailbox(batching.RECALLS)
+        self._deliveries: BatchQueue[Delivery] = BatchQueue(batching.RECALLS)
         self._unread: deque[Delivery] = deque()
 
     def deliver(self, delivery: Delivery) -> None:
@@ -137,7 +137,7 @@ class Intake:
                 self._route(token, known.get(token.key), now)
 
     def _route(self, token: InFlightToken, known: Outcome | None, now: datetime) -> None:
-        match verdict.recall(
+        match verdict.before_call(
             token.leader.submission, known, now, self._policy, ages_count=self._clock.ages_count
         ):
             case Repeat(outcome, repeated):
@@ -158,7 +158,9 @@ class Intake:
         failures = 0
         while True:
             try:
-                return in_flight, await self._ledger.recall([token.key for token in in_flight])
+                return in_flight, await self._ledger.find_outcomes(
+                    [token.key for token in in_flight]
+                )
             except LedgerUnavailable as error:
                 failures += 1
                 delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread

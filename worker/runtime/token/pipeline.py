@@ -14,12 +14,12 @@ from worker.core.rate.usage import Usage
 from worker.core.token.retry_budget import RetryBudget
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
-from worker.runtime.rate.lease_keeper import Membership
+from worker.runtime.rate.lease_keeper import LeaseKeeper
 from worker.runtime.rate.pacer import Pacer
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
 from worker.runtime.token.breaker import Breaker
-from worker.runtime.token.demotion import Overtaker
+from worker.runtime.token.demotion import Demoter
 from worker.runtime.token.event_outbox import EventOutbox
 from worker.runtime.token.in_flight import InFlight, Stage
 from worker.runtime.token.intake import Intake
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from worker.core.records import Lane
     from worker.core.token.verdict import Policy
     from worker.ports import (
-        Courier,
+        ConfirmedPublisher,
         Delivery,
         Fleet,
         Ledger,
@@ -62,7 +62,7 @@ class Ports:
     ledger: Ledger
     fleet: Fleet
     marketplace: Marketplace
-    courier: Courier
+    publisher: ConfirmedPublisher
     outbox: Outbox
     sealer: Sealer
     secrets: Secrets
@@ -77,9 +77,9 @@ class Pipeline:
         clock: What time it is for everything that is stored.
         breaker: Whether AWS refuses this replica.
         pacer: The pace of calls.
-        membership: This replica's part in the fleet.
+        lease_keeper: This replica's part in the fleet.
         events: Events that wait for an observer.
-        overtaker: Who lets waiting buyers overtake, by a patience that is changeable.
+        demoter: Who lets waiting buyers overtake, by a patience that is changeable.
         calling: How many calls are in flight.
         turned: Called when `stands_aside` may have changed.
     """
@@ -110,8 +110,8 @@ class Pipeline:
             remedy=remedy,
         )
         answers = AnswerLog(telemetry)
-        self.events = EventOutbox(ports.outbox, ports.courier, answers)
-        self.membership = Membership(
+        self.events = EventOutbox(ports.outbox, ports.publisher, answers)
+        self.lease_keeper = LeaseKeeper(
             fleet=ports.fleet,
             marketplace=ports.marketplace,
             usage=usage,
@@ -125,7 +125,7 @@ class Pipeline:
         self._in_flight = InFlight()
         self._waiting = WaitingRoom()
         self._writer = Writer(ports.ledger, self.gate, telemetry)
-        self._acks = AckAfterConfirm(ports.courier, self.events, answers)
+        self._acks = AckAfterConfirm(ports.publisher, self.events, answers)
         self._settlement = Settlement(
             in_flight=self._in_flight,
             writer=self._writer,
@@ -162,7 +162,7 @@ class Pipeline:
             clock=clock,
             secrets=ports.secrets,
         )
-        self.overtaker = Overtaker(
+        self.demoter = Demoter(
             waiting=self._waiting,
             in_flight=self._in_flight,
             settlement=self._settlement,
@@ -185,7 +185,7 @@ class Pipeline:
         return self.breaker.state.stands_aside
 
     def _turn(self) -> None:
-        self.membership.hurry()
+        self.lease_keeper.hurry()
         self._turned.set()
         self.turned()
 
@@ -212,7 +212,7 @@ class Pipeline:
         """Work until drained or cancelled."""
         async with asyncio.TaskGroup() as group:
             self._calls = group.create_task(self._pool.run(), name="pool")
-            self._leasing = group.create_task(self.membership.run(), name="membership")
+            self._leasing = group.create_task(self.lease_keeper.run(), name="lease_keeper")
             tasks = [
                 self._calls,
                 self._leasing,
@@ -221,7 +221,7 @@ class Pipeline:
                 group.create_task(self._acks.run(), name="acks"),
                 group.create_task(self.events.run(), name="outbox"),
                 group.create_task(self.breaker.run(), name="breaker"),
-                group.create_task(self.overtaker.run(), name="overtaking"),
+                group.create_task(self.demoter.run(), name="overtaking"),
                 group.create_task(self._sweep(), name="sweep"),
             ]
             await self._drained.wait()
@@ -277,7 +277,7 @@ class Pipeline:
         self._drained.set()
 
     async def _finish(self, seconds: float) -> None:
-        await self._within(seconds * _LEAVING_SHARE, self.membership.leave())
+        await self._within(seconds * _LEAVING_SHARE, self.lease_keeper.leave())
         await self.calling.none()
         self._give_back(_UNCALLED, _SHUTTING_DOWN)  # what would have been called for once more
         await self._writer.pending.none()

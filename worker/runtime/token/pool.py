@@ -155,7 +155,7 @@ class Pool:
 
     def _act(self, token: InFlightToken, result: Answer | Fault) -> None:
         loop = asyncio.get_running_loop()
-        match verdict.judge(
+        match verdict.after_call(
             token.leader.submission,
             result,
             token.tries(loop.time()),

@@ -185,7 +185,7 @@ class Settlement:
         )
         self._move(waiter, message)
 
-    def give_way(
+    def demote(
         self,
         token: InFlightToken,
         lane: Lane,

@@ -12,7 +12,7 @@ import structlog
 from worker.core import backoff, batching
 from worker.core.records import Batch, DeadLetter, Malformed, Outcome
 from worker.ports import LedgerUnavailable, RowsRefused
-from worker.runtime.token.batch_queue import Mailbox
+from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.waiting import Pending
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Writer:
         self._ledger = ledger
         self._gate = gate
         self._telemetry = telemetry
-        self._entries: Mailbox[PendingWrite] = Mailbox(batching.OUTCOMES)
+        self._entries: BatchQueue[PendingWrite] = BatchQueue(batching.OUTCOMES)
         self.pending = Pending()
 
     def put(self, write: PendingWrite) -> None:

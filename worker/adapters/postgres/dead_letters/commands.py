@@ -65,7 +65,7 @@ _TRIES: Final = 5
 _STALE: Final = f"{STALE.total_seconds()} seconds"
 
 
-class ActingLetters:
+class DeadLetterCommands:
     """The dead letters, to be acted upon.
 
     Args:
@@ -306,9 +306,9 @@ class ActingLetters:
 
 
 @asynccontextmanager
-async def acting(connect: Connect) -> AsyncIterator[ActingLetters]:
+async def acting(connect: Connect) -> AsyncIterator[DeadLetterCommands]:
     """The dead letters, to be acted upon, until the block ends."""
-    letters = ActingLetters(connect)
+    letters = DeadLetterCommands(connect)
     try:
         yield letters
     finally:

@@ -12,13 +12,13 @@ from worker.adapters.postgres.rows import document
 from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters import grouping
 from worker.core.dead_letters.views import (
-    Dossier,
-    FiledLetter,
+    DeadLetter,
+    DeadLetterDetail,
     Groups,
     LetterEvent,
     LetterGroup,
     Page,
-    Place,
+    PageCursor,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ _LETTER_NAMESAKES: Final = load_sql("dead_letters/letter_namesakes")
 
 MOST_EVENTS: Final = 200
 _GROUPED_AT_ONCE: Final = 2_000
-_NEWEST: Final = Place(datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1)
-_FILED_COLUMNS: Final = len(FiledLetter.__dataclass_fields__)
+_NEWEST: Final = PageCursor(datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1)
+_FILED_COLUMNS: Final = len(DeadLetter.__dataclass_fields__)
 
 
 async def group_letters(session: Session, tell: Callable[[int], None] = lambda _: None) -> int:
@@ -90,17 +90,19 @@ def _group(
     return LetterGroup(key, reason, error_code, message, *counts)
 
 
-async def page(session: Session, selection: Selection, limit: int, after: Place | None) -> Page:
+async def page(
+    session: Session, selection: Selection, limit: int, after: PageCursor | None
+) -> Page:
     """The selected letters after a place, at most so many, the newest failure first."""
     chosen = select(selection, taken=3)
     sql = _LETTER_PAGE.format(chosen=chosen.sql)
     rows = await session.fetch(sql, *(after or _NEWEST), limit + 1, *chosen.arguments)
-    letters = tuple(FiledLetter(*row) for row in rows[:limit])
+    letters = tuple(DeadLetter(*row) for row in rows[:limit])
     more = len(rows) > limit
-    return Page(letters, Place(letters[-1].failed_at, letters[-1].id) if more else None)
+    return Page(letters, PageCursor(letters[-1].failed_at, letters[-1].id) if more else None)
 
 
-async def dossier(session: Session, letter_id: int) -> Dossier | None:
+async def dossier(session: Session, letter_id: int) -> DeadLetterDetail | None:
     """All about one letter; None if there is none of that id."""
     found = await session.fetch(_LETTER_WHOLE, letter_id)
     if not found:
@@ -108,7 +110,7 @@ async def dossier(session: Session, letter_id: int) -> Dossier | None:
     members = tuple(found[0])
     newest_first = await session.fetch(_LETTER_HISTORY, letter_id, MOST_EVENTS + 1)
     events = tuple(LetterEvent(*row) for row in newest_first[:MOST_EVENTS][::-1])
-    bare = Dossier(FiledLetter(*members[:_FILED_COLUMNS]), *members[_FILED_COLUMNS:])
+    bare = DeadLetterDetail(DeadLetter(*members[:_FILED_COLUMNS]), *members[_FILED_COLUMNS:])
     return replace(bare, history=events, earlier=len(newest_first) > MOST_EVENTS)
 
 

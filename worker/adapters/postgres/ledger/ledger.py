@@ -15,7 +15,7 @@ from worker.adapters.postgres.errors import (
 )
 from worker.adapters.postgres.ledger.settlement import write
 from worker.adapters.postgres.migrate import LATEST
-from worker.adapters.postgres.rows import keys_document, standing
+from worker.adapters.postgres.rows import keys_document, stored_outcomes
 from worker.adapters.postgres.sessions import Sessions, Unfit
 from worker.adapters.postgres.sql import load_sql
 from worker.core.records import LetterReason
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect
     from worker.core.records import Batch, Outcome, TokenKey
 
-_RECALL: Final = load_sql("ledger/recall")
+_FIND_OUTCOMES: Final = load_sql("ledger/find_outcomes")
 _READINESS: Final = load_sql("ledger/readiness")
 _DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
 _REDEEMABLE: Final = load_sql("ledger/redeemable")
@@ -71,7 +71,7 @@ class PostgresLedger:
         self._writer.distrust()
         self._readers.distrust()
 
-    async def recall(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
+    async def find_outcomes(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
         """What is settled of these tokens; those not settled are absent.
 
         Raises:
@@ -79,7 +79,7 @@ class PostgresLedger:
         """
         if not keys:
             return {}
-        return standing(await self._read(_RECALL, keys_document(keys)))
+        return stored_outcomes(await self._read(_FIND_OUTCOMES, keys_document(keys)))
 
     async def settle(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
         """Commit a batch and return what stands for each of its tokens afterwards.

@@ -11,7 +11,7 @@ from worker.adapters.postgres.rows import (
     letter_row,
     malformed_row,
     outcome_row,
-    standing,
+    stored_outcomes,
 )
 from worker.adapters.postgres.sql import load_sql
 from worker.core.records import Outcome, Status, TokenKey
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TELL_LETTERS: Final = load_sql("ledger/tell_letters")
 _NOTE_MALFORMED: Final = load_sql("ledger/note_malformed")
 _SETTLE: Final = load_sql("ledger/settle")
-_RECALL: Final = load_sql("ledger/recall")
+_FIND_OUTCOMES: Final = load_sql("ledger/find_outcomes")
 _REMEMBER_CUSTOMERS: Final = load_sql("ledger/remember_customers")
 _REMEMBER_AGREEMENTS: Final = load_sql("ledger/remember_agreements")
 _CLOSE_LETTERS: Final = load_sql("ledger/close_letters")
@@ -51,10 +51,10 @@ async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
 async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict[TokenKey, Outcome]:
     distinct = _distinct(outcomes)
     given = document([outcome_row(outcome) for outcome in distinct.values()])
-    stands = standing(await session.fetch(_SETTLE, given))
+    stands = stored_outcomes(await session.fetch(_SETTLE, given))
     refused = distinct.keys() - stands.keys()
     if refused:
-        stands |= standing(await session.fetch(_RECALL, keys_document(refused)))
+        stands |= stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(refused)))
     if len(distinct) < len(outcomes):
         given = document([outcome_row(outcome) for outcome in outcomes])
     await _follow_up(session, given, stands)

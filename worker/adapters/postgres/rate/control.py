@@ -27,7 +27,7 @@ _CEILING: Final = load_sql("rate/ceiling")
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class AuditContext:
     """Who tells the fleet something, and why.
 
     Attributes:
@@ -39,7 +39,7 @@ class Word:
     reason: str
 
 
-async def pause(session: Session, word: Word) -> tuple[Pause, bool]:
+async def pause(session: Session, context: AuditContext) -> tuple[Pause, bool]:
     """Stop all calls until somebody resumes.
 
     A pause that stands already stays as it is: whoever ends it shall know whose it was.
@@ -47,45 +47,47 @@ async def pause(session: Session, word: Word) -> tuple[Pause, bool]:
     Returns:
         The pause that stands now, and whether it is this one.
     """
-    (row,) = await session.fetch(_PAUSE, word.seller, *_texts(word))
+    (row,) = await session.fetch(_PAUSE, context.seller, *_texts(context))
     stands = pause_of(row)
     assert stands is not None  # it stood, or has just been written
     return stands, row["changed"]
 
 
-async def resume(session: Session, word: Word) -> Pause | None:
+async def resume(session: Session, context: AuditContext) -> Pause | None:
     """Let calls go on; returns the pause that is over, or None where there was none."""
-    (row,) = await session.fetch(_RESUME, word.seller, *_texts(word))
+    (row,) = await session.fetch(_RESUME, context.seller, *_texts(context))
     return pause_of(row)
 
 
-async def set_ceiling(session: Session, word: Word, ceiling: float | None) -> Override | None:
+async def set_ceiling(
+    session: Session, context: AuditContext, ceiling: float | None
+) -> Override | None:
     """Bound the rate, whatever the replicas' settings say; returns what was said before.
 
     Args:
         session: Open, and in no transaction.
-        word: Who, and why.
+        context: Who, and why.
         ceiling: Calls a second; None for no bound at all.
     """
-    return await _say(session, word, math.inf if ceiling is None else ceiling)
+    return await _say(session, context, math.inf if ceiling is None else ceiling)
 
 
-async def reset_ceiling(session: Session, word: Word) -> Override | None:
+async def reset_ceiling(session: Session, context: AuditContext) -> Override | None:
     """Let the replicas' settings bound the rate again; returns what was said before."""
-    return await _say(session, word, None)
+    return await _say(session, context, None)
 
 
-async def search_again(session: Session, word: Word) -> float | None:
+async def search_again(session: Session, context: AuditContext) -> float | None:
     """Double the rate from where it is until AWS throttles; returns where that is, if anywhere."""
-    (row,) = await session.fetch(_SEARCH, word.seller, *_texts(word))
+    (row,) = await session.fetch(_SEARCH, context.seller, *_texts(context))
     rate: float | None = row["rate"]
     return rate
 
 
-async def _say(session: Session, word: Word, ceiling: float | None) -> Override | None:
-    (row,) = await session.fetch(_CEILING, word.seller, ceiling, *_texts(word))
+async def _say(session: Session, context: AuditContext, ceiling: float | None) -> Override | None:
+    (row,) = await session.fetch(_CEILING, context.seller, ceiling, *_texts(context))
     return override_of(row)
 
 
-def _texts(word: Word) -> tuple[str, str]:
-    return storable_text(word.actor), storable_text(word.reason)
+def _texts(context: AuditContext) -> tuple[str, str]:
+    return storable_text(context.actor), storable_text(context.reason)

@@ -13,7 +13,7 @@ import structlog
 from worker import __version__
 from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.migrate import LATEST
-from worker.adapters.postgres.rate.rows import Sight, grant
+from worker.adapters.postgres.rate.rows import FleetSnapshot, grant
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session, Sessions
 from worker.adapters.postgres.sql import load_sql
@@ -118,14 +118,14 @@ class PostgresFleet:
         clock = asyncio.get_running_loop().time
         asked = clock()
         (row,) = await session.fetch(_LOOK, self._seller)
-        sight = Sight.of(row, self._replica, asked=asked, heard=clock())
-        if sight.nonsense:
+        snapshot = FleetSnapshot.of(row, self._replica, asked=asked, heard=clock())
+        if snapshot.nonsense:
             log.warning("rate_state_replaced", reason="what was stored no worker has written")
-        rate_state, lease = grant(sight, report, initial=self._initial, ceiling=self.ceiling)
+        rate_state, lease = grant(snapshot, report, initial=self._initial, ceiling=self.ceiling)
         written = await session.fetch(
             _LEASE,
             self._seller,
-            sight.version,
+            snapshot.version,
             orjson.dumps(rate_state).decode(),
             lease.rate,
             lease.singly,

@@ -33,7 +33,7 @@ class _Living(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class FleetSnapshot:
     """What `fleet_look.sql` returns.
 
     Attributes:
@@ -62,7 +62,7 @@ class Sight:
     outbox_keys: frozenset[str]
 
     @classmethod
-    def of(cls, row: Any, replica: str, *, asked: float, heard: float) -> Sight:
+    def of(cls, row: Any, replica: str, *, asked: float, heard: float) -> FleetSnapshot:
         """Read a row, as this replica sees it.
 
         Args:
@@ -116,38 +116,38 @@ def pause_of(row: Any) -> Pause | None:
 
 
 def grant(
-    sight: Sight, report: Report, *, initial: float, ceiling: float | None
+    snapshot: FleetSnapshot, report: Report, *, initial: float, ceiling: float | None
 ) -> tuple[dict[str, Any], Lease]:
     """The shared rate's next state as it is stored, and this replica's lease.
 
     Args:
-        sight: What was seen.
+        snapshot: What was seen.
         report: What this replica has to report.
         initial: Where the search for the quota starts, where none is known yet.
         ceiling: The one in this replica's settings.
     """
-    most = sight.ceiling(ceiling)
-    replicas = len(sight.others) + 1
+    most = snapshot.ceiling(ceiling)
+    replicas = len(snapshot.others) + 1
     # The ceiling bounds what is used and not what is known, so that raising it is felt at once.
-    now = sight.clock.instant.timestamp()
-    known = sight.state or quota.initial(initial, now)
+    now = snapshot.clock.instant.timestamp()
+    known = snapshot.state or quota.initial(initial, now)
     state = quota.advance(known, report, now, None, replicas)
     rate = state.rate if most is None else min(state.rate, most)
-    share = shares.share(rate, shares.Claim(report.need, sight.granted), sight.claims)
-    refused = sum(each.refused for each in sight.others)
+    share = shares.share(rate, shares.Claim(report.need, snapshot.granted), snapshot.claims)
+    refused = sum(each.refused for each in snapshot.others)
     lease = Lease(
         rate=rate,
         share=share,
-        singly=shares.singly(rate, replicas, now_singly=sight.singly),
+        singly=shares.singly(rate, replicas, now_singly=snapshot.singly),
         ceiling=most,
         replicas=replicas,
-        pause=sight.pause,
-        able=len(sight.others) - refused,
+        pause=snapshot.pause,
+        able=len(snapshot.others) - refused,
         refused=refused,
-        accepted_elsewhere=sight.accepted_elsewhere,
-        deaths=sight.deaths,
-        clock=sight.clock,
-        outbox_keys=sight.outbox_keys,
+        accepted_elsewhere=snapshot.accepted_elsewhere,
+        deaths=snapshot.deaths,
+        clock=snapshot.clock,
+        outbox_keys=snapshot.outbox_keys,
     )
     return asdict(state), lease
 
