@@ -74,10 +74,10 @@ class Gateway:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            back.transport.abort()  # first: a task that is cancelled twice waits for nothing
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            back.transport.abort()
 
 
 def _bound(port: int) -> socket.socket:

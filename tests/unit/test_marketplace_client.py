@@ -861,7 +861,7 @@ PROBES: list[tuple[Step, bool]] = [
 async def test_a_probe_is_over_only_when_aws_accepts_us() -> None:
     """Only an answer that shows our identity accepted ends the pause; no answer shows nothing."""
     steps = [step for step, _ in PROBES]
-    async with raw_aws(*steps) as aws, marketplace(aws.url, timeout_seconds=0.5) as client:
+    async with raw_aws(*steps) as aws, marketplace(aws.url, timeout_seconds=2) as client:
         assert [await client.probe() is None for _ in steps] == [over for _, over in PROBES]
 
 
