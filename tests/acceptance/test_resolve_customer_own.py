@@ -144,7 +144,7 @@ def test_the_aws_cli_shows_the_token_when_it_debugs(tool: Tool) -> None:
         ("empty-1", {}, ("says nothing about the token",)),
         ("garbage-1", {}, ("says nothing about the token",)),
         ("", {}, ("empty",)),
-        ("ok-1", {"AWS_SECRET_ACCESS_KEY": "wrong"}, ("does not accept your credentials",)),
+        ("ok-1", {"AWS_SECRET_ACCESS_KEY": "wrong"}, ("does not belong to the access key",)),
         (
             "ok-1",
             {"AWS_ACCESS_KEY_ID": UNSET, "AWS_SECRET_ACCESS_KEY": UNSET},
@@ -186,7 +186,7 @@ async def test_explain_tells_expired_credentials_from_an_expired_token(tmp_path:
         )
 
     assert ended.code == 254
-    assert "Your AWS credentials have expired" in ended.err
+    assert "The AWS credentials have expired" in ended.err
 
 
 async def test_a_service_that_repeats_the_token_is_not_repeated(tmp_path: Path) -> None:

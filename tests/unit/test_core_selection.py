@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.dead_letters.filters import LetterState, Selection
+from worker.core.dead_letters.remedies import remedy
 from worker.core.dead_letters.views import PageCursor, read_cursor
 from worker.core.records import LetterReason
-from worker.core.remedies import remedy
 
 NOW = datetime(2026, 11, 22, 3, 28, tzinfo=UTC)
 
@@ -101,8 +101,8 @@ def test_what_is_no_place_is_refused(text: str) -> None:
         ("dead", "DisabledApiException", "WORKER_AWS__REGION"),
         ("dead", "InternalServiceErrorException", "health dashboard"),
         ("malformed", "TokenPercentEncoded", "exactly once"),
-        ("malformed", "MetadataContainsToken", "mend the publisher"),
-        ("malformed", "BodyNotJson", "mend the publisher"),
+        ("malformed", "MetadataContainsToken", "correct the publisher"),
+        ("malformed", "BodyNotJson", "correct the publisher"),
         ("parked", "DeliveryLimit", "replay"),
         ("of a later version", "Whatever", "dead-letters show"),
     ],

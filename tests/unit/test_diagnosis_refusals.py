@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.app.aws_remedies import breaker_remedy
+from worker.core import aws_causes
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ from worker.app.aws_remedies import breaker_remedy
 )
 def test_the_remedy_fits_the_fault(code: str, message: str, words: str) -> None:
     """Whatever stops all calls comes with what to do about it, wherever a worker met it."""
-    assert words in breaker_remedy(code, message)
+    assert words in aws_causes.of_systemic(code, message).remedy

@@ -18,7 +18,7 @@ from aiohttp import web
 from tests.fakes.aws import CLOSE, HANG, RESET, Cut, Late, RawAws, Step, raw_aws, reply
 from worker import __version__
 from worker.adapters.aws import AwsMarketplace, Endpoint, credentials, open_marketplace
-from worker.app.aws_remedies import breaker_remedy
+from worker.core import aws_causes
 from worker.core.records import Answer, Fault, FaultKind, Status, Token
 from worker.lab.simulator import server as simulator
 from worker.lab.simulator.endpoint import Options
@@ -389,7 +389,7 @@ async def test_a_proxy_whose_address_is_none_is_our_fault(monkeypatch: pytest.Mo
     found = await ask("http://nowhere.invalid")
     assert isinstance(found, Fault)
     assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "InvalidURL")
-    assert "HTTP_PROXY" in breaker_remedy(found.code, found.message)
+    assert "HTTP_PROXY" in aws_causes.of_systemic(found.code, found.message).remedy
 
 
 # --- credentials ---
@@ -441,7 +441,10 @@ async def test_credentials_that_no_request_can_carry_are_our_fault(
                 assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "MalformedCredentials")
                 assert f"(AWS_{part}) {words}" in found.message
                 assert value.strip() not in found.message
-                assert "remove the line break" in breaker_remedy(found.code, found.message)
+                assert (
+                    "remove the line break"
+                    in aws_causes.of_systemic(found.code, found.message).remedy
+                )
         assert aws.received == sts.received == []
 
 
@@ -815,7 +818,7 @@ async def test_credentials_that_have_ended_are_told(
     assert isinstance(found, Fault)
     assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "ExpiredCredentials")
     assert f"{datetime.now(UTC):%Y-%m-%dT}" in found.message
-    assert "clock" in breaker_remedy(found.code, found.message)
+    assert "clock" in aws_causes.of_systemic(found.code, found.message).remedy
     assert (tmp_path / "runs").read_text() == "\n"
 
 
@@ -843,7 +846,7 @@ async def test_a_probe_never_raises() -> None:
     assert isinstance(found, Fault)
     assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "UnforeseenError")
     assert "RuntimeError" in found.message
-    assert "defect of the worker" in breaker_remedy(found.code, found.message)
+    assert "defect of the worker" in aws_causes.of_systemic(found.code, found.message).remedy
 
 
 PROBES: list[tuple[Step, bool]] = [

@@ -16,9 +16,8 @@ from worker.adapters.aws import Endpoint, open_marketplace
 from worker.adapters.postgres.errors import translate
 from worker.adapters.rabbitmq.connect_errors import opening_fault
 from worker.adapters.shortages import shortage_behind
-from worker.app.aws_remedies import breaker_remedy
 from worker.cli.run import _descriptors
-from worker.core import aws_errors
+from worker.core import aws_causes, aws_errors
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.shortage import ALL, DESCRIPTORS, Shortage
 from worker.core.token.verdict import counts
@@ -94,7 +93,7 @@ def test_a_shortage_behind_an_error_is_found() -> None:
 @pytest.mark.parametrize("shortage", ALL)
 def test_a_remedy_is_told(shortage: Shortage) -> None:
     """The breaker's remedy for a shortage is the shortage's own."""
-    assert breaker_remedy(shortage.code, "Too many open files") == shortage.remedy
+    assert aws_causes.of_systemic(shortage.code, "Too many open files").remedy == shortage.remedy
 
 
 def test_a_refused_connection_is_no_shortage() -> None:

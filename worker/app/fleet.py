@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.app import aws_remedies
+from worker.core import aws_causes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +116,7 @@ def _stopped(code: str, message: str, some: Sequence[Member]) -> Stopped:
     return Stopped(
         code=code,
         message=message,
-        remedy=aws_remedies.breaker_remedy(code, message),
+        remedy=aws_causes.of_systemic(code, message).remedy,
         since=min(each.refused_at or each.seen_at for each in some),
         probes=sum(each.probes for each in some),
         replicas=len(some),

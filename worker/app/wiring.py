@@ -20,9 +20,9 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
-from worker.app.aws_remedies import breaker_remedy
 from worker.app.health import Health
 from worker.app.retention import retention
+from worker.core import aws_causes
 from worker.core.rate.pacing import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
@@ -109,7 +109,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         policy(settings),
         concurrency=settings.pool.concurrency,
         patience_seconds=settings.token.patience,
-        remedy=breaker_remedy,
+        remedy=lambda code, message: aws_causes.of_systemic(code, message).remedy,
         calls_changed=metrics.in_flight.set,
     )
     _watch(metrics, pipeline, health)
@@ -163,7 +163,7 @@ def _refusal(fault: Fault, able: int) -> str:
         able: How many other replicas it accepts meanwhile.
     """
     alone = f" (this replica alone: {able} others are accepted)" if able else ""
-    remedy = breaker_remedy(fault.code, fault.message)
+    remedy = aws_causes.of_systemic(fault.code, fault.message).remedy
     return f"{fault.code}: {fault.message}{alone}; {remedy}"
 
 

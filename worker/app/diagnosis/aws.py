@@ -13,11 +13,10 @@ from yarl import URL
 from worker.adapters import reach
 from worker.adapters.aws import BadAwsSetup, identity, open_marketplace
 from worker.adapters.aws.addresses import RefusedEndpoint
-from worker.app import aws_remedies
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.wiring import endpoint
-from worker.core import aws_errors
+from worker.core import aws_causes
 from worker.core.records import Fault, FaultKind, Token
 
 if TYPE_CHECKING:
@@ -75,9 +74,13 @@ class Aws:
                 raise Failed(what, remedy) from fault
             away = fault.code in _UNREACHED
             cause = Cause.UNREACHABLE if away else Cause.SETUP
-            raise _unreadable(fault) or Failed(str(fault), aws_remedies.STS, cause) from fault
+            raise _unreadable(fault) or Failed(
+                str(fault), aws_causes.STS_UNREACHABLE.remedy, cause
+            ) from fault
         except TimeoutError as error:
-            raise Failed("STS can't be reached", aws_remedies.STS, Cause.UNREACHABLE) from error
+            raise Failed(
+                "STS can't be reached", aws_causes.STS_UNREACHABLE.remedy, Cause.UNREACHABLE
+            ) from error
         return Passed(f"account {expected}, as STS says")
 
     async def reachable(self) -> Passed:
@@ -131,10 +134,10 @@ def _accepted(result: Answer | Fault) -> Passed:
         return Passed("ResolveCustomer accepts us: it called a made-up token invalid")
     if result.kind is FaultKind.THROTTLED:
         return Passed("ResolveCustomer accepts us", (f"it throttled this call ({result.code})",))
-    unanswered = result.code in {aws_errors.TIMEOUT, aws_errors.CONNECTION_FAULT}
+    unanswered = result.code in {aws_causes.TIMEOUT, aws_causes.CONNECTION_FAULT}
     raise Failed(
         f"{result.code}: {result.message}",
-        aws_remedies.call_remedy(result.code, result.message),
+        aws_causes.of_call(result.code, result.message).remedy,
         Cause.UNREACHABLE if unanswered else Cause.SETUP,
     )
 
@@ -157,9 +160,9 @@ _CONTAINER: Final = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDEN
 def _no_identity(fault: identity.IdentityFault, role: str | None) -> Failed:
     said = str(fault)
     if fault.code == "NoCredentialsError":
-        return Failed(*aws_remedies.NO_CREDENTIALS)
+        return Failed("no AWS credentials are found", aws_causes.NO_CREDENTIALS.remedy)
     if fault.code == "CredentialsTimeout":
-        return Failed(said, aws_remedies.CREDENTIALS_SILENT, Cause.UNREACHABLE)
+        return Failed(said, aws_causes.CREDENTIALS_TIMEOUT.remedy, Cause.UNREACHABLE)
     if fault.code == "CredentialRetrievalError" and any(each in said for each in _UNREACHED_WORDS):
         given = next((each for each in _CONTAINER if each in os.environ), None)
         mend = f", or correct {given}" if given else ""
@@ -172,12 +175,12 @@ def _no_identity(fault: identity.IdentityFault, role: str | None) -> Failed:
                 "AWS_ENDPOINT_URL_STS or HTTPS_PROXY, where they are set"
             )
             return Failed(f"STS can't be reached: {said}", remedy, Cause.UNREACHABLE)
-        return Failed(said, aws_remedies.CREDENTIALS_SILENT, Cause.UNREACHABLE)
+        return Failed(said, aws_causes.CREDENTIALS_TIMEOUT.remedy, Cause.UNREACHABLE)
     return _unreadable(fault) or _unusable(fault)
 
 
 def _unusable(fault: identity.IdentityFault) -> Failed:
-    return Failed(str(fault), aws_remedies.identity_remedy(fault.code))
+    return Failed(str(fault), aws_causes.of_identity(fault.code).remedy)
 
 
 def _unreadable(error: Exception) -> Failed | None:

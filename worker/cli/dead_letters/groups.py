@@ -122,7 +122,7 @@ def _lines(group: LetterGroup, now: datetime) -> Iterator[str]:
 
 
 def _remedy(group: LetterGroup) -> str:
-    from worker.core.remedies import remedy  # noqa: PLC0415 - keeps --help fast
+    from worker.core.dead_letters.remedies import remedy  # noqa: PLC0415 - keeps --help fast
 
     return remedy(group.reason, group.error_code, others_resolved=group.others_resolved)
 

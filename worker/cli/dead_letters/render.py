@@ -21,8 +21,8 @@ from worker.cli.dead_letters.format_values import (
 )
 from worker.cli.dead_letters.list import members
 from worker.cli.dead_letters.payload import parts
+from worker.core.dead_letters.remedies import remedy
 from worker.core.records import LetterReason
-from worker.core.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

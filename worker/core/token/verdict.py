@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from worker.core import aws_errors, backoff, secrecy
+from worker.core import aws_causes, backoff, secrecy
 from worker.core.records import Answer, Fault, FaultKind, Outcome, Status, Submission
 
 AWS_LIFETIME: Final = timedelta(hours=4)
@@ -132,7 +132,7 @@ def lifetime_exceeded(submission: Submission, now: datetime) -> Outcome:
     """The outcome of a token on which no call is spent any more."""
     return replace(
         _outcome(submission, Status.EXPIRED, submission.attempts, now),
-        error_code=aws_errors.LIFETIME_EXCEEDED,
+        error_code=aws_causes.LIFETIME_EXCEEDED,
         error_message="the token was older than its lifetime when its turn came: no call was made",
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import aws_errors
+from worker.core import aws_causes, aws_errors
 from worker.core.records import Fault, FaultKind
 from worker.core.token.breaker import BreakerState
 from worker.core.token.outage import Outage
@@ -86,7 +86,7 @@ class Breaker:
     def refused(self) -> Fault | None:
         """Why this replica can't work; an outage that is everybody's is no fault of a replica."""
         fault = self.state.fault
-        outage = fault is not None and fault.code == aws_errors.OUTAGE
+        outage = fault is not None and fault.code == aws_causes.OUTAGE
         return None if outage and not self.state.alone else fault
 
     def answered(self, token: SystemicAnswers) -> None:
