@@ -194,7 +194,7 @@ class Outbox(Protocol):
 
 
 class Delivery(Protocol):
-    """A message that the broker lent us; until it is acked, the broker keeps it."""
+    """A message that the broker has delivered; until it is acked, the broker keeps it."""
 
     @property
     def incoming(self) -> Incoming:

@@ -246,17 +246,17 @@ async def test_what_is_set_aside_goes_back_at_once(broker: Broker) -> None:
     async with consuming(broker, 50, deaths=1, hold_seconds=HOLD_SECONDS) as (link, hand):
         await publish(broker, 2)
         await hand.holds(2)
-        link.lend(Lane.LIVE, 0)
+        link.set_prefetch(Lane.LIVE, 0)
         await until(lambda: link._consumers[0]._tag is None)
         await publish(broker, 20)
         await take_in_vain(broker, 20)
-        link.lend(Lane.LIVE, 50)
+        link.set_prefetch(Lane.LIVE, 50)
         await until(lambda: link.suspected == 20)
         aside = list(link._consumers[0]._guard.held[2:])
         assert [delivery.alive for delivery in aside] == [True] * 20
         await hand.ack(2)  # one of them is handed out, the others wait for it
         await until(lambda: len(hand.held) == 1)
-        link.lend(Lane.LIVE, 0)
+        link.set_prefetch(Lane.LIVE, 0)
         await until(lambda: not aside[-1].alive and not hand.held)
         assert not any(delivery.alive for delivery in aside)
         assert link.suspected == 0

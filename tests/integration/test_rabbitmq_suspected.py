@@ -82,12 +82,12 @@ async def test_what_came_back_is_set_aside_while_others_are_in_hand(broker: Brok
     async with consuming(broker, 50, deaths=2) as (link, hand):
         await publish(broker, 4)
         await hand.holds(4)
-        link.lend(Lane.LIVE, 0)
+        link.set_prefetch(Lane.LIVE, 0)
         await until(lambda: link._consumers[0]._tag is None)
         await publish(broker, 7)
         await take_in_vain(broker, 7)
         with structlog.testing.capture_logs() as logs:
-            link.lend(Lane.LIVE, 50)
+            link.set_prefetch(Lane.LIVE, 50)
             await until(lambda: link.suspected == 7)
             await publish(broker, 5)
             await hand.holds(4)

@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.backoff import CALLS, RECONNECT, FullJitter, equal_jitter, probe_wait
-from worker.core.rate.pacing import (
+from worker.core.rate.pacing import Gcra
+from worker.core.records import Lane
+from worker.core.token.lanes import SHARES, LaneChooser
+from worker.core.token.prefetch import (
     LARGEST_MESSAGE_BYTES,
     MOST_IN_HAND,
     MOST_IN_HAND_BYTES,
     MOST_PREFETCHED,
     PARKED_PREFETCH,
-    Gcra,
     is_worth_changing,
     live_prefetch,
     prefetch,
     prefetch_beside,
     prefetches,
 )
-from worker.core.records import Lane
-from worker.core.token.lanes import SHARES, LaneChooser
 
 DRAWS = 20_000
 

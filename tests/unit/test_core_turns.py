@@ -8,8 +8,8 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.rate.pacing import MOST_PREFETCHED
 from worker.core.records import Lane, Origin
+from worker.core.token.prefetch import MOST_PREFETCHED
 from worker.core.token.turns import Company, Turns, in_hand_at_most
 
 T = TypeVar("T")

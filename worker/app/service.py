@@ -22,7 +22,7 @@ from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import wiring as building
 from worker.core import backoff
-from worker.core.rate.pacing import prefetches
+from worker.core.token.prefetch import prefetches
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class _Life:
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
         parts.pipeline.lease_keeper.report = parts.health.reporter("fleet")
-        parts.pipeline.turned = self._lend
+        parts.pipeline.turned = self._set_prefetch
         self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
         self._refusal: NotAStandIn | None = None
@@ -139,23 +139,23 @@ class _Life:
             else:
                 self._ledger_report(None)
                 await self._parts.pipeline.lease_keeper.joined.wait()
-                self._lend()
+                self._set_prefetch()
                 await self._parts.consuming.run()
                 return
 
-    def _lend(self) -> None:
-        """Let the broker lend no more than can be called for here; nothing while we can't call."""
+    def _set_prefetch(self) -> None:
+        """Prefetch no more than can be called for here; nothing while we can't call."""
         share = self._parts.pipeline.pacer.share
-        lent = prefetches(self._settings.pool.concurrency, share, self._patience_seconds)
-        for lane, messages in lent.items():
+        wanted = prefetches(self._settings.pool.concurrency, share, self._patience_seconds)
+        for lane, messages in wanted.items():
             held = self._parts.pipeline.stands_aside
-            self._parts.consuming.lend(lane, 0 if held else messages)
+            self._parts.consuming.set_prefetch(lane, 0 if held else messages)
 
     async def _look(self) -> None:
         """Look at the ledger from time to time, for readiness and for what the fleet shares."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            self._lend()
+            self._set_prefetch()
             self._parts.metrics.set_queues(self._parts.consuming.ready)
             try:
                 await self._parts.ledger.check()

@@ -23,9 +23,9 @@ from worker.adapters.sealing import Sealer
 from worker.app.health import Health
 from worker.app.retention import retention
 from worker.core import aws_causes
-from worker.core.rate.pacing import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
+from worker.core.token.prefetch import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.token.verdict import Policy
 from worker.runtime.token.pipeline import Pipeline, Ports
 from worker.runtime.token.writer import LEDGER
@@ -124,7 +124,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
 
 
 def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> ConsumingLink:
-    # Nothing is consumed before the first lease, which says how much is lent.
+    # Nothing is consumed before the first lease, which says how much to prefetch.
     lanes = [Source(queue, lane, 0, MOST_PREFETCHED[lane]) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return ConsumingLink(

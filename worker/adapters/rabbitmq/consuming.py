@@ -19,7 +19,7 @@ from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measu
 from worker.adapters.rabbitmq.declaration import missing
 from worker.adapters.rabbitmq.poison_log import PoisonLog
 from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire, supervise
-from worker.core.rate.pacing import HOLD_SECONDS
+from worker.core.token.prefetch import HOLD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,12 +106,12 @@ class ConsumingLink:
         """How many messages in hand are suspected to end processes."""
         return sum(consumer.suspected for consumer in self._consumers)
 
-    def lend(self, lane: Lane, prefetch: int) -> None:
-        """Let the broker lend us about so many messages of a lane from now on.
+    def set_prefetch(self, lane: Lane, prefetch: int) -> None:
+        """Take about so many messages of a lane from now on.
 
         It follows changes of more than a factor of two, and not more often than each ten seconds;
         but 0, which takes nothing from the lane, and what comes after it are followed at once.
-        What was lent before stays lent. To be called as often as one likes.
+        What was delivered before stays in hand. To be called as often as one likes.
         """
         self._sources = [
             replace(source, prefetch=prefetch) if source.lane is lane else source
@@ -184,7 +184,7 @@ class ConsumingLink:
 
     async def _begin_all(self, connection: AbstractConnection, watching: Wire) -> None:
         """Begin one source after another; after a death each once the one before is harmless."""
-        for place in range(len(self._sources)):  # what they may lend changes meanwhile
+        for place in range(len(self._sources)):  # their prefetch changes meanwhile
             if self._stopping:
                 return
             source = self._sources[place]

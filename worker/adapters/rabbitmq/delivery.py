@@ -1,4 +1,4 @@
-"""A message that the broker lent us, in core's terms."""
+"""A message that the broker has delivered, in core's terms."""
 
 from __future__ import annotations
 

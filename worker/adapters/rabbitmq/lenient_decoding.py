@@ -6,7 +6,7 @@ connection. The broker would deliver the message again, and again take every oth
 with it, until all of them had reached the delivery limit. One hostile message must not do that.
 
 A publisher is as free to send a hundred kilobytes of headers, which take many times that once they
-are read, with every message that is lent to us. Ours and the broker's are some hundred bytes.
+are read, with every message that is delivered. Ours and the broker's are some hundred bytes.
 """
 
 from __future__ import annotations

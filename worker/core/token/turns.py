@@ -14,8 +14,8 @@ import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from worker.core.rate.pacing import MOST_PREFETCHED
 from worker.core.records import Lane, Origin
+from worker.core.token.prefetch import MOST_PREFETCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ class Turns(Generic[Item]):
 def in_hand_at_most(rate: float) -> int:
     """How many tokens of one origin may wait in hand at so many calls a second.
 
-    Never so many that a few origins fill all that is lent, and nobody else comes to be in hand.
+    Never so many that a few origins fill the whole prefetch, and nobody else comes to be in hand.
     """
     return min(_MOST, max(_LEAST, math.ceil(rate * _TURN_SECONDS)))
 

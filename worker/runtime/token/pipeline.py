@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core.rate.pacing import GIVE_BACK_SECONDS
 from worker.core.rate.usage import Usage
+from worker.core.token.prefetch import GIVE_BACK_SECONDS
 from worker.core.token.retry_budget import RetryBudget
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate

@@ -31,7 +31,7 @@ async def test_more_is_lent_at_once(broker: Broker) -> None:
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 200)
         await hand.holds(6)  # the first came alone, to a consumer of its own
-        link.lend(Lane.LIVE, 50)
+        link.set_prefetch(Lane.LIVE, 50)
         await hand.holds(56)
         while hand.acked < 200:
             await hand.ack(10)
@@ -48,7 +48,7 @@ async def test_less_is_lent_once_what_is_held_is_settled(broker: Broker) -> None
     async with consuming(broker, 40) as (link, hand):
         await publish(broker, 300)
         await hand.holds(41)
-        link.lend(Lane.LIVE, 4)
+        link.set_prefetch(Lane.LIVE, 4)
         await hand.holds(45)
         await hand.ack(41)
         await hand.holds(4)
@@ -62,16 +62,16 @@ async def test_what_was_lent_before_counts_towards_the_bound(broker: Broker) -> 
     async with consuming(broker, 40, most=50) as (link, hand):
         await publish(broker, 300)
         await hand.holds(41)
-        link.lend(Lane.LIVE, 100)
+        link.set_prefetch(Lane.LIVE, 100)
         await until(lambda: link._consumers[0]._tag is None)
         await hand.ack(15)
         await hand.holds(26)
         await hand.ack(1)
         await hand.holds(50)
-        link.lend(Lane.LIVE, 0)
+        link.set_prefetch(Lane.LIVE, 0)
         await until(lambda: link._consumers[0]._tag is None)
         await hand.ack(10)
-        link.lend(Lane.LIVE, 5)
+        link.set_prefetch(Lane.LIVE, 5)
         await hand.holds(45)
         assert hand.redelivered == 0
 
@@ -82,9 +82,9 @@ async def test_small_changes_and_other_lanes_leave_a_consumer_alone(broker: Brok
         await publish(broker, 100)
         await hand.holds(11)
         for _ in range(20):
-            link.lend(Lane.LIVE, 20)
-            link.lend(Lane.LIVE, 6)
-            link.lend(Lane.BACKLOG, 90)
+            link.set_prefetch(Lane.LIVE, 20)
+            link.set_prefetch(Lane.LIVE, 6)
+            link.set_prefetch(Lane.BACKLOG, 90)
             await asyncio.sleep(0.02)
         await hand.holds(11)
 
@@ -97,9 +97,9 @@ async def test_changes_are_rate_limited_and_not_forgotten(
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 300)
         await hand.holds(6)
-        link.lend(Lane.LIVE, 20)
+        link.set_prefetch(Lane.LIVE, 20)
         await hand.holds(26)
-        link.lend(Lane.LIVE, 100)
+        link.set_prefetch(Lane.LIVE, 100)
         await asyncio.sleep(1.5)
         assert len(hand.held) == 26
         await until(lambda: len(hand.held) == 126)
@@ -110,7 +110,7 @@ async def test_a_new_connection_begins_with_what_was_wanted_last(broker: Broker)
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 100)
         await hand.holds(6)
-        link.lend(Lane.LIVE, 30)
+        link.set_prefetch(Lane.LIVE, 30)
         await hand.holds(36)
         await hand.ack(36)
         await hand.holds(30)
@@ -125,13 +125,13 @@ async def test_after_the_end_nothing_is_lent_anew(broker: Broker) -> None:
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 300)
         await hand.holds(6)
-        link.lend(Lane.LIVE, 100)
+        link.set_prefetch(Lane.LIVE, 100)
         await asyncio.sleep(0)  # the change begins
         await link.stop()
         await asyncio.sleep(0.5)
         held = len(hand.held)
         await hand.ack(held)
-        link.lend(Lane.LIVE, 300)
+        link.set_prefetch(Lane.LIVE, 300)
         await asyncio.sleep(1)
         assert hand.held == []
 
@@ -145,7 +145,7 @@ async def test_lending_anew_does_not_disturb_the_careful(broker: Broker) -> None
     async with consuming(broker, 10, deaths=1) as (link, hand):
         most = 0
         while hand.acked < 45:
-            link.lend(Lane.LIVE, 3 if hand.acked % 2 else 30)
+            link.set_prefetch(Lane.LIVE, 3 if hand.acked % 2 else 30)
             await until(lambda: bool(hand.held))
             suspected = sum(delivery.came_back_often for delivery in hand.held)
             most = max(most, suspected and len(hand.held))
@@ -167,9 +167,9 @@ async def test_a_lane_is_held_and_released_at_once(
     async with consuming(broker, 5) as (link, hand):
         await publish(broker, 20)
         await hand.holds(6)
-        link.lend(Lane.LIVE, 50)  # the one change that the rate limit allows
+        link.set_prefetch(Lane.LIVE, 50)  # the one change that the rate limit allows
         await hand.holds(20)
-        link.lend(Lane.LIVE, 0)
+        link.set_prefetch(Lane.LIVE, 0)
         await until(lambda: link._consumers[0]._tag is None)
         await publish(broker, 20)
         await hand.ack(20)
@@ -180,7 +180,7 @@ async def test_a_lane_is_held_and_released_at_once(
         assert (hand.lost, dict(+link.zombies), link.stands_still) == (0, {}, False)
         assert link.ready["resolution.tokens"] == 20
         for prefetch, held in ((7, 10), (0, 10), (3, 13)):
-            link.lend(Lane.LIVE, prefetch)
+            link.set_prefetch(Lane.LIVE, prefetch)
             await hand.holds(held)
         assert (hand.lost, hand.redelivered) == (0, 0)
 
@@ -189,14 +189,14 @@ async def test_a_lane_that_is_held_stays_so_over_a_lost_connection(broker: Broke
     """A new connection takes nothing from it either, until it is released."""
     async with consuming(broker, 5) as (link, hand):
         await until(lambda: len(link._consumers) == 2)
-        link.lend(Lane.LIVE, 0)
+        link.set_prefetch(Lane.LIVE, 0)
         await publish(broker, 10)
         await publish(broker, 2, "backlog")
         await hand.holds(2)
         assert await drop_connections(broker)
         await until(lambda: hand.lost == 1 and bool(hand.held))
         await hand.holds(2)
-        link.lend(Lane.LIVE, 5)
+        link.set_prefetch(Lane.LIVE, 5)
         await hand.holds(7)
 
 
