@@ -90,6 +90,7 @@ class Replica:
             gate=self.gate,
             limits=lambda: True,
             rate=lambda: 10.0,
+            behind_seconds=lambda: 0.0,
             patience_seconds=PATIENCE,
             clock=Clock(lambda: None),
         )

@@ -31,7 +31,7 @@ from worker.adapters.rabbitmq.topology import PARKED, TOKENS
 from worker.core.records import Lane, LetterReason
 from worker.core.token.outgoing import Outgoing
 from worker.ports import RowsRefused
-from worker.runtime.token.pipeline import Pipeline, Ports
+from worker.runtime.replica import Plan, Ports, Replica
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -92,7 +92,7 @@ class Marketplace(FakeMarketplace):
         return await super().resolve(token)
 
 
-class Replica:
+class Setup:
     """A whole pipeline behind a real broker, and every delivery that came.
 
     Attributes:
@@ -112,9 +112,11 @@ class Replica:
             secrets=FakeSecrets(),
             telemetry=FakeTelemetry(),
         )
-        self.pipeline = Pipeline(
-            ports, POLICY, concurrency=16, patience_seconds=600.0, remedy=lambda code, _: code
+        plan = Plan(
+            policy=POLICY, concurrency=16, patience_seconds=600.0, remedy=lambda code, _: code
         )
+        self.replica = Replica(ports, plan)
+        self.pipeline = self.replica.pipeline
         self.link = ConsumingLink(
             lambda: broker.url,
             WANTED,
@@ -149,10 +151,10 @@ class Replica:
 
 
 @asynccontextmanager
-async def working(broker: Broker, lane: Lane | None = Lane.LIVE) -> AsyncIterator[Replica]:
+async def working(broker: Broker, lane: Lane | None = Lane.LIVE) -> AsyncIterator[Setup]:
     """A replica at work on a declared topology, with a call's permit to be had at once."""
     await declare(broker.url, WANTED)
-    replica = Replica(broker, lane)
+    replica = Setup(broker, lane)
     tasks = [asyncio.create_task(part.run()) for part in (replica.pipeline, replica.link)]
     try:
         yield replica
@@ -178,7 +180,7 @@ def is_malformed(delivery: BrokerDelivery) -> bool:
     return delivery.incoming.body.startswith(b"unreadable")
 
 
-def stall(replica: Replica, where: str) -> None:
+def stall(replica: Setup, where: str) -> None:
     """Let messages come to a stop at a place."""
     match where:
         case "database":
@@ -186,19 +188,19 @@ def stall(replica: Replica, where: str) -> None:
         case "publisher":
             replica.publisher.open.clear()
         case "calls held":
-            replica.pipeline.gate.shut("test", "no calls")
+            replica.replica.gate.shut("test", "no calls")
         case "calling":
             replica.aws.open.clear()
         case "letters refused":
             replica.ledger.refuses = True
 
 
-def go_on(replica: Replica) -> None:
+def go_on(replica: Setup) -> None:
     """Let them go on."""
     replica.ledger.outage, replica.ledger.refuses = None, False
     replica.publisher.open.set()
     replica.aws.open.set()
-    replica.pipeline.gate.open("test")
+    replica.replica.gate.open("test")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ async def test_whatever_is_held_too_long_goes_back_at_once(
     loop = asyncio.get_running_loop()
     async with working(broker, lane) as replica:
         await until(lambda: bool(replica.link._consumers))
-        await until(replica.pipeline.lease_keeper.joined.is_set)
+        await until(replica.replica.lease_keeper.joined.is_set)
         stall(replica, where)
         await submit(broker, "parked" if lane is None else "token")
         everything = MESSAGES + MALFORMED

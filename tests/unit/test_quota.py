@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import assume, given
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from worker.core.rate import background, regrowth
 from worker.core.rate.fleet import Report
-from worker.core.rate.quota import FLOOR, HIGHEST, SharedRate, advance, initial, restored
+from worker.core.rate.quota import FLOOR, HIGHEST, advance, initial, restored
+
+if TYPE_CHECKING:
+    from worker.core.rate.state import SharedRate
 
 WAITING = math.inf
 

@@ -40,7 +40,7 @@ async def test_a_pause_holds_calls_within_two_seconds_until_it_ends() -> None:
         worker.deliver("t")
         await asyncio.sleep(60)
         assert worker.aws.calls == []
-        assert worker.pipeline.gate.reasons == {"pause": "paused by ada: a migration"}
+        assert worker.replica.gate.reasons == {"pause": "paused by ada: a migration"}
         worker.fleet.pause = None
         await worker.all_acked(2.0)
         assert worker.aws.tokens == ["t"]
@@ -65,9 +65,9 @@ async def test_a_share_that_can_not_be_renewed_decays() -> None:
         await asyncio.sleep(1)
         worker.fleet.away = "down"
         await asyncio.sleep(1)
-        assert 99 < worker.pipeline.pacer.local() <= 100
+        assert 99 < worker.replica.pacer.local() <= 100
         await asyncio.sleep(20)
-        assert 5 <= worker.pipeline.pacer.local() < 15
+        assert 5 <= worker.replica.pacer.local() < 15
         worker.deliver("t")
         await worker.all_acked(2.0)
 
@@ -204,7 +204,7 @@ async def test_a_replica_that_is_refused_alone_gives_its_tokens_to_the_others() 
             worker.aws.script(f"t{number}", REFUSED)
             worker.deliver(f"t{number}")
         await worker.all_acked(1.0)
-        assert worker.pipeline.stands_aside
+        assert worker.replica.breaker.state.stands_aside
         for delivery in worker.deliveries:
             assert worker.moved(delivery) == [("resolution.internal", "token")]
         worker.deliver("late")
@@ -214,7 +214,7 @@ async def test_a_replica_that_is_refused_alone_gives_its_tokens_to_the_others() 
         for _ in range(60):
             another(worker, None, accepted=0.0)
             await asyncio.sleep(1)
-        assert worker.pipeline.breaker.state.alone
+        assert worker.replica.breaker.state.alone
         assert len(worker.aws.probed) - began <= 8, "its probes are taken from the others' quota"
 
 
@@ -226,7 +226,7 @@ async def test_a_fault_that_was_everybodys_is_over_for_all_at_once() -> None:
         worker.aws.probes = deque([REFUSED] * 8)
         worker.deliver("t")
         await until(lambda: len(worker.aws.probed) == 8)
-        assert not worker.pipeline.stands_aside
+        assert not worker.replica.breaker.state.stands_aside
         another(worker, None, accepted=0.0)
         await worker.all_acked(1.3)
         assert len(worker.aws.probed) == 9
@@ -246,7 +246,7 @@ async def test_calls_resume_gently() -> None:
         early = [at for at, _ in worker.aws.calls if at < began + 0.5]
         assert len(early) <= 8
         await asyncio.sleep(4)
-        assert worker.pipeline.pacer.local() == 40
+        assert worker.replica.pacer.local() == 40
 
 
 @leaping
@@ -266,7 +266,7 @@ async def test_a_throttled_replica_slows_down_at_once() -> None:
         worker.aws.script("t", THROTTLED, THROTTLED, Answer("p", "1"))
         worker.deliver("t")
         await asyncio.sleep(0.1)
-        assert worker.pipeline.pacer.local() < 40
+        assert worker.replica.pacer.local() < 40
         await worker.all_acked()
 
 
@@ -279,8 +279,8 @@ async def test_each_opening_is_looked_into_and_holds_calls() -> None:
             worker.deliver(f"t{number}")
         for _ in range(100):
             await asyncio.sleep(0.05)
-            is_open = worker.pipeline.breaker.fault is not None
-            assert is_open == ("aws" in worker.pipeline.gate.reasons)
+            is_open = worker.replica.breaker.fault is not None
+            assert is_open == ("aws" in worker.replica.gate.reasons)
         assert len(worker.aws.probed) == 5
         assert worker.fleet.refused == set()
         await worker.all_acked(1.0)
@@ -298,7 +298,7 @@ async def test_a_fault_is_told_without_tokens() -> None:
         told = worker.fleet.states["first"][1].refusal
         assert told is not None
         assert told.message == "[hidden] is odd"
-        assert "secret-token" not in worker.pipeline.gate.reasons["aws"]
+        assert "secret-token" not in worker.replica.gate.reasons["aws"]
         await worker.all_acked()
 
 
@@ -309,13 +309,13 @@ async def test_a_broken_identity_is_told_before_the_first_token() -> None:
     worker.aws.unconfirmed = WRONG
     worker.aws.probes = deque([WRONG] * 5)
     running = asyncio.create_task(worker.pipeline.run())
-    await worker.pipeline.lease_keeper.joined.wait()
-    stopped = [worker.pipeline.breaker.refused]
+    await worker.replica.lease_keeper.joined.wait()
+    stopped = [worker.replica.breaker.refused]
     worker.deliver("t")
     await asyncio.sleep(1)
     assert worker.aws.calls == []
     await worker.all_acked()
-    stopped.append(worker.pipeline.breaker.refused)
+    stopped.append(worker.replica.breaker.refused)
     assert stopped == [WRONG, None]
     running.cancel()
     await asyncio.wait([running])
@@ -326,8 +326,7 @@ async def test_the_lease_does_not_wait_for_credentials() -> None:
     """While it is not known who calls, leases go on, a pause is heard, and no call is made."""
     worker = FakeWorker(POLICY, 8, None)
     worker.aws.confirming_seconds = 60.0
-    said: list[str | None] = []
-    worker.pipeline.lease_keeper.report = said.append
+    said = worker.lease_reports
     running = asyncio.create_task(worker.pipeline.run())
     worker.deliver("t")
     await asyncio.sleep(30)
@@ -335,10 +334,10 @@ async def test_the_lease_does_not_wait_for_credentials() -> None:
     assert "has not answered yet" in (said[-1] or "")
     worker.fleet.pause = PAUSE
     await asyncio.sleep(2)
-    assert "pause" in worker.pipeline.gate.reasons
+    assert "pause" in worker.replica.gate.reasons
     worker.fleet.pause = None
     await asyncio.sleep(27)
-    assert not worker.pipeline.lease_keeper.joined.is_set()
+    assert not worker.replica.lease_keeper.joined.is_set()
     assert worker.aws.calls == []
     await worker.all_acked(2.0)
     assert said[-1] is None
@@ -365,16 +364,15 @@ async def test_a_sound_identity_costs_no_call_at_start() -> None:
     async with working() as worker:
         await asyncio.sleep(5)
         assert (worker.aws.probed, worker.aws.calls) == ([], [])
-        assert worker.pipeline.breaker.fault is None
+        assert worker.replica.breaker.fault is None
 
 
 @leaping
 async def test_a_lease_that_can_not_be_had_is_told() -> None:
     """At start at once, later after five seconds; each minute in the log; until the next lease."""
     worker = FakeWorker(POLICY, 8, None)
-    said: list[str | None] = []
+    said = worker.lease_reports
     heard: list[str | None] = []
-    worker.pipeline.lease_keeper.report = said.append
 
     async def hear(seconds: float, away: str | None) -> None:
         worker.fleet.away = away
@@ -410,8 +408,8 @@ async def test_a_shortage_of_our_own_is_nobody_elses_and_no_tokens() -> None:
             worker.deliver(f"t{number}")
             worker.deliver(f"fine{number}")
         await asyncio.sleep(0.5)
-        assert worker.pipeline.breaker.refused == SHORT
+        assert worker.replica.breaker.refused == SHORT
         await worker.all_acked()
         outcomes = [worker.event(delivery) for delivery in worker.deliveries]
         assert {each["status"] for each in outcomes} == {"resolved"}
-        assert worker.pipeline.breaker.fault is None
+        assert worker.replica.breaker.fault is None

@@ -48,9 +48,11 @@ class Room:
 
     Attributes:
         limited: Whether calls wait for permits.
+        behind: How long whoever comes now will wait in the queue, in seconds.
     """
 
     limited: bool = True
+    behind: float = 0.0
     gate: Gate = field(default_factory=Gate)
     publisher: FakeCourier = field(default_factory=FakeCourier)
     telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
@@ -75,6 +77,7 @@ class Room:
             gate=self.gate,
             limits=lambda: self.limited,
             rate=lambda: 10.0,
+            behind_seconds=lambda: self.behind,
             patience_seconds=PATIENCE,
             clock=Clock(lambda: None),
         )
@@ -172,10 +175,10 @@ async def test_who_came_first_makes_room_for_a_queue_behind() -> None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
         assert room.moved == []
-        room.demoter.behind_seconds = lambda: 31.0
+        room.behind = 31.0
         await asyncio.sleep(1)
         assert room.line() == names[30:]
-        room.demoter.behind_seconds = lambda: 0.0
+        room.behind = 0.0
         room.enter("next", 0)
         await asyncio.sleep(1)
         assert room.line() == [*names[30:], "next"]

@@ -101,7 +101,7 @@ async def test_nothing_is_said_before_it_is_committed() -> None:
         worker.ledger.outage = "down"
         await asyncio.sleep(30)
         assert (worker.publisher.sent, delivery.acks) == ([], 0)
-        assert worker.pipeline.gate.reasons == {"ledger": "down"}
+        assert worker.replica.gate.reasons == {"ledger": "down"}
         worker.ledger.outage = None
         await worker.all_acked()
         assert worker.event(delivery)["status"] == "resolved"
@@ -138,11 +138,11 @@ async def test_a_token_past_its_lifetime_costs_no_call() -> None:
 async def test_a_token_that_grows_too_old_in_line_costs_no_call() -> None:
     """A token whose lifetime ends while it waits for its call is settled as expired."""
     async with working(replace(POLICY, lifetime=timedelta(milliseconds=200))) as worker:
-        worker.pipeline.gate.shut("test", "closed")
+        worker.replica.gate.shut("test", "closed")
         delivery = worker.deliver("ok")
         await settle()
         await asyncio.sleep(0.25)
-        worker.pipeline.gate.open("test")
+        worker.replica.gate.open("test")
         await worker.all_acked()
         assert worker.event(delivery)["error"]["code"] == "LifetimeExceeded"
         assert worker.aws.calls == []
@@ -156,9 +156,9 @@ async def test_calls_before_the_lifetime_ended_are_counted() -> None:
         worker.deliver("t")
         await settle()
         assert len(worker.aws.calls) == 1
-        worker.pipeline.gate.shut("test", "closed")
+        worker.replica.gate.shut("test", "closed")
         await asyncio.sleep(0.25)
-        worker.pipeline.gate.open("test")
+        worker.replica.gate.open("test")
         await worker.all_acked()
         settled = worker.ledger.outcomes[submission("t").key]
         assert (settled.error_code, settled.attempts) == ("LifetimeExceeded", 1)
@@ -344,7 +344,7 @@ async def test_calls_are_bounded_by_concurrency() -> None:
         await worker.all_acked()
         assert worker.aws.most_in_flight == 8
         assert loop_time() == pytest.approx(10.0, abs=0.2)
-        assert worker.pipeline.calling.count == 0
+        assert worker.pipeline.pool.calling.count == 0
 
 
 @leaping
@@ -384,12 +384,12 @@ async def test_a_fault_of_ours_stops_calls_and_settles_nothing() -> None:
         for number in range(40):
             worker.deliver(f"t{number}")
         await asyncio.sleep(1)
-        assert worker.pipeline.gate.reasons == {"aws": "AccessDeniedException: not you"}
+        assert worker.replica.gate.reasons == {"aws": "AccessDeniedException: not you"}
         stopped = len(worker.aws.calls)
         assert stopped <= 8
         await worker.all_acked()
         assert len(worker.aws.probed) == 6
-        assert worker.pipeline.gate.reasons == {}
+        assert worker.replica.gate.reasons == {}
         assert {worker.event(each)["status"] for each in worker.deliveries} == {"resolved"}
         assert worker.ledger.outcomes[submission("t0").key].attempts == 1
 
@@ -450,8 +450,8 @@ async def test_an_outage_of_aws_kills_no_token() -> None:
             worker.aws.script(f"t{number}", TRANSIENT, TRANSIENT, Answer("p", "1"))
             worker.deliver(f"t{number}")
         await asyncio.sleep(5)
-        assert set(worker.pipeline.gate.reasons) == {"aws"}
-        assert worker.pipeline.breaker.refused is None  # ready all the same
+        assert set(worker.replica.gate.reasons) == {"aws"}
+        assert worker.replica.breaker.refused is None  # ready all the same
         await worker.all_acked()
         statuses = {event["status"] for each in worker.deliveries for event in worker.events(each)}
         assert statuses <= {"resolved"}
@@ -468,11 +468,11 @@ async def test_a_refusal_is_told_until_it_is_over() -> None:
         await settle()
         refusals = set()
         while len(worker.aws.probed) < 3:
-            refusals.add(worker.pipeline.breaker.refused)
+            refusals.add(worker.replica.breaker.refused)
             await asyncio.sleep(0.1)
         assert refusals == {SYSTEMIC}
         await worker.all_acked()
-        assert worker.pipeline.breaker.refused is None
+        assert worker.replica.breaker.refused is None
 
 
 def test_strikes_need_successes_in_between() -> None:
@@ -485,11 +485,11 @@ def test_strikes_need_successes_in_between() -> None:
                 Waiter(submission("t"), FakeDelivery(Incoming(body("t"))), Lane.LIVE)
             )
             assert joined is not None
-            pool = worker.pipeline._pool
+            pool = worker.pipeline.pool
             for _ in range(5):
                 pool._learn(joined, SYSTEMIC)
             assert joined.systemic.count == 1
-            worker.pipeline.breaker.answered(SystemicAnswers())
+            worker.replica.breaker.answered(SystemicAnswers())
             for _ in range(5):
                 pool._learn(joined, SYSTEMIC)
             assert (joined.systemic.count, joined.attempts) == (2, 0)
@@ -782,7 +782,7 @@ def test_each_submission_gets_exactly_one_answer(seed: int) -> None:
                 assert delivery.acks == 1
                 assert bool(worker.events(delivery)) is not bool(worker.moved(delivery))
                 assert len({json.dumps(event) for event in worker.events(delivery)}) <= 1
-            assert worker.pipeline.gate.reasons == {}
+            assert worker.replica.gate.reasons == {}
             assert worker.pipeline.oldest_seconds(Lane.LIVE) == 0.0
             assert sum(worker.telemetry.submissions.values()) == 300
 

@@ -22,7 +22,6 @@ from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import wiring as building
 from worker.core import backoff
-from worker.core.token.prefetch import prefetches
 from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -88,9 +87,6 @@ class _Life:
         self._settings = settings
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
-        parts.pipeline.lease_keeper.report = parts.health.reporter("fleet")
-        parts.pipeline.turned = self._set_prefetch
-        self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
         self._refusal: NotAStandIn | None = None
 
@@ -103,16 +99,16 @@ class _Life:
         parts = self._parts
         with self._signals():
             async with asyncio.TaskGroup() as group:
-                pipeline = group.create_task(parts.pipeline.run(), name="pipeline")
+                pipeline = group.create_task(parts.replica.pipeline.run(), name="pipeline")
                 tasks = [
                     group.create_task(parts.publishing.run(), name="publishing"),
                     group.create_task(self._consume(), name="consuming"),
                     group.create_task(self._look(), name="looking"),
                     group.create_task(self._summarise(), name="summary"),
                 ]
-                keeping = group.create_task(parts.keeping.run(), name="retention")
+                retention = group.create_task(parts.retention.run(), name="retention")
                 await self._stop.wait()
-                keeping.cancel()
+                retention.cancel()
                 await self._drain()
                 await pipeline
                 for task in tasks:
@@ -138,31 +134,23 @@ class _Life:
                 await asyncio.sleep(delay)
             else:
                 self._ledger_report(None)
-                await self._parts.pipeline.lease_keeper.joined.wait()
-                self._set_prefetch()
+                await self._parts.replica.lease_keeper.joined.wait()
+                self._parts.prefetch.apply()
                 await self._parts.consuming.run()
                 return
-
-    def _set_prefetch(self) -> None:
-        """Prefetch no more than can be called for here; nothing while we can't call."""
-        share = self._parts.pipeline.pacer.share
-        wanted = prefetches(self._settings.pool.concurrency, share, self._patience_seconds)
-        for lane, messages in wanted.items():
-            held = self._parts.pipeline.stands_aside
-            self._parts.consuming.set_prefetch(lane, 0 if held else messages)
 
     async def _look(self) -> None:
         """Look at the ledger from time to time, for readiness and for what the fleet shares."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            self._set_prefetch()
+            self._parts.prefetch.apply()
             self._parts.metrics.set_queues(self._parts.consuming.ready)
             try:
                 await self._parts.ledger.check()
                 counts = await self._parts.ledger.dead_letter_counts()
                 redeemable = await self._parts.ledger.redeemable()
                 expiries = await self._parts.ledger.first_expiries()
-                waiting = await self._parts.pipeline.events.count()
+                waiting = await self._parts.replica.events.count()
             except LedgerUnavailable as error:
                 self._ledger_report(str(error))
             else:
@@ -214,8 +202,8 @@ class _Life:
             log.error("reload_refused", faults=error.faults)
             return
         self._parts.fleet.ceiling = settings.rate.ceiling
-        self._parts.pipeline.demoter.change(settings.token.patience)
-        self._patience_seconds = settings.token.patience
+        self._parts.replica.demoter.change(settings.token.patience)
+        self._parts.prefetch.patience_seconds = settings.token.patience
         logs.set_level(settings.log.level)
         log.info(
             "reloaded",
@@ -237,7 +225,7 @@ class _Life:
         with suppress(TimeoutError):
             async with asyncio.timeout(stopping):
                 await self._parts.consuming.stop()
-        await self._parts.pipeline.drain(bound - stopping - 2 * farewell)
+        await self._parts.replica.pipeline.drain(bound - stopping - 2 * farewell)
         with suppress(TimeoutError):
             async with asyncio.timeout(farewell):
                 await self._parts.consuming.settle()

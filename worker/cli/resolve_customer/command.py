@@ -40,7 +40,9 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(finished.text)
         return errors.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the command's outermost edge
-        return errors.report(error, options)
+        if options is None:
+            return errors.report(error)
+        return errors.report(error, options.secrets, debug=options.debug, explain=options.explain)
 
 
 def _run(options: Options) -> int:

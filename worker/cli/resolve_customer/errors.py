@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
-    from worker.cli.resolve_customer.options import Options
+    from collections.abc import Collection
 
 DONE: Final = 0
 USAGE: Final = 252
@@ -37,25 +37,36 @@ class ConfigurationFault(CommandFault):
     code = CONFIGURATION
 
 
-def report(error: BaseException, options: Options | None) -> int:
-    """Say what went wrong and return the exit code."""
+def report(
+    error: BaseException,
+    secrets: Collection[str] = (),
+    *,
+    debug: bool = False,
+    explain: bool = False,
+) -> int:
+    """Print what went wrong; the exit code.
+
+    Args:
+        error: What did.
+        secrets: What must not be repeated.
+        debug: Whether the traceback goes into the debug log.
+        explain: Whether to add what it means and what to do.
+    """
     if isinstance(error, KeyboardInterrupt):
         sys.stdout.write("\n")
         return _INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return _reader_gone()
-    code, text = _told(error)
-    if options is not None:
-        text = _without_token(text, options)
-    sys.stderr.write(f"\n{text}\n")
-    if options is not None and options.debug:
-        from worker.cli.resolve_customer import debug  # noqa: PLC0415 - start-up
+    code, text = _described(error)
+    sys.stderr.write(f"\n{_without(secrets, text)}\n")
+    if debug:
+        from worker.cli.resolve_customer import debug as debugging  # noqa: PLC0415 - start-up
 
-        debug.log_failure(error)
-    if options is not None and options.explain:
-        from worker.cli.resolve_customer import explain  # noqa: PLC0415 - start-up
+        debugging.log_failure(error)
+    if explain:
+        from worker.cli.resolve_customer import explain as explaining  # noqa: PLC0415 - start-up
 
-        sys.stderr.write(explain.of(error))
+        sys.stderr.write(explaining.of(error))
     return code
 
 
@@ -65,7 +76,7 @@ def _reader_gone() -> int:
     return DONE
 
 
-def _told(error: BaseException) -> tuple[int, str]:
+def _described(error: BaseException) -> tuple[int, str]:
     if isinstance(error, CommandFault):
         return error.code, str(error)
     # Its absence shows that no call was made: then the error can't be one of botocore's.
@@ -92,11 +103,11 @@ _OF_BOTOCORE: Final = (
 )
 
 
-def _without_token(text: str, options: Options) -> str:
+def _without(secrets: Collection[str], text: str) -> str:
     """The service and the libraries may repeat what they were given."""
     from worker.core import secrecy  # noqa: PLC0415 - start-up
 
-    for secret in options.secrets:
+    for secret in secrets:
         # A shorter one is no token, and would be found in innocent words.
         if len(secret) >= _TELLING_CHARS and secrecy.contains(text, secret):
             text = secrecy.without(text, secret)

@@ -114,6 +114,18 @@ class Breaker:
             self._gate.shut(_WHO, f"{fault.code}: {fault.message}")
             self._wake.set()
 
+    async def confirm(self, others_are_refused: bool) -> None:  # noqa: FBT001 - a state
+        """Look whether AWS accepts us, before the first call.
+
+        Args:
+            others_are_refused: Only then is a call made for it.
+        """
+        fault = await self._marketplace.confirm()
+        if fault is None and others_are_refused:
+            fault = await self._marketplace.probe()
+        if fault is not None and fault.kind is FaultKind.SYSTEMIC:
+            self.open(fault)
+
     def follow(self, lease: Lease) -> None:
         """Hear of the other replicas."""
         before = self.state.stands_aside

@@ -52,11 +52,9 @@ class Demoter:
         gate: While it is shut, calls wait for something else than the quota.
         limits: Whether a call waits for a permit at this moment.
         rate: Calls a second that this replica may make.
+        behind_seconds: How long whoever comes now will wait in the broker's queue.
         patience_seconds: How long a buyer is taken to wait.
         clock: What time it is.
-
-    Attributes:
-        behind_seconds: How long whoever comes now will wait in the broker's queue.
     """
 
     def __init__(
@@ -68,11 +66,12 @@ class Demoter:
         gate: Gate,
         limits: Callable[[], bool],
         rate: Callable[[], float],
+        behind_seconds: Callable[[], float],
         patience_seconds: float,
         clock: Clock,
     ) -> None:
         self._rate = rate
-        self.behind_seconds: Callable[[], float] = lambda: 0.0
+        self._behind_seconds = behind_seconds
         self._company = Company()
         self._clock = clock
         self._waiting = waiting
@@ -137,7 +136,7 @@ class Demoter:
             if (seconds := buyers_wait(token, instant)) is not None
         ]
         oldest = max((seconds for token, seconds in line if not came_back(token)), default=0.0)
-        behind = self.behind_seconds()
+        behind = self._behind_seconds()
         before = self._demotion.moving
         most = self._demotion.look(now, oldest, at_quota=self._at_quota(now), behind_seconds=behind)
         self._tell(before, now, oldest, behind)

@@ -14,8 +14,11 @@ from worker.core.records import Answer, Fault, FaultKind
 from worker.core.token import verdict
 from worker.core.token.verdict import Halt, Policy, RetryIn, Store, TryAgain
 from worker.runtime.token.in_flight import InFlightToken, Stage
+from worker.runtime.token.waiting import Pending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.core.rate.usage import Usage
     from worker.core.records import Outcome
     from worker.core.token.retry_budget import RetryBudget
@@ -25,13 +28,13 @@ if TYPE_CHECKING:
     from worker.runtime.rate.pacer import Pacer
     from worker.runtime.token.breaker import Breaker
     from worker.runtime.token.settlement import Settlement
-    from worker.runtime.token.waiting import Pending, WaitingRoom
+    from worker.runtime.token.waiting import WaitingRoom
 
 log: Final = structlog.get_logger()
 
 
 class Pool:
-    """Takes in_flight from the waiting room, calls AWS for them and acts on the verdict.
+    """Takes tokens from the waiting room, calls AWS for them and acts on the verdict.
 
     Attributes:
         calling: How many calls are in flight.
@@ -51,7 +54,7 @@ class Pool:
         policy: Policy,
         telemetry: Telemetry,
         concurrency: int,
-        calling: Pending,
+        calls_changed: Callable[[int], None],
         clock: Clock,
         secrets: Secrets,
     ) -> None:
@@ -68,7 +71,7 @@ class Pool:
         self._policy = policy
         self._telemetry = telemetry
         self._slots = asyncio.Semaphore(concurrency)
-        self.calling = calling
+        self.calling = Pending(calls_changed)
 
     async def run(self) -> None:
         """Call until cancelled; calls in flight are cancelled with it."""

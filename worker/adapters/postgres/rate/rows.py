@@ -15,6 +15,7 @@ from worker.core.rate.fleet import Lease, Pause
 
 if TYPE_CHECKING:
     from worker.core.rate.fleet import Report
+    from worker.core.rate.state import SharedRate
 
 
 class _Living(NamedTuple):
@@ -51,7 +52,7 @@ class FleetSnapshot:
 
     clock: Reading
     version: int
-    state: quota.SharedRate | None
+    state: SharedRate | None
     nonsense: bool
     singly: bool
     override: float | None
@@ -152,7 +153,7 @@ def grant(
     return asdict(state), lease
 
 
-def _state(stored: str) -> quota.SharedRate | None:
+def _state(stored: str) -> SharedRate | None:
     try:
         return quota.restored(orjson.loads(stored))
     except orjson.JSONDecodeError:  # a number that no float holds
