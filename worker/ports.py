@@ -126,14 +126,14 @@ class Unsendable(NotConfirmed):
     """AMQP can't carry the message; it was not sent, and never can be as it is."""
 
 
-Fate: TypeAlias = "NotConfirmed | asyncio.Future[NotConfirmed | None] | None"
+PublishResult: TypeAlias = "NotConfirmed | asyncio.Future[NotConfirmed | None] | None"
 """Why a message is not confirmed; None if it is; or a future of the two while nobody knows."""
 
 
 class ConfirmedPublisher(Protocol):
     """Publishes with confirms."""
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         """Publish a batch, and say what became of each message in turn.
 
         Waits, within a bound, for a broker that is away; and only a moment for confirmations, so

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.core.records import Fault, Token
     from worker.core.token.messages import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
-    from worker.ports import ConfirmedPublisher, Fate
+    from worker.ports import ConfirmedPublisher, PublishResult
 
 
 class FakeMarketplace:
@@ -127,7 +127,7 @@ class FakeCourier:
         self.tried: list[tuple[float, Outgoing]] = []
         self.batches: list[int] = []
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         """Confirm or refuse."""
         now = asyncio.get_running_loop().time()
         self.tried += [(now, message) for message in batch]
@@ -137,7 +137,7 @@ class FakeCourier:
         self.sent += [each for each, fate in zip(batch, fates, strict=True) if fate is None]
         return fates
 
-    def _fate(self, message: Outgoing) -> Fate:
+    def _fate(self, message: Outgoing) -> PublishResult:
         if self.late(message):
             self.futures.append((message, asyncio.get_running_loop().create_future()))
             return self.futures[-1][1]

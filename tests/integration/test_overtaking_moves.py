@@ -112,7 +112,7 @@ class Replica:
 
     def line(self) -> list[str]:
         """The tokens in the live line."""
-        standing = self.waiting.standing(Lane.LIVE)
+        standing = self.waiting.waiting_in(Lane.LIVE)
         return [token.leader.submission.token.value for token in standing]
 
 

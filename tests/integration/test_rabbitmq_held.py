@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tests.servers import Broker
     from worker.adapters.rabbitmq.delivery import BrokerDelivery
     from worker.core.records import Answer, Batch, DeadLetter, Fault, Outcome, Token, TokenKey
-    from worker.ports import Fate
+    from worker.ports import PublishResult
 
 HOLD_SECONDS = 1.5
 MESSAGES = 30
@@ -72,7 +72,7 @@ class ConfirmedPublisher(FakeCourier):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         """Publish a batch, some time."""
         await self.open.wait()
         return await super().send(batch)

@@ -105,7 +105,7 @@ class Room:
 
     def line(self, lane: Lane = Lane.LIVE) -> list[str]:
         """The tokens in a line."""
-        return [token_of(token) for token in self.waiting.standing(lane)]
+        return [token_of(token) for token in self.waiting.waiting_in(lane)]
 
     @property
     def moved(self) -> list[Outgoing]:

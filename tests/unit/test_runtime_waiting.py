@@ -171,13 +171,6 @@ async def test_a_flight_joins_later_unless_it_left() -> None:
 @leaping
 async def test_who_needs_no_turn_uses_up_none() -> None:
     """Those found to be over leave without a turn, so that each lane keeps its share of calls."""
-    room = WaitingRoom()
-    for number in range(8):
-        room.join(token(f"l{number}"))
-    for number in range(50):
-        room.join(token(f"over{number}", Lane.BACKLOG))
-    for number in range(2):
-        room.join(token(f"b{number}", Lane.BACKLOG))
     left: list[InFlightToken] = []
 
     def over(one: InFlightToken) -> bool:
@@ -186,8 +179,15 @@ async def test_who_needs_no_turn_uses_up_none() -> None:
             return True
         return False
 
+    room = WaitingRoom(over)
+    for number in range(8):
+        room.join(token(f"l{number}"))
+    for number in range(50):
+        room.join(token(f"over{number}", Lane.BACKLOG))
+    for number in range(2):
+        room.join(token(f"b{number}", Lane.BACKLOG))
     turns = []
-    while (next_ := room.next(over)) is not None:
+    while (next_ := room.next()) is not None:
         turns.append(next_.leader.submission.token.value)
     assert turns == ["l0", "l1", "l2", "l3", "b0", "l4", "l5", "l6", "l7", "b1"]
     assert len(left) == len({id(one) for one in left}) == 50
@@ -202,8 +202,9 @@ def _taken(left: set[InFlightToken], one: InFlightToken) -> bool:
 @leaping
 async def test_those_who_are_over_are_not_waited_for() -> None:
     """Waiting goes on when only those are in line who need no turn, and they are told at once."""
-    room, left = WaitingRoom(), set[InFlightToken]()
-    waiting = asyncio.create_task(room.wait(lambda one: _taken(left, one)))
+    left = set[InFlightToken]()
+    room = WaitingRoom(lambda one: _taken(left, one))
+    waiting = asyncio.create_task(room.wait())
     await settle()
     room.join(token("over"))
     await settle()
@@ -242,7 +243,7 @@ async def test_who_returns_stands_where_it_stood() -> None:
     for gone in (in_flight[1], in_flight[3], in_flight[0]):
         room.leave(gone)
         room.leave(gone)
-    assert [each.key for each in room.standing(Lane.LIVE)] == [in_flight[2].key]
+    assert [each.key for each in room.waiting_in(Lane.LIVE)] == [in_flight[2].key]
     for back in (in_flight[3], in_flight[0], in_flight[1]):
         room.rejoin(back)
     assert drawn(room) == ["a", "b", "c", "d"]

@@ -45,7 +45,7 @@ class Desk:
         given = outcome(status, submission(token, message_id=token))
         self.writer.put(
             PendingWrite(
-                stands=lambda standing: self.stood.__setitem__(token, standing),
+                committed=lambda stored: self.stood.__setitem__(token, stored),
                 refused=lambda words: self.refused.__setitem__(token, words),
                 outcome=given,
             )
@@ -110,7 +110,7 @@ async def test_what_nobody_wants_any_more_is_not_written() -> None:
         desk.put("a")
         await settle()
         stale = PendingWrite(
-            stands=lambda _: desk.stood.__setitem__("stale", None),
+            committed=lambda _: desk.stood.__setitem__("stale", None),
             refused=lambda words: desk.refused.__setitem__("stale", words),
             outcome=outcome(Status.DEAD, submission("stale")),
             wanted=lambda: False,
@@ -151,7 +151,7 @@ def test_poison_is_isolated(poisoned: set[int]) -> None:
             await desk.writer.pending.none()
             assert set(desk.refused) == {f"t{number}" for number in poisoned}
             assert len(desk.stood) == 200 - len(poisoned)
-            assert all(standing is not None for standing in desk.stood.values())
+            assert all(stored is not None for stored in desk.stood.values())
             assert len(desk.ledger.outcomes) == 200 - len(poisoned)
             assert desk.gate.reasons == {}
 
@@ -239,7 +239,7 @@ async def test_malformed_messages_and_letters_are_written_too() -> None:
         bad, _ = parse(incoming(b"x"), NOW)
         assert isinstance(bad, Malformed)
         told: list[object] = []
-        desk.writer.put(PendingWrite(stands=told.append, refused=told.append, malformed=bad))
+        desk.writer.put(PendingWrite(committed=told.append, refused=told.append, malformed=bad))
         await desk.writer.pending.none()
         await settle()
         assert told == [None]
@@ -259,7 +259,7 @@ def letter_entry(desk: Desk, token: str, size: int, made: list[str]) -> PendingW
         return of_outcome(given, submission(token), refused, "live", Sealed("k", refused.body))
 
     return PendingWrite(
-        stands=lambda standing: desk.stood.__setitem__(token, standing),
+        committed=lambda stored: desk.stood.__setitem__(token, stored),
         refused=lambda words: desk.refused.__setitem__(token, words),
         outcome=given,
         letter=letter,

@@ -134,7 +134,7 @@ class Replica:
     def _assemble(self) -> None:
         """The way of a token, from its end to its beginning."""
         ports, policy, clock = self._ports, self._plan.policy, self.clock
-        in_flight, waiting = InFlight(), WaitingRoom()
+        in_flight = InFlight()
         writer = Writer(ports.ledger, self.gate, ports.telemetry)
         acks = AckAfterConfirm(ports.publisher, self.events, self._answers)
         settlement = Settlement(
@@ -146,6 +146,7 @@ class Replica:
             telemetry=ports.telemetry,
             clock=clock,
         )
+        waiting = WaitingRoom(settlement.settle_if_expired)
         self.demoter = Demoter(
             waiting=waiting,
             in_flight=in_flight,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import Fate
+    from worker.ports import PublishResult
 
 PUBLISH_SECONDS: Final = 10.0
 IN_FLIGHT: Final = 512
@@ -156,7 +156,7 @@ class Publisher:
         """
         return cast("list[NotConfirmed | None]", await self._publish(messages, seconds))
 
-    async def send(self, messages: Sequence[Outgoing]) -> list[Fate]:
+    async def send(self, messages: Sequence[Outgoing]) -> list[PublishResult]:
         """Publish many messages, and wait only a moment for their confirmations.
 
         What is not confirmed by then counts as in flight no more, and its fate is a future:
@@ -170,9 +170,9 @@ class Publisher:
 
     async def _publish(
         self, messages: Sequence[Outgoing], seconds: float, *, prompt: bool = False
-    ) -> list[Fate]:
+    ) -> list[PublishResult]:
         silence = BrokerLost(f"no confirmation from the broker within {seconds:g} s")
-        fates: list[Fate] = [silence] * len(messages)
+        fates: list[PublishResult] = [silence] * len(messages)
         size = min(MOST_AT_ONCE, self._most_in_flight)
         try:
             async with self._bounds.of(seconds):
@@ -197,7 +197,9 @@ class Publisher:
             self._stragglers.hold(held=reason is not None)
             self._alarmed(reason)
 
-    def _encode(self, chunk: Sequence[Outgoing], start: int, fates: list[Fate]) -> list[Encoded]:
+    def _encode(
+        self, chunk: Sequence[Outgoing], start: int, fates: list[PublishResult]
+    ) -> list[Encoded]:
         encoded = []
         number, size = self._wire.number, self._wire.max_content_size
         for place, message in enumerate(chunk, start):
@@ -207,7 +209,9 @@ class Publisher:
                 fates[place] = fault
         return encoded
 
-    async def _exchange(self, waiting: list[Encoded], fates: list[Fate], *, prompt: bool) -> None:
+    async def _exchange(
+        self, waiting: list[Encoded], fates: list[PublishResult], *, prompt: bool
+    ) -> None:
         """Send, and hear what becomes of it; those of one id go one after the other."""
         while waiting:
             async with self._turn:
@@ -245,7 +249,7 @@ class Publisher:
         self._returnable.add(sent)
         return sent
 
-    async def _settle(self, sent: list[Sent], fates: list[Fate], *, prompt: bool) -> None:
+    async def _settle(self, sent: list[Sent], fates: list[PublishResult], *, prompt: bool) -> None:
         sent_at = self._loop.time()
         late: list[Straggler] = []
         try:

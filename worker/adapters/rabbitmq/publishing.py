@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import Fate, NotConfirmed
+    from worker.ports import NotConfirmed, PublishResult
 
 log: Final = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class PublishingLink:
             if self._look is not None:
                 self._look.cancel()
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         """Publish a batch, waiting a while for a broker that is away."""
         self._standing.begun(batch)
         try:
@@ -77,7 +77,7 @@ class PublishingLink:
         self._standing.ended(message, fate.result(), now)
         self._tell()
 
-    async def _send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+    async def _send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         with suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_SECONDS):
                 await self._up.wait()

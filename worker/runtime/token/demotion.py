@@ -110,7 +110,7 @@ class Demoter:
         if not self._at_quota(now):
             return 0
         by_origin: defaultdict[Origin, list[InFlightToken]] = defaultdict(list)
-        for token in self._waiting.standing(Lane.LIVE):
+        for token in self._waiting.waiting_in(Lane.LIVE):
             if not token.leader.submission.replay:
                 by_origin[token.origin].append(token)
         for origin in by_origin:
@@ -132,7 +132,7 @@ class Demoter:
         now, instant = asyncio.get_running_loop().time(), self._clock.now()
         line = [
             (token, seconds)
-            for token in self._waiting.standing(Lane.LIVE)
+            for token in self._waiting.waiting_in(Lane.LIVE)
             if (seconds := buyers_wait(token, instant)) is not None
         ]
         oldest = max((seconds for token, seconds in line if not came_back(token)), default=0.0)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import ConfirmedPublisher, Delivery, Fate, NotConfirmed, Outbox
+    from worker.ports import ConfirmedPublisher, Delivery, NotConfirmed, Outbox, PublishResult
     from worker.runtime.token.answer_log import AnswerLog
 
 log: Final = structlog.get_logger()
@@ -226,7 +226,7 @@ class EventOutbox:
 
     async def _publish(self, messages: Sequence[Outgoing]) -> list[NotConfirmed | None]:
         """Publish a batch, and wait for what becomes of each."""
-        fates: Sequence[Fate] = await self._publisher.send(messages)
+        fates: Sequence[PublishResult] = await self._publisher.send(messages)
         late = [fate for fate in fates if isinstance(fate, asyncio.Future)]
         if late:
             await asyncio.wait(late)

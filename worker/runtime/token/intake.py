@@ -178,7 +178,7 @@ class Intake:
             return records.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
 
         return PendingWrite(
-            stands=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
+            committed=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
             refused=lambda words: self._refused(malformed, delivery, words),
             letter=letter,
             size=len(delivery.incoming.body),
@@ -203,7 +203,7 @@ class Intake:
 
         self._writer.put(
             PendingWrite(
-                stands=lambda _: self._settlement.collected(delivery),
+                committed=lambda _: self._settlement.collected(delivery),
                 refused=lambda words: self._later(delivery, words),
                 letter=letter,
                 size=len(delivery.incoming.body),

@@ -86,21 +86,12 @@ class Pool:
     async def _next(self) -> InFlightToken:
         """The next token to call for, chosen at the last moment, with a permit in hand."""
         while True:
-            await self._waiting.wait(self._settled_by_age)
+            await self._waiting.wait()
             await self._gate.passed()
             await self._pacer.permit()
             await self._gate.passed()
-            if token := self._waiting.next(self._settled_by_age):
+            if token := self._waiting.next():
                 return token
-
-    def _settled_by_age(self, token: InFlightToken) -> bool:
-        """Settle a token that is past its lifetime, which costs neither a call nor a turn."""
-        submission, now = token.leader.submission, self._clock.now()
-        if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
-            return False
-        outcome = verdict.lifetime_exceeded(submission, now)
-        self._settlement.store(token, replace(outcome, attempts=token.attempts))
-        return True
 
     async def _call(self, token: InFlightToken) -> None:
         loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ acked before its time.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -67,7 +68,7 @@ class Settlement:
         """Commit an outcome, then answer everybody who waits for it."""
         token.stage = Stage.WRITING
         write = PendingWrite(
-            stands=partial(self._stands, token, outcome),
+            committed=partial(self._committed, token, outcome),
             refused=partial(self._refused, token, outcome),
             outcome=outcome,
             letter=self._letter(token.leader, outcome),
@@ -75,20 +76,33 @@ class Settlement:
         )
         self._writer.put(write)
 
+    def settle_if_expired(self, token: InFlightToken) -> bool:
+        """Settle a token that is past its lifetime, which needs no call; whether it was."""
+        submission, now = token.leader.submission, self._clock.now()
+        if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
+            return False
+        outcome = verdict.lifetime_exceeded(submission, now)
+        self.store(token, replace(outcome, attempts=token.attempts))
+        return True
+
     def answer(self, token: InFlightToken, outcome: Outcome, *, repeated: bool) -> None:
         """Answer everybody who waits, without writing."""
         for waiter in self._in_flight.finish(token):
             self._answer(waiter, outcome, repeated=repeated)
 
-    def _stands(self, token: InFlightToken, meant: Outcome, standing: Outcome | None) -> None:
-        """Answer with what stands: ours for who asked first, a repeated answer for the rest."""
-        stood = standing or meant
-        ours = stood.status is meant.status and stood.settled_at == meant.settled_at
+    def _committed(self, token: InFlightToken, meant: Outcome, stored: Outcome | None) -> None:
+        """Answer with the stored outcome: the first waiter as asked, the others as repeated.
+
+        Another replica may have settled the token first; then the stored outcome is not `meant`,
+        and repeated for everybody.
+        """
+        outcome = stored or meant
+        ours = outcome.status is meant.status and outcome.settled_at == meant.settled_at
         for place, waiter in enumerate(self._in_flight.finish(token)):
-            if verdict.wants_own_call(stood, waiter.submission, late=waiter.late):
+            if verdict.wants_own_call(outcome, waiter.submission, late=waiter.late):
                 self._return(waiter, waiter.submission.attempts)
             else:
-                self._answer(waiter, stood, repeated=place > 0 or not ours)
+                self._answer(waiter, outcome, repeated=place > 0 or not ours)
 
     def _answer(self, waiter: Waiter, outcome: Outcome, *, repeated: bool) -> None:
         said = outgoing.answers(outcome, waiter.submission, repeated=repeated)
@@ -210,12 +224,12 @@ class Settlement:
             message = outgoing.give_back(
                 waiter.submission, waiter.delivery.incoming, lane, attempts=token.attempts
             )
-            done = partial(self._gave_way, waiter, moved)
+            done = partial(self._demoted, waiter, moved)
             self._acks.put(waiter.delivery, (message,), done, partial(refused, waiter))
         if not token.waiters:
             self._in_flight.finish(token)
 
-    def _gave_way(self, waiter: Waiter, moved: Callable[[], None]) -> None:
+    def _demoted(self, waiter: Waiter, moved: Callable[[], None]) -> None:
         self._telemetry.submission(waiter.lane)
         moved()
 
