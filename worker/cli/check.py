@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
 
+from worker.app import diagnosis
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE
+from worker.cli.settings import ConfigOption  # noqa: TC001 - typer reads the annotation at run time
+from worker.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from worker.app.diagnosis import Finding
 
@@ -25,9 +29,7 @@ _MARKS: Final = {
 
 
 def check(
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-    ] = None,
+    config: ConfigOption = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
 ) -> None:
@@ -48,9 +50,6 @@ def check(
 
 
 def _examine(config: Path | None, tell: Callable[[Finding], None]) -> list[Finding]:
-    from worker.app import diagnosis  # noqa: PLC0415 - keeps --help fast
-    from worker.settings import load  # noqa: PLC0415 - as above
-
     return asyncio.run(diagnosis.examine(lambda: load(config=config), tell))
 
 
@@ -71,8 +70,6 @@ def _print_line(finding: Finding) -> None:
 
 
 def _print_json(findings: Sequence[Finding]) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     typer.echo(orjson.dumps(list(findings)).decode())
 
 

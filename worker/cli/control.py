@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import typer
 
+from worker.adapters.postgres.operator.errors import DatabaseFault
+from worker.adapters.postgres.operator.session import operating
+from worker.adapters.postgres.rate import control
+from worker.adapters.postgres.rate.control import AuditContext
 from worker.cli import fleet_lines
 from worker.cli.actor import actor as actor_of
-from worker.cli.exits import UNAVAILABLE, failure, settings_of
+from worker.cli.exits import UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, settings_of
+from worker.core.records import DEFAULT_SELLER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
-    from worker.adapters.postgres.rate.control import AuditContext
     from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
 
@@ -24,9 +29,6 @@ _T = TypeVar("_T")
 _MOST_CHARS: Final = 500
 HEARD: Final = "; all replicas hear of it within two seconds"
 
-ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-]
 ActorOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="Who acts, for the audit; else the login name.")
 ]
@@ -58,8 +60,6 @@ def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = Non
     Nothing is lost: tokens wait in their queues. A pause that stands already stays as it is, with
     its actor and reason.
     """
-    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - keeps --help fast
-
     word = word_of(actor, reason)
     stands, new = tell(config, lambda session: control.pause(session, word))
     told = fleet_lines.given(stands.actor, stands.reason, stands.since)
@@ -68,8 +68,6 @@ def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = Non
 
 def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = None) -> None:
     """Lets the calls of all replicas go on within two seconds."""
-    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
-
     word = word_of(actor, reason)
     over = tell(config, lambda session: control.resume(session, word))
     if over is None:
@@ -84,9 +82,6 @@ def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = No
 
 def word_of(actor: str | None, reason: str) -> AuditContext:
     """Who acts and why, about the one seller account that there is."""
-    from worker.adapters.postgres.rate.control import AuditContext  # noqa: PLC0415 - as above
-    from worker.core.records import DEFAULT_SELLER  # noqa: PLC0415 - as above
-
     return AuditContext(DEFAULT_SELLER, actor_of(actor), reason)
 
 
@@ -97,8 +92,6 @@ def tell(config: Path | None, act: Callable[[Session], Awaitable[_T]]) -> _T:
 
 def ask(settings: Settings, act: Callable[[Session], Awaitable[_T]]) -> _T:
     """What the database answers, or the end of the command with what is wrong."""
-    from worker.adapters.postgres.operator.errors import DatabaseFault  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.operator.session import operating  # noqa: PLC0415 - as above
 
     async def asking() -> _T:
         async with operating(settings.current_postgres_dsn) as session:

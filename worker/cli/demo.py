@@ -10,14 +10,26 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
 
+from worker.adapters.rabbitmq.connection import (
+    BrokerLost,
+    BrokerUnavailable,
+)
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+from worker.lab.demo.processes import Died
+from worker.lab.demo.progress import telling
+from worker.lab.demo.publishing import NotPublished
+from worker.lab.demo.report import as_json, show
+from worker.lab.demo.run import Script, perform
+from worker.lab.servers import ServiceError
+from worker.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.lab.demo.run import Ending, Script
+    from worker.lab.demo.run import Ending
 
 _FEWEST_TOKENS: Final = 100
 _MOST_TOKENS: Final = 1_000_000
@@ -48,8 +60,6 @@ def demo(
 
     Exits with 1 if the account does not balance.
     """
-    from worker.lab.demo.run import Script  # noqa: PLC0415 - keeps --help fast
-
     began = time.monotonic()
     chosen = secrets.randbelow(1 << 31) if seed is None else seed
     ending = _played(Script(tokens, chosen, os.environ))
@@ -61,15 +71,6 @@ def demo(
 
 def _played(script: Script) -> Ending:
     """Play it; a foreseen fault ends the command in words."""
-    from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
-        BrokerLost,
-        BrokerUnavailable,
-    )
-    from worker.lab.demo.processes import Died  # noqa: PLC0415 - as above
-    from worker.lab.demo.publishing import NotPublished  # noqa: PLC0415 - as above
-    from worker.lab.servers import ServiceError  # noqa: PLC0415 - as above
-    from worker.settings import SettingsError  # noqa: PLC0415 - as above
-
     caught: list[signal.Signals] = []
     try:
         return asyncio.run(_perform(script, caught))
@@ -87,9 +88,6 @@ def _played(script: Script) -> Ending:
 
 
 async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
-    from worker.lab.demo.progress import telling  # noqa: PLC0415 - as above
-    from worker.lab.demo.run import perform  # noqa: PLC0415 - keeps --help fast
-
     with _cancelling(caught), telling() as tell:
         return await perform(script, tell)
 
@@ -121,11 +119,7 @@ def _interrupted(number: signal.Signals) -> typer.Exit:
 
 
 def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
-    from worker.lab.demo.report import as_json, show  # noqa: PLC0415 - keeps --help fast
-
     if not json:
         show(ending, seconds, seed)
         return
-    import orjson  # noqa: PLC0415 - as above
-
     typer.echo(orjson.dumps(as_json(ending, seconds, seed)).decode())

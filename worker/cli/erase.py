@@ -6,18 +6,24 @@ import asyncio
 import re
 import sys
 from dataclasses import asdict
-from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
 
+from worker.adapters.postgres.operator import erasure
+from worker.adapters.postgres.operator.erasure import Request
+from worker.adapters.postgres.operator.errors import told
+from worker.adapters.postgres.sessions import connector
 from worker.cli.actor import actor as actor_of
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, settings_of
+from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.adapters.postgres.operator.erasure import Erased, Request
+    from worker.adapters.postgres.operator.erasure import Erased
 
 _WRONG_USAGE: Final = 2
 _LONGEST_CUSTOMER: Final = 255
@@ -59,9 +65,7 @@ def erase(
     seller: Annotated[
         str | None, typer.Option(help="Of this seller alone; else of all sellers.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-    ] = None,
+    config: ConfigOption = None,
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
@@ -86,8 +90,6 @@ def erase(
 
 
 def _request(customer: str, seller: str | None, actor: str, reason: str) -> Request:
-    from worker.adapters.postgres.operator.erasure import Request  # noqa: PLC0415 - keeps --help fast
-
     customer, reason = customer.strip(), reason.strip()
     if not re.fullmatch(rf"[!-~]{{1,{_LONGEST_CUSTOMER}}}", customer):
         raise failure(
@@ -124,11 +126,6 @@ def _ask_first(dsn: Callable[[], str], request: Request) -> None:
 
 
 def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased:
-    from worker.adapters.postgres.operator import erasure  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.operator.errors import told  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - as above
-    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
-
     connect = connector(dsn, command_seconds=erasure.COMMAND_SECONDS)
     try:
         return asyncio.run(erasure.erase(connect, request, dry_run=dry_run))
@@ -141,8 +138,6 @@ def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased
 
 
 def _print_json(erased: Erased, *, dry_run: bool) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     typer.echo(orjson.dumps({"dry_run": dry_run, **asdict(erased)}).decode())
 
 

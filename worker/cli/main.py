@@ -1,28 +1,53 @@
-"""All commands, in one place."""
+"""All commands, in one place: where each is, and its line in the list of commands."""
 
-from typing import Annotated, Any
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
 
 import typer
 
 from worker import __version__
-from worker.cli.check import check
-from worker.cli.control import pause, resume
-from worker.cli.dead_letters import app as dead_letters
-from worker.cli.demo import demo
-from worker.cli.erase import erase
-from worker.cli.keygen import keygen
-from worker.cli.migrate import migrate
+from worker.cli.lazy import Lazy, lazy_group
 from worker.cli.output import output_guarded
-from worker.cli.publish import publish
-from worker.cli.rate import rate
-from worker.cli.run import run
-from worker.cli.simulator import simulator
-from worker.cli.status import status
-from worker.cli.topology import app as topology
+
+_TOPOLOGY: Final = {
+    "declare": Lazy("worker.cli.topology:declare", "Declares what is missing; deletes nothing."),
+    "show": Lazy("worker.cli.topology:show", "Shows each exchange and queue, and what differs."),
+    "users": Lazy("worker.cli.topology:users", "Makes the broker's users with their rights."),
+}
+_DEAD_LETTERS: Final = {
+    "groups": Lazy("worker.cli.dead_letters.groups:groups", "Groups failures by their cause."),
+    "list": Lazy("worker.cli.dead_letters.list:list_letters", "Lists dead letters, newest first."),
+    "show": Lazy("worker.cli.dead_letters.show:show", "Shows everything about one dead letter."),
+    "replay": Lazy("worker.cli.dead_letters.replay:replay", "Publishes dead letters again."),
+    "discard": Lazy("worker.cli.dead_letters.discard:discard", "Closes what nobody will replay."),
+    "reseal": Lazy("worker.cli.dead_letters.reseal:reseal", "Seals payloads to a new key."),
+}
+COMMANDS: Final = {
+    "run": Lazy("worker.cli.run:run", "Resolves tokens until SIGTERM: the worker itself."),
+    "demo": Lazy("worker.cli.demo:demo", "Shows the main job on this machine."),
+    "publish": Lazy("worker.cli.publish:publish", "Publishes tokens from a file or stdin."),
+    "migrate": Lazy("worker.cli.migrate:migrate", "Brings the database schema up to date."),
+    "check": Lazy("worker.cli.check:check", "Checks a set-up, and explains each failure."),
+    "status": Lazy("worker.cli.status:status", "Shows queues, replicas, rate and dead letters."),
+    "pause": Lazy("worker.cli.control:pause", "Stops the calls of all replicas until `resume`."),
+    "resume": Lazy("worker.cli.control:resume", "Lets the calls of all replicas go on."),
+    "rate": Lazy("worker.cli.rate:rate", "Shows or changes the rate that all replicas share."),
+    "erase": Lazy("worker.cli.erase:erase", "Removes what is stored of one customer."),
+    "keygen": Lazy("worker.cli.keygen:keygen", "Prints a new pair of sealing keys."),
+    "simulator": Lazy(
+        "worker.lab.simulator.command:simulator", "Stands in for AWS Marketplace on this machine."
+    ),
+    "resolve-customer": Lazy(
+        "worker.cli.main:resolve_customer", "Resolves one token by hand, as the AWS CLI does."
+    ),
+    "topology": Lazy(_TOPOLOGY, "Declares and shows exchanges and queues; makes users."),
+    "dead-letters": Lazy(_DEAD_LETTERS, "Shows, replays, discards and reseals dead letters."),
+}
 
 
 class _Commands(typer.Typer):
-    """The commands, each of which may lose its standard output on the way."""
+    """The commands, each of which may lose its standard output while it runs."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
@@ -32,6 +57,7 @@ class _Commands(typer.Typer):
 
 app = _Commands(
     name="resolution-worker",
+    cls=lazy_group(COMMANDS),
     help="Resolves AWS Marketplace registration tokens from RabbitMQ into PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
@@ -59,30 +85,17 @@ def _main(
     """Resolves AWS Marketplace registration tokens from RabbitMQ into PostgreSQL."""
 
 
-app.command()(run)
-app.command()(demo)
-app.command()(publish)
-app.command()(migrate)
-app.command()(check)
-app.command()(status)
-app.command()(pause)
-app.command()(resume)
-app.command()(rate)
-app.command()(erase)
-app.command()(keygen)
-app.command()(simulator)
-app.add_typer(topology, name="topology")
-app.add_typer(dead_letters, name="dead-letters")
+resolve_customer = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(
+@resolve_customer.command(
     "resolve-customer",
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def _resolve_customer(context: typer.Context) -> None:
     """Resolves one token by hand, with the options and output of the AWS CLI's command."""
-    # `worker.__main__` comes before, so as not to import all this; here it is listed.
-    from worker.cli.resolve_customer import main  # noqa: PLC0415 - keeps --help fast
+    # `worker.__main__` runs it without all this; here it is for those who call `app` alone.
+    from worker.cli.resolve_customer import main  # noqa: PLC0415 - nothing of it for other commands
 
     raise typer.Exit(main(context.args))

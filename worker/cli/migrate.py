@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+from worker.adapters.postgres import migrate as migrations
+from worker.adapters.postgres.migrate import LATEST
+from worker.adapters.postgres.operator.errors import told
+from worker.app.retention import configured, days
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, settings_of
+from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +23,7 @@ if TYPE_CHECKING:
 
 
 def migrate(
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-    ] = None,
+    config: ConfigOption = None,
     *,
     stand_in: Annotated[
         bool,
@@ -35,8 +39,6 @@ def migrate(
     Where a simulator answers instead of AWS, over an unencrypted connection, workers take a marked
     database alone: customers may be made up there.
     """
-    from worker.app.retention import configured, days  # noqa: PLC0415 - keeps --help fast
-
     settings = settings_of(config)
     periods = configured(settings)
     applied = _apply(settings.current_postgres_admin_dsn, stand_in=stand_in, periods=periods)
@@ -51,10 +53,6 @@ def migrate(
 def _apply(
     dsn: Callable[[], str], *, stand_in: bool, periods: Mapping[str, float | None]
 ) -> list[Applied]:
-    from worker.adapters.postgres import migrate as migrations  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.operator.errors import told  # noqa: PLC0415 - as above
-    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
-
     try:
         done = migrations.migrate(dsn, stand_in=stand_in, periods=periods, on_applied=_say_applied)
         applied = asyncio.run(done)
@@ -72,8 +70,6 @@ def _say_applied(step: Applied) -> None:
 
 
 def _say_state(applied: Sequence[Applied]) -> None:
-    from worker.adapters.postgres.migrate import LATEST  # noqa: PLC0415 - as above
-
     newest = applied[-1].version
     typer.echo(f"schema is up to date (version {newest})", err=True)
     if newest > LATEST:
@@ -81,6 +77,4 @@ def _say_state(applied: Sequence[Applied]) -> None:
 
 
 def _print_json(applied: Sequence[Applied]) -> None:
-    import orjson  # noqa: PLC0415 - as above
-
     typer.echo(orjson.dumps(applied).decode())

@@ -12,17 +12,32 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TimeRemainingColumn,
+)
 
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk, Item
+from worker.adapters.rabbitmq.connection import (
+    BrokerLost,
+    BrokerUnavailable,
+)
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.line_results import Accounts
+from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.submission_lines import BadLine, Lines
+from worker.core.records import Lane
+from worker.settings.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
-    from worker.adapters.rabbitmq.bulk import Item
-    from worker.cli.line_results import Accounts
-    from worker.cli.submission_lines import Lines
 
 _WRONG_USAGE: Final = 2
 
@@ -53,9 +68,7 @@ def publish(
     patience: Annotated[
         str, typer.Option(help="How long to keep trying while the broker is away or full.")
     ] = "30s",
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-    ] = None,
+    config: ConfigOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
 ) -> None:
     """Publishes tokens, each confirmed by the broker; never takes a token as an argument.
@@ -79,8 +92,6 @@ def publish(
 
 
 def _plan(lane: _LaneName, patience: str, config: Path | None) -> _Plan:
-    from worker.settings.durations import parse  # noqa: PLC0415 - keeps --help fast
-
     try:
         seconds = parse(patience).seconds
     except ValueError as error:
@@ -109,11 +120,6 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 
 
 def _run(plan: _Plan, source: BinaryIO) -> Accounts:
-    from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
-        BrokerLost,
-        BrokerUnavailable,
-    )
-
     try:
         return asyncio.run(_publish(plan, source))
     except (BrokerUnavailable, BrokerLost) as error:
@@ -121,11 +127,6 @@ def _run(plan: _Plan, source: BinaryIO) -> Accounts:
 
 
 async def _publish(plan: _Plan, source: BinaryIO) -> Accounts:
-    from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk  # noqa: PLC0415 - as above
-    from worker.cli.line_results import Accounts  # noqa: PLC0415 - as above
-    from worker.cli.submission_lines import Lines  # noqa: PLC0415 - as above
-    from worker.core.records import Lane  # noqa: PLC0415 - as above
-
     lane = next(lane for lane in Lane if lane.label == plan.lane)
     lines = Lines(source.fileno(), lane, MOST_IN_A_BATCH)
     accounts = Accounts()
@@ -143,9 +144,6 @@ async def _publish(plan: _Plan, source: BinaryIO) -> Accounts:
 async def _next_batch(
     lines: Lines, accounts: Accounts, show: Callable[[int], None]
 ) -> Sequence[Item]:
-    from worker.adapters.rabbitmq.bulk import Item  # noqa: PLC0415 - keeps --help fast
-    from worker.cli.submission_lines import BadLine  # noqa: PLC0415 - as above
-
     while batch := await lines.batch():
         show(lines.bytes_read)
         items = []
@@ -189,14 +187,6 @@ def _progress(source: BinaryIO) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.progress import (  # noqa: PLC0415 - as above
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TimeRemainingColumn,
-    )
-
     total = os.fstat(source.fileno()).st_size or None
     columns = ("publishing", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -205,6 +195,4 @@ def _progress(source: BinaryIO) -> Iterator[Callable[[int], None]]:
 
 
 def _print_json(accounts: Accounts) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     typer.echo(orjson.dumps(accounts.as_dict()).decode())

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
+from pydantic import ValidationError
 
+from worker.adapters.postgres.rate import control
+from worker.adapters.postgres.rate.status import standing
+from worker.app import fleet
 from worker.cli import fleet_lines
 from worker.cli.control import (
     HEARD,
     ActorOption,
-    ConfigOption,
     ask,
     checked_reason,
     tell,
     word_of,
 )
-from worker.cli.exits import settings_of
+from worker.cli.settings import ConfigOption, settings_of
+from worker.core.records import DEFAULT_SELLER
+from worker.settings.leaves import LEAVES
+from worker.settings.model import Rate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.adapters.postgres.rate.control import AuditContext
     from worker.adapters.postgres.rate.status import Override, Standing
     from worker.adapters.postgres.sessions import Session
@@ -81,8 +89,6 @@ def rate(
 
 
 def _bound(given: str, context: AuditContext, config: Path | None) -> None:
-    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
-
     if given == _DEFAULT:
         before = tell(config, lambda session: control.reset_ceiling(session, context))
         now = "the replicas' settings bound the rate"
@@ -102,11 +108,6 @@ def _before(stood: Override | None) -> str:
 
 
 def _calls_per_second(given: str) -> float:
-    from pydantic import ValidationError  # noqa: PLC0415 - as above
-
-    from worker.settings.leaves import LEAVES  # noqa: PLC0415 - as above
-    from worker.settings.model import Rate  # noqa: PLC0415 - as above
-
     try:
         ceiling = Rate.model_validate({"ceiling": given}).ceiling
     except ValidationError:
@@ -118,8 +119,6 @@ def _calls_per_second(given: str) -> float:
 
 
 def _search(context: AuditContext, config: Path | None) -> None:
-    from worker.adapters.postgres.rate import control  # noqa: PLC0415 - as above
-
     start = tell(config, lambda session: control.search_again(session, context))
     if start is None:
         typer.echo("no replica has asked for a rate yet: the first will search anyway", err=True)
@@ -131,8 +130,6 @@ def _search(context: AuditContext, config: Path | None) -> None:
 
 
 def _show(settings: Settings, *, json: bool) -> None:
-    from worker.app import fleet  # noqa: PLC0415 - as above
-
     standing = ask(settings, _standing)
     found = fleet.rate(standing, settings.rate.ceiling)
     if json:
@@ -147,14 +144,9 @@ def _show(settings: Settings, *, json: bool) -> None:
 
 
 def _print_json(found: object, standing: Standing) -> None:
-    import orjson  # noqa: PLC0415 - as above
-
     told = {"rate": found, "pause": standing.pause, "shares": standing.members}
     typer.echo(orjson.dumps(told).decode())
 
 
 async def _standing(session: Session) -> Standing:
-    from worker.adapters.postgres.rate.status import standing  # noqa: PLC0415 - as above
-    from worker.core.records import DEFAULT_SELLER  # noqa: PLC0415 - as above
-
     return await standing(session.fetch, DEFAULT_SELLER)

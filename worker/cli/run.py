@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import resource
 from contextlib import suppress
-from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
-from typing import Annotated, Final
+from typing import Final
 
-import typer
+import structlog
+import uvloop
 
-from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure, loaded
+from worker import app
+from worker.adapters import logs
+from worker.adapters.aws import BadAwsSetup
+from worker.adapters.http import PortTaken
+from worker.adapters.postgres.stand_in import NotAStandIn
+from worker.adapters.sealing import BadKey
+from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, loaded
+from worker.core.shortage import DESCRIPTORS
 
 _SPARE_DESCRIPTORS: Final = 100  # beside calls: database, broker, HTTP, files, credentials
 _MOST_DESCRIPTORS: Final = 2**20  # what Linux allows a process, where "unlimited" is asked for
 
 
 def run(
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-    ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Consumes, resolves, stores and answers; drains on SIGTERM, reloads on SIGHUP."""
     settings = loaded(config)
     if faults := settings.faults_for_run():
         raise failure("\n".join(faults), BAD_CONFIGURATION)
-
-    import structlog  # noqa: PLC0415 - keeps --help fast
-    import uvloop  # noqa: PLC0415 - as above
-
-    from worker import app  # noqa: PLC0415 - as above
-    from worker.adapters import logs  # noqa: PLC0415 - as above
-    from worker.adapters.aws import BadAwsSetup  # noqa: PLC0415 - as above
-    from worker.adapters.http import PortTaken  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.stand_in import NotAStandIn  # noqa: PLC0415 - as above
-    from worker.adapters.sealing import BadKey  # noqa: PLC0415 - as above
-    from worker.core.shortage import DESCRIPTORS  # noqa: PLC0415 - as above
 
     # A dump of the memory would hold tokens and passwords.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

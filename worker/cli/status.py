@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
 
+from worker.app.status import gather
 from worker.cli import fleet_lines
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, settings_of
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE
+from worker.cli.settings import ConfigOption, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,9 +32,7 @@ _DECLARE: Final = (
 
 
 def status(
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-    ] = None,
+    config: ConfigOption = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
     watch: Annotated[
@@ -57,8 +57,6 @@ def status(
 
 
 def _once(settings: Settings, show: Callable[[Status], None]) -> int:
-    from worker.app.status import gather  # noqa: PLC0415 - keeps --help fast
-
     found = asyncio.run(gather(settings))
     show(found)
     for part, why in found.absent.items():
@@ -86,8 +84,6 @@ def _again_and_again(
 
 
 def _print_json(found: Status) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     typer.echo(orjson.dumps(found).decode())
 
 

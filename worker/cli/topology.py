@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
+import orjson
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+from worker.adapters.rabbitmq import connection, declaration, management, probing
+from worker.adapters.rabbitmq.topology import topology
+from worker.app import broker_users
+from worker.app.diagnosis import broker
+from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -22,22 +31,12 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_Config = Annotated[Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Declares the exchanges and queues on the broker; shows them, and makes its users.",
-)
-
-
-@app.command()
-def declare(config: _Config = None) -> None:
+def declare(config: ConfigOption = None) -> None:
     """Declares what is missing; leaves alone what is there, and deletes nothing.
 
     Uses WORKER_AMQP__ADMIN_URL, and WORKER_RETRY__DELAYS for the retry queues. Safe to run twice.
     """
-    from worker.adapters.rabbitmq import declaration  # noqa: PLC0415 - keeps --help fast
-
     url, wanted = _wanted(config)
     try:
         done = _ask(declaration.declare(url, wanted))
@@ -47,9 +46,8 @@ def declare(config: _Config = None) -> None:
     _say_done(done)
 
 
-@app.command()
 def show(
-    config: _Config = None,
+    config: ConfigOption = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
 ) -> None:
@@ -59,20 +57,17 @@ def show(
     no failure. Bindings can't be read over AMQP: if messages
     come back as unroutable, run `topology declare`, which makes them anew.
     """
-    from worker.adapters.rabbitmq import declaration  # noqa: PLC0415 - keeps --help fast
-
     url, wanted = _wanted(config)
     rows = _ask(declaration.show(url, wanted))
     _print_json(rows) if json else _print_table(rows)
     _conclude(rows, url)
 
 
-@app.command()
 def users(
     passwords: Annotated[
         Path, typer.Argument(exists=True, file_okay=False, help="A file for each user to make.")
     ],
-    config: _Config = None,
+    config: ConfigOption = None,
     *,
     caller: Annotated[
         list[str] | None,
@@ -86,8 +81,6 @@ def users(
     if it is missing. In PASSWORDS each file is named like its user and holds the password; users
     without one are left out, and a password that is set is not changed. Safe to run twice.
     """
-    from worker.app import broker_users  # noqa: PLC0415 - keeps --help fast
-
     settings = settings_of(config)
     url = settings.current_amqp_management_url()
     if url is None:
@@ -111,9 +104,6 @@ def users(
 async def _make_users(
     url: str, amqp_url: str, wanted: Mapping[str, Rights], passwords: Path
 ) -> list[Made]:
-    from worker.adapters.rabbitmq import management, probing  # noqa: PLC0415 - as above
-    from worker.app import broker_users  # noqa: PLC0415 - as above
-
     try:
         async with management.management(url) as interface:
             vhost = probing.who_and_where(amqp_url)[1]
@@ -128,8 +118,6 @@ async def _make_users(
 
 def _conclude(rows: Sequence[Row], url: str) -> None:
     """Say what to do about what is not well, and end the command if anything surely is not."""
-    from worker.app.diagnosis import broker  # noqa: PLC0415 - keeps --help fast
-
     if any(row.state == "unchecked" for row in rows):
         typer.echo(
             "What is unchecked may be well: to compare it, set WORKER_AMQP__ADMIN_URL to a user "
@@ -141,16 +129,12 @@ def _conclude(rows: Sequence[Row], url: str) -> None:
 
 
 def _wanted(config: Path | None) -> tuple[str, Topology]:
-    from worker.adapters.rabbitmq.topology import topology  # noqa: PLC0415 - keeps --help fast
-
     settings = settings_of(config)
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return settings.current_amqp_admin_url(), topology(delays)
 
 
 def _ask(asking: Coroutine[object, object, _T]) -> _T:
-    from worker.adapters.rabbitmq import connection  # noqa: PLC0415 - keeps --help fast
-
     try:
         return asyncio.run(asking)
     except (connection.BrokerUnavailable, connection.BrokerLost) as error:
@@ -163,8 +147,6 @@ def _say_done(done: Iterable[Declared]) -> None:
 
 
 def _print_json(rows: Iterable[Row]) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     typer.echo(orjson.dumps([asdict(row) for row in rows]).decode())
 
 
@@ -193,10 +175,6 @@ _COLOURS: Final = {"ok": "green", "missing": "red", "differs": "red"}
 
 
 def _print_rich(lines: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
     table = Table(*_HEADINGS)
     for line in lines:
         style = _COLOURS.get(line[2], "yellow")

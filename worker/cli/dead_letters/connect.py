@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
+from worker.adapters.postgres.dead_letters.views import group_letters
+from worker.adapters.postgres.operator.errors import DatabaseFault, told_operator
+from worker.adapters.postgres.operator.session import operating
 from worker.cli.exits import UNAVAILABLE, failure
 
 if TYPE_CHECKING:
@@ -21,8 +24,6 @@ _TOLD_EACH: Final = 20_000
 
 def ask(settings: Settings, work: Callable[[Session], Awaitable[_T]]) -> _T:
     """What the work returns that is done over one connection."""
-    from worker.adapters.postgres.operator.errors import DatabaseFault, told_operator  # noqa: PLC0415 - for --help
-
     try:
         return asyncio.run(_ask(settings, work))
     except DatabaseFault as fault:
@@ -30,16 +31,12 @@ def ask(settings: Settings, work: Callable[[Session], Awaitable[_T]]) -> _T:
 
 
 async def _ask(settings: Settings, work: Callable[[Session], Awaitable[_T]]) -> _T:
-    from worker.adapters.postgres.operator.session import operating  # noqa: PLC0415 - as above
-
     async with operating(settings.current_postgres_dsn) as session:
         return await work(session)
 
 
 async def grouped(session: Session) -> None:
     """See to it that letters can be chosen by group."""
-    from worker.adapters.postgres.dead_letters.views import group_letters  # noqa: PLC0415 - as above
-
     if count := await group_letters(session, _say_so_far):
         typer.echo(f"grouped {count} letters that an older version has kept", err=True)
 

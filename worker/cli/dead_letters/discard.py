@@ -6,11 +6,19 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 import typer
 
+from worker.adapters.postgres.dead_letters.commands import acting
+from worker.adapters.postgres.operator.audit import Entry
+from worker.adapters.postgres.operator.errors import told_operator
+from worker.adapters.postgres.sessions import connector
 from worker.cli.dead_letters import filters, options
 from worker.cli.dead_letters.format_values import counted
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure, settings_of
+from worker.cli.dead_letters.progress import progress
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, settings_of
+from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from worker.core.dead_letters.commands import Actor
@@ -55,7 +63,7 @@ def discard(
     reason: options.WhyOption = None,
     actor: options.ActorOption = None,
     yes: options.YesOption = False,
-    config: filters.ConfigOption = None,
+    config: ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
     """Puts open letters away, with a reason; their history stays until retention prunes it.
@@ -83,9 +91,6 @@ def discard(
 
 
 def _run(asked: _Asked) -> _Done:
-    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
-    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
-
     try:
         return asyncio.run(_act(asked))
     except (LedgerUnavailable, RowsRefused) as error:
@@ -93,9 +98,6 @@ def _run(asked: _Asked) -> _Done:
 
 
 async def _act(asked: _Asked) -> _Done:
-    from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
-
     connect = connector(asked.settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
         await letters.group()
@@ -110,11 +112,6 @@ async def _act(asked: _Asked) -> _Done:
 
 
 async def _discard(asked: _Asked, letters: Any, done: _Done) -> None:
-    from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
-    from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
-    from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
-
     subject = {"selection": asked.selection.described(), "letters": done.open}
     began = await letters.record(Entry(*asked.actor, "dead-letters.discard", subject))
     after = 0
@@ -136,10 +133,6 @@ async def _discard(asked: _Asked, letters: Any, done: _Done) -> None:
 
 
 async def _record_end(asked: _Asked, letters: Any, done: _Done) -> None:
-    from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
-    from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
-
     subject = {"discarded": done.discarded, "stopped": done.stopped is not None}
     try:
         await letters.record(Entry(*asked.actor, "dead-letters.discard.end", subject))
@@ -149,8 +142,6 @@ async def _record_end(asked: _Asked, letters: Any, done: _Done) -> None:
 
 def _tell(done: _Done, *, dry_run: bool, json: bool) -> None:
     if json:
-        import orjson  # noqa: PLC0415 - keeps --help fast
-
         told = {"open": done.open, "discarded": done.discarded, "stopped": done.stopped}
         typer.echo(orjson.dumps(told).decode())
     elif dry_run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import typer
@@ -11,6 +10,8 @@ import typer
 from worker.cli.exits import failure
 from worker.core.dead_letters.filters import LetterState, Selection
 from worker.core.records import LetterReason
+from worker.core.token.messages import read_instant
+from worker.settings.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +23,6 @@ _MOST_VALUES: Final = 1_000
 _GROUP_CHARS: Final = 12
 _LATEST_ID: Final = 2**63 - 1
 
-ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 
 _REASON_HELP: Final = f"Why it was given up: {', '.join(LetterReason)}."
@@ -137,16 +135,12 @@ def _group(given: str) -> str:
 
 
 def _instant(option: str, given: str | None, now: datetime) -> datetime | None:
-    from worker.core.token.messages import read_instant  # noqa: PLC0415 - keeps --help fast
-
     if given is None:
         return None
     return read_instant(given.strip()) or _ago(option, given, now)
 
 
 def _ago(option: str, given: str, now: datetime) -> datetime:
-    from worker.settings.durations import parse  # noqa: PLC0415 - keeps --help fast
-
     try:
         return now - timedelta(milliseconds=parse(given).milliseconds)
     except (ValueError, OverflowError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import orjson
 import typer
 
+from worker.adapters.postgres.dead_letters import views
 from worker.cli.dead_letters import filters
 from worker.cli.dead_letters.connect import ask, grouped
 from worker.cli.dead_letters.format_values import (
@@ -18,7 +20,8 @@ from worker.cli.dead_letters.format_values import (
     redeemable,
     wrapped,
 )
-from worker.cli.exits import settings_of
+from worker.cli.settings import ConfigOption, settings_of
+from worker.core.dead_letters.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +45,7 @@ def groups(
     group: filters.GroupOption = None,
     redeemable: filters.RedeemableOption = False,
     limit: Annotated[int, typer.Option(min=1, max=_MOST_GROUPS, help="Most groups to show.")] = 20,
-    config: filters.ConfigOption = None,
+    config: ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
     """Groups failures by reason, error code and message, those that can be saved first.
@@ -68,15 +71,11 @@ def groups(
 
 
 async def _read(session: Session, selection: Selection, limit: int) -> Groups:
-    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
-
     await grouped(session)
     return await views.groups(session, selection, limit)
 
 
 def _print_json(found: Groups) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     shown = [_members(group) for group in found.shown]
     totals = {"groups": found.groups, "letters": found.letters, "redeemable": found.redeemable}
     typer.echo(orjson.dumps({"groups": shown, "total": totals}).decode())
@@ -122,8 +121,6 @@ def _lines(group: LetterGroup, now: datetime) -> Iterator[str]:
 
 
 def _remedy(group: LetterGroup) -> str:
-    from worker.core.dead_letters.remedies import remedy  # noqa: PLC0415 - keeps --help fast
-
     return remedy(group.reason, group.error_code, others_resolved=group.others_resolved)
 
 

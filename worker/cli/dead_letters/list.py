@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import orjson
 import typer
 
+from worker.adapters.postgres.dead_letters import views
 from worker.cli.dead_letters import filters
 from worker.cli.dead_letters.connect import ask, grouped
 from worker.cli.dead_letters.format_values import bold, columns, instant, left, printable, shortened
-from worker.cli.exits import failure, settings_of
+from worker.cli.exits import failure
+from worker.cli.settings import ConfigOption, settings_of
+from worker.core.dead_letters.views import read_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +44,7 @@ def list_letters(
     after: Annotated[
         str | None, typer.Option(metavar="PLACE", help="Go on where the page before ended.")
     ] = None,
-    config: filters.ConfigOption = None,
+    config: ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
     """Lists dead letters, the newest failure first.
@@ -67,8 +71,6 @@ def list_letters(
 
 
 def _place(after: str | None) -> PageCursor | None:
-    from worker.core.dead_letters.views import read_cursor  # noqa: PLC0415 - keeps --help fast
-
     if after is None:
         return None
     try:
@@ -80,16 +82,12 @@ def _place(after: str | None) -> PageCursor | None:
 async def _read(
     session: Session, selection: Selection, limit: int, after: PageCursor | None
 ) -> Page:
-    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
-
     if selection.groups:
         await grouped(session)
     return await views.page(session, selection, limit, after)
 
 
 def _print_json(found: Page) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     letters = [members(letter) for letter in found.letters]
     place = None if found.next is None else found.next.text
     typer.echo(orjson.dumps({"letters": letters, "next": place}).decode())

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from worker.adapters.sealing import BadKey, Opener
 from worker.cli.actor import actor as acting_as
 from worker.cli.dead_letters import filters
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, failure
+from worker.core.dead_letters.commands import Actor
 from worker.core.dead_letters.filters import LetterState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
-    from worker.adapters.sealing import Opener
-    from worker.core.dead_letters.commands import Actor
     from worker.core.dead_letters.filters import Selection
     from worker.settings import Settings
 
@@ -48,8 +48,6 @@ DryRunOption: TypeAlias = Annotated[
 
 def who(actor: str | None, reason: str | None, *, needed: bool = True) -> Actor:
     """Who acts and why, or the end of the command where no reason is given."""
-    from worker.core.dead_letters.commands import Actor  # noqa: PLC0415 - keeps --help fast
-
     why = (reason or "").strip()
     if needed and not why:
         raise failure('say why: --reason "…"; it is audited', filters.WRONG_USAGE)
@@ -98,8 +96,6 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def opener_of(settings: Settings) -> Opener:
     """What opens payloads, or the end of the command in words."""
-    from worker.adapters.sealing import BadKey, Opener  # noqa: PLC0415 - keeps --help fast
-
     keys = [key.get_secret_value() for key in settings.dead_letters.open_keys]
     if not keys:
         raise failure(

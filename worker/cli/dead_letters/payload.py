@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from worker.adapters.postgres.dead_letters import views
 from worker.adapters.sealing import CannotOpen, Opener
 from worker.cli.dead_letters.format_values import instant
@@ -55,8 +57,6 @@ class Reveal:
 
 def parts(opened: bytes) -> tuple[dict[str, Any], bytes]:
     """The properties and the body of an opened payload; see `messages.envelope`."""
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     head, _, body = opened.partition(b"\n")
     properties: dict[str, Any] = orjson.loads(head)
     return properties, body

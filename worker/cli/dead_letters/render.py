@@ -22,12 +22,13 @@ from worker.cli.dead_letters.format_values import (
 from worker.cli.dead_letters.list import members
 from worker.cli.dead_letters.payload import parts
 from worker.core.dead_letters.remedies import remedy
+from worker.core.dead_letters.views import LetterEvent
 from worker.core.records import LetterReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.core.dead_letters.views import DeadLetter, DeadLetterDetail, LetterEvent
+    from worker.core.dead_letters.views import DeadLetter, DeadLetterDetail
 
 _LABEL: Final = 13
 _NOT_REDEEMABLE: Final = {
@@ -151,8 +152,6 @@ def _is_closed(letter: DeadLetter) -> bool:
 
 def _events(found: DeadLetterDetail) -> tuple[LetterEvent, ...]:
     """The history; of a letter that an older version has kept, at least its latest death."""
-    from worker.core.dead_letters.views import LetterEvent  # noqa: PLC0415 - used for this alone
-
     if found.earlier or any(event.kind == "failed" for event in found.history):
         return found.history
     letter = found.letter

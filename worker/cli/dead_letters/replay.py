@@ -7,21 +7,33 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
-from worker.cli.dead_letters import filters, options
-from worker.cli.exits import (
-    BAD_CONFIGURATION,
-    PARTLY_FAILED,
-    UNAVAILABLE,
-    failure,
-    settings_of,
+from worker.adapters.postgres.dead_letters.commands import acting
+from worker.adapters.postgres.operator.errors import told_operator
+from worker.adapters.postgres.sessions import connector
+from worker.adapters.rabbitmq.connection import (
+    BrokerLost,
+    BrokerUnavailable,
 )
+from worker.app.dead_letters import Order
+from worker.app.dead_letters import replay as carry_out
+from worker.app.dead_letters.publisher import ReplayPublisher
+from worker.cli.dead_letters import filters, options, report
+from worker.cli.dead_letters.preview import left_out, preview_members, print_preview
+from worker.cli.dead_letters.progress import progress
+from worker.cli.dead_letters.report import code
+from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, settings_of
+from worker.core.dead_letters.replay import Fate
+from worker.core.token.verdict import AWS_LIFETIME
+from worker.ports import LedgerUnavailable, RowsRefused
+from worker.settings.durations import parse
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.adapters.sealing import Opener
-    from worker.app.dead_letters import Order
     from worker.core.dead_letters.commands import Account, Preview
     from worker.settings import Settings
 
@@ -88,7 +100,7 @@ def replay(
     reason: options.WhyOption = None,
     actor: options.ActorOption = None,
     yes: options.YesOption = False,
-    config: filters.ConfigOption = None,
+    config: ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
     """Publishes dead letters anew into the backlog lane, the oldest failures first.
@@ -115,8 +127,6 @@ def replay(
         message_id=message_id,
         redeemable=redeemable,
     )
-    from worker.app.dead_letters import Order  # noqa: PLC0415 - keeps --help fast
-
     meant = options.meant(selection, everything=everything)
     who = options.who(actor, reason, needed=not dry_run)
     wait, patient = _seconds("--canary-wait", canary_wait), _seconds("--patience", patience)
@@ -139,8 +149,6 @@ def replay(
 
 
 def _seconds(option: str, text: str) -> float:
-    from worker.settings.durations import parse  # noqa: PLC0415 - keeps --help fast
-
     try:
         return parse(text).seconds
     except ValueError as error:
@@ -148,8 +156,6 @@ def _seconds(option: str, text: str) -> float:
 
 
 def _margin(settings: Settings) -> timedelta:
-    from worker.core.token.verdict import AWS_LIFETIME  # noqa: PLC0415 - keeps --help fast
-
     return AWS_LIFETIME - timedelta(seconds=settings.token.lifetime)
 
 
@@ -160,13 +166,6 @@ def _opener(settings: Settings, *, needed: bool) -> Opener | None:
 
 
 def _run(asked: _Asked) -> int:
-    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
-        BrokerLost,
-        BrokerUnavailable,
-    )
-    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - as above
-
     try:
         return asyncio.run(_act(asked))
     except (BrokerUnavailable, BrokerLost) as error:
@@ -176,9 +175,6 @@ def _run(asked: _Asked) -> int:
 
 
 async def _act(asked: _Asked) -> int:
-    from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
-
     order = asked.order
     connect = connector(asked.settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
@@ -198,8 +194,6 @@ async def _act(asked: _Asked) -> int:
 
 
 def _show(preview: Preview, asked: _Asked) -> int:
-    from worker.cli.dead_letters.preview import preview_members, print_preview  # noqa: PLC0415 - keeps --help fast
-
     if not preview.letters:
         _say_empty(asked)
     if asked.json:
@@ -217,8 +211,6 @@ def _say_empty(asked: _Asked) -> None:
 
 def _ends_here(preview: Preview, asked: _Asked) -> int | None:
     """The exit code where there is nothing to be replayed."""
-    from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - keeps --help fast
-
     if not preview.letters:
         _say_empty(asked)
         return 0
@@ -231,24 +223,16 @@ def _ends_here(preview: Preview, asked: _Asked) -> int | None:
 
 def _say_left_out(preview: Preview, *, waiting: bool = False) -> None:
     """What is left out; of what another replay holds only the end can tell."""
-    from worker.cli.dead_letters.preview import left_out  # noqa: PLC0415 - keeps --help fast
-
     for line in left_out(preview, held=not waiting):
         typer.echo(line, err=True)
 
 
 def _count(preview: Preview, limit: int | None) -> int:
-    from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - keeps --help fast
-
     most = preview.count(Fate.READY, Fate.CLAIMED)
     return most if limit is None else min(most, limit)
 
 
 async def _publish(asked: _Asked, letters: DeadLetterCommands, preview: Preview) -> Account:
-    from worker.app.dead_letters import replay as carry_out  # noqa: PLC0415 - keeps --help fast
-    from worker.app.dead_letters.publisher import ReplayPublisher  # noqa: PLC0415 - as above
-    from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
-
     assert asked.opener is not None
     _say_left_out(preview, waiting=True)
     count = _count(preview, asked.order.limit)
@@ -272,8 +256,6 @@ async def _publish(asked: _Asked, letters: DeadLetterCommands, preview: Preview)
 
 
 def _tell(account: Account, preview: Preview, asked: _Asked) -> None:
-    from worker.cli.dead_letters import report  # noqa: PLC0415 - keeps --help fast
-
     if asked.json:
         _print_json(report.account_members(account, preview))
     else:
@@ -282,15 +264,10 @@ def _tell(account: Account, preview: Preview, asked: _Asked) -> None:
 
 def _code(account: Account, preview: Preview, asked: _Asked) -> int:
     """Letters that were named must all have gone; of a filter's only those that could."""
-    from worker.cli.dead_letters.report import code  # noqa: PLC0415 - keeps --help fast
-    from worker.core.dead_letters.replay import Fate  # noqa: PLC0415 - as above
-
     short = preview.left_out().keys() - {Fate.CLAIMED, Fate.UNDER_WAY}
     failed = short if asked.order.selection.ids else short & {Fate.LOCKED}
     return PARTLY_FAILED if failed else code(account)
 
 
 def _print_json(members: dict[str, object]) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     typer.echo(orjson.dumps(members).decode())

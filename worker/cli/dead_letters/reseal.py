@@ -6,20 +6,23 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 import typer
 
+from worker.adapters.postgres.dead_letters.commands import acting
+from worker.adapters.postgres.operator.audit import Entry
+from worker.adapters.postgres.operator.errors import told_operator
+from worker.adapters.postgres.sessions import connector
+from worker.adapters.sealing import BadKey, CannotOpen, Sealer
 from worker.cli.dead_letters import filters, options
 from worker.cli.dead_letters.format_values import counted, instant, wrapped
-from worker.cli.exits import (
-    BAD_CONFIGURATION,
-    PARTLY_FAILED,
-    UNAVAILABLE,
-    failure,
-    settings_of,
-)
+from worker.cli.dead_letters.progress import progress
+from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.settings import ConfigOption, settings_of
+from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
-    from worker.adapters.sealing import Opener, Sealer
+    from worker.adapters.sealing import Opener
     from worker.core.dead_letters.commands import Actor, KeyUse
     from worker.core.dead_letters.views import SealedPayload
     from worker.settings import Settings
@@ -43,7 +46,7 @@ def reseal(
     dry_run: options.DryRunOption = False,
     reason: options.WhyOption = None,
     actor: options.ActorOption = None,
-    config: filters.ConfigOption = None,
+    config: ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
     """Seals payloads anew to WORKER_DEAD_LETTERS__SEAL_KEY, for a rotation of the pair.
@@ -65,8 +68,6 @@ def reseal(
 
 
 def _sealer(settings: Settings) -> Sealer:
-    from worker.adapters.sealing import BadKey, Sealer  # noqa: PLC0415 - keeps --help fast
-
     key = settings.dead_letters.seal_key
     if key is None:
         raise failure(
@@ -81,9 +82,6 @@ def _sealer(settings: Settings) -> Sealer:
 
 
 def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool) -> _Done:
-    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
-    from worker.ports import LedgerUnavailable, RowsRefused  # noqa: PLC0415 - keeps --help fast
-
     if sealer.key_id not in opener.key_ids:
         raise failure(
             f"WORKER_DEAD_LETTERS__OPEN_KEYS has no private key for {sealer.key_id}, to which "
@@ -101,11 +99,6 @@ def _run(settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_
 async def _act(
     settings: Settings, who: Actor, opener: Opener, sealer: Sealer, *, dry_run: bool
 ) -> _Done:
-    from worker.adapters.postgres.dead_letters.commands import acting  # noqa: PLC0415 - as above
-    from worker.adapters.postgres.operator.errors import told_operator  # noqa: PLC0415 - keeps --help fast
-    from worker.adapters.postgres.sessions import connector  # noqa: PLC0415 - keeps --help fast
-    from worker.ports import LedgerUnavailable  # noqa: PLC0415 - as above
-
     done = _Done(sealer.key_id)
     connect = connector(settings.current_postgres_dsn, command_seconds=30.0)
     async with acting(connect) as letters:
@@ -123,8 +116,6 @@ async def _act(
 
 
 def _entry(who: Actor, done: _Done, phase: str) -> Any:
-    from worker.adapters.postgres.operator.audit import Entry  # noqa: PLC0415 - keeps --help fast
-
     subject: dict[str, Any] = {"key": done.key}
     if phase:
         unopened = sum(done.unopened.values())
@@ -133,9 +124,6 @@ def _entry(who: Actor, done: _Done, phase: str) -> Any:
 
 
 async def _reseal(letters: Any, who: Actor, opener: Opener, sealer: Sealer, done: _Done) -> None:
-    from worker.adapters.sealing import CannotOpen  # noqa: PLC0415 - keeps --help fast
-    from worker.cli.dead_letters.progress import progress  # noqa: PLC0415 - as above
-
     unopened: list[str] = []
 
     def seal(letter: SealedPayload) -> bytes | None:
@@ -192,8 +180,6 @@ def _advice(done: _Done, opener: Opener) -> list[str]:
 
 
 def _print_json(done: _Done, opener: Opener) -> None:
-    import orjson  # noqa: PLC0415 - keeps --help fast
-
     told = {
         "key": done.key,
         "resealed": done.resealed,

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from worker.adapters.postgres.dead_letters import views
+from worker.adapters.sealing import BadKey, Opener
 from worker.cli.actor import actor as acting
-from worker.cli.dead_letters import filters
+from worker.cli.dead_letters import filters, render
 from worker.cli.dead_letters.connect import ask
-from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, failure, settings_of
+from worker.cli.dead_letters.payload import Reveal
+from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, failure
+from worker.cli.settings import ConfigOption, settings_of
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Session
-    from worker.adapters.sealing import Opener
-    from worker.cli.dead_letters.payload import Reveal
     from worker.core.dead_letters.views import DeadLetterDetail
     from worker.settings import Settings
 
@@ -39,7 +41,7 @@ def show(
     actor: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who you are; else who is logged in.")
     ] = None,
-    config: filters.ConfigOption = None,
+    config: ConfigOption = None,
     json: filters.JsonOption = False,
 ) -> None:
     """Shows everything about one letter: what it is, what happened to it, what helps.
@@ -48,8 +50,6 @@ def show(
     token, a secret, so a --reason is wanted, and who revealed it why stands in the audit and in
     the letter's history before the payload is shown.
     """
-    from worker.cli.dead_letters import render  # noqa: PLC0415 - keeps --help fast
-
     _check_usage(letter_id, message_id, reason, reveal=reveal)
     settings = settings_of(config)
     wanted = _reveal(settings, acting(actor), reason) if reveal else None
@@ -79,9 +79,6 @@ def _check_usage(
 
 
 def _reveal(settings: Settings, who: str, reason: str | None) -> Reveal:
-    from worker.adapters.sealing import BadKey  # noqa: PLC0415 - keeps --help fast
-    from worker.cli.dead_letters.payload import Reveal  # noqa: PLC0415 - as above
-
     try:
         return Reveal(opener(settings), who, (reason or "").strip())
     except BadKey as error:
@@ -94,8 +91,6 @@ def opener(settings: Settings) -> Opener:
     Raises:
         BadKey: A key that is configured is none.
     """
-    from worker.adapters.sealing import Opener  # noqa: PLC0415 - keeps --help fast
-
     keys = [key.get_secret_value() for key in settings.dead_letters.open_keys]
     if not keys:
         raise failure(
@@ -109,8 +104,6 @@ def opener(settings: Settings) -> Opener:
 async def _read(
     session: Session, letter_id: int | None, message_id: str | None, wanted: Reveal | None
 ) -> tuple[DeadLetterDetail, bytes | None]:
-    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
-
     if letter_id is None:
         letter_id = await _named(session, message_id or "")
     opened = None if wanted is None else await wanted.open(session, letter_id)
@@ -121,8 +114,6 @@ async def _read(
 
 
 async def _named(session: Session, message_id: str) -> int:
-    from worker.adapters.postgres.dead_letters import views  # noqa: PLC0415 - keeps --help fast
-
     ids = await views.namesakes(session, message_id, _MOST_NAMESAKES)
     if not ids:
         _say_unknown("there is no dead letter of a message with that id")

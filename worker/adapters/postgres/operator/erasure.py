@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect
 
 _SCHEMA_VERSION: Final = load_sql("schema_version")
-
-_ERASE: Final = (resources.files(__package__) / "queries" / "erase_customer.sql").read_text("utf-8")
+_ERASE: Final = load_sql("operator/erase_customer")
 # The whole ledger is read, for customers have no index in it: so it costs the workers nothing.
 COMMAND_SECONDS: Final = 150.0
 _CALL_SECONDS: Final = 180.0

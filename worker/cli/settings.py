@@ -1,0 +1,37 @@
+"""Reads the settings for a command, and ends the command where they are wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import structlog
+import typer
+
+from worker.cli.exits import BAD_CONFIGURATION, failure
+from worker.settings import Settings, SettingsError, load
+
+ConfigOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
+]
+
+
+def settings_of(config: Path | None) -> Settings:
+    """Return the settings, or end the command with everything that is wrong with them.
+
+    Notes about them, now or when secrets are read again, go to standard error.
+    """
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    settings = loaded(config)
+    if settings.passed_over:
+        typer.echo(settings.passed_over, err=True)
+    return settings
+
+
+def loaded(config: Path | None) -> Settings:
+    """Return the settings as `settings_of` does, for a command that sets up a log of its own."""
+    try:
+        return load(config=config)
+    except SettingsError as error:
+        raise failure(str(error), BAD_CONFIGURATION) from error
