@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from worker.lab.simulator import admin
 from worker.lab.simulator.answer import Answer, Result
-from worker.lab.simulator.canonical import Request, fold
 from worker.lab.simulator.endpoint import Endpoint, Options, Sources, read_token
 from worker.lab.simulator.latency import Latency
 from worker.lab.simulator.quota import Quota
+from worker.lab.simulator.signature import Request, fold
 from worker.lab.simulator.stats import SECONDS_KEPT, Stats, TokenCalls
 
 SECRET = "simulator"
