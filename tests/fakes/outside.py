@@ -8,9 +8,10 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.core.exceptions import LedgerUnavailable, NotConfirmed
 from worker.core.records import Answer, Lane
 from worker.core.token.messages import shortened
-from worker.ports import LedgerUnavailable, NotConfirmed, OutboxTurn
+from worker.ports import OutboxTurn
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
 from worker.runtime.token.event_outbox import EventOutbox
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from worker.core.records import Fault, Token
     from worker.core.token.messages import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
-    from worker.ports import ConfirmedPublisher, PublishResult
+    from worker.ports import ConfirmedPublisher, PublishFailure, PublishResult
 
 
 class FakeMarketplace:
@@ -118,9 +119,9 @@ class FakeCourier:
 
     def __init__(self) -> None:
         self.refuses: Callable[[Outgoing], bool] = lambda _: False
-        self.fault: NotConfirmed = NotConfirmed("refused")
+        self.fault: PublishFailure = NotConfirmed("refused")
         self.late: Callable[[Outgoing], bool] = lambda _: False
-        self.futures: list[tuple[Outgoing, asyncio.Future[NotConfirmed | None]]] = []
+        self.futures: list[tuple[Outgoing, asyncio.Future[PublishFailure | None]]] = []
         self.latency = 0.0
         self.hanging = False
         self.sent: list[Outgoing] = []

@@ -24,8 +24,8 @@ from tests.integration.fleets import (
     settled,
 )
 from tests.schema import connected, prepare
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import Report
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,8 +15,8 @@ from tests.schema import connected, prepare
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.operator.erasure import Erased, NamesCustomer, Request, erase
 from worker.adapters.postgres.sessions import connector
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Batch, LetterReason
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

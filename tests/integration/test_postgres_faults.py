@@ -22,10 +22,10 @@ from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.rate.fleet import PostgresFleet
 from worker.adapters.postgres.sessions import Session, connector
 from worker.core.dead_letters.retention import Periods, tasks
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import ReplicaState, Report
 from worker.core.records import Batch
 from worker.lab.servers import Postgres, postgres
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -25,8 +25,8 @@ from tests.fakes.ledger_suite import (
 from tests.schema import prepare
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import connector
+from worker.core.exceptions import RowsRefused
 from worker.core.records import Batch, Outcome, Status
-from worker.ports import RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

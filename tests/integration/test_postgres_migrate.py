@@ -24,7 +24,7 @@ from worker.adapters.postgres.migrate import (
 )
 from worker.adapters.postgres.sessions import connector
 from worker.cli.migrate import migrate as command
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from tests.schema import Schema

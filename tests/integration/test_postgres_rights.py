@@ -13,8 +13,8 @@ from tests.fakes.ledger_suite import failed, letter, resolved, unreadable
 from tests.schema import connected, prepare
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import connector
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Batch
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,18 +11,18 @@ import pytest
 import pytest_asyncio
 
 from worker.adapters.rabbitmq import publisher as publishing
-from worker.adapters.rabbitmq.connection import BrokerLost, connected
+from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
+from worker.core.exceptions import BrokerLost, Refused, Unanswered
 from worker.core.token.outgoing import ANSWERS, Outgoing
 from worker.lab.servers import rabbitmq
-from worker.ports import Refused, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from worker.lab.servers import RabbitMQ
-    from worker.ports import NotConfirmed
+    from worker.ports import PublishFailure
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,7 +48,7 @@ class Link:
         """What readiness says now."""
         return self.said[-1]
 
-    async def send(self, queue: str, count: int = 1) -> Sequence[NotConfirmed | None]:
+    async def send(self, queue: str, count: int = 1) -> Sequence[PublishFailure | None]:
         """Publish so many messages to a queue."""
         batch = [
             Outgoing("", queue, b"{}", f"{queue}-{number}", mandatory=True)
@@ -56,7 +56,7 @@ class Link:
         ]
         return await self.all(batch)
 
-    async def all(self, batch: Sequence[Outgoing]) -> Sequence[NotConfirmed | None]:
+    async def all(self, batch: Sequence[Outgoing]) -> Sequence[PublishFailure | None]:
         """Publish these, and wait for what becomes of each."""
         fates = await self.link.send(batch)
         return [await fate if isinstance(fate, asyncio.Future) else fate for fate in fates]

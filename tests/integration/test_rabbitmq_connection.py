@@ -11,14 +11,8 @@ import pytest
 
 from tests.connections import drop_connections
 from tests.tcp_proxy import proxy_to
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-    ChannelRefused,
-    bounded,
-    connected,
-    open_connection,
-)
+from worker.adapters.rabbitmq.connection import ChannelRefused, bounded, connected, open_connection
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -28,9 +28,9 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import PARKED, TOKENS
+from worker.core.exceptions import RowsRefused
 from worker.core.records import Lane, LetterReason
 from worker.core.token.outgoing import Outgoing
-from worker.ports import RowsRefused
 from worker.runtime.replica import Plan, Ports, Replica
 
 if TYPE_CHECKING:

@@ -13,16 +13,10 @@ import pytest
 
 from tests.connections import drop_connections
 from tests.tcp_proxy import Proxy, proxy_to
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    ChannelRefused,
-    connected,
-    open_connection,
-)
-from worker.adapters.rabbitmq.publish_results import Unroutable
+from worker.adapters.rabbitmq.connection import ChannelRefused, connected, open_connection
 from worker.adapters.rabbitmq.publisher import Publisher
+from worker.core.exceptions import BrokerLost, Refused, Unroutable, Unsendable
 from worker.core.token.outgoing import Outgoing
-from worker.ports import Refused, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,7 +16,7 @@ from worker.adapters.postgres.errors import (
     translate,
     translated,
 )
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 SECRET = "customer 012345678901"
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.ledger_suite import LedgerSuite, LetterRow, failed
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Batch
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from tests.fakes.ledger import Agreement, Customer

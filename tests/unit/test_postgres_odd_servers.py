@@ -20,9 +20,9 @@ from worker.adapters.postgres.operator.inspection import inspecting
 from worker.adapters.postgres.operator.session import operating
 from worker.adapters.postgres.rate.fleet import PostgresFleet
 from worker.adapters.postgres.sessions import connector
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import ReplicaState, Report
 from worker.core.records import Batch
-from worker.ports import LedgerUnavailable
 
 PASSWORD = "correct-horse"
 

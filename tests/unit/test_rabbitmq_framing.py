@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.adapters.rabbitmq.framing import frames
+from worker.core.exceptions import Unsendable
 from worker.core.token.outgoing import Outgoing
-from worker.ports import Unsendable
 
 SECRET = "s3cret-registration-token"
 

@@ -12,16 +12,12 @@ from aiormq import exceptions as amqp
 from pamqp import commands
 
 from tests.odd_servers import NO_CAPABILITIES, START, TUNE, answering, frame
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-    close_quietly,
-    open_connection,
-)
+from worker.adapters.rabbitmq.connection import close_quietly, open_connection
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.reconnecting import open_wire
 from worker.adapters.rabbitmq.topology import topology
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

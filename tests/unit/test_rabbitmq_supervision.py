@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from worker.adapters.rabbitmq import reconnecting
-from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.adapters.rabbitmq.reconnecting import TopologyMissing, supervise
 from worker.core import backoff
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 
 STEADY_SECONDS = 0.05
 

@@ -12,14 +12,16 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
 from tests.fakes.records import incoming
+from worker.core.exceptions import NotConfirmed, Refused, Unanswered, Unsendable
 from worker.core.token.outgoing import ANSWERS, EVENTS, Kind, Outgoing
-from worker.ports import NotConfirmed, Refused, Unanswered, Unsendable
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
 from worker.runtime.token.event_outbox import EventOutbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from worker.ports import PublishFailure
 
 FULL = Refused("the queue is full")
 
@@ -132,7 +134,7 @@ async def test_who_wants_it_back_gets_it_back() -> None:
     async with running(publisher) as acks:
         full, good = FakeDelivery(incoming()), FakeDelivery(incoming())
 
-        def refused(why: NotConfirmed) -> None:
+        def refused(why: PublishFailure) -> None:
             told.append((str(why), acks.pending.count))
 
         acks.put(full, (message("full"),), refused=refused)

@@ -14,9 +14,9 @@ from tests.fakes.clock import leaping
 from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
 from tests.fakes.records import incoming
 from tests.fakes.worker import working
+from worker.core.exceptions import NotConfirmed, Refused, RowsRefused, Unsendable
 from worker.core.records import Fault, FaultKind, Status
 from worker.core.token.outgoing import EVENTS, Kind, Outgoing
-from worker.ports import NotConfirmed, Refused, RowsRefused, Unsendable
 from worker.runtime.token.answer_log import AnswerLog
 from worker.runtime.token.event_outbox import EventOutbox
 

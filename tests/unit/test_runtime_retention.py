@@ -11,7 +11,7 @@ import pytest
 
 from worker.core.dead_letters import retention as rules
 from worker.core.dead_letters.retention import BATCH_ROWS, Chore, Task
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 from worker.runtime.dead_letters.retention import Retention
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.exposition import choose_encoder
 
 from worker.adapters.http_connections import Connections
+from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -39,7 +40,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 _LOGGER.addFilter(_is_ours)
 
 
-class PortTaken(Exception):  # noqa: N818 - a state of the machine
+class PortTaken(SetupFault):
     """The address can't be listened on; the message says which and what to do."""
 
 

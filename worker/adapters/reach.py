@@ -9,13 +9,15 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from worker.core.exceptions import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CLOSE_SECONDS: Final = 0.5
 
 
-class Unreachable(Exception):  # noqa: N818 - a state of the world
+class Unreachable(Unavailable):
     """A step on the way failed; the message says which and why."""
 
 

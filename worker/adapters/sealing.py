@@ -9,11 +9,11 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 
-class BadKey(ValueError):  # noqa: N818 - says what is wrong
+class BadKey(ValueError):
     """A text is no key of a sealing pair; the message does not repeat it."""
 
 
-class CannotOpen(Exception):  # noqa: N818 - says what is wrong
+class CannotOpen(Exception):
     """None of the private keys opens what was sealed; the message names the keys there are."""
 
 

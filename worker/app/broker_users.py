@@ -37,7 +37,7 @@ _HASHES: Final[Mapping[str, str]] = {
 }
 
 
-class BadName(ValueError):  # noqa: N818 - says what is wrong
+class BadName(ValueError):
     """A caller's name can't be one."""
 
 

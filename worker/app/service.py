@@ -22,7 +22,7 @@ from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import wiring as building
 from worker.core import backoff
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping

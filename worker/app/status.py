@@ -14,9 +14,9 @@ from worker.adapters import local_worker
 from worker.adapters.postgres.operator.errors import DatabaseFault
 from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.adapters.rabbitmq import probing
-from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
 from worker.app import fleet
+from worker.core.exceptions import BrokerUnavailable
 from worker.core.records import DEFAULT_SELLER, LetterReason
 from worker.core.token.outgoing import retry_exchange
 
@@ -107,7 +107,7 @@ async def _ask_broker(settings: Settings, status: Status) -> None:
     try:
         async with probing.looking(url, name=_NAME, seconds=_STEP_SECONDS) as opened:
             status.queues = await probing.depths(opened, (*LANE_QUEUES.values(), *retries, PARKED))
-    except (BrokerUnavailable, BrokerLost) as error:
+    except BrokerUnavailable as error:
         status.absent["broker"] = str(error)
         return
     status.replicas = next(each.consumers for each in status.queues if each.queue == TOKENS)

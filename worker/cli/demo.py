@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import orjson
 import typer
 
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-)
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 from worker.lab.demo.processes import Died
 from worker.lab.demo.progress import telling
 from worker.lab.demo.publishing import NotPublished

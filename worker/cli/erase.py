@@ -18,7 +18,7 @@ from worker.adapters.postgres.sessions import connector
 from worker.cli.actor import actor as actor_of
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.settings import ConfigOption, settings_of
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from worker.adapters.postgres.operator.errors import told
 from worker.app.retention import configured, days
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.settings import ConfigOption, settings_of
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

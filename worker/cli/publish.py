@@ -23,14 +23,11 @@ from rich.progress import (
 )
 
 from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk, Item
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-)
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.line_results import Accounts
 from worker.cli.settings import ConfigOption, settings_of
 from worker.cli.submission_lines import BadLine, Lines
+from worker.core.exceptions import BrokerUnavailable
 from worker.core.records import Lane
 from worker.settings.durations import parse
 
@@ -122,7 +119,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 def _run(plan: _Plan, source: BinaryIO) -> Accounts:
     try:
         return asyncio.run(_publish(plan, source))
-    except (BrokerUnavailable, BrokerLost) as error:
+    except BrokerUnavailable as error:
         raise failure(str(error), UNAVAILABLE) from None
 
 

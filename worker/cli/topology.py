@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.adapters.rabbitmq import connection, declaration, management, probing
+from worker.adapters.rabbitmq import declaration, management, probing
 from worker.adapters.rabbitmq.topology import topology
 from worker.app import broker_users
 from worker.app.diagnosis import broker
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.settings import ConfigOption, settings_of
+from worker.core.exceptions import BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -137,7 +138,7 @@ def _wanted(config: Path | None) -> tuple[str, Topology]:
 def _ask(asking: Coroutine[object, object, _T]) -> _T:
     try:
         return asyncio.run(asking)
-    except (connection.BrokerUnavailable, connection.BrokerLost) as error:
+    except BrokerUnavailable as error:
         raise failure(str(error), UNAVAILABLE) from None
 
 

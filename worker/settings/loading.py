@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.core.exceptions import SetupFault
 from worker.settings import sources
 from worker.settings.merging import merged
 from worker.settings.model import Settings
@@ -13,7 +14,7 @@ from worker.settings.rotation import Rotation
 from worker.settings.sources import Secrets
 
 
-class SettingsError(Exception):
+class SettingsError(SetupFault):
     """The settings can't be accepted.
 
     Attributes:

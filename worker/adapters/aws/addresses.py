@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yarl import URL
 
+from worker.core.exceptions import SetupFault
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -28,7 +30,7 @@ METERING: Final = Service("AWS_ENDPOINT_URL_MARKETPLACE_METERING", "marketplace_
 STS: Final = Service("AWS_ENDPOINT_URL_STS", "sts")
 
 
-class RefusedEndpoint(Exception):  # noqa: N818 - says what is wrong
+class RefusedEndpoint(SetupFault):
     """An endpoint that no token may be told. The message says who named it, and what to do."""
 
 

@@ -19,6 +19,7 @@ from botocore.exceptions import NoCredentialsError
 
 from worker.adapters.aws.helper import use_ended_helpers
 from worker.adapters.aws.signing import Identity
+from worker.core.exceptions import SetupFault
 from worker.core.renewal import MARGIN_SECONDS
 
 # A lost answer is asked for again, well within the bound of a look-up; a look-up that failed is
@@ -43,15 +44,15 @@ _UNFIT: Final = (
 )
 
 
-class WrongAccount(Exception):  # noqa: N818 - a state of the world, told to the operator
+class WrongAccount(SetupFault):
     """The credentials belong to another account than the operator expects."""
 
 
-class MalformedCredentials(Exception):  # noqa: N818 - a state of the world, told to the operator
+class MalformedCredentials(SetupFault):
     """The credentials hold what no request can carry, such as a line break."""
 
 
-class ExpiredCredentials(Exception):  # noqa: N818 - a state of the world, told to the operator
+class ExpiredCredentials(SetupFault):
     """What gives out the credentials gave some whose time is over."""
 
 

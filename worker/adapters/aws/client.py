@@ -43,6 +43,7 @@ from worker.adapters.aws.signing import Identity, Scope
 from worker.adapters.shortages import shortage_behind
 from worker.core import aws_errors
 from worker.core.aws_errors import ServiceError
+from worker.core.exceptions import SetupFault
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.renewal import LOOK_UP_SECONDS
 
@@ -88,7 +89,7 @@ class Endpoint:
     fault_of: Callable[[str], str | None] = lambda _: None
 
 
-class BadAwsSetup(Exception):  # noqa: N818 - says what is wrong
+class BadAwsSetup(SetupFault):
     """AWS's own configuration (profile, trust store, endpoint) can't be used."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.adapters.aws.chain import WrongAccount
+from worker.core.exceptions import Unavailable
 from worker.core.renewal import LOOK_UP_SECONDS, MARGIN_SECONDS, again_in, renewal_in
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ log: Final = structlog.get_logger()
 _LOG_SECONDS: Final = 60.0
 
 
-class CredentialsTimeout(Exception):  # noqa: N818 - a state of the world, told to the operator
+class CredentialsTimeout(Unavailable):
     """What gives out the credentials did not answer within the bound of a look-up."""
 
 

@@ -32,7 +32,7 @@ MAX_REPLY_BYTES: Final = 1024 * 1024
 signer: ContextVar[Identity] = ContextVar("signer")
 
 
-class UnusableReply(Exception):  # noqa: N818 - a state of AWS's reply, told to the caller
+class UnusableReply(Exception):
     """AWS answered with success, and with nothing that can be used."""
 
 

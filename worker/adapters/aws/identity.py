@@ -15,6 +15,7 @@ from worker.adapters.aws.addresses import OUR_SETTING, Address, check
 from worker.adapters.aws.chain import Chain, compare
 from worker.adapters.aws.client import called
 from worker.adapters.aws.credentials import Credentials
+from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
     from worker.adapters.aws.chain import Found
@@ -41,7 +42,7 @@ _ORIGINS: Final = {
 }
 
 
-class IdentityFault(Exception):  # noqa: N818 - a state of the world
+class IdentityFault(SetupFault):
     """AWS credentials can't be had, or are not what they should be.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import asyncpg
 
 from worker.adapters.shortages import shortage_behind
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ class NotConnected(LedgerUnavailable):
         self.error = error
 
 
-class DriverFailed(Exception):  # noqa: N818 - named for what happened
+class DriverFailed(Exception):
     """On an open session the driver raised what it never should; the cause is kept."""
 
 

@@ -14,6 +14,7 @@ import asyncpg
 from worker.adapters.postgres.errors import translate, translated
 from worker.adapters.postgres.sessions import Session, connector
 from worker.adapters.postgres.sql import load_sql
+from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +40,7 @@ _STATEMENT_SECONDS: Final = 900
 _STAND_IN: Final = "stand_in"
 
 
-class MigrationRefused(Exception):  # noqa: N818 - named for what happened
+class MigrationRefused(SetupFault):
     """The schema must not be touched: it is not what these migrations have made."""
 
 

@@ -10,7 +10,7 @@ import asyncpg
 
 from worker.adapters.postgres.errors import NotConnected, driven, leaves_session_sound
 from worker.adapters.postgres.sql import load_sql
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -13,7 +13,7 @@ import asyncpg
 
 from worker.adapters.postgres.errors import driven, translated_without_rows
 from worker.adapters.postgres.sql import load_sql
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect, Connection

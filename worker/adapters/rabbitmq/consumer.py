@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq import lenient_decoding
-from worker.adapters.rabbitmq.connection import BrokerLost, bounded
+from worker.adapters.rabbitmq.connection import bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.reconnecting import open_wire
+from worker.core.exceptions import BrokerLost
 from worker.core.token.poison import Guard, Mode
 from worker.core.token.prefetch import MOST_IN_HAND, is_worth_changing, prefetch_beside
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
+from worker.adapters.rabbitmq.connection import connected, loss
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
 from worker.adapters.rabbitmq.declaration import missing
 from worker.adapters.rabbitmq.poison_log import PoisonLog
 from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire, supervise
+from worker.core.exceptions import BrokerLost
 from worker.core.token.prefetch import HOLD_SECONDS
 
 if TYPE_CHECKING:

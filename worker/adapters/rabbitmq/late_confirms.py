@@ -11,14 +11,14 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.adapters.rabbitmq.connection import BrokerLost
 from worker.adapters.rabbitmq.publish_results import verdict
-from worker.ports import NotConfirmed, Unanswered
+from worker.core.exceptions import BrokerLost, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.core.token.outgoing import Outgoing
+    from worker.ports import PublishFailure
 
 SICK_SECONDS: Final = 3.0
 """So long a queue may be silent while others are not."""
@@ -44,13 +44,13 @@ class Straggler:
         self._message = message
         self._confirmation = confirmation
         self._released = released
-        self.fate: asyncio.Future[NotConfirmed | None] = confirmation.get_loop().create_future()
+        self.fate: asyncio.Future[PublishFailure | None] = confirmation.get_loop().create_future()
         confirmation.add_done_callback(self._confirmed)
 
     def _confirmed(self, confirmation: asyncio.Future[Any]) -> None:
         self.end(verdict(self._message, confirmation))
 
-    def end(self, fault: NotConfirmed | None) -> None:
+    def end(self, fault: PublishFailure | None) -> None:
         """Wait no more: this became of it."""
         self._released()
         self._confirmation.remove_done_callback(self._confirmed)
@@ -94,7 +94,7 @@ class Stragglers:
             one.fate.add_done_callback(partial(self._answered, sent_at))
         self._loop.call_later(_LOOK_SECONDS, self._look, some, sent_at)
 
-    def _answered(self, sent_at: float, fate: asyncio.Future[NotConfirmed | None]) -> None:
+    def _answered(self, sent_at: float, fate: asyncio.Future[PublishFailure | None]) -> None:
         if fate.result() is None:
             self.heard(sent_at)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from worker.core.exceptions import Refused, Unsendable
 from worker.core.token.outgoing import Kind
-from worker.ports import Refused, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import NotConfirmed
+    from worker.ports import PublishFailure
 
 PageCursor: TypeAlias = tuple[str, str]
 
@@ -46,7 +46,7 @@ class Standing:
                 if not self._under_way[place]:
                     del self._under_way[place]
 
-    def ended(self, message: Outgoing, fault: NotConfirmed | None, now: float) -> None:
+    def ended(self, message: Outgoing, fault: PublishFailure | None, now: float) -> None:
         """This became of one of them."""
         move = message.kind is Kind.MOVE
         if move:

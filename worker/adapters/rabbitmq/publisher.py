@@ -20,13 +20,13 @@ from aiormq.channel import Channel, Returning
 from aiormq.connection import Connection
 
 from worker.adapters.rabbitmq.blocked import Bounds, watch_alarm
-from worker.adapters.rabbitmq.connection import BrokerLost, bounded, loss
+from worker.adapters.rabbitmq.connection import bounded, loss
 from worker.adapters.rabbitmq.framing import frames
 from worker.adapters.rabbitmq.late_confirms import Straggler, Stragglers
 from worker.adapters.rabbitmq.publish_results import settled, verdict
 from worker.adapters.rabbitmq.returns import Encoded, Returnable, Sent
 from worker.adapters.rabbitmq.window import Window, batches
-from worker.ports import NotConfirmed, Unsendable
+from worker.core.exceptions import BrokerLost, NotConfirmed, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import PublishResult
+    from worker.ports import PublishFailure, PublishResult
 
 PUBLISH_SECONDS: Final = 10.0
 IN_FLIGHT: Final = 512
@@ -143,7 +143,7 @@ class Publisher:
 
     async def publish_all(
         self, messages: Sequence[Outgoing], seconds: float = PUBLISH_SECONDS
-    ) -> list[NotConfirmed | None]:
+    ) -> list[PublishFailure | None]:
         """Publish many messages and wait for all their confirmations.
 
         Args:
@@ -154,7 +154,7 @@ class Publisher:
         Returns:
             Of each message None if it is confirmed, or else what `publish` would have raised.
         """
-        return cast("list[NotConfirmed | None]", await self._publish(messages, seconds))
+        return cast("list[PublishFailure | None]", await self._publish(messages, seconds))
 
     async def send(self, messages: Sequence[Outgoing]) -> list[PublishResult]:
         """Publish many messages, and wait only a moment for their confirmations.

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
+from worker.adapters.rabbitmq.connection import connected, loss
 from worker.adapters.rabbitmq.publish_health import DOUBT_SECONDS, Standing
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.reconnecting import supervise
+from worker.core.exceptions import BrokerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import NotConfirmed, PublishResult
+    from worker.ports import PublishFailure, PublishResult
 
 log: Final = structlog.get_logger()
 
@@ -72,7 +73,7 @@ class PublishingLink:
         self._tell()
         return fates
 
-    def _ended_late(self, message: Outgoing, fate: asyncio.Future[NotConfirmed | None]) -> None:
+    def _ended_late(self, message: Outgoing, fate: asyncio.Future[PublishFailure | None]) -> None:
         now = asyncio.get_running_loop().time()
         self._standing.ended(message, fate.result(), now)
         self._tell()

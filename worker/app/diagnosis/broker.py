@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq import declaration, probing
-from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable, address
+from worker.adapters.rabbitmq.connection import address
 from worker.adapters.rabbitmq.topology import (
     LANE_QUEUES,
     PARKED,
@@ -18,6 +18,7 @@ from worker.adapters.rabbitmq.topology import (
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.names import resolved
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 from worker.core.token.messages import REPLY_PREFIX
 from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 from worker.settings import addresses
@@ -73,10 +74,10 @@ async def declared(settings: Settings) -> Passed:
     url = settings.current_amqp_admin_url()
     try:
         rows = await declaration.show(url, wanted(settings))
-    except BrokerUnavailable as error:
-        raise unavailable(error, "WORKER_AMQP__ADMIN_URL") from error
     except BrokerLost as error:
         raise Failed(str(error), "look into the broker's log", Cause.UNREACHABLE) from error
+    except BrokerUnavailable as error:
+        raise unavailable(error, "WORKER_AMQP__ADMIN_URL") from error
     if faulty := [row for row in rows if row.state in FAULTY]:
         raise _topology_failed(faulty, url)
     unchecked = [row for row in rows if row.state == "unchecked"]
@@ -141,13 +142,13 @@ async def permissions(settings: Settings) -> Passed:
     try:
         async with probing.looking(url, name=_NAME, seconds=STEP_SECONDS) as opened:
             found = await _rights(opened, settings)
-    except BrokerUnavailable as error:
-        raise unavailable(error, "WORKER_AMQP__URL") from error
     except BrokerLost as error:
         remedy = (
             "look for a memory or disk alarm: `rabbitmq-diagnostics alarms`, or the broker's log"
         )
         raise Failed(str(error), remedy, Cause.UNREACHABLE) from error
+    except BrokerUnavailable as error:
+        raise unavailable(error, "WORKER_AMQP__URL") from error
     user, vhost = probing.who_and_where(url)
     if found.lacking:
         raise Failed(f"{user} may not {', '.join(found.lacking)}", grant(user, vhost))

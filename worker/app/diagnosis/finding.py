@@ -50,11 +50,11 @@ class Passed:
     notes: tuple[str, ...] = ()
 
 
-class Skipped(Exception):  # noqa: N818 - a result, not a bug
+class Skipped(Exception):
     """There is nothing to check here; the message says why."""
 
 
-class Failed(Exception):  # noqa: N818 - a result, not a bug
+class Failed(Exception):
     """Something is not well.
 
     Attributes:

@@ -18,7 +18,7 @@ from worker.cli.dead_letters.format_values import counted
 from worker.cli.dead_letters.progress import progress
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.settings import ConfigOption, settings_of
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from worker.core.dead_letters.commands import Actor

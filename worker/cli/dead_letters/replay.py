@@ -13,10 +13,6 @@ import typer
 from worker.adapters.postgres.dead_letters.commands import acting
 from worker.adapters.postgres.operator.errors import told_operator
 from worker.adapters.postgres.sessions import connector
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-)
 from worker.app.dead_letters import Order
 from worker.app.dead_letters import replay as carry_out
 from worker.app.dead_letters.publisher import ReplayPublisher
@@ -27,8 +23,8 @@ from worker.cli.dead_letters.report import code
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.settings import ConfigOption, settings_of
 from worker.core.dead_letters.replay import Fate
+from worker.core.exceptions import BrokerUnavailable, LedgerUnavailable, RowsRefused
 from worker.core.token.verdict import AWS_LIFETIME
-from worker.ports import LedgerUnavailable, RowsRefused
 from worker.settings.durations import parse
 
 if TYPE_CHECKING:
@@ -168,7 +164,7 @@ def _opener(settings: Settings, *, needed: bool) -> Opener | None:
 def _run(asked: _Asked) -> int:
     try:
         return asyncio.run(_act(asked))
-    except (BrokerUnavailable, BrokerLost) as error:
+    except BrokerUnavailable as error:
         raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
     except (LedgerUnavailable, RowsRefused) as error:
         raise failure(f"{told_operator(str(error))}; nothing was replayed", UNAVAILABLE) from None

@@ -19,7 +19,7 @@ _INTERRUPTED: Final = 128 + signal.SIGINT
 _TELLING_CHARS: Final = 8
 
 
-class CommandFault(Exception):  # noqa: N818 - its subclasses are named for what happened
+class CommandFault(Exception):
     """A foreseen fault of the command; its text is for the person who typed it."""
 
     code: ClassVar[int] = GENERAL

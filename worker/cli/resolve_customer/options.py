@@ -18,7 +18,7 @@ _DEFAULT_TIMEOUT_SECONDS: Final = 60
 _CHOICES_A_LINE: Final = 2
 
 
-class Finished(Exception):  # noqa: N818 - no error: there is nothing more to do
+class Finished(Exception):
     """The command has nothing to do but to print a text."""
 
     def __init__(self, text: str) -> None:

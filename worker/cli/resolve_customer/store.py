@@ -18,9 +18,9 @@ from worker.cli.resolve_customer import notices, protections
 from worker.cli.resolve_customer.errors import CommandFault, ConfigurationFault
 from worker.cli.resolve_customer.worker_settings import all_settings
 from worker.core.aws_errors import read_answer
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import DEFAULT_SELLER, Answer, Batch, Outcome, Submission, Token
 from worker.core.token import verdict
-from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

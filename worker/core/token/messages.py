@@ -127,7 +127,7 @@ class Oddities:
     source_ignored: bool = False
 
 
-class _Unfit(Exception):  # noqa: N818 - a verdict on a message, not an error of ours
+class _Unfit(Exception):
     """A message breaks a rule: a code for programs, a reason for people."""
 
     def __init__(self, code: str, reason: str) -> None:

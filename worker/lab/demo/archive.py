@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from worker.adapters.postgres.sessions import close_quietly, connector
+from worker.core.exceptions import LedgerUnavailable
 from worker.lab.demo.findings import Records
 from worker.lab.servers import ServiceError
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,14 +8,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq import declaration
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-    address,
-    bounded,
-    connected,
-)
+from worker.adapters.rabbitmq.connection import address, bounded, connected
 from worker.adapters.rabbitmq.topology import topology
+from worker.core.exceptions import BrokerUnavailable
 from worker.lab.demo.environment import DELAYS
 from worker.lab.servers import ServiceError
 
@@ -34,7 +29,7 @@ _REST_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.1
 
 
-class InUse(ServiceError):  # noqa: N818 - a state of the world, not a bug
+class InUse(ServiceError):
     """The broker's queues are not ours to work on; the text says why and what to do."""
 
 
@@ -64,7 +59,7 @@ async def visiting(
         try:
             async with asyncio.timeout(_LEAVING_SECONDS):
                 await _leave(url, run, before)
-        except (BrokerUnavailable, BrokerLost, TimeoutError) as error:
+        except (BrokerUnavailable, TimeoutError) as error:
             tell.say(f"messages, queues or exchanges of this run may be left behind: {error}")
 
 

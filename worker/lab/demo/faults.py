@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 from worker.lab.demo.processes import Died
 from worker.lab.demo.publishing import NotPublished
 from worker.lab.servers import ServiceError

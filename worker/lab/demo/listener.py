@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import aio_pika
 import msgspec
 
-from worker.adapters.rabbitmq.connection import BrokerLost, bounded, connected
+from worker.adapters.rabbitmq.connection import bounded, connected
+from worker.core.exceptions import BrokerLost
 from worker.core.token.outgoing import ANSWERS, EVENTS
 from worker.lab.demo.findings import Answer, Heard, Hearing
 

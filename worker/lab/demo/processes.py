@@ -31,7 +31,7 @@ _TAIL_LINES: Final = 15
 _SIMULATOR_READY: Final = re.compile(r"^simulator listening on (http://\S+)$", re.MULTILINE)
 
 
-class Died(Exception):  # noqa: N818 - named for what happened
+class Died(Exception):
     """A process of the demo ended though nobody had asked it to."""
 
     def __init__(self, name: str, log: Path) -> None:

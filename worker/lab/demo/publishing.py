@@ -21,7 +21,7 @@ _MOST_LINES: Final = 500
 _END_SECONDS: Final = 60.0
 
 
-class NotPublished(Exception):  # noqa: N818 - named for what happened
+class NotPublished(Exception):
     """The command did not publish everything; the text is what it said."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from worker.core.dead_letters import retention
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

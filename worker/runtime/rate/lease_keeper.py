@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core.backoff import equal_jitter
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import Report
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

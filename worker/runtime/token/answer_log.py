@@ -12,7 +12,7 @@ from worker.core.token.outgoing import EVENTS, Kind
 
 if TYPE_CHECKING:
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import NotConfirmed, Telemetry
+    from worker.ports import PublishFailure, Telemetry
 
 log: Final = structlog.get_logger()
 
@@ -33,11 +33,11 @@ class AnswerLog:
         self._last: dict[str, str] = {}
         self._said_at = float("-inf")
 
-    def refused(self, message: Outgoing, fault: NotConfirmed) -> None:
+    def refused(self, message: Outgoing, fault: PublishFailure) -> None:
         """The broker has refused an answer, for the first time or not."""
         self._note(message.exchange, message.routing_key, str(fault), f"{message.kind}_refusals", 1)
 
-    def dropped(self, message: Outgoing, reason: NotConfirmed | str) -> None:
+    def dropped(self, message: Outgoing, reason: PublishFailure | str) -> None:
         """An answer was given up for good."""
         self._drop(message.kind, message.exchange, message.routing_key, str(reason), 1)
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core import aws_causes, aws_errors
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Fault, FaultKind
 from worker.core.token.breaker import BreakerState
 from worker.core.token.outage import Outage
 from worker.core.token.systemic_answers import OwnCalls
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.records import Origin
-    from worker.ports import NotConfirmed
+    from worker.ports import PublishFailure
     from worker.runtime.clock import Clock
     from worker.runtime.gate import Gate
     from worker.runtime.token.settlement import Settlement
@@ -196,7 +196,7 @@ class Demoter:
         refusals.confirmed(asyncio.get_running_loop().time())
 
     def _refused(
-        self, refusals: Refusals, token: InFlightToken, waiter: Waiter, failure: NotConfirmed
+        self, refusals: Refusals, token: InFlightToken, waiter: Waiter, failure: PublishFailure
     ) -> None:
         now = asyncio.get_running_loop().time()
         if seconds := refusals.refused(now):

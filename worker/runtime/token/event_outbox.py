@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core import backoff, batching
+from worker.core.exceptions import LedgerUnavailable, Refused, RowsRefused, Unsendable
 from worker.core.token.answers import OutboxPace
 from worker.core.token.outgoing import Kind
-from worker.ports import LedgerUnavailable, Refused, RowsRefused, Unsendable
 from worker.runtime.token.batch_queue import BatchQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import ConfirmedPublisher, Delivery, NotConfirmed, Outbox, PublishResult
+    from worker.ports import ConfirmedPublisher, Delivery, Outbox, PublishFailure, PublishResult
     from worker.runtime.token.answer_log import AnswerLog
 
 log: Final = structlog.get_logger()
@@ -215,7 +215,7 @@ class EventOutbox:
         return True
 
     @staticmethod
-    def _note(pace: OutboxPace, faults: Sequence[NotConfirmed | None], now: float) -> None:
+    def _note(pace: OutboxPace, faults: Sequence[PublishFailure | None], now: float) -> None:
         kept = [fault for fault in faults if fault and not isinstance(fault, Unsendable)]
         if any(isinstance(fault, Refused) for fault in kept):
             pace.refused(now, len(faults) - len(kept))
@@ -224,7 +224,7 @@ class EventOutbox:
         else:
             pace.confirmed(now)
 
-    async def _publish(self, messages: Sequence[Outgoing]) -> list[NotConfirmed | None]:
+    async def _publish(self, messages: Sequence[Outgoing]) -> list[PublishFailure | None]:
         """Publish a batch, and wait for what becomes of each."""
         fates: Sequence[PublishResult] = await self._publisher.send(messages)
         late = [fate for fate in fates if isinstance(fate, asyncio.Future)]

@@ -11,10 +11,10 @@ import structlog
 
 from worker.core import backoff, batching
 from worker.core.dead_letters import records
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Malformed
 from worker.core.token import messages, verdict
 from worker.core.token.verdict import Call, Policy, Repeat, Store
-from worker.ports import LedgerUnavailable
 from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Waiter
 from worker.runtime.token.writer import PendingWrite

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from worker.core.records import DeadLetter, Malformed
     from worker.core.token.messages import Incoming
     from worker.core.token.verdict import Policy, RetryIn
-    from worker.ports import Delivery, NotConfirmed, Sealer, Telemetry
+    from worker.ports import Delivery, PublishFailure, Sealer, Telemetry
     from worker.runtime.clock import Clock
     from worker.runtime.token.acks import AckAfterConfirm
     from worker.runtime.token.writer import Writer
@@ -205,7 +205,7 @@ class Settlement:
         lane: Lane,
         *,
         moved: Callable[[], None],
-        refused: Callable[[Waiter, NotConfirmed], None],
+        refused: Callable[[Waiter, PublishFailure], None],
     ) -> None:
         """Into another lane with all that came through the live one, age and attempts kept.
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core import backoff, batching
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import Batch, DeadLetter, Malformed, Outcome
-from worker.ports import LedgerUnavailable, RowsRefused
 from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.waiting import Pending
 

@@ -13,7 +13,7 @@ from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session
 from worker.adapters.postgres.sql import load_sql
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect
@@ -31,7 +31,7 @@ _NO_RIGHT: Final = (
 )
 
 
-class NamesCustomer(Exception):  # noqa: N818 - named for what is wrong
+class NamesCustomer(Exception):
     """The actor or the reason names the customer, and would stay in the audit."""
 
 

@@ -33,7 +33,7 @@ FAULTS: Final = (errors.NotConnected, *errors.FAULTS)
 """What may be raised by whoever opens a session and uses it."""
 
 
-class DatabaseFault(Exception):  # noqa: N818 - a state of the world
+class DatabaseFault(Exception):
     """The database could not be asked.
 
     Attributes:

@@ -18,8 +18,8 @@ from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session, Sessions
 from worker.adapters.postgres.sql import load_sql
 from worker.core import backoff
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import DEFAULT_SELLER
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     import asyncpg
