@@ -29,13 +29,13 @@ from tests.acceptance.front import LANES, front
 from tests.acceptance.stage import eventually
 from tests.faults.arena import SETTINGS
 from worker.core.records import Malformed
-from worker.core.token.messages import parse
 from worker.core.token.outgoing import malformed_answers
+from worker.core.token.submissions import parse
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front
     from tests.acceptance.stage import Worker
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
 
 _TICK_SECONDS = 0.05
 _PATIENCE_SECONDS = 120.0

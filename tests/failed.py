@@ -16,8 +16,9 @@ from worker.adapters.sealing import Sealer
 from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Batch, DeadLetter, Outcome, Status, Submission
-from worker.core.token import messages
-from worker.core.token.messages import Incoming, format_time
+from worker.core.timestamps import format_time
+from worker.core.token.incoming import Incoming, envelope
+from worker.core.token.submissions import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def failure_of(
     code: str = "InvalidTokenException",
 ) -> tuple[Outcome, DeadLetter]:
     """What a worker writes of a token that failed."""
-    submission, _ = messages.parse(incoming, failed_at)
+    submission, _ = parse(incoming, failed_at)
     assert isinstance(submission, Submission)
     submission = replace(submission, first_seen=submission.received_at)
     outcome = Outcome(
@@ -60,13 +61,13 @@ def failure_of(
         error_message="the registration token is not valid for this seller",
         first_seen=submission.first_seen,
     )
-    sealed = Sealed(sealer.key_id, sealer.seal(messages.envelope(incoming)))
+    sealed = Sealed(sealer.key_id, sealer.seal(envelope(incoming)))
     return outcome, records.of_outcome(outcome, submission, incoming, "live", sealed)
 
 
 def parked_of(incoming: Incoming, sealer: Sealer, now: datetime) -> DeadLetter:
     """What a worker writes of a message that the broker gave up."""
-    sealed = Sealed(sealer.key_id, sealer.seal(messages.envelope(incoming)))
+    sealed = Sealed(sealer.key_id, sealer.seal(envelope(incoming)))
     return records.of_parked(incoming, sealed, now)
 
 

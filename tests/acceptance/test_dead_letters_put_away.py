@@ -21,7 +21,7 @@ from tests.acceptance.stage import eventually
 from tests.failed import failure_of, message_of, settle
 from worker.adapters.sealing import Opener, Sealer, generate
 from worker.core.records import Status
-from worker.core.token.messages import read_envelope
+from worker.core.token.incoming import read_envelope
 
 if TYPE_CHECKING:
     from tests.acceptance.stage import Stage

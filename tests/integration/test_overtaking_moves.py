@@ -23,8 +23,8 @@ from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
 from worker.core.records import Lane
+from worker.core.timestamps import format_time
 from worker.core.token import demotion
-from worker.core.token.messages import format_time
 from worker.core.token.outgoing import Outgoing
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate

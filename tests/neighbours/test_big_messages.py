@@ -16,7 +16,8 @@ from benchmarks.quota.figures import Figure, quantile
 from tests.neighbours.callers import calling
 from tests.neighbours.scene import scene
 from tests.seeds import seeds
-from worker.core.token.messages import MAX_BODY_BYTES, MAX_TOKEN_CHARS
+from worker.core.token.incoming import MAX_BODY_BYTES
+from worker.core.token.submissions import MAX_TOKEN_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

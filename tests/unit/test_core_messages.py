@@ -14,28 +14,31 @@ from hypothesis import strategies as st
 from tests.fakes.records import NOW, ago, body, incoming, read, submission
 from worker.core import secrecy
 from worker.core.records import Malformed, Submission
-from worker.core.token.messages import (
+from worker.core.timestamps import format_time, parse_time
+from worker.core.token.headers import (
     ALWAYS_CALLS,
     ATTEMPTS_HEADER,
     FIRST_SEEN_HEADER,
-    KEPT_OF_TOO_LARGE_BYTES,
-    MAX_BODY_BYTES,
-    MAX_METADATA_BYTES,
     RECEIVED_HEADER,
     REPLAY_HEADER,
     RETURNS_HEADER,
-    Incoming,
-    Oddities,
-    envelope,
-    format_time,
     headers,
-    parse,
+)
+from worker.core.token.incoming import (
+    KEPT_OF_TOO_LARGE_BYTES,
+    MAX_BODY_BYTES,
+    Incoming,
+    envelope,
     read_envelope,
-    read_instant,
     shortened,
 )
+from worker.core.token.malformed import MAX_METADATA_BYTES
 from worker.core.token.outgoing import malformed_answers
 from worker.core.token.replies import malformed_body, outcome_body
+from worker.core.token.submissions import (
+    Ignored,
+    parse,
+)
 from worker.core.token.verdict import lifetime_exceeded
 
 TOKEN = "ok-canary+token/of=a-buyer"
@@ -49,7 +52,7 @@ def refused(message: Incoming) -> Malformed:
     return parsed
 
 
-def oddities(message: Incoming) -> Oddities:
+def ignored(message: Incoming) -> Ignored:
     """What was passed over."""
     return parse(message, NOW)[1]
 
@@ -102,7 +105,7 @@ def test_every_member_is_read() -> None:
         first_seen=NOW,
         redelivered=True,
     )
-    assert odd == Oddities()
+    assert odd == Ignored()
 
 
 @pytest.mark.parametrize("version", ["1", "1.0", "null"])
@@ -222,7 +225,7 @@ def test_the_limits_themselves_are_allowed(content: bytes) -> None:
     """A message exactly at a limit is sound, and nothing in it counts as odd."""
     parsed, odd = parse(incoming(content), NOW)
     assert isinstance(parsed, Submission)
-    assert odd == Oddities()
+    assert odd == Ignored()
 
 
 @pytest.mark.parametrize("size", [MAX_METADATA_BYTES, MAX_METADATA_BYTES + 1])
@@ -338,7 +341,7 @@ def test_no_reply_asked_for_is_nothing_odd(reply_to: str | None) -> None:
     """A message without reply_to gets no reply, and is not counted as odd."""
     parsed, odd = parse(incoming(reply_to=reply_to), NOW)
     assert parsed.reply_to is None
-    assert odd == Oddities()
+    assert odd == Ignored()
 
 
 # --- received_at ---
@@ -405,7 +408,7 @@ def test_without_received_at_the_timestamp_counts(members: dict[str, Any]) -> No
     message = incoming(body(**members), timestamp=ago(minutes=3))
     parsed, odd = parse(message, NOW)
     assert parsed.received_at == ago(minutes=3)
-    assert odd == Oddities()
+    assert odd == Ignored()
 
 
 def test_a_timestamp_in_the_future_counts_as_now() -> None:
@@ -848,7 +851,7 @@ def test_an_instant_is_read_back_to_the_millisecond(instant: datetime) -> None:
     written = format_time(instant)
     assert len(written) == len("2026-11-22T12:00:00.250Z")
     assert written.endswith("Z")
-    back = read_instant(written)
+    back = parse_time(written)
     assert back is not None
     assert timedelta(0) <= instant - back < timedelta(milliseconds=1)
 

@@ -13,8 +13,9 @@ from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, LetterReason, Malformed, Status
 from worker.core.token import outgoing
-from worker.core.token.messages import Incoming, parse
+from worker.core.token.incoming import Incoming
 from worker.core.token.outgoing import answers, give_back, malformed_answers, park, retry
+from worker.core.token.submissions import parse
 
 SEALED = Sealed("key-1", b"box")
 DELIVERED = Incoming(

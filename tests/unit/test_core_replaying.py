@@ -22,7 +22,8 @@ from worker.core.dead_letters.replay import (
     prepare,
 )
 from worker.core.records import Lane, TokenKey
-from worker.core.token.messages import Incoming, envelope, format_time
+from worker.core.timestamps import format_time
+from worker.core.token.incoming import Incoming, envelope
 from worker.core.token.verdict import AWS_LIFETIME
 
 SENT = Incoming(

@@ -10,8 +10,8 @@ import pytest
 
 from tests.fakes.records import ANSWER, NOW, POLICY, ago, body, incoming, outcome, submission
 from worker.core.records import Malformed, Status
-from worker.core.token.messages import parse
 from worker.core.token.replies import malformed_body, outcome_body
+from worker.core.token.submissions import parse
 from worker.core.token.verdict import Store, Tries, after_call
 
 MEMBERS = [

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from worker.core.records import Malformed, Submission
-from worker.core.token.messages import Incoming, parse
+from worker.core.token.incoming import Incoming
+from worker.core.token.submissions import parse
 from worker.lab.demo.kinds import KINDS
 from worker.lab.demo.malformed import BLUNDERS
 from worker.lab.demo.plan import Plan, plan

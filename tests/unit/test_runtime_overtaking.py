@@ -24,7 +24,9 @@ from tests.fakes.outside import (
 )
 from tests.fakes.records import NOW, POLICY, body, submission
 from worker.core.records import Lane, Submission
-from worker.core.token.messages import Incoming, format_time, parse
+from worker.core.timestamps import format_time
+from worker.core.token.incoming import Incoming
+from worker.core.token.submissions import parse
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
 from worker.runtime.token.demotion import Demoter, buyers_wait

@@ -17,14 +17,10 @@ from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import POLICY, body, fault, submission
 from tests.fakes.worker import FakeWorker, working
 from worker.core.records import Answer, Fault, FaultKind, Lane, Outcome, Status, Submission
-from worker.core.token.messages import (
-    KEPT_OF_TOO_LARGE_BYTES,
-    MAX_BODY_BYTES,
-    Incoming,
-    format_time,
-    headers,
-    parse,
-)
+from worker.core.timestamps import format_time
+from worker.core.token.headers import headers
+from worker.core.token.incoming import KEPT_OF_TOO_LARGE_BYTES, MAX_BODY_BYTES, Incoming
+from worker.core.token.submissions import parse
 from worker.core.token.systemic_answers import SystemicAnswers
 from worker.core.token.verdict import Policy
 from worker.runtime.token.in_flight import InFlight, Waiter

@@ -16,7 +16,7 @@ from tests.fakes.records import NOW, body, incoming, outcome, submission
 from worker.core.batching import MOST_BATCH_BYTES
 from worker.core.dead_letters.records import Sealed, of_outcome
 from worker.core.records import Malformed, Outcome, Status
-from worker.core.token.messages import parse
+from worker.core.token.submissions import parse
 from worker.runtime.gate import Gate
 from worker.runtime.token.writer import PendingWrite, Writer
 

@@ -10,7 +10,7 @@ import typer
 from worker.cli.exits import failure
 from worker.core.dead_letters.filters import LetterState, Selection
 from worker.core.records import LetterReason
-from worker.core.token.messages import read_instant
+from worker.core.timestamps import parse_time
 from worker.settings.durations import parse
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _group(given: str) -> str:
 def _instant(option: str, given: str | None, now: datetime) -> datetime | None:
     if given is None:
         return None
-    return read_instant(given.strip()) or _ago(option, given, now)
+    return parse_time(given.strip()) or _ago(option, given, now)
 
 
 def _ago(option: str, given: str, now: datetime) -> datetime:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from worker.core.records import ADVICE, Malformed, Outcome, Status, Submission
-from worker.core.token.messages import VERSION, format_time
+from worker.core.timestamps import format_time
+from worker.core.token.submissions import VERSION
 
 if TYPE_CHECKING:
     from datetime import datetime
