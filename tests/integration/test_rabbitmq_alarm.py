@@ -184,7 +184,7 @@ async def test_a_connection_lost_under_alarm_ends_the_wait(own: RabbitMQ) -> Non
             await link.until(lambda: link.fault is not None)
             publisher = link.link._publisher
             assert publisher is not None
-            publisher._wire.connection._reader_task.cancel()  # type: ignore[attr-defined]
+            publisher._wire.connection._reader_task.cancel()
             async with asyncio.timeout(20):
                 (fault,) = await sending
             assert isinstance(fault, BrokerLost)

@@ -291,7 +291,7 @@ async def test_no_more_than_the_bound_is_in_flight(broker: Broker) -> None:
         publishing = asyncio.gather(*(post.publisher.publish_all(each, 0.5) for each in batches))
         owed = {0}
         while not publishing.done():
-            owed.add(len(post.publisher._wire.confirmations))
+            owed.add(len(post.publisher._wire._channel.confirmations))
             await asyncio.sleep(0)
         await publishing
         assert 0 < max(owed) <= 10
@@ -316,7 +316,7 @@ async def test_a_cancelled_publish_leaves_the_others_alone(broker: Broker) -> No
             )
         )
         async with asyncio.timeout(10):
-            while not post.publisher._wire.confirmations:  # noqa: ASYNC110 - a look inside
+            while not post.publisher._wire._channel.confirmations:  # noqa: ASYNC110 - a look inside
                 await asyncio.sleep(0)
         doomed.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -334,6 +334,6 @@ async def test_nothing_is_left_behind(post: Post) -> None:
     for _ in range(10):
         await post.publisher.publish_all([outgoing() for _ in range(200)])
         await post.publisher.publish_all([outgoing(routing_key="nowhere") for _ in range(20)])
-    wire = post.publisher._wire
+    wire = post.publisher._wire._channel
     assert (len(wire.confirmations), len(wire.message_id_delivery_tag)) == (0, 0)
     assert (len(post.publisher._window), len(post.publisher._returnable)) == (0, 0)
