@@ -17,7 +17,8 @@ from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, fail
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.lab.demo.run import Ending, Script
+    from worker.lab.demo.run import Options as Script
+    from worker.lab.demo.run import Result as Ending
 
 _FEWEST_TOKENS: Final = 100
 _MOST_TOKENS: Final = 1_000_000
@@ -48,7 +49,7 @@ def demo(
 
     Exits with 1 if the account does not balance.
     """
-    from worker.lab.demo.run import Script  # noqa: PLC0415 - keeps --help fast
+    from worker.lab.demo.run import Options as Script  # noqa: PLC0415 - keeps --help fast
 
     began = time.monotonic()
     chosen = secrets.randbelow(1 << 31) if seed is None else seed
@@ -65,8 +66,8 @@ def _played(script: Script) -> Ending:
         BrokerLost,
         BrokerUnavailable,
     )
-    from worker.lab.demo.processes import Died  # noqa: PLC0415 - as above
-    from worker.lab.demo.publishing import NotPublished  # noqa: PLC0415 - as above
+    from worker.lab.demo.processes import ProcessEnded as Died  # noqa: PLC0415 - as above
+    from worker.lab.demo.processes import PublishFailed as NotPublished  # noqa: PLC0415 - as above
     from worker.lab.servers import ServiceError  # noqa: PLC0415 - as above
     from worker.settings import SettingsError  # noqa: PLC0415 - as above
 
@@ -87,8 +88,8 @@ def _played(script: Script) -> Ending:
 
 
 async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
-    from worker.lab.demo.progress import telling  # noqa: PLC0415 - as above
-    from worker.lab.demo.run import perform  # noqa: PLC0415 - keeps --help fast
+    from worker.lab.demo.progress import reporting as telling  # noqa: PLC0415 - as above
+    from worker.lab.demo.run import run_demo as perform  # noqa: PLC0415 - keeps --help fast
 
     with _cancelling(caught), telling() as tell:
         return await perform(script, tell)
@@ -121,7 +122,8 @@ def _interrupted(number: signal.Signals) -> typer.Exit:
 
 
 def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
-    from worker.lab.demo.report import as_json, show  # noqa: PLC0415 - keeps --help fast
+    from worker.lab.demo.report import as_json  # noqa: PLC0415 - keeps --help fast
+    from worker.lab.demo.report import print_report as show  # noqa: PLC0415 - as above
 
     if not json:
         show(ending, seconds, seed)

@@ -1,190 +1,272 @@
-"""The processes: started, waited for, watched, and never left behind."""
+"""The processes of a run: started, watched, ended, and never left behind."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
 
 from worker.lab.servers import Server
-from worker.lab.servers.program import output
 from worker.lab.servers.server import ServerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
-    from worker.lab.demo.progress import Tell
+    from worker.lab.demo.messages import Message
 
 COMMAND: Final = (sys.executable, "-m", "worker")
-SIMULATOR: Final = "simulator"
 
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.1
+_HTTP_SECONDS: Final = 10.0
 _TAIL_LINES: Final = 15
+_TICK_SECONDS: Final = 0.05
+_MOST_LINES: Final = 500
+_END_SECONDS: Final = 60.0
 _SIMULATOR_READY: Final = re.compile(r"^simulator listening on (http://\S+)$", re.MULTILINE)
 
 
-class Died(Exception):  # noqa: N818 - named for what happened
-    """A process of the demo ended though nobody had asked it to."""
+class ProcessEnded(Exception):  # noqa: N818 - named for what happened
+    """A process of the demo ended though the demo had not ended it."""
 
     def __init__(self, name: str, log: Path) -> None:
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        tail = "\n".join(lines[-_TAIL_LINES:]) or "(empty)"
+        tail = "\n".join(_text(log).splitlines()[-_TAIL_LINES:]) or "(empty)"
         super().__init__(f"{name} has ended by itself. The last lines of its log:\n{tail}")
 
 
 @dataclass(slots=True, eq=False)
-class Player:
-    """A process that lives as long as the demo needs it.
+class Process:
+    """A process that runs as long as the demo needs it.
 
     Attributes:
-        name: What to call it.
-        server: Its process.
-        log: What it says.
+        name: Its name in messages.
+        server: The process itself.
+        log: The file that its output goes to.
         url: Where it listens for HTTP; empty for none.
-        dismissed: Whether its end is no surprise any more.
+        may_end: Whether the demo has ended it.
     """
 
     name: str
     server: Server
     log: Path
     url: str = ""
-    dismissed: bool = False
+    may_end: bool = False
+
+    def check(self) -> None:
+        """Check that it runs as long as it should.
+
+        Raises:
+            ProcessEnded: It has ended by itself.
+        """
+        if not (self.may_end or self.server.alive):
+            raise ProcessEnded(self.name, self.log)
 
     async def watch(self) -> None:
         """Wait for its end.
 
         Raises:
-            Died: Nobody had asked it to end.
+            ProcessEnded: It has ended by itself.
         """
         await self.server.ended()
-        if not self.dismissed:
-            raise Died(self.name, self.log)
+        self.check()
 
     def kill(self) -> None:
         """End it with SIGKILL, as a crash would."""
-        self.dismissed = True
+        self.may_end = True
         self.server.kill()
 
     def end(self) -> None:
         """End it for good, whatever state it is in."""
-        self.dismissed = True
+        self.may_end = True
         self.server.end()
 
     async def stop(self) -> bool:
-        """End it with SIGTERM; whether it said that it came to its end in order."""
-        self.dismissed = True
+        """End it with SIGTERM; whether its log says that it ended in order."""
+        self.may_end = True
         await self.server.stop(within=_STOP_SECONDS)
-        return any(event.get("event") == "stopped" for event in _events(self.log))
+        return _event(self.log, "stopped") is not None
 
 
-async def simulator(directory: Path, environment: Mapping[str, str]) -> Player:
-    """Start the Marketplace stand-in on a free port.
-
-    Raises:
-        StartError: It did not start.
-    """
-    log = directory / "simulator.log"
-    command = [*COMMAND, "simulator", "--port", "0", "--latency", "20ms±10ms"]
-
-    async def ready(_: int) -> bool:
-        await asyncio.sleep(_LOOK_SECONDS)
-        return _SIMULATOR_READY.search(_text(log)) is not None
-
-    server = await _started(SIMULATOR, command, environment, log, ready)
-    found = _SIMULATOR_READY.search(_text(log))
-    assert found is not None
-    return Player(SIMULATOR, server, log, found[1])
-
-
-async def worker(number: int, directory: Path, environment: Mapping[str, str]) -> Player:
-    """Start `resolution-worker run`, and wait until it says that it is ready.
+async def simulator(directory: Path, environment: Mapping[str, str]) -> Process:
+    """Start the simulator of AWS Marketplace on a free port.
 
     Raises:
         StartError: It did not start.
     """
-    name, log = f"worker {number}", directory / f"worker-{number}.log"
+    words = ["simulator", "--port", "0", "--latency", "20ms±10ms"]
 
-    async def ready(_: int) -> bool:
-        await asyncio.sleep(_LOOK_SECONDS)
-        url = _listens_at(log)
-        return bool(url) and await _answers(f"{url}/readyz")
+    async def listens_at(log: Path) -> str:
+        found = _SIMULATOR_READY.search(_text(log))
+        return found[1] if found else ""
 
-    server = await _started(name, [*COMMAND, "run"], environment, log, ready)
-    return Player(name, server, log, _listens_at(log))
+    return await _started("simulator", words, directory / "simulator.log", environment, listens_at)
 
 
-async def command(
-    words: list[str], directory: Path, environment: Mapping[str, str], tell: Tell
-) -> None:
-    """Run a command of `resolution-worker` to its end.
+async def worker(number: int, directory: Path, environment: Mapping[str, str]) -> Process:
+    """Start `resolution-worker run`, and wait until it is ready.
 
     Raises:
-        ServiceError: It failed; the text is what it said.
+        StartError: It did not start.
     """
-    await output(f"resolution-worker {' '.join(words)}", [*COMMAND, *words], environment, directory)
-    tell.say(f"resolution-worker {' '.join(words)}: done")
+
+    async def listens_at(log: Path) -> str:
+        listening = _event(log, "http_listening")
+        url = f"http://{listening['host']}:{listening['port']}" if listening else ""
+        return url if url and await _answers(f"{url}/readyz") else ""
+
+    log = directory / f"worker-{number}.log"
+    return await _started(f"worker {number}", ["run"], log, environment, listens_at)
 
 
-async def calls(of: Player) -> dict[str, int]:
+async def calls(url: str) -> dict[str, int]:
     """How the simulator has answered so far, by result."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http,
-        http.get(f"{of.url}/_simulator/stats") as answer,
-    ):
-        told = await answer.json(content_type=None)
-        return {name: count for name, count in told["calls"].items() if count}
+    async with _http() as http, http.get(f"{url}/_simulator/stats") as answer:
+        stats = await answer.json(content_type=None)
+        return {name: count for name, count in stats["calls"].items() if count}
 
 
 async def _started(
     name: str,
-    command: list[str],
-    environment: Mapping[str, str],
+    words: list[str],
     log: Path,
-    ready: Callable[[int], Awaitable[bool]],
-) -> Server:
-    server = Server(ServerSpec(name, command, environment, log, ready))
+    environment: Mapping[str, str],
+    listens_at: Callable[[Path], Awaitable[str]],
+) -> Process:
+    """Start a command, and wait until `listens_at` gives its address."""
+    url = ""
+
+    async def ready(_: int) -> bool:
+        nonlocal url
+        await asyncio.sleep(_LOOK_SECONDS)
+        url = await listens_at(log)
+        return bool(url)
+
+    server = Server(ServerSpec(name, [*COMMAND, *words], environment, log, ready))
     await server.start(within=_START_SECONDS)
-    return server
+    return Process(name, server, log, url)
 
 
 def _text(log: Path) -> str:
     return log.read_text(errors="replace") if log.exists() else ""
 
 
-def _events(log: Path) -> list[dict[str, Any]]:
-    events = []
+def _event(log: Path, name: str) -> dict[str, Any] | None:
+    """The first event of that name in a worker's log."""
     for line in _text(log).splitlines():
         try:
             event = msgspec.json.decode(line)
         except msgspec.DecodeError:
-            continue  # not a line of the log: the last words of a process that fell over
-        if isinstance(event, dict):
-            events.append(event)
-    return events
+            continue  # not a line of the log, but of a traceback
+        if isinstance(event, dict) and event.get("event") == name:
+            return event
+    return None
 
 
-def _listens_at(log: Path) -> str:
-    """Where a worker serves `/metrics`; empty as long as it does not."""
-    for event in _events(log):
-        if event.get("event") == "http_listening":
-            return f"http://{event['host']}:{event['port']}"
-    return ""
+def _http() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_HTTP_SECONDS))
 
 
 async def _answers(url: str) -> bool:
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
-            http.get(url) as answer,
-        ):
+        async with _http() as http, http.get(url) as answer:
             return answer.ok
     except (aiohttp.ClientError, OSError, TimeoutError):
         return False
+
+
+class PublishFailed(Exception):  # noqa: N818 - named for what happened
+    """The command did not publish everything; the text says what it printed."""
+
+
+class Publisher:
+    """One running `publish`.
+
+    Attributes:
+        written: How many lines it was given so far.
+    """
+
+    def __init__(self, lane: str, process: asyncio.subprocess.Process) -> None:
+        self._command = f"resolution-worker publish --lane {lane}"
+        self._process = process
+        self.written = 0
+
+    async def publish(self, messages: Sequence[Message], per_second: float | None = None) -> None:
+        """Publish all messages and wait until the broker has confirmed them.
+
+        Args:
+            messages: Each is received from its buyer at the moment it is written.
+            per_second: How many to write a second; None for as fast as they are taken.
+
+        Raises:
+            PublishFailed: Some are not confirmed.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        # A command that has ended breaks the pipe; why it has ended is for itself to say.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while self.written < len(messages):
+                due = len(messages)
+                if per_second is not None:
+                    await asyncio.sleep(_TICK_SECONDS)
+                    due = min(due, int((loop.time() - began) * per_second))
+                await self._write(messages[self.written : min(due, self.written + _MOST_LINES)])
+        await self._finish()
+
+    async def _write(self, messages: Sequence[Message]) -> None:
+        assert self._process.stdin is not None
+        now = datetime.now(UTC)
+        self._process.stdin.write(b"".join(message.line(now) for message in messages))
+        await self._process.stdin.drain()
+        self.written += len(messages)
+
+    async def _finish(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                _, errors = await self._process.communicate()
+        except TimeoutError:
+            fault = f"has not ended within {_END_SECONDS:.0f} s after its last line"
+            raise PublishFailed(f"{self._command} {fault}") from None
+        if self._process.returncode:
+            words = errors.decode(errors="replace").strip()
+            fault = f"ended with code {self._process.returncode}:\n{words}"
+            raise PublishFailed(f"{self._command} {fault}")
+
+
+@asynccontextmanager
+async def publisher(
+    lane: str, directory: Path, environment: Mapping[str, str]
+) -> AsyncIterator[Publisher]:
+    """Start `publish`, which waits for lines; it ends with the block, or with this process.
+
+    Args:
+        lane: `live` or `backlog`.
+        directory: Where it runs.
+        environment: Its whole environment.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "publish", "--lane", lane),
+        env=environment,
+        cwd=directory,
+        start_new_session=True,  # Ctrl-C in a terminal is for this process to handle
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Publisher(lane, process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
