@@ -84,7 +84,6 @@ def outcome(one: Message) -> dict[str, Any]:
         "seller": "default",
         "status": demand.status,
         "error_code": demand.error_code,
-        "attempts": demand.attempts,
         **members,
     }
 

@@ -66,8 +66,7 @@ def _played(script: Script) -> Ending:
         BrokerLost,
         BrokerUnavailable,
     )
-    from worker.lab.demo.processes import ProcessEnded as Died  # noqa: PLC0415 - as above
-    from worker.lab.demo.processes import PublishFailed as NotPublished  # noqa: PLC0415 - as above
+    from worker.lab.demo.processes import ProcessFailed  # noqa: PLC0415 - as above
     from worker.lab.servers import ServiceError  # noqa: PLC0415 - as above
     from worker.settings import SettingsError  # noqa: PLC0415 - as above
 
@@ -82,7 +81,7 @@ def _played(script: Script) -> Ending:
                 raise failure(str(error), BAD_CONFIGURATION) from error
             case ServiceError() | BrokerUnavailable() | BrokerLost():
                 raise failure(str(error), UNAVAILABLE) from error
-            case Died() | NotPublished():
+            case ProcessFailed():
                 raise failure(str(error), PARTLY_FAILED) from error
         raise
 

@@ -67,13 +67,7 @@ class Account:
 
 
 def draw_up(plan: Plan, records: Records, received: Received) -> Account:
-    """Draw up the account of a run.
-
-    Args:
-        plan: What was published.
-        records: The rows in the database.
-        received: The events and replies.
-    """
+    """The account of a plan, from the rows in the database and the events and replies received."""
     wrong = list(_wrong_rows(plan, records.outcomes))
     mismatches = [
         *wrong,

@@ -45,13 +45,11 @@ class Demand:
         error_code: Its error code; None for a resolved token.
         without: Members of AWS's answer that are absent; all the others are there. A token that
             is not resolved has none.
-        attempts: Calls that count, where only one number is right.
     """
 
     status: str
     error_code: str | None = None
     without: frozenset[str] = frozenset()
-    attempts: int | None = None
 
     @property
     def answer(self) -> Answer:
@@ -73,8 +71,6 @@ class Demand:
             wanted = resolved and member not in self.without
             if wanted != (row[member] is not None):
                 yield f"{self.status} {'without' if wanted else 'with'} {member}"
-        if self.attempts not in {None, row["attempts"]}:
-            yield f"{self.status} after {row['attempts']} attempts"
 
 
 RESOLVED: Final = Demand("resolved")

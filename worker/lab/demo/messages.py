@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -175,13 +176,40 @@ def make_plan(run: str, tokens: int, chance: random.Random) -> Plan:
         tokens: How many different tokens.
         chance: Decides about order, lanes and copies.
     """
-    maker = _Maker(run, chance)
-    originals = [
-        maker.original(kind, n) for kind, count in counts(tokens).items() for n in range(count)
-    ]
+    numbers = itertools.count(1)
+
+    def unique() -> str:
+        return f"{run}{chance.getrandbits(128):032x}"
+
+    def next_id() -> str:
+        return f"{run}-{next(numbers):06}"
+
+    def original(kind: Kind, nth: int) -> Message:
+        customer = f"buyer{nth // _LICENCES_OF_A_CUSTOMER}{run.replace('-', '')}"
+        token = kind.pattern.format(customer=customer, unique=unique())
+        lane = LIVE if chance.random() < _LIVE_SHARE else BACKLOG
+        message_id = next_id()
+        replied = lane == LIVE and int(message_id[-6:]) % _REPLY_TO_EVERY == 0
+        return Message(
+            message_id,
+            token,
+            kind,
+            lane,
+            customer=customer if kind.has_customer else None,
+            reply_to=reply_to(run) if replied else None,
+        )
+
+    originals = [original(kind, n) for kind, count in counts(tokens).items() for n in range(count)]
     copied = [one for one in originals if one.kind.may_be_sent_twice]
-    copies = [maker.copy(chance.choice(copied)) for _ in range(round(tokens * _COPIED_SHARE))]
-    unreadable = [maker.unreadable(one) for one in MISTAKES for _ in range(_OF_EACH_MISTAKE)]
+    copies = [
+        replace(chance.choice(copied), message_id=next_id(), is_copy=True)
+        for _ in range(round(tokens * _COPIED_SHARE))
+    ]
+    unreadable = [
+        Message(next_id(), f"ok-{unique()}", KINDS[0], LIVE, mistake=mistake)
+        for mistake in MISTAKES
+        for _ in range(_OF_EACH_MISTAKE)
+    ]
     messages = [*originals, *copies, *unreadable]
     # What lingers comes early, so that nobody waits for it at the end.
     messages.sort(key=lambda one: chance.random() * (_EARLY if one.kind.lingers else 1.0))
@@ -190,40 +218,3 @@ def make_plan(run: str, tokens: int, chance: random.Random) -> Plan:
         live=[one for one in messages if one.lane == LIVE],
         backlog=[one for one in messages if one.lane == BACKLOG],
     )
-
-
-class _Maker:
-    """Makes messages, each with an id of its own."""
-
-    def __init__(self, run: str, chance: random.Random) -> None:
-        self._run = run
-        self._chance = chance
-        self._made = 0
-
-    def original(self, kind: Kind, number: int) -> Message:
-        customer = f"buyer{number // _LICENCES_OF_A_CUSTOMER}{self._run.replace('-', '')}"
-        token = kind.pattern.format(customer=customer, unique=self._unique())
-        return self._submission(token, kind, customer if kind.has_customer else None)
-
-    def copy(self, of: Message) -> Message:
-        return self._submission(of.token, of.kind, of.customer, is_copy=True)
-
-    def unreadable(self, mistake: Mistake) -> Message:
-        token = f"ok-{self._unique()}"
-        return Message(self._id(), token, KINDS[0], LIVE, mistake=mistake)
-
-    def _submission(
-        self, token: str, kind: Kind, customer: str | None, *, is_copy: bool = False
-    ) -> Message:
-        lane = LIVE if self._chance.random() < _LIVE_SHARE else BACKLOG
-        message_id = self._id()
-        replied = lane == LIVE and self._made % _REPLY_TO_EVERY == 0
-        answers = reply_to(self._run) if replied else None
-        return Message(message_id, token, kind, lane, customer, is_copy, answers)
-
-    def _id(self) -> str:
-        self._made += 1
-        return f"{self._run}-{self._made:06}"
-
-    def _unique(self) -> str:
-        return f"{self._run}{self._chance.getrandbits(128):032x}"

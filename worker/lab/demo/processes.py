@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
-import msgspec
+from yarl import URL
 
 from worker.lab.servers import Server
+from worker.lab.servers.ports import LOOPBACK, free_ports
 from worker.lab.servers.server import ServerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from worker.lab.demo.messages import Message
@@ -33,15 +33,11 @@ _TAIL_LINES: Final = 15
 _TICK_SECONDS: Final = 0.05
 _MOST_LINES: Final = 500
 _END_SECONDS: Final = 60.0
-_SIMULATOR_READY: Final = re.compile(r"^simulator listening on (http://\S+)$", re.MULTILINE)
+_STATS: Final = "/_simulator/stats"
 
 
-class ProcessEnded(Exception):  # noqa: N818 - named for what happened
-    """A process of the demo ended though the demo had not ended it."""
-
-    def __init__(self, name: str, log: Path) -> None:
-        tail = "\n".join(_text(log).splitlines()[-_TAIL_LINES:]) or "(empty)"
-        super().__init__(f"{name} has ended by itself. The last lines of its log:\n{tail}")
+class ProcessFailed(Exception):  # noqa: N818 - named for what happened
+    """A process of the demo ended by itself, or failed; the text ends with what it printed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +48,7 @@ class Process:
         name: Its name in messages.
         server: The process itself.
         log: The file that its output goes to.
-        url: Where it listens for HTTP; empty for none.
+        url: Its HTTP address; empty for none.
         may_end: Whether the demo has ended it.
     """
 
@@ -66,16 +62,18 @@ class Process:
         """Check that it runs as long as it should.
 
         Raises:
-            ProcessEnded: It has ended by itself.
+            ProcessFailed: It has ended by itself.
         """
         if not (self.may_end or self.server.alive):
-            raise ProcessEnded(self.name, self.log)
+            tail = "\n".join(_text(self.log).splitlines()[-_TAIL_LINES:]) or "(empty)"
+            words = f"has ended by itself. The last lines of its log:\n{tail}"
+            raise ProcessFailed(f"{self.name} {words}")
 
     async def watch(self) -> None:
         """Wait for its end.
 
         Raises:
-            ProcessEnded: It has ended by itself.
+            ProcessFailed: It has ended by itself.
         """
         await self.server.ended()
         self.check()
@@ -94,98 +92,68 @@ class Process:
         """End it with SIGTERM; whether its log says that it ended in order."""
         self.may_end = True
         await self.server.stop(within=_STOP_SECONDS)
-        return _event(self.log, "stopped") is not None
+        return '"event":"stopped"' in _text(self.log)
 
 
 async def simulator(directory: Path, environment: Mapping[str, str]) -> Process:
-    """Start the simulator of AWS Marketplace on a free port.
+    """Start the simulator of AWS Marketplace.
 
     Raises:
         StartError: It did not start.
     """
-    words = ["simulator", "--port", "0", "--latency", "20ms±10ms"]
-
-    async def listens_at(log: Path) -> str:
-        found = _SIMULATOR_READY.search(_text(log))
-        return found[1] if found else ""
-
-    return await _started("simulator", words, directory / "simulator.log", environment, listens_at)
+    (port,) = free_ports(1)
+    words = ["simulator", "--port", str(port), "--latency", "20ms±10ms"]
+    return await _started("simulator", words, directory, environment, f"{_at(port)}{_STATS}")
 
 
-async def worker(number: int, directory: Path, environment: Mapping[str, str]) -> Process:
-    """Start `resolution-worker run`, and wait until it is ready.
+async def worker(
+    number: int, port: int, directory: Path, environment: Mapping[str, str]
+) -> Process:
+    """Start `resolution-worker run` with its HTTP port, and wait until it is ready.
 
     Raises:
         StartError: It did not start.
     """
-
-    async def listens_at(log: Path) -> str:
-        listening = _event(log, "http_listening")
-        url = f"http://{listening['host']}:{listening['port']}" if listening else ""
-        return url if url and await _answers(f"{url}/readyz") else ""
-
-    log = directory / f"worker-{number}.log"
-    return await _started(f"worker {number}", ["run"], log, environment, listens_at)
+    own = {**environment, "WORKER_HTTP__HOST": LOOPBACK, "WORKER_HTTP__PORT": str(port)}
+    return await _started(f"worker {number}", ["run"], directory, own, f"{_at(port)}/readyz")
 
 
 async def calls(url: str) -> dict[str, int]:
     """How the simulator has answered so far, by result."""
-    async with _http() as http, http.get(f"{url}/_simulator/stats") as answer:
+    async with _http() as http, http.get(f"{url}{_STATS}") as answer:
         stats = await answer.json(content_type=None)
         return {name: count for name, count in stats["calls"].items() if count}
 
 
+def _at(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
 async def _started(
-    name: str,
-    words: list[str],
-    log: Path,
-    environment: Mapping[str, str],
-    listens_at: Callable[[Path], Awaitable[str]],
+    name: str, words: list[str], directory: Path, environment: Mapping[str, str], probe: str
 ) -> Process:
-    """Start a command, and wait until `listens_at` gives its address."""
-    url = ""
+    """Start a command, and wait until it answers at the URL `probe`."""
+    log = directory / f"{name.replace(' ', '-')}.log"
 
     async def ready(_: int) -> bool:
-        nonlocal url
         await asyncio.sleep(_LOOK_SECONDS)
-        url = await listens_at(log)
-        return bool(url)
+        try:
+            async with _http() as http, http.get(probe) as answer:
+                return answer.ok
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
 
     server = Server(ServerSpec(name, [*COMMAND, *words], environment, log, ready))
     await server.start(within=_START_SECONDS)
-    return Process(name, server, log, url)
+    return Process(name, server, log, str(URL(probe).origin()))
 
 
 def _text(log: Path) -> str:
     return log.read_text(errors="replace") if log.exists() else ""
 
 
-def _event(log: Path, name: str) -> dict[str, Any] | None:
-    """The first event of that name in a worker's log."""
-    for line in _text(log).splitlines():
-        try:
-            event = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            continue  # not a line of the log, but of a traceback
-        if isinstance(event, dict) and event.get("event") == name:
-            return event
-    return None
-
-
 def _http() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_HTTP_SECONDS))
-
-
-async def _answers(url: str) -> bool:
-    try:
-        async with _http() as http, http.get(url) as answer:
-            return answer.ok
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        return False
-
-
-class PublishFailed(Exception):  # noqa: N818 - named for what happened
-    """The command did not publish everything; the text says what it printed."""
 
 
 class Publisher:
@@ -201,14 +169,12 @@ class Publisher:
         self.written = 0
 
     async def publish(self, messages: Sequence[Message], per_second: float | None = None) -> None:
-        """Publish all messages and wait until the broker has confirmed them.
+        """Publish all messages, so many a second, and wait until the broker has confirmed them.
 
-        Args:
-            messages: Each is received from its buyer at the moment it is written.
-            per_second: How many to write a second; None for as fast as they are taken.
+        A message is received from its buyer at the moment it is written.
 
         Raises:
-            PublishFailed: Some are not confirmed.
+            ProcessFailed: Some are not confirmed.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -237,24 +203,17 @@ class Publisher:
                 _, errors = await self._process.communicate()
         except TimeoutError:
             fault = f"has not ended within {_END_SECONDS:.0f} s after its last line"
-            raise PublishFailed(f"{self._command} {fault}") from None
-        if self._process.returncode:
+            raise ProcessFailed(f"{self._command} {fault}") from None
+        if code := self._process.returncode:
             words = errors.decode(errors="replace").strip()
-            fault = f"ended with code {self._process.returncode}:\n{words}"
-            raise PublishFailed(f"{self._command} {fault}")
+            raise ProcessFailed(f"{self._command} ended with code {code}:\n{words}")
 
 
 @asynccontextmanager
 async def publisher(
     lane: str, directory: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[Publisher]:
-    """Start `publish`, which waits for lines; it ends with the block, or with this process.
-
-    Args:
-        lane: `live` or `backlog`.
-        directory: Where it runs.
-        environment: Its whole environment.
-    """
+    """Start `publish` for a lane; it waits for lines, and ends with the block or this process."""
     process = await asyncio.create_subprocess_exec(
         *(*COMMAND, "publish", "--lane", lane),
         env=environment,

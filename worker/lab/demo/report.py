@@ -15,7 +15,7 @@ from worker.lab.demo.servers import PRIVATE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from worker.lab.demo.account import Wait
+    from worker.lab.demo.account import Line, Sum, Wait
     from worker.lab.demo.run import Result
 
 _PLAIN_WIDTH: Final = 110
@@ -23,13 +23,7 @@ _MOST_MISMATCHES: Final = 20
 
 
 def as_json(result: Result, seconds: float, seed: int) -> dict[str, Any]:
-    """Everything in one object.
-
-    Args:
-        result: What the run has found.
-        seconds: How long all of it took.
-        seed: What chance started from.
-    """
+    """Everything in one object: `seconds` is how long the run took, `seed` where chance began."""
     return {
         "balances": result.balances,
         "run": result.run,
@@ -51,61 +45,52 @@ def as_json(result: Result, seconds: float, seed: int) -> dict[str, Any]:
 
 
 def print_report(result: Result, seconds: float, seed: int, stream: TextIO = sys.stdout) -> None:
-    """Print the account.
-
-    Args:
-        result: What the run has found.
-        seconds: How long all of it took.
-        seed: What chance started from.
-        stream: Where to.
-    """
+    """Print the account, with how long the run took and where chance began."""
+    account = result.account
     width = None if stream.isatty() else _PLAIN_WIDTH
     console = Console(file=stream, width=width, highlight=False, markup=False)
-    for table in (_outcomes(result), _sums(result), _waits(result.waits)):
+    for table in (_outcomes(account.lines), _sums(account.sums), _waits(result.waits)):
         console.print()
         console.print(table)
     for line in (*_facts(result, seconds, seed), *_verdict(result), *_further(result)):
         console.print(line, soft_wrap=True)
 
 
-def _table(*headings: str, numbers: Iterable[str]) -> Table:
+def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], words: int) -> Table:
+    """A table; all columns but the first `words` and those without a heading are numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    right = frozenset(numbers)
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left")
+    for place, heading in enumerate(headings):
+        number = place >= words and heading
+        table.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
     return table
 
 
-def _outcomes(result: Result) -> Table:
-    table = _table("kind of token", "demanded", "tokens", "found", "", numbers=("tokens", "found"))
-    lines = result.account.lines
-    for line in lines:
-        counts = (f"{line.tokens:,}", f"{line.found:,}")
-        table.add_row(line.kind, line.demand, *counts, _mark(line.tokens, line.found))
+def _outcomes(lines: Sequence[Line]) -> Table:
     tokens, found = sum(line.tokens for line in lines), sum(line.found for line in lines)
-    table.add_row("all", "each exactly once", f"{tokens:,}", f"{found:,}", _mark(tokens, found))
-    return table
+    rows = [(line.kind, line.demand, line.tokens, line.found) for line in lines]
+    rows.append(("all", "each exactly once", tokens, found))
+    marked = [(*row, _mark(*row[2:])) for row in rows]
+    return _table(("kind of token", "demanded", "tokens", "found", ""), marked, words=2)
 
 
-def _sums(result: Result) -> Table:
-    table = _table("counted", "expected", "found", " ", numbers=("expected", "found"))
-    for one in result.account.sums:
-        counts = (f"{one.expected:,}", f"{one.found:,}")
-        table.add_row(one.what, *counts, _mark(one.expected, one.found))
-    return table
+def _sums(sums: Iterable[Sum]) -> Table:
+    rows = [(one.what, one.expected, one.found, _mark(one.expected, one.found)) for one in sums]
+    return _table(("counted", "expected", "found", ""), rows, words=1)
 
 
 def _mark(expected: int, found: int) -> str:
     return "ok" if expected == found else "DIFFERS"
 
 
-def _waits(waits: Sequence[Wait]) -> Table:
-    numbers = ("messages", "p50", "p95", "p99", "longest")
-    table = _table("the buyer's wait", *numbers, numbers=numbers)
+def _waits(waits: Iterable[Wait]) -> Table:
+    headings = ("the buyer's wait", "messages", "p50", "p95", "p99", "longest")
+    rows = []
     for wait in waits:
-        seconds = (f"{value:.3f} s" for value in (wait.p50, wait.p95, wait.p99, wait.most))
-        table.add_row(f"{wait.lane}: {_UNTIL[wait.until]}", f"{wait.submissions:,}", *seconds)
-    return table
+        seconds = [f"{value:.3f} s" for value in (wait.p50, wait.p95, wait.p99, wait.most)]
+        rows.append((f"{wait.lane}: {_UNTIL[wait.until]}", wait.submissions, *seconds))
+    return _table(headings, rows, words=1)
 
 
 _UNTIL: Final = {
@@ -162,26 +147,19 @@ lines it prints into this one, and then:
   export AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator
   export WORKER_AWS__ENDPOINT_URL=http://127.0.0.1:8085 $(resolution-worker keygen)
   resolution-worker run &
-  echo ok-$RANDOM | resolution-worker publish
+  echo ok-$RANDOM | resolution-worker publish"""
+
+_NAMED: Final = """
+The rows of this run stay in {database}; their message ids begin with {run}. To look at them:
 """
 
-_LOOK: Final = """\
+_QUERY: Final = """\
   psql "$WORKER_POSTGRES__DSN" -c 'SELECT status, error_code, count(*) FROM resolution.outcomes\
- GROUP BY 1, 2'
-  resolution-worker topology show
-  curl -s http://127.0.0.1:9108/metrics | grep ^resolution_
-  curl -s http://127.0.0.1:8085/_simulator/stats"""
+ GROUP BY 1, 2'"""
 
 
 def _further(result: Result) -> Iterator[str]:
-    if result.where["database"] == PRIVATE:
-        yield from _PRIVATE.splitlines()
-        yield from _LOOK.splitlines()
-        return
-    yield ""
-    yield (
-        f"The rows of this run stay in {result.where['database']}; their message ids begin with"
-        f" {result.run}. To look at them:"
-    )
-    yield ""
-    yield _LOOK.splitlines()[0]
+    database = result.where["database"]
+    private = database == PRIVATE
+    yield _PRIVATE if private else _NAMED.format(database=database, run=result.run)
+    yield _QUERY

@@ -16,10 +16,11 @@ from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.lab.demo import account
 from worker.lab.demo.messages import BACKLOG, LIVE, make_plan
 from worker.lab.demo.observations import listening, read_records
-from worker.lab.demo.processes import ProcessEnded, PublishFailed, calls, publisher
+from worker.lab.demo.processes import ProcessFailed, calls, publisher
 from worker.lab.demo.servers import ENDPOINT, installation, set_up, start_worker
 from worker.lab.demo.shared_broker import left
 from worker.lab.servers import ServiceError
+from worker.lab.servers.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 BUYERS_PER_SECOND: Final = 250.0
 
-_WORKERS: Final = (1, 2)
+_WORKERS: Final = 2
 _LOOK_SECONDS: Final = 0.05
 _STALLED_SECONDS: Final = 30.0
 _EMPTY_SECONDS: Final = 15.0
@@ -117,8 +118,7 @@ async def run_demo(options: Options, progress: Progress) -> Result:
         ServiceError: A server can't be had or used.
         BrokerUnavailable: There is no connection to the broker.
         BrokerLost: It was lost on the way.
-        PublishFailed: The broker does not take the tokens.
-        ProcessEnded: A process has ended by itself.
+        ProcessFailed: A process has ended by itself, or `publish` has failed.
     """
     chance = random.Random(options.seed)  # noqa: S311 - shuffles, keeps no secret
     plan = make_plan(f"demo-{secrets.token_hex(4)}", options.tokens, chance)
@@ -142,7 +142,8 @@ async def _measure(
     listener = await stack.enter_async_context(listening(setup.broker_url, plan))
     async with asyncio.TaskGroup() as group:
         starting = [
-            group.create_task(start_worker(setup, stack, number, progress)) for number in _WORKERS
+            group.create_task(start_worker(setup, stack, number, port, progress))
+            for number, port in enumerate(free_ports(_WORKERS), start=1)
         ]
         # Started early, so that they already wait for lines when the first buyer comes.
         publishers = [
@@ -153,7 +154,8 @@ async def _measure(
     chance.shuffle(workers)
     to_kill, survivor = workers
     async with _watching(setup.processes):
-        killed = await _Load(plan, listener, publishers, to_kill, progress).run()
+        load = _Load(plan, listener, to_kill, progress)
+        await load.run(*publishers)
         await _until_empty(setup.broker_url)
         drained = await survivor.stop()
         ended = "drained and ended in order" if drained else "did not end in order"
@@ -167,7 +169,7 @@ async def _measure(
             waits=account.waits(plan, received),
             throughput=account.throughput(received),
             events=sum(event.count for event in received.events.values()),
-            killed=killed,
+            killed=load.killed,
             drained=drained,
             left=await left(setup.broker_url),
             calls=await calls(setup.environ[ENDPOINT]),
@@ -175,65 +177,50 @@ async def _measure(
 
 
 class _Load:
-    """Publishes all messages, kills a worker half way, and waits for the answers."""
+    """Publishes all messages, kills a worker half way, and waits for the answers.
+
+    Attributes:
+        killed: The worker that was killed, once it is.
+    """
 
     def __init__(
-        self,
-        plan: Plan,
-        listener: Listener,
-        publishers: Sequence[Publisher],
-        to_kill: Process,
-        progress: Progress,
+        self, plan: Plan, listener: Listener, to_kill: Process, progress: Progress
     ) -> None:
         self._plan = plan
         self._listener = listener
-        self._publishers = publishers
         self._to_kill = to_kill
         self._progress = progress
         self._total = len(plan.messages)
-        self._killed: Killed | None = None
+        self.killed: Killed | None = None
 
-    async def run(self) -> Killed | None:
+    async def run(self, live: Publisher, backlog: Publisher) -> None:
         """Run until every message is answered, or until no answer has come for a long time.
-
-        Returns:
-            The worker that was killed.
 
         Raises:
             BaseExceptionGroup: The broker does not take the tokens, or sends no more events.
         """
-        live, backlog = self._publishers
         async with asyncio.TaskGroup() as group:
             publishing = [
                 group.create_task(live.publish(self._plan.live, BUYERS_PER_SECOND)),
                 group.create_task(backlog.publish(self._plan.backlog)),
             ]
-            await self._follow(publishing)
-            for task in publishing:
-                task.cancel()
-        return self._killed
-
-    async def _follow(self, publishing: Sequence[asyncio.Task[None]]) -> None:
-        settled, changed_at = 0, time.monotonic()
-        while settled < self._total:
-            self._listener.check()
-            now_settled = len(self._listener.received.events)
-            if now_settled > settled or not all(task.done() for task in publishing):
-                settled, changed_at = now_settled, time.monotonic()
-            elif time.monotonic() > changed_at + _STALLED_SECONDS:
+            settled, changed_at = 0, time.monotonic()
+            while settled < self._total and time.monotonic() < changed_at + _STALLED_SECONDS:
+                await asyncio.sleep(_LOOK_SECONDS)
+                self._listener.check()
+                before, settled = settled, len(self._listener.received.events)
+                if settled > before or not all(task.done() for task in publishing):
+                    changed_at = time.monotonic()
+                if self.killed is None and 2 * settled >= self._total:
+                    self._kill(settled)
+                self._progress.counts(live.written + backlog.written, settled, self._total)
+            if settled < self._total:
                 self._progress.event(f"no answer has come for {_STALLED_SECONDS:.0f} s: giving up")
-                return
-            if self._killed is None and 2 * settled >= self._total:
-                self._kill(settled)
-            published = sum(one.written for one in self._publishers)
-            self._progress.counts(published, settled, self._total)
-            await asyncio.sleep(_LOOK_SECONDS)
-        await asyncio.gather(*publishing)
 
     def _kill(self, settled: int) -> None:
         name, pid = self._to_kill.name, self._to_kill.server.pid
         self._to_kill.kill()
-        self._killed = Killed(name, pid, settled, self._total)
+        self.killed = Killed(name, pid, settled, self._total)
         self._progress.event(
             f"{name}: killed with SIGKILL, pid {pid}, when {settled:,} of {self._total:,} were"
             " settled; the other one goes on"
@@ -263,7 +250,7 @@ async def _until_empty(broker_url: str) -> None:
 
 
 # The cause before its effects: what else fails when a process has ended says less.
-_KNOWN: Final = (ProcessEnded, ServiceError, PublishFailed, BrokerUnavailable, BrokerLost)
+_KNOWN: Final = (ServiceError, ProcessFailed, BrokerUnavailable, BrokerLost)
 
 
 def _cause(error: BaseException, processes: Iterable[Process]) -> BaseException:
@@ -271,14 +258,13 @@ def _cause(error: BaseException, processes: Iterable[Process]) -> BaseException:
     try:
         for process in processes:
             process.check()
-    except ProcessEnded as ended:
-        return ended
+    except ProcessFailed as failed:
+        return failed
     errors = _flat(error)
     found = (one for kind in _KNOWN for one in errors if isinstance(one, kind))
     return next(found, error)
 
 
 def _flat(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _flat(inner)]
-    return [error]
+    several = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return [leaf for inner in several for leaf in _flat(inner)] or [error]

@@ -44,36 +44,13 @@ _OURS_TO_SET: Final = ("WORKER_", "AWS_")
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """The servers that the environment names; for those it does not there are private ones.
-
-    Attributes:
-        broker: The variables that name a broker; empty for none.
-        database: Those that name a database.
-        plaintext: The one that allows plaintext connections to them.
-        delays: The one that names the retry queues which others use on that broker.
-    """
-
-    broker: Mapping[str, str]
-    database: Mapping[str, str]
-    plaintext: Mapping[str, str]
-    delays: Mapping[str, str]
-
-
-def named(environ: Mapping[str, str]) -> Named:
-    """Which servers an environment names; an empty variable, or an administrator's alone, none."""
-
-    def of(*names: str) -> dict[str, str]:
-        found = {name: environ[name] for name in names if environ.get(name, "").strip()}
-        return found if names[0] in found else {}
-
-    return Named(
-        broker=of(_BROKER, _BROKER_ADMIN),
-        database=of(_DATABASE, _DATABASE_ADMIN),
-        plaintext=of(_PLAINTEXT),
-        delays=of(_DELAYS),
-    )
+def named(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that name servers; an empty one, or an administrator's alone, names none."""
+    found: dict[str, str] = {}
+    for group in ((_BROKER, _BROKER_ADMIN), (_DATABASE, _DATABASE_ADMIN), (_PLAINTEXT,)):
+        given = {name: environ[name] for name in group if environ.get(name, "").strip()}
+        found |= given if group[0] in given else {}
+    return found
 
 
 def plain(environ: Mapping[str, str]) -> dict[str, str]:
@@ -89,11 +66,7 @@ def plain(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def settings(seal_key: str) -> dict[str, str]:
-    """How the demo's workers are set, apart from what they connect to.
-
-    Args:
-        seal_key: The public key that dead letters are sealed to.
-    """
+    """The workers' settings, without addresses; dead letters are sealed to that public key."""
     return {
         "WORKER_AWS__TIMEOUT": f"{TIMEOUT.total_seconds():.0f}s",
         "WORKER_RETRY__ATTEMPTS": str(ATTEMPTS),
@@ -101,8 +74,6 @@ def settings(seal_key: str) -> dict[str, str]:
         # The simulator has no quota here: there is nothing to search for.
         "WORKER_RATE__INITIAL": "10000",
         "WORKER_DEAD_LETTERS__SEAL_KEY": seal_key,
-        "WORKER_HTTP__HOST": "127.0.0.1",
-        "WORKER_HTTP__PORT": "0",
         "WORKER_LOG__FORMAT": "json",
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
@@ -118,15 +89,15 @@ class Installation:
 
     Attributes:
         directory: Logs, and the private servers' data.
-        named: The servers that the environment names.
-        environ: The whole environment of a worker; it names the servers that already run.
+        environ: The whole environment of a worker, with those servers that are known by now.
+        delays: The retry queues that others use on a named broker, with their seconds.
         where: Which servers are used: `private`, or the address of a named one.
         processes: All processes that were started.
     """
 
     directory: Path
-    named: Named
     environ: dict[str, str]
+    delays: Mapping[str, float]
     where: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
 
@@ -157,21 +128,17 @@ class Installation:
 
 
 def installation(directory: Path, environ: Mapping[str, str]) -> Installation:
-    """An installation of which nothing runs yet.
-
-    Args:
-        directory: Where everything is kept.
-        environ: May name servers.
+    """An installation of which nothing runs yet, kept in a directory; `environ` may name servers.
 
     Raises:
         SettingsError: A server is named in a way that can't be accepted.
     """
-    servers = named(environ)
     seal_key, _ = generate()
-    common = {**plain(environ), **settings(seal_key), **servers.plaintext}
-    load(environ={**common, **servers.broker, **servers.database})
-    load(environ=servers.delays)
-    return Installation(directory, servers, common)
+    own = {**plain(environ), **settings(seal_key), **named(environ)}
+    load(environ=own)
+    theirs = {_DELAYS: environ[_DELAYS]} if environ.get(_DELAYS, "").strip() else {}
+    delays = {delay.text: delay.seconds for delay in load(environ=theirs).retry.delays}
+    return Installation(directory, own, delays)
 
 
 async def set_up(setup: Installation, stack: AsyncExitStack, run: str, progress: Progress) -> None:
@@ -187,8 +154,7 @@ async def set_up(setup: Installation, stack: AsyncExitStack, run: str, progress:
 
 
 async def _database(setup: Installation, stack: AsyncExitStack, progress: Progress) -> None:
-    if setup.named.database:
-        setup.environ |= setup.named.database
+    if _DATABASE in setup.environ:
         setup.where["database"] = _database_address(setup.database_dsn)
         progress.event(f"database: {setup.where['database']}, named in the environment")
     else:
@@ -201,13 +167,10 @@ async def _database(setup: Installation, stack: AsyncExitStack, progress: Progre
 
 
 async def _broker(setup: Installation, stack: AsyncExitStack, run: str, progress: Progress) -> None:
-    if setup.named.broker:
-        setup.environ |= setup.named.broker
+    if _BROKER in setup.environ:
         setup.where["broker"] = address(setup.broker_url)
         progress.event(f"broker: {setup.where['broker']}, named in the environment")
-        delays = load(environ=setup.named.delays).retry.delays
-        theirs = {delay.text: delay.seconds for delay in delays}
-        await stack.enter_async_context(borrowed(setup.broker_url, run, theirs, progress))
+        await stack.enter_async_context(borrowed(setup.broker_url, run, setup.delays, progress))
     else:
         server = await stack.enter_async_context(rabbitmq(setup.directory / "rabbitmq"))
         setup.environ[_BROKER] = server.amqp_url
@@ -226,14 +189,14 @@ async def _simulator(setup: Installation, stack: AsyncExitStack, progress: Progr
 
 
 async def start_worker(
-    setup: Installation, stack: AsyncExitStack, number: int, progress: Progress
+    setup: Installation, stack: AsyncExitStack, number: int, port: int, progress: Progress
 ) -> Process:
     """Start one worker, which the stack ends.
 
     Raises:
         StartError: It did not start.
     """
-    process = await processes.worker(number, setup.directory, setup.environ)
+    process = await processes.worker(number, port, setup.directory, setup.environ)
     stack.callback(process.end)
     setup.processes.append(process)
     progress.event(f"{process.name}: ready, pid {process.server.pid}, {process.url}/metrics")
