@@ -17,8 +17,7 @@ from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, fail
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.lab.demo.run import Options as Script
-    from worker.lab.demo.run import Result as Ending
+    from worker.lab.demo.run import Options, Result
 
 _FEWEST_TOKENS: Final = 100
 _MOST_TOKENS: Final = 1_000_000
@@ -49,19 +48,19 @@ def demo(
 
     Exits with 1 if the account does not balance.
     """
-    from worker.lab.demo.run import Options as Script  # noqa: PLC0415 - keeps --help fast
+    from worker.lab.demo.run import Options  # noqa: PLC0415 - keeps --help fast
 
     began = time.monotonic()
     chosen = secrets.randbelow(1 << 31) if seed is None else seed
-    ending = _played(Script(tokens, chosen, os.environ))
+    result = _run(Options(tokens, chosen, os.environ))
     seconds = time.monotonic() - began
-    _print(ending, seconds, chosen, json=json)
-    if not ending.balances:
+    _print(result, seconds, chosen, json=json)
+    if not result.balances:
         raise typer.Exit(PARTLY_FAILED)
 
 
-def _played(script: Script) -> Ending:
-    """Play it; a foreseen fault ends the command in words."""
+def _run(options: Options) -> Result:
+    """Run it; a foreseen fault ends the command in words."""
     from worker.adapters.rabbitmq.connection import (  # noqa: PLC0415 - keeps --help fast
         BrokerLost,
         BrokerUnavailable,
@@ -72,7 +71,7 @@ def _played(script: Script) -> Ending:
 
     caught: list[signal.Signals] = []
     try:
-        return asyncio.run(_perform(script, caught))
+        return asyncio.run(_run_until_signalled(options, caught))
     except (asyncio.CancelledError, Exception) as error:
         if caught:  # whatever else went wrong then is of no interest any more
             raise _interrupted(caught[0]) from error
@@ -86,12 +85,12 @@ def _played(script: Script) -> Ending:
         raise
 
 
-async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
-    from worker.lab.demo.progress import reporting as telling  # noqa: PLC0415 - as above
-    from worker.lab.demo.run import run_demo as perform  # noqa: PLC0415 - keeps --help fast
+async def _run_until_signalled(options: Options, caught: list[signal.Signals]) -> Result:
+    from worker.lab.demo.progress import reporting  # noqa: PLC0415 - as above
+    from worker.lab.demo.run import run_demo  # noqa: PLC0415 - keeps --help fast
 
-    with _cancelling(caught), telling() as tell:
-        return await perform(script, tell)
+    with _cancelling(caught), reporting() as progress:
+        return await run_demo(options, progress)
 
 
 @contextmanager
@@ -120,13 +119,12 @@ def _interrupted(number: signal.Signals) -> typer.Exit:
     return failure(words, _OF_A_SIGNAL + number)
 
 
-def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
-    from worker.lab.demo.report import as_json  # noqa: PLC0415 - keeps --help fast
-    from worker.lab.demo.report import print_report as show  # noqa: PLC0415 - as above
+def _print(result: Result, seconds: float, seed: int, *, json: bool) -> None:
+    from worker.lab.demo.report import as_json, print_report  # noqa: PLC0415 - keeps --help fast
 
     if not json:
-        show(ending, seconds, seed)
+        print_report(result, seconds, seed)
         return
     import orjson  # noqa: PLC0415 - as above
 
-    typer.echo(orjson.dumps(as_json(ending, seconds, seed)).decode())
+    typer.echo(orjson.dumps(as_json(result, seconds, seed)).decode())
