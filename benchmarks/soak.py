@@ -32,8 +32,8 @@ from benchmarks.ground import laid
 from benchmarks.vitals import Vitals, starved_seconds
 from tests.acceptance.stage import eventually
 from tests.faults.arena import QUEUES
-from tests.faults.wire import wire_to
 from tests.history import EVENT, History, check, count
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from tests.faults.arena import Arena
@@ -66,7 +66,7 @@ async def main() -> int:
     async with (
         laid() as field_,
         field_.ground.arena(options.seed) as arena,
-        wire_to(arena.stage.simulator.url) as arena.door,  # nobody counts calls: the short way
+        proxy_to(arena.stage.simulator.url) as arena.door,  # nobody counts calls: the short way
     ):
         troupe = await Troupe.gather(arena, field_.services, options.workers)
         report, vitals = _Report(), Vitals(troupe)

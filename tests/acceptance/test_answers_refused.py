@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
+from tests.tcp_proxy import proxy_to
 from worker.core.token.outgoing import ANSWERS, EVENTS
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ async def test_a_sender_that_is_killed_is_followed_by_another(stage: Stage, web:
 @pytest.mark.long
 async def test_a_database_that_is_away_loses_no_event(stage: Stage, web: Front) -> None:
     """Events that are refused while the database is away wait in hand, and are told in the end."""
-    async with gateway(stage.schema.worker) as database:
+    async with proxy_to(stage.schema.worker, shut=True) as database:
         await database.open()
         worker = await stage.run(WORKER_POSTGRES__DSN=database.url)
         async with somebody(stage, EVENTS, "#", room=5) as observer:

@@ -6,10 +6,8 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
@@ -30,8 +28,6 @@ from worker.adapters.sealing import Sealer, generate
 from worker.core.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from aio_pika.abc import AbstractIncomingMessage
 
     from tests.acceptance.stage import Stage
@@ -58,15 +54,6 @@ async def waiting(stage: Stage, queue: str = "resolution.backlog") -> int:
         channel = await connection.channel()
         declared = await channel.declare_queue(queue, passive=True)
         return int(declared.declaration_result.message_count or 0)
-
-
-@asynccontextmanager
-async def away(url: str) -> AsyncIterator[tuple[str, Any]]:
-    """An address of a server through a proxy, and the proxy."""
-    where = urlsplit(url)
-    assert where.port is not None
-    async with proxy_to(where.port) as proxy:
-        yield url.replace(f":{where.port}", f":{proxy.port}"), proxy
 
 
 def tokens(count: int, word: str = "ok") -> list[str]:
@@ -318,10 +305,10 @@ async def test_a_signal_ends_it_in_order(stage: Stage) -> None:
 async def test_a_broker_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> None:
     """Without the broker it stops with what is left; the same command then does the rest."""
     await failed(stage, tokens(200))
-    async with away(stage.worker_url) as (url, proxy):
+    async with proxy_to(stage.worker_url) as proxy:
         replaying = started(
             *(stage, "replay", "--all", "--rate", "60", "--patience", "1s", *WHY),
-            WORKER_AMQP__URL=url,
+            WORKER_AMQP__URL=proxy.url,
         )
 
         async def under_way() -> bool:
@@ -329,7 +316,7 @@ async def test_a_broker_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> N
 
         await eventually(under_way, "20 letters are out")
         proxy.stall()
-        proxy.reset()
+        await proxy.reset()
         code = await replaying.exit_code()
         proxy.resume()
 
@@ -347,10 +334,10 @@ async def test_a_broker_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> N
 async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> None:
     """Without the database it stops; the same command then does the rest, and nothing is lost."""
     await failed(stage, tokens(200))
-    async with away(stage.schema.operator) as (dsn, proxy):
+    async with proxy_to(stage.schema.operator) as proxy:
         replaying = started(
             *(stage, "replay", "--all", "--rate", "60", "--patience", "1s", *WHY),
-            WORKER_POSTGRES__DSN=dsn,
+            WORKER_POSTGRES__DSN=proxy.url,
         )
 
         async def under_way() -> bool:
@@ -358,7 +345,7 @@ async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Stage) ->
 
         await eventually(under_way, "20 letters are out")
         proxy.stall()
-        proxy.reset()
+        await proxy.reset()
         code = await replaying.exit_code()
         proxy.resume()
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acceptance.gateway import gateway
 from tests.acceptance.odd_marketplace import SOUND, Reply, odd_marketplace
 from tests.acceptance.outcomes import buyers, tokens
 from tests.acceptance.stage import ATTEMPTS, eventually
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front
@@ -249,7 +249,7 @@ async def test_a_line_break_in_the_credentials_is_ours(stage: Stage, web: Front,
 @pytest.mark.long
 async def test_an_outage_of_aws_spends_attempts(stage: Stage, web: Front) -> None:
     """Faults of the service and the connection make a token dead by their own codes."""
-    async with gateway(stage.simulator.url) as aws:
+    async with proxy_to(stage.simulator.url, shut=True) as aws:
         worker = await stage.run(WORKER_AWS__ENDPOINT_URL=aws.url)
         away = (await web.settled(*tokens("ok", 1))).body
         await aws.open()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
-from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import buyers
 from tests.acceptance.stage import eventually
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front
@@ -74,19 +74,18 @@ async def test_a_token_is_seen_nowhere(
 ) -> None:
     """No log, metric, table, reply, event, server log or list of processes shows a token."""
     canary = f"k{uuid.uuid4().hex}"
-    async with gateway(stage.worker_url) as door:
-        await door.open()
+    async with proxy_to(stage.worker_url) as proxy:
         worker = await stage.run(
-            WORKER_AMQP__URL=door.url, WORKER_LOG__LEVEL="debug", WORKER_AWS__TIMEOUT="1s"
+            WORKER_AMQP__URL=proxy.url, WORKER_LOG__LEVEL="debug", WORKER_AWS__TIMEOUT="1s"
         )
 
         sent = await _go_every_way(stage, web, canary)
-        await _cut_everything(stage, door.cut)
+        await _cut_everything(stage, proxy.reset)
         async with buyers(web) as came:
             await eventually(lambda: len(web.events.keys() - came) == sent, f"{sent} outcomes")
         # Whoever is called for when AWS begins to speak a token out is told of a token to come.
         await eventually(lambda: web.events.keys() >= set(came), "all buyers have their outcomes")
-        await _suffer_faults(stage, web, door.cut, canary)
+        await _suffer_faults(stage, web, proxy.reset, canary)
         parked = "SELECT FROM resolution.dead_letter WHERE reason = 'parked'"
         await eventually(lambda: stage.schema.rows(parked), "the parked message is collected")
 

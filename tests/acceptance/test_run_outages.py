@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from tests.acceptance.front import Front
@@ -63,7 +63,7 @@ async def test_a_broker_lost_with_calls_in_flight(stage: Stage, web: Front) -> N
 
     Some calls outlive the loss, some fail after it, some tokens come back while they are called.
     """
-    async with gateway(stage.worker_url) as broker:
+    async with proxy_to(stage.worker_url, shut=True) as broker:
         await broker.open()
         worker = await stage.run(WORKER_AMQP__URL=broker.url)
         ids = [await web.submit(token) for token in tokens("slow-900", 20)]
@@ -75,7 +75,7 @@ async def test_a_broker_lost_with_calls_in_flight(stage: Stage, web: Front) -> N
                 return await worker.metric("resolution_in_flight") > 0
 
             await eventually(in_flight, "calls are in flight", 5)
-            assert await eventually(broker.cut, "connections to cut")
+            assert await eventually(broker.reset, "connections to cut")
         await all_settled(stage, web, ids)
 
         assert worker.process.poll() is None
@@ -86,7 +86,7 @@ async def test_a_broker_lost_with_calls_in_flight(stage: Stage, web: Front) -> N
 @pytest.mark.long
 async def test_a_broker_away_for_a_while(stage: Stage, web: Front) -> None:
     """While the broker is away the worker lives and is unready; then it goes on by itself."""
-    async with gateway(stage.worker_url) as broker:
+    async with proxy_to(stage.worker_url, shut=True) as broker:
         await broker.open()
         worker = await stage.run(WORKER_AMQP__URL=broker.url)
         ids = [await web.submit(token) for token in tokens("slow-700", 40)]
@@ -131,7 +131,7 @@ async def test_sessions_that_the_database_ends(stage: Stage, web: Front) -> None
 
 async def test_a_database_away_for_a_while(stage: Stage, web: Front) -> None:
     """Without a database calls stop, what is in hand is kept, and nothing is parked or given up."""
-    async with gateway(stage.schema.worker) as database:
+    async with proxy_to(stage.schema.worker, shut=True) as database:
         await database.open()
         worker = await stage.run(WORKER_POSTGRES__DSN=database.url, WORKER_POOL__CONCURRENCY="10")
         ids = [await web.submit(token) for token in tokens("slow-300", 60)]

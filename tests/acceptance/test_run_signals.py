@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import tokens
 from tests.acceptance.stage import eventually
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +124,10 @@ async def test_a_second_signal_ends_it_at_once(stage: Stage, web: Front) -> None
 @pytest.mark.long
 async def test_it_ends_in_order_while_it_waits_for_its_servers(stage: Stage) -> None:
     """SIGTERM ends with 0 a worker that has neither broker nor database yet."""
-    async with gateway(stage.worker_url) as broker, gateway(stage.schema.worker) as database:
+    async with (
+        proxy_to(stage.worker_url, shut=True) as broker,
+        proxy_to(stage.schema.worker, shut=True) as database,
+    ):
         worker = stage.start(WORKER_AMQP__URL=broker.url, WORKER_POSTGRES__DSN=database.url)
         await worker.unready("ledger")
 

@@ -12,10 +12,10 @@ import pytest
 
 from tests.acceptance.conftest import declare_topology, staged
 from tests.acceptance.front import front
-from tests.acceptance.gateway import gateway
 from tests.acceptance.outcomes import fresh
 from tests.acceptance.stage import Worker, bare_environment
 from tests.schema import addresses, run_script
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +148,10 @@ async def test_a_taken_port_is_named(stage: Stage) -> None:
 async def test_it_waits_for_absent_servers(stage: Stage, web: Front) -> None:
     """With neither broker nor database it lives, says what is missing, and works once they come."""
     message_id = await web.submit(fresh("ok"))
-    async with gateway(stage.worker_url) as broker, gateway(stage.schema.worker) as database:
+    async with (
+        proxy_to(stage.worker_url, shut=True) as broker,
+        proxy_to(stage.schema.worker, shut=True) as database,
+    ):
         worker = stage.start(WORKER_AMQP__URL=broker.url, WORKER_POSTGRES__DSN=database.url)
         await worker.unready("ledger", "publishing", "consuming", "no server listens there")
         assert (await worker.get("/healthz"))[0] == 200

@@ -15,15 +15,15 @@ from tests.acceptance.stage import Stage, Worker, eventually
 from tests.faults.audience import listening
 from tests.faults.crowd import Crowd
 from tests.faults.marketplace import Marketplace
-from tests.faults.wire import wire_to
 from tests.history import PARKED, History, check, count
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from tests.faults.audience import Audience
-    from tests.faults.wire import Wire
     from tests.history import Finding, Submission
+    from tests.tcp_proxy import Proxy
 
 DELAYS = "200ms,1s"
 SETTINGS = {
@@ -60,10 +60,10 @@ class Arena:
     """
 
     stage: Stage
-    amqp: Wire
-    sql: Wire
+    amqp: Proxy
+    sql: Proxy
     aws: Marketplace
-    door: Wire
+    door: Proxy
     crowd: Crowd
     audience: Audience
     logs: tuple[Path, ...] = ()
@@ -260,10 +260,10 @@ async def arena_on(stage: Stage, seed: int, logs: tuple[Path, ...] = ()) -> Asyn
     """An arena until the block ends; the stage's own end stops the workers before its proxies."""
     async with AsyncExitStack() as stack:
         crowd = Crowd(seed)
-        amqp = await stack.enter_async_context(wire_to(stage.worker_url))
-        sql = await stack.enter_async_context(wire_to(stage.schema.worker))
+        amqp = await stack.enter_async_context(proxy_to(stage.worker_url))
+        sql = await stack.enter_async_context(proxy_to(stage.schema.worker))
         aws = await stack.enter_async_context(Marketplace(stage.simulator.url).serving())
-        door = await stack.enter_async_context(wire_to(aws.url))
+        door = await stack.enter_async_context(proxy_to(aws.url))
         audience = await stack.enter_async_context(
             listening(stage.web, stage.broker.url, crowd.askers)
         )

@@ -192,17 +192,14 @@ async def outcome(waiting: Awaitable[object]) -> BaseException:
 @pytest.mark.parametrize("how", ["reset", "heartbeat", "closed by the broker"])
 async def test_a_connection_lost_under_a_call(broker: Broker, how: str) -> None:
     """However a connection goes, whoever waits on it hears of a loss, and is not cancelled."""
-    where = urlsplit(broker.url)
-    assert where.port is not None
-    async with proxy_to(where.port) as proxy:
-        url = broker.url.replace(f":{where.port}/", f":{proxy.port}/")
-        connection = await open_connection(url, name="test", heartbeat=1)
+    async with proxy_to(broker.url) as proxy:
+        connection = await open_connection(proxy.url, name="test", heartbeat=1)
         wire = await wire_of(connection)
         proxy.stall()
         waiting = asyncio.create_task(outcome(wire.queue_declare("absent", passive=True)))
         await asyncio.sleep(0.1)
         if how == "reset":
-            proxy.reset()
+            await proxy.reset()
         if how == "closed by the broker":
             assert await drop_connections(broker)
             proxy.resume()

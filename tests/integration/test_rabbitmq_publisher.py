@@ -7,7 +7,6 @@ import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -82,14 +81,11 @@ async def post_through_proxy(
     """A publisher behind a network that can fail."""
     async with connected(broker.url, name="preparing") as connection:
         await prepare(await connection.channel())
-    port = urlsplit(broker.url).port
-    assert port is not None
-    async with proxy_to(port) as proxy:
-        url = broker.url.replace(f":{port}/", f":{proxy.port}/")
-        connection = await open_connection(url, name="test")
+    async with proxy_to(broker.url) as proxy:
+        connection = await open_connection(proxy.url, name="test")
         publisher = await Publisher.open(connection, in_flight=in_flight)
         yield Post(connection, publisher, broker.url), proxy
-        proxy.reset()
+        await proxy.reset()
         await connection.close()
 
 

@@ -14,11 +14,11 @@ from tests.acceptance.aws_cli import self_signed
 from tests.acceptance.stage import eventually
 from tests.fakes.aws import raw_aws, reply
 from tests.faults.marketplace import Marketplace, refusing
-from tests.faults.wire import wire_to
 from tests.neighbours.clocks import clock
 from tests.neighbours.scene import scene
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds
+from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -62,8 +62,8 @@ async def wrong_secret(_: Scene) -> AsyncIterator[Sickness]:
 async def untrusted_authority(on: Scene) -> AsyncIterator[Sickness]:
     """AWS behind a proxy that opens TLS, whose authority one replica was not told of."""
     tls, certificate = self_signed(on.stage.home)
-    async with wire_to(on.simulator.url, tls) as wire:
-        url = {"WORKER_AWS__ENDPOINT_URL": f"https://localhost:{wire.url.rpartition(':')[2]}"}
+    async with proxy_to(on.simulator.url, tls=tls) as proxy:
+        url = {"WORKER_AWS__ENDPOINT_URL": f"https://localhost:{proxy.url.rpartition(':')[2]}"}
         trusting = {**url, "AWS_CA_BUNDLE": str(certificate)}
         yield Sickness(url, ("certificate",), trusting)
 

@@ -10,8 +10,8 @@ from worker.lab.demo.kinds import FEWEST_TOKENS, KINDS, MEMBERS, Demand, counts
 
 ANSWER = dict.fromkeys(MEMBERS, "something")
 NOTHING = dict.fromkeys(MEMBERS, None)
-RESOLVED = {"status": "resolved", "error_code": None, "attempts": 1, **ANSWER}
-REJECTED = {"status": "rejected", "error_code": "InvalidTokenException", "attempts": 1, **NOTHING}
+RESOLVED = {"status": "resolved", "error_code": None, **ANSWER}
+REJECTED = {"status": "rejected", "error_code": "InvalidTokenException", **NOTHING}
 
 # The simulator's documented grammar: every first word but `denied`, and one that is none of them.
 WORDS = {
@@ -60,11 +60,10 @@ def test_few_tokens_keep_a_worker_waiting() -> None:
         (Demand("resolved"), RESOLVED),
         (Demand("resolved", without=frozenset({"license_arn"})), RESOLVED | {"license_arn": None}),
         (Demand("rejected", "InvalidTokenException"), REJECTED),
-        (Demand("rejected", "InvalidTokenException", attempts=1), REJECTED),
     ],
 )
 def test_a_right_row_meets_its_demand(demand: Demand, row: dict[str, object]) -> None:
-    """A row with the status, code, members and attempts that are demanded has no fault."""
+    """A row with the status, code and members that are demanded has no fault."""
     assert demand.unmet(row) is None
 
 
@@ -83,11 +82,6 @@ def test_a_right_row_meets_its_demand(demand: Demand, row: dict[str, object]) ->
             Demand("rejected", "InvalidTokenException"),
             REJECTED | {"product_code": "x"},
             "rejected with product_code",
-        ),
-        (
-            Demand("rejected", "InvalidTokenException", attempts=0),
-            REJECTED,
-            "rejected after 1 attempts",
         ),
     ],
 )
