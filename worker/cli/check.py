@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
 import typer
 
 from worker.app import diagnosis
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE
-from worker.cli.settings import ConfigOption  # noqa: TC001 - typer reads the annotation at run time
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MARKS: Final = {
 def check(
     config: ConfigOption = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Checks what a worker needs, and says of each failure what to do about it.
 
@@ -45,7 +45,7 @@ def check(
     """
     findings = _examine(config, _no_line if json else _print_line)
     if json:
-        _print_json(findings)
+        print_json(findings)
     raise typer.Exit(_conclude(findings))
 
 
@@ -67,10 +67,6 @@ def _print_line(finding: Finding) -> None:
         typer.echo(f"{_INDENT}- {note}")
     if finding.remedy:
         typer.echo(f"{_INDENT}-> {finding.remedy}")
-
-
-def _print_json(findings: Sequence[Finding]) -> None:
-    typer.echo(orjson.dumps(list(findings)).decode())
 
 
 def _conclude(findings: Sequence[Finding]) -> int:

@@ -10,7 +10,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from worker.adapters.rabbitmq.connection import (
@@ -18,6 +17,8 @@ from worker.adapters.rabbitmq.connection import (
     BrokerUnavailable,
 )
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.options import JsonOption
+from worker.cli.printing import print_json
 from worker.lab.demo.processes import Died
 from worker.lab.demo.progress import telling
 from worker.lab.demo.publishing import NotPublished
@@ -46,7 +47,7 @@ def demo(
         int | None,
         typer.Option(help="Draws order, lanes, and who is killed.", show_default="by chance"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Shows the main job on this machine, and closes with an account of every token.
 
@@ -122,4 +123,4 @@ def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
     if not json:
         show(ending, seconds, seed)
         return
-    typer.echo(orjson.dumps(as_json(ending, seconds, seed)).decode())
+    print_json(as_json(ending, seconds, seed))

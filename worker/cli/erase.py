@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from worker.adapters.postgres.operator import erasure
@@ -16,8 +15,10 @@ from worker.adapters.postgres.operator.erasure import Request
 from worker.adapters.postgres.operator.errors import told
 from worker.adapters.postgres.sessions import connector
 from worker.cli.actor import actor as actor_of
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
+from worker.cli.options import ActorOption, ConfigOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.operator.erasure import Erased
 
-_WRONG_USAGE: Final = 2
 _LONGEST_CUSTOMER: Final = 255
 _LONGEST_REASON: Final = 1000
 _QUEUES: Final = (
@@ -59,9 +59,7 @@ def erase(
             show_default=False,
         ),
     ],
-    actor: Annotated[
-        str | None, typer.Option(help="Who you are, for the audit; else your login name.")
-    ] = None,
+    actor: ActorOption = None,
     seller: Annotated[
         str | None, typer.Option(help="Of this seller alone; else of all sellers.")
     ] = None,
@@ -71,7 +69,7 @@ def erase(
         bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Removes what is stored of one customer: ledger, agreements, dead letters, metadata.
 
@@ -85,7 +83,10 @@ def erase(
     if not (dry_run or yes):
         _ask_first(settings.current_postgres_dsn, request)
     erased = _erase(settings.current_postgres_dsn, request, dry_run=dry_run)
-    _print_json(erased, dry_run=dry_run) if json else _print_table(erased)
+    if json:
+        print_json({"dry_run": dry_run, **asdict(erased)})
+    else:
+        _print_table(erased)
     _say_end(erased, dry_run=dry_run)
 
 
@@ -94,16 +95,16 @@ def _request(customer: str, seller: str | None, actor: str, reason: str) -> Requ
     if not re.fullmatch(rf"[!-~]{{1,{_LONGEST_CUSTOMER}}}", customer):
         raise failure(
             "--customer: neither an AWS account id of 12 digits nor a CustomerIdentifier",
-            _WRONG_USAGE,
+            WRONG_USAGE,
         )
     if customer.isdecimal() and len(customer) != 12:  # noqa: PLR2004 - an AWS account
         raise failure(
-            "--customer: an AWS account id has 12 digits, leading zeros included", _WRONG_USAGE
+            "--customer: an AWS account id has 12 digits, leading zeros included", WRONG_USAGE
         )
     if not reason or len(reason) > _LONGEST_REASON:
-        raise failure(f"--reason: 1 to {_LONGEST_REASON} characters, please", _WRONG_USAGE)
+        raise failure(f"--reason: 1 to {_LONGEST_REASON} characters, please", WRONG_USAGE)
     if customer.casefold() in f"{reason} {actor}".casefold():
-        raise failure(_NAMED, _WRONG_USAGE)
+        raise failure(_NAMED, WRONG_USAGE)
     return Request(customer, seller, actor, reason)
 
 
@@ -116,7 +117,7 @@ _NAMED: Final = (
 def _ask_first(dsn: Callable[[], str], request: Request) -> None:
     """Show what would go and ask; the end of the command where nobody can answer, or says no."""
     if not sys.stdin.isatty():
-        raise failure("say --yes, or --dry-run to look first; nobody can be asked", _WRONG_USAGE)
+        raise failure("say --yes, or --dry-run to look first; nobody can be asked", WRONG_USAGE)
     found = _erase(dsn, request, dry_run=True)
     _print_table(found, err=True)
     if found.is_nothing:
@@ -130,15 +131,11 @@ def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased
     try:
         return asyncio.run(erasure.erase(connect, request, dry_run=dry_run))
     except erasure.NamesCustomer:
-        raise failure(_NAMED, _WRONG_USAGE) from None
+        raise failure(_NAMED, WRONG_USAGE) from None
     except LedgerUnavailable as error:
         raise failure(f"The database: {told(str(error))}", UNAVAILABLE) from None
     except RowsRefused as error:
         raise failure(f"The database: {error}", PARTLY_FAILED) from None
-
-
-def _print_json(erased: Erased, *, dry_run: bool) -> None:
-    typer.echo(orjson.dumps({"dry_run": dry_run, **asdict(erased)}).decode())
 
 
 def _print_table(erased: Erased, *, err: bool = False) -> None:

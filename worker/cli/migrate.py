@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
 from worker.adapters.postgres import migrate as migrations
@@ -13,7 +12,9 @@ from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.operator.errors import told
 from worker.app.retention import configured, days
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def migrate(
         bool,
         typer.Option("--stand-in", help="Mark an empty schema as a playground, for good."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the applied list as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Brings the database schema up to date; safe to run twice or at once.
 
@@ -46,7 +47,7 @@ def migrate(
         told = ", ".join(f"{name} {days(seconds)}" for name, seconds in periods.items())
         typer.echo(f"the database was told how long to keep things: {told}", err=True)
     if json:
-        _print_json(applied)
+        print_json(applied)
     _say_state(applied)
 
 
@@ -74,7 +75,3 @@ def _say_state(applied: Sequence[Applied]) -> None:
     typer.echo(f"schema is up to date (version {newest})", err=True)
     if newest > LATEST:
         typer.echo(f"it is newer than this program, which knows versions to {LATEST}", err=True)
-
-
-def _print_json(applied: Sequence[Applied]) -> None:
-    typer.echo(orjson.dumps(applied).decode())

@@ -7,13 +7,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from worker.app.status import gather
 from worker.cli import fleet_lines
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +35,7 @@ _DECLARE: Final = (
 def status(
     config: ConfigOption = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    json: JsonOption = False,
     watch: Annotated[
         float | None,
         typer.Option(min=0.5, max=3600, metavar="SECONDS", help="Look again so often, until ^C."),
@@ -50,7 +51,7 @@ def status(
     Exits with 69 if a part is away or the schema is too old, else 1 if a queue is missing, else 0.
     """
     settings = settings_of(config)
-    show = _print_json if json else _print_text
+    show = print_json if json else _print_text
     if watch is None:
         raise typer.Exit(_once(settings, show))
     raise typer.Exit(_again_and_again(settings, show, watch, clear=not json))
@@ -81,10 +82,6 @@ def _again_and_again(
             time.sleep(seconds)
     except KeyboardInterrupt:
         return code
-
-
-def _print_json(found: Status) -> None:
-    typer.echo(orjson.dumps(found).decode())
 
 
 def _print_text(found: Status) -> None:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +18,9 @@ from worker.adapters.rabbitmq.topology import topology
 from worker.app import broker_users
 from worker.app.diagnosis import broker
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -49,7 +50,7 @@ def declare(config: ConfigOption = None) -> None:
 def show(
     config: ConfigOption = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Shows each exchange and queue, and the first thing that differs; changes nothing.
 
@@ -59,7 +60,7 @@ def show(
     """
     url, wanted = _wanted(config)
     rows = _ask(declaration.show(url, wanted))
-    _print_json(rows) if json else _print_table(rows)
+    print_json([asdict(row) for row in rows]) if json else _print_table(rows)
     _conclude(rows, url)
 
 
@@ -144,10 +145,6 @@ def _ask(asking: Coroutine[object, object, _T]) -> _T:
 def _say_done(done: Iterable[Declared]) -> None:
     for one in done:
         typer.echo(f"{one.action:<9}  {one.kind:<8}  {one.name}", err=True)
-
-
-def _print_json(rows: Iterable[Row]) -> None:
-    typer.echo(orjson.dumps([asdict(row) for row in rows]).decode())
 
 
 _HEADINGS: Final = ("kind", "name", "state", "messages", "consumers", "detail")

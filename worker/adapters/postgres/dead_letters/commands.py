@@ -28,7 +28,7 @@ from worker.core.dead_letters.commands import (
     Preview,
     Result,
 )
-from worker.core.dead_letters.replay import STALE, Claimed, Fate
+from worker.core.dead_letters.replay import STALE, Claimed, Eligibility
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -322,5 +322,7 @@ def _claimed(row: Any, payload: SealedPayload) -> Claimed:
 
 
 def _forecast(row: Any) -> Forecast:
-    group, reason, error_code, fate, letters, first_expiry = row
-    return Forecast(group or "", reason, error_code, Fate(fate), letters, first_expiry)
+    group, reason, error_code, eligibility, letters, first_expiry = row
+    return Forecast(
+        group or "", reason, error_code, Eligibility(eligibility), letters, first_expiry
+    )

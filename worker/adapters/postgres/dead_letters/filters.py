@@ -1,27 +1,18 @@
-"""A selection of dead letters as a condition in SQL, every value a parameter."""
+"""A selection of dead letters as a condition in SQL, with every value as a parameter."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+
+from worker.core.dead_letters.filters import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
     from worker.core.dead_letters.filters import Selection
-
-# A filter's name in `Selection`, and its column.
-_COLUMNS: Final = (
-    ("states", "state"),
-    ("ids", "id"),
-    ("groups", "group_key"),
-    ("reasons", "reason"),
-    ("errors", "error_code"),
-    ("sellers", "seller"),
-    ("message_ids", "message_id"),
-)
 
 
 class Condition(NamedTuple):
@@ -32,12 +23,12 @@ class Condition(NamedTuple):
 
 
 def select(selection: Selection, *, letter: str = "letter", taken: int = 0) -> Condition:
-    """The condition that a selected letter meets.
+    """The condition that a selected dead letter meets.
 
-    Letters must be grouped before a selection by group: see `letters_reading.group_letters`.
+    Dead letters must be grouped before a selection by group: see `views.group_letters`.
 
     Args:
-        selection: Which letters.
+        selection: Which dead letters.
         letter: What `resolution.dead_letter` is called in the statement.
         taken: How many parameters the statement has already: numbering goes on after them.
 
@@ -51,26 +42,30 @@ def select(selection: Selection, *, letter: str = "letter", taken: int = 0) -> C
         arguments.append(value)
         return f"${taken + len(arguments)}"
 
-    for name, column in _COLUMNS:
-        if values := getattr(selection, name):
-            # Not an array, for which the driver would ask the server about its type.
-            each = ", ".join(parameter(_plain(value)) for value in values)
-            parts.append(f"{letter}.{column} IN ({each})")
-    if selection.since is not None:
-        parts.append(f"{letter}.failed_at >= {parameter(selection.since)}")
-    if selection.until is not None:
-        parts.append(f"{letter}.failed_at < {parameter(selection.until)}")
-    if selection.redeemable:
-        parts.append(f"{letter}.redeemable_until > now()")
+    for _, each, value in selection.active():
+        column = f"{letter}.{each.column}"
+        match each.comparison:
+            case Comparison.ONE_OF:
+                # Not an array, for which the driver would ask the server about its type.
+                values = ", ".join(parameter(_plain(one)) for one in value)
+                parts.append(f"{column} IN ({values})")
+            case Comparison.FROM:
+                parts.append(f"{column} >= {parameter(value)}")
+            case Comparison.BEFORE:
+                parts.append(f"{column} < {parameter(value)}")
+            case Comparison.IN_FUTURE:
+                parts.append(f"{column} > now()")
+            case _:
+                assert_never(each.comparison)
     return Condition(" AND ".join(parts) or "TRUE", tuple(arguments))
 
 
 def completed(sql: str, selection: Selection, given: Mapping[str, Any]) -> Condition:
-    """A statement about the letters that are chosen, whole, and the values of its parameters.
+    """A statement about the dead letters that are chosen, whole, and the values of its parameters.
 
     Args:
         sql: With `{chosen}` for the condition, and `{given}` for one JSON object of values.
-        selection: Which letters.
+        selection: Which dead letters.
         given: What else it needs to know.
     """
     chosen = select(selection, letter="dead_letter")

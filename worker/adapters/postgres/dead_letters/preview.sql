@@ -1,6 +1,6 @@
 -- Counts what a replay would do with the letters that were chosen, by group.
 SELECT
-    group_key, reason, error_code, fate, count(*) AS letters, min(redeemable_until) AS first_expiry
+    group_key, reason, error_code, eligibility, count(*) AS letters, min(redeemable_until) AS first_expiry
 FROM (
     SELECT
         group_key, reason, error_code, redeemable_until,
@@ -29,9 +29,9 @@ FROM (
                 AND seal_key_id NOT IN (SELECT json_array_elements_text({given} -> 'keys'))
                 THEN 'locked'
             ELSE 'ready'
-        END AS fate
+        END AS eligibility
     FROM resolution.dead_letter
     WHERE {chosen}
 ) AS chosen
-GROUP BY group_key, reason, error_code, fate
-ORDER BY group_key, reason, error_code, fate
+GROUP BY group_key, reason, error_code, eligibility
+ORDER BY group_key, reason, error_code, eligibility
