@@ -71,20 +71,22 @@ class Claims:
         return await self._open(most)
 
     async def _open(self, most: int) -> list[Claimed]:
-        given = {**self._fixed, **self._cursor, "most": most}
-        found = await self._commands.claim(
-            self._request.actor, self._request.selection, given, abandoned=False
-        )
+        found = await self._claim(most, self._cursor, abandoned=False)
         if found:
             self._cursor = {"after": found[-1][0], "after_id": found[-1][1].id}
         return [letter for _, letter in found]
 
     async def _abandoned(self, most: int) -> list[Claimed]:
-        given = {**self._fixed, "most": most}
-        found = await self._commands.claim(
-            self._request.actor, self._request.selection, given, abandoned=True
+        return [letter for _, letter in await self._claim(most, {}, abandoned=True)]
+
+    async def _claim(
+        self, most: int, cursor: Mapping[str, Any], *, abandoned: bool
+    ) -> list[tuple[datetime, Claimed]]:
+        given = {**self._fixed, **cursor, "most": most}
+        request = self._request
+        return await self._commands.claim(
+            request.actor, request.selection, given, abandoned=abandoned
         )
-        return [letter for _, letter in found]
 
     async def _worth_waiting(self) -> bool:
         """Wait a moment if claims may be abandoned: another replay showed no heartbeat."""

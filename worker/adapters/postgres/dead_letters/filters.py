@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never
 
+from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters.filters import Comparison
+from worker.core.dead_letters.replay import STALE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
     from worker.core.dead_letters.filters import Selection
+
+_HELD: Final = load_sql("dead_letters/held")
 
 
 class Condition(NamedTuple):
@@ -60,18 +64,30 @@ def select(selection: Selection, *, letter: str = "letter", taken: int = 0) -> C
     return Condition(" AND ".join(parts) or "TRUE", tuple(arguments))
 
 
-def completed(sql: str, selection: Selection, given: Mapping[str, Any]) -> Condition:
-    """A statement about the dead letters that are chosen, whole, and the values of its parameters.
+def completed(
+    sql: str, selection: Selection, given: Mapping[str, Any], **conditions: str
+) -> Condition:
+    """Return a whole statement about the dead letters that are chosen, and its parameters' values.
 
     Args:
         sql: With `{chosen}` for the condition, and `{given}` for one JSON object of values.
         selection: Which dead letters.
-        given: What else it needs to know.
+        given: What else it needs to know, by name; `replay` is 0 and `stale` is `STALE` unless
+            given.
+        conditions: What stands for other names in braces; these may have `{held}` in them, for
+            whether another running replay has claimed the dead letter.
     """
     chosen = select(selection, letter="dead_letter")
     place = f"(${len(chosen.arguments) + 1}::json)"
-    text = sql.replace("{chosen}", chosen.sql).replace("{given}", place)
-    return Condition(text, (*chosen.arguments, json.dumps(given, default=_written)))
+    for name, condition in {
+        **conditions,
+        "held": _HELD,
+        "chosen": chosen.sql,
+        "given": place,
+    }.items():
+        sql = sql.replace(f"{{{name}}}", condition)
+    values = {"replay": 0, "stale": STALE, **given}
+    return Condition(sql, (*chosen.arguments, json.dumps(values, default=_written)))
 
 
 def _written(value: datetime | timedelta) -> str:

@@ -13,17 +13,7 @@ FROM (
                 redeemable_until IS NULL
                 OR redeemable_until <= now() + ({given} ->> 'margin')::interval
                 THEN 'expired'
-            WHEN
-                state = 'replaying'
-                AND EXISTS (
-                    SELECT FROM resolution.replay AS holder
-                    WHERE
-                        holder.id = dead_letter.replay_id
-                        AND holder.id <> ({given} ->> 'replay')::bigint
-                        AND holder.state = 'running'
-                        AND holder.heartbeat_at > now() - ({given} ->> 'stale')::interval
-                )
-                THEN 'claimed'
+            WHEN state = 'replaying' AND {held} THEN 'claimed'
             WHEN
                 json_array_length({given} -> 'keys') > 0
                 AND seal_key_id NOT IN (SELECT json_array_elements_text({given} -> 'keys'))
