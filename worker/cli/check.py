@@ -1,4 +1,4 @@
-"""`check`: what is wrong with a set-up, and what to do about it."""
+"""`check`: what is wrong with a set-up, and how to correct it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def check(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Checks what a worker needs, and says of each failure what to do about it.
+    """Checks what a worker needs, and explains how to correct each failure.
 
     One line each: configuration, seal key, HTTP port, broker, topology, permissions on the broker,
     database, schema, grants, fleet, AWS credentials, account, endpoint, and one call to AWS with a
-    made-up token. What depends on a failed check is skipped. That calls are paused or stopped is
-    told with the fleet, and is no failure. Changes nothing; shows no secret.
+    made-up token. What depends on a failed check is skipped. The line of the fleet also shows
+    whether calls are paused or stopped, which is not a failure. Changes nothing; shows no secret.
 
     Exits with 0 if all is well, 78 if the configuration is bad, else 69 if a dependency can't be
     reached or the HTTP port is taken, else 1 if anything else failed.
@@ -49,12 +49,12 @@ def check(
     raise typer.Exit(_conclude(findings))
 
 
-def _examine(config: Path | None, tell: Callable[[Finding], None]) -> list[Finding]:
-    return asyncio.run(diagnosis.examine(lambda: load(config=config), tell))
+def _examine(config: Path | None, report: Callable[[Finding], None]) -> list[Finding]:
+    return asyncio.run(diagnosis.examine(lambda: load(config=config), report))
 
 
 def _no_line(_: Finding) -> None:
-    """With --json nothing is printed before the end."""
+    """Print nothing: with --json all is printed at the end."""
 
 
 def _print_line(finding: Finding) -> None:
@@ -70,7 +70,7 @@ def _print_line(finding: Finding) -> None:
 
 
 def _conclude(findings: Sequence[Finding]) -> int:
-    """Say in one line how it went, and give the exit code."""
+    """Print in one line how it went, and return the exit code."""
     failed = [finding for finding in findings if finding.state == "failed"]
     skipped = sum(finding.state == "skipped" for finding in findings)
     if not failed:

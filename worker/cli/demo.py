@@ -45,7 +45,9 @@ def demo(
     ] = 5000,
     seed: Annotated[
         int | None,
-        typer.Option(help="Draws order, lanes, and who is killed.", show_default="by chance"),
+        typer.Option(
+            help="Seed for order and lanes, and which worker is killed.", show_default="by chance"
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -57,26 +59,26 @@ def demo(
 
     A server that WORKER_POSTGRES__DSN or WORKER_AMQP__URL names is used instead of a private one:
     the database is brought up to date and keeps this run's rows; the broker must be idle, and loses
-    again whatever this run has added. Other settings of the worker and AWS's are not heeded.
+    again whatever this run has added. Other settings of the worker, and AWS's, are ignored.
 
     Exits with 1 if the account does not balance.
     """
     began = time.monotonic()
     chosen = secrets.randbelow(1 << 31) if seed is None else seed
-    ending = _played(Script(tokens, chosen, os.environ))
+    ending = _run(Script(tokens, chosen, os.environ))
     seconds = time.monotonic() - began
     _print(ending, seconds, chosen, json=json)
     if not ending.balances:
         raise typer.Exit(PARTLY_FAILED)
 
 
-def _played(script: Script) -> Ending:
-    """Play it; a foreseen fault ends the command in words."""
+def _run(script: Script) -> Ending:
+    """Run it; a foreseen fault ends the command in words."""
     caught: list[signal.Signals] = []
     try:
         return asyncio.run(_perform(script, caught))
     except (asyncio.CancelledError, Exception) as error:
-        if caught:  # whatever else went wrong then is of no interest any more
+        if caught:  # what else went wrong is a consequence
             raise _interrupted(caught[0]) from error
         match error:
             case SettingsError():
@@ -95,13 +97,13 @@ async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
 
 @contextmanager
 def _cancelling(caught: list[signal.Signals]) -> Iterator[None]:
-    """Let a signal cancel this task, so that everything is taken down in order."""
+    """Let a signal cancel this task, so that everything is stopped in order."""
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
-        if not caught:  # a second one must not cut the taking down short
+        if not caught:  # a second one must not interrupt that
             task.cancel()
         caught.append(number)
 
@@ -115,7 +117,7 @@ def _cancelling(caught: list[signal.Signals]) -> Iterator[None]:
 
 
 def _interrupted(number: signal.Signals) -> typer.Exit:
-    words = f"Interrupted by {number.name}; everything was taken down."
+    words = f"Interrupted by {number.name}; everything was stopped."
     return failure(words, _OF_A_SIGNAL + number)
 
 

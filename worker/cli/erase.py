@@ -61,7 +61,7 @@ def erase(
     ],
     actor: ActorOption = None,
     seller: Annotated[
-        str | None, typer.Option(help="Of this seller alone; else of all sellers.")
+        str | None, typer.Option(help="Only of this seller; else of all sellers.")
     ] = None,
     config: ConfigOption = None,
     *,
@@ -73,8 +73,8 @@ def erase(
 ) -> None:
     """Removes what is stored of one customer: ledger, agreements, dead letters, metadata.
 
-    All or nothing, and audited with counts alone. Uses WORKER_POSTGRES__DSN, as a role that may:
-    resolution_operator. Safe to run again. What can't be reached is said at the end.
+    Removes all or nothing, and writes only counts into the audit. Uses WORKER_POSTGRES__DSN, which
+    must connect as resolution_operator. Safe to run again. At the end it names what it can't reach.
 
     Exits with 1 if nothing is stored of that customer.
     """
@@ -87,14 +87,14 @@ def erase(
         print_json({"dry_run": dry_run, **asdict(erased)})
     else:
         _print_table(erased)
-    _say_end(erased, dry_run=dry_run)
+    _print_end(erased, dry_run=dry_run)
 
 
 def _request(customer: str, seller: str | None, actor: str, reason: str) -> Request:
     customer, reason = customer.strip(), reason.strip()
     if not re.fullmatch(rf"[!-~]{{1,{_LONGEST_CUSTOMER}}}", customer):
         raise failure(
-            "--customer: neither an AWS account id of 12 digits nor a CustomerIdentifier",
+            "--customer is neither an AWS account id of 12 digits nor a CustomerIdentifier",
             WRONG_USAGE,
         )
     if customer.isdecimal() and len(customer) != 12:  # noqa: PLR2004 - an AWS account
@@ -102,7 +102,7 @@ def _request(customer: str, seller: str | None, actor: str, reason: str) -> Requ
             "--customer: an AWS account id has 12 digits, leading zeros included", WRONG_USAGE
         )
     if not reason or len(reason) > _LONGEST_REASON:
-        raise failure(f"--reason: 1 to {_LONGEST_REASON} characters, please", WRONG_USAGE)
+        raise failure(f"--reason takes 1 to {_LONGEST_REASON} characters", WRONG_USAGE)
     if customer.casefold() in f"{reason} {actor}".casefold():
         raise failure(_NAMED, WRONG_USAGE)
     return Request(customer, seller, actor, reason)
@@ -115,9 +115,9 @@ _NAMED: Final = (
 
 
 def _ask_first(dsn: Callable[[], str], request: Request) -> None:
-    """Show what would go and ask; the end of the command where nobody can answer, or says no."""
+    """Show what would be removed and ask; end the command unless the answer is yes."""
     if not sys.stdin.isatty():
-        raise failure("say --yes, or --dry-run to look first; nobody can be asked", WRONG_USAGE)
+        raise failure("without a terminal give --yes, or --dry-run to look first", WRONG_USAGE)
     found = _erase(dsn, request, dry_run=True)
     _print_table(found, err=True)
     if found.is_nothing:
@@ -144,11 +144,11 @@ def _print_table(erased: Erased, *, err: bool = False) -> None:
         typer.echo(f"{counts[name]:>8,}  {words}", err=err)
 
 
-def _say_end(erased: Erased, *, dry_run: bool) -> None:
+def _print_end(erased: Erased, *, dry_run: bool) -> None:
     if erased.audited:
         typer.echo(
             f"{erased.audited:,} older entries of the audit name this customer. They stay until "
-            "WORKER_RETENTION__AUDIT ends them: the audit only grows.",
+            "WORKER_RETENTION__AUDIT deletes them: nothing else may change the audit.",
             err=True,
         )
     if erased.is_nothing:

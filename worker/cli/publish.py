@@ -50,14 +50,16 @@ class _Plan:
 def publish(
     file: Annotated[
         Path,
-        typer.Argument(metavar="[FILE]", help="One token or submission a line; - is stdin."),
+        typer.Argument(
+            metavar="[FILE]", help="One token or submission a line; - is standard input."
+        ),
     ] = Path("-"),
     *,
     lane: Annotated[
-        _LaneName, typer.Option(help="live: a buyer is waiting; backlog: whenever there is room.")
+        _LaneName, typer.Option(help="live: a buyer is waiting; backlog: when there is capacity.")
     ] = _LaneName.LIVE,
     patience: Annotated[
-        str, typer.Option(help="How long to keep trying while the broker is away or full.")
+        str, typer.Option(help="How long to retry while the broker is away or full.")
     ] = "30s",
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -66,11 +68,11 @@ def publish(
 
     A line that starts with { is a submission: a JSON object with registration_token and, besides
     the members of a submission, message_id, correlation_id and reply_to. Any other line is a token.
-    Blank lines are skipped. What can't be read is named by its line number, and the rest goes on;
-    whether a submission is well-formed in all else is for the worker to say. A line may be
-    published twice if the connection is lost, never lost while this says it was published.
+    Blank lines are skipped. A line that can't be read is reported by its number, and the rest goes
+    on; everything else about a submission is checked by the worker. If the connection is lost a
+    line may be published twice, but no line that is reported as published is lost.
 
-    Exits with 1 if some lines were not published, and says how to publish those alone.
+    Exits with 1 if some lines were not published, and shows how to publish only those.
     """
     plan = _plan(lane, patience, config)
     with _opened(file) as source:
@@ -100,7 +102,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         # Not the name: it may be a token that was given by mistake.
         raise failure(
             f"FILE can't be read: {error.strerror}. Tokens come from a file or from standard "
-            "input, never as an argument: lists of processes would show them.",
+            "input, never as an argument, which lists of processes would show.",
             WRONG_USAGE,
         ) from None
     with opened:

@@ -1,4 +1,4 @@
-"""`status`: how the fleet stands, at a glance."""
+"""`status`: the state of the fleet at a glance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def status(
     json: JsonOption = False,
     watch: Annotated[
         float | None,
-        typer.Option(min=0.5, max=3600, metavar="SECONDS", help="Look again so often, until ^C."),
+        typer.Option(
+            min=0.5, max=3600, metavar="SECONDS", help="Repeat every so many seconds, until ^C."
+        ),
     ] = None,
 ) -> None:
     """Shows queues, replicas, rate, breaker, dead letters and recent outcomes at a glance.
@@ -46,9 +48,10 @@ def status(
     Asks the broker, the database and the worker of this machine, if one answers at
     WORKER_HTTP__HOST and WORKER_HTTP__PORT: the oldest unsettled message is that worker's own.
     Rate, shares, pause and breaker are those of all replicas together, as the database has them.
-    Components that are away are named, and the rest is shown.
+    Parts that can't be reached are named, and the rest is shown.
 
-    Exits with 69 if a part is away or the schema is too old, else 1 if a queue is missing, else 0.
+    Exits with 69 if a part can't be reached or the schema is too old, else 1 if a queue is missing,
+    else 0.
     """
     settings = settings_of(config)
     show = print_json if json else _print_text
@@ -134,7 +137,7 @@ def _fleet_lines(found: Status) -> Iterator[str]:
 
 
 def _own_breaker(found: Status) -> tuple[str | None, str]:
-    """What the worker of this machine says, where the database does not."""
+    """Return the state that the worker of this machine reports, if the database has none."""
     if found.worker is None:
         return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
     return found.worker.breaker, f"the worker at {found.worker.address}"
@@ -145,7 +148,7 @@ def _oldest(found: Status) -> tuple[str | None, str]:
         return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
     ages = found.worker.oldest_unsettled_seconds
     words = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in ages.items())
-    return words or None, f"in hand of the worker at {found.worker.address}"
+    return words or None, f"held by the worker at {found.worker.address}"
 
 
 def _letters(found: Status) -> tuple[str | None, str]:
