@@ -40,11 +40,11 @@ async def test_discarded_letters_are_put_away_with_a_reason(stage: Stage) -> Non
     await failed(stage, [f"dead-{n}" for n in range(2)], status=Status.DEAD)
 
     looked = dead_letters(stage, "discard", "--letter-reason", "dead", "--dry-run")
-    assert (looked.returncode, looked.stdout) == (0, "would discard 2 letters\n")
+    assert (looked.returncode, looked.stdout) == (0, "would discard 2 dead letters\n")
     assert await states(stage) == {"open": 5}
     done = dead_letters(stage, "discard", "--letter-reason", "dead", *WHY)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "2 letters discarded\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2 dead letters discarded\n", "")
     assert await states(stage) == {"open": 3, "discarded": 2}
     assert sorted(await histories(stage)) == [["failed"]] * 3 + [["failed", "discarded"]] * 2
     (entry,) = await audited(stage, "dead-letters.discard")
@@ -79,7 +79,7 @@ async def test_what_is_being_replayed_is_not_discarded(stage: Stage) -> None:
     assert dead_letters(stage, "discard", "--all", *WHY).returncode == 0
     named = dead_letters(stage, "discard", str(row["id"]), *WHY)
 
-    assert (named.returncode, named.stdout) == (1, "0 letters discarded\n")
+    assert (named.returncode, named.stdout) == (1, "0 dead letters discarded\n")
     assert "No open dead letter matches" in named.stderr
     assert await states(stage) == {"replaying": 1}
 
@@ -104,7 +104,7 @@ async def test_discarded_letters_are_not_replayed(stage: Stage) -> None:
     ("arguments", "settings", "code", "words"),
     [
         (("--all",), {}, 2, "--reason"),
-        (WHY, {}, 2, "say which letters"),
+        (WHY, {}, 2, "choose dead letters"),
         (("1234", *WHY), {}, 1, "there is no dead letter 1234"),
         (("--error", "Nothing", *WHY), {}, 0, "No open dead letter matches"),
         (
@@ -147,7 +147,7 @@ async def test_a_rotation_moves_all_payloads_to_the_new_pair(stage: Stage) -> No
     done = dead_letters(stage, "reseal", *WHY, **rotating)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("450 payloads sealed anew to ")
+    assert done.stdout.startswith("450 payloads sealed again, to ")
     assert f"nothing is sealed to {old} any more" in done.stderr
     rows = await stage.schema.rows("SELECT sealed, message_id FROM resolution.dead_letter")
     opener = Opener([private])
@@ -202,7 +202,7 @@ async def test_payloads_that_no_key_opens_are_named(stage: Stage) -> None:
     done = dead_letters(stage, "reseal", *WHY, **rotating)
 
     assert done.returncode == 1
-    assert done.stdout.startswith("2 payloads sealed anew")
+    assert done.stdout.startswith("2 payloads sealed again")
     assert f"1 sealed to {stranger.key_id} can't be opened" in done.stderr
 
 

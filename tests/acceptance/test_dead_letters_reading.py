@@ -118,10 +118,10 @@ async def test_groups_say_what_can_be_saved_and_how(desk: Desk) -> None:
     first, message, count, redeemable, remedy = done.stdout.splitlines()
     assert first == f"{group['group']}  rejected  InvalidTokenException"
     assert message == "  the registration token is not valid for this seller"
-    assert count.startswith("  41 letters at ")
+    assert count.startswith("  41 dead letters at ")
     assert redeemable.startswith("  41 redeemable, first expires in ")
     assert remedy.startswith("  remedy: wrong seller account or region? ")
-    assert done.stderr == "1 group, 41 letters, 41 redeemable\n"
+    assert done.stderr == "1 group, 41 dead letters, 41 redeemable\n"
     chosen = desk.told("list", "--group", group["group"])
     assert len(chosen["letters"]) == 41
 
@@ -157,7 +157,7 @@ async def test_pages_go_on_where_the_last_one_ended(desk: Desk) -> None:
     times = [letter["failed_at"] for letter in found]
     assert times == sorted(times, reverse=True)
     done = desk.run("list", "--limit", "150")
-    assert done.stderr.startswith("There are more: the same with --after ")
+    assert done.stderr.startswith("There are more: repeat the command with --after ")
 
 
 async def test_filters_compose(desk: Desk) -> None:
@@ -231,7 +231,7 @@ async def test_show_tells_everything_but_the_secret(desk: Desk) -> None:
     (event,) = letter["history"]
     assert (event["kind"], event["error_code"]) == ("failed", "InvalidTokenException")
     text = desk.run("show", "--message-id", id_of(TOKEN)).stdout
-    for part in (f"letter {listed['id']}  open", letter["fingerprint"], '{"session": "s"}'):
+    for part in (f"dead letter {listed['id']}  open", letter["fingerprint"], '{"session": "s"}'):
         assert part in text.replace('{"session":"s"}', '{"session": "s"}')
     assert "failed: InvalidTokenException: the registration token" in text
     assert TOKEN not in text + json.dumps(letter)
@@ -263,9 +263,9 @@ async def test_the_payload_takes_a_reason_and_leaves_a_trace(desk: Desk) -> None
 @pytest.mark.parametrize(
     ("arguments", "key", "code", "words"),
     [
-        (["--reveal"], "own", 2, "--reveal wants to know why"),
-        (["--reveal", "--reason", " "], "own", 2, "--reveal wants to know why"),
-        (["--reason", "x"], "own", 2, "--reason goes with --reveal"),
+        (["--reveal"], "own", 2, "--reveal needs a reason"),
+        (["--reveal", "--reason", " "], "own", 2, "--reveal needs a reason"),
+        (["--reason", "x"], "own", 2, "--reason is only for --reveal"),
         (["--reveal", "--reason", "x"], "none", 78, "set WORKER_DEAD_LETTERS__OPEN_KEYS"),
         (["--reveal", "--reason", "x"], "other", 1, "no key here opens the payload"),
         (["--reveal", "--reason", "x"], "broken", 78, "WORKER_DEAD_LETTERS__OPEN_KEYS"),

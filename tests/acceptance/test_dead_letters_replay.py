@@ -70,7 +70,7 @@ async def test_a_replay_publishes_what_was_sent(stage: Stage) -> None:
 
     done = dead_letters(stage, "replay", "--all", *WHY)
 
-    assert (done.returncode, done.stdout) == (0, "replay 1: 1 letter published\n")
+    assert (done.returncode, done.stdout) == (0, "replay 1: 1 dead letter published\n")
     (message,) = await taken(stage)
     assert message.exchange == "resolution.internal"
     assert (message.message_id, message.correlation_id) == ("m.ok.1", "c-0")
@@ -108,7 +108,7 @@ async def test_a_dry_run_says_what_would_happen_and_writes_nothing(stage: Stage)
     assert preview["would_replay"] == 3
     fates = {each["fate"]: each["letters"] for each in preview["left_out"]}
     assert fates == {"expired": 3, "shredded": 1}
-    assert words.stdout.startswith("would replay 3 letters\n")
+    assert words.stdout.startswith("would replay 3 dead letters\n")
     assert words.stdout.count("the buyer must click through again") == 2
     assert await states(stage) == {"open": 7, "discarded": 1}
     assert await stage.schema.rows("SELECT FROM resolution.audit") == []
@@ -193,8 +193,8 @@ async def test_a_rate_spreads_a_replay(stage: Stage) -> None:
     ("arguments", "settings", "code", "words"),
     [
         (("--all",), {}, 2, "--reason"),
-        (WHY, {}, 2, "say which letters"),
-        (("--all", "--error", "X", *WHY), {}, 2, "--all goes with"),
+        (WHY, {}, 2, "choose dead letters"),
+        (("--all", "--error", "X", *WHY), {}, 2, "--all can't be combined"),
         (("--all", "--canary-wait", "soon", *WHY), {}, 2, "--canary-wait"),
         (("--all", "--canary", "21", *WHY), {}, 2, "canary"),
         (("4711", *WHY), {}, 1, "there is no dead letter 4711"),
@@ -350,7 +350,7 @@ async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Stage) ->
         proxy.resume()
 
     assert code == 1
-    assert "stopped: the database could not be asked" in replaying.said
+    assert "stopped: the database could not be reached" in replaying.said
     again = dead_letters(stage, "replay", "--all", *WHY)
     assert again.returncode == 0, again.stderr
     assert len({message.message_id for message in await taken(stage)}) == 200

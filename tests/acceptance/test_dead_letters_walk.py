@@ -50,7 +50,7 @@ async def test_a_wrong_seller_account_is_mended_in_four_commands(stage: Stage, w
     why = ("--reason", "credentials mended", "--actor", "ann")
     done = dead_letters(stage, "replay", *choice, "--canary", "5", *why)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{TOKENS} letters published" in done.stdout
+    assert f"{TOKENS} dead letters published" in done.stdout
     assert done.stdout.count("resolved\n") == 5
 
     async def all_resolved() -> bool:

@@ -19,6 +19,7 @@ from tests.fakes.ledger_suite import at, failed, key, letter, resolved
 from tests.many_letters import KINDS, keep_many
 from tests.schema import addresses, connected, prepare, run_script
 from worker.adapters.postgres.dead_letters import views
+from worker.adapters.postgres.dead_letters.commands import acting
 from worker.adapters.postgres.dead_letters.filters import select
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import bundled, migrate
@@ -27,7 +28,7 @@ from worker.adapters.postgres.operator.session import operating
 from worker.adapters.postgres.sessions import Session, connector
 from worker.core.dead_letters import grouping
 from worker.core.dead_letters.commands import Actor
-from worker.core.dead_letters.filters import LetterState, Selection
+from worker.core.dead_letters.filters import FILTERS, LetterState, Selection
 from worker.core.dead_letters.views import Page
 from worker.core.records import Batch, LetterReason
 
@@ -388,6 +389,39 @@ async def test_a_condition_serves_a_claim(many: Schema) -> None:
         await second.rollback()
     assert {row["reason"] for row in (*mine, *theirs)} == {"dead"}
     assert len({row["id"] for row in (*mine, *theirs)}) == 10
+
+
+# A value of each filter that some of the many dead letters meet, and others do not.
+NARROWING: dict[str, Any] = {
+    "states": (LetterState.OPEN,),
+    "ids": (1, 2),
+    "groups": (grouping.key(*KINDS[0][:3]),),
+    "reasons": ("dead",),
+    "errors": (KINDS[0].error_code,),
+    "sellers": ("second",),
+    "message_ids": ("that of the newest",),
+    "since": datetime.now(UTC) - timedelta(hours=2),
+    "until": datetime.now(UTC) - timedelta(hours=2),
+    "redeemable": True,
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+async def test_each_filter_narrows(many: Schema, name: str) -> None:
+    """Whatever filter there is, what is read, replayed and discarded is narrowed by it."""
+    value, connect = NARROWING[name], connector(lambda: many.operator)
+    async with operating(lambda: many.operator) as session, acting(connect) as commands:
+        everything = await views.page(session, Selection(states=()), MANY + 1, None)
+        assert len(everything.letters) == MANY
+        if name == "message_ids":
+            value = (everything.letters[0].message_id,)
+        selection = Selection(**{"states": (), name: value})
+        left = (await views.page(session, selection, MANY + 1, None)).letters
+        preview = await commands.preview(selection, timedelta(), ())
+        discardable = await commands.discardable(selection)
+    assert 0 < len(left) < MANY
+    assert preview.letters == len(left)
+    assert discardable == sum(each.state == "open" for each in left)
 
 
 @pytest.mark.parametrize("name", ["reasons", "errors", "sellers", "message_ids", "groups"])

@@ -15,10 +15,10 @@ from worker.core.dead_letters.replay import (
     MOST_IN_A_BATCH,
     REMEDIES,
     Claimed,
-    Fate,
+    Eligibility,
+    OutcomeCounts,
     Pace,
     Prepared,
-    Tally,
     prepare,
 )
 from worker.core.records import Lane, TokenKey
@@ -88,10 +88,10 @@ def test_a_parked_message_goes_out_under_its_own_id() -> None:
     """Nobody has looked into a parked message; its own properties are trusted now."""
     parked = replace(LETTER, reason="parked", message_id="parked-1")
     made = prepared(parked)
-    assert not made.told
+    assert not made.is_identified
     assert made.message.message_id == "m-1"
     assert made.key == TokenKey("default", read(SENT).token.sha256)
-    assert prepared().told
+    assert prepared().is_identified
 
 
 def test_no_replay_is_younger_than_the_letter_says() -> None:
@@ -122,7 +122,7 @@ def test_what_can_not_be_read_is_refused(kept: bytes, why: str) -> None:
 def test_a_payload_that_was_exchanged_is_refused() -> None:
     """What is sealed must be the very message that the letter is about."""
     refused = prepare(LETTER, envelope(replace(SENT, body=body("ok-2"))), Lane.BACKLOG, NOW)
-    assert refused == "what is sealed is another message than the letter is about: it was exchanged"
+    assert refused == "the payload is that of another message: it was exchanged"
 
 
 def test_a_claim_hides_what_is_sealed() -> None:
@@ -138,7 +138,7 @@ def test_a_claim_hides_what_is_sealed() -> None:
 def test_without_a_rate_nobody_waits() -> None:
     """Unthrottled, batches are of full size and follow at once."""
     pace = Pace()
-    pace.went(MOST_IN_A_BATCH, 5.0)
+    pace.published(MOST_IN_A_BATCH, 5.0)
     assert (pace.size(), pace.size(3), pace.wait(5.0)) == (MOST_IN_A_BATCH, 3, 0.0)
 
 
@@ -149,7 +149,7 @@ def test_a_rate_is_never_exceeded(rate: float, delays: list[float]) -> None:
     for delay in delays:
         now += pace.wait(now) + delay
         last = pace.size()
-        pace.went(last, now)
+        pace.published(last, now)
         sent += last
         assert sent - last <= rate * (now - 100.0) + 1e-6
 
@@ -179,15 +179,15 @@ def test_it_stops_when_the_share_of_failures_exceeds_the_bound(
     resolved: int, failed: int, percent: float | None, *, stops: bool
 ) -> None:
     """More than the share given, of ten outcomes at least."""
-    half = Tally(resolved, 0) + Tally(0, failed)
+    half = OutcomeCounts(resolved, 0) + OutcomeCounts(0, failed)
     assert half.exceeds(percent) is stops
 
 
-def test_each_fate_but_being_replayed_has_its_remedy() -> None:
+def test_what_is_left_out_has_its_remedy() -> None:
     """Whoever is left out is told why, and past saving means to click again."""
-    assert REMEDIES.keys() == set(Fate) - {Fate.READY}
-    for fate in (Fate.EXPIRED, Fate.SHREDDED):
-        assert "click through again" in REMEDIES[fate]
+    assert REMEDIES.keys() == set(Eligibility) - {Eligibility.READY}
+    for why in (Eligibility.EXPIRED, Eligibility.SHREDDED):
+        assert "click through again" in REMEDIES[why]
 
 
 def test_a_letter_without_a_known_age_is_not_made_younger() -> None:

@@ -10,11 +10,13 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from worker.cli.actor import actor
 from worker.cli.dead_letters import format_values
 from worker.cli.dead_letters.filters import chosen
-from worker.core.dead_letters.filters import LetterState, Selection
+from worker.cli.main import app
+from worker.core.dead_letters.filters import FILTERS, LetterState, Selection
 
 NOW = datetime(2026, 11, 22, 3, 28, 9, 900_000, tzinfo=UTC)
 
@@ -92,6 +94,17 @@ def test_filters_become_a_selection() -> None:
         until=datetime(2026, 11, 22, 3, tzinfo=UTC),
         redeemable=True,
     )
+
+
+@pytest.mark.parametrize("command", ["groups", "list", "replay", "discard"])
+def test_each_filter_is_an_option(command: str) -> None:
+    """Whatever filter there is, the commands that choose dead letters take it."""
+    shown = CliRunner().invoke(app, ["dead-letters", command, "--help"]).stdout
+    reads = command in {"groups", "list"}
+    for each in FILTERS.values():
+        if each.option and (each.narrows or reads):
+            assert f"{each.option} " in shown
+    assert ("[ID]..." in shown) is not reads
 
 
 def test_a_time_ago() -> None:

@@ -64,5 +64,5 @@ def test_a_million_failures_are_counted_and_not_kept() -> None:
     for number in range(1, 1_000_001, 2):
         accounts.refused(number, "x")
     assert accounts.not_published == 500_000
-    assert "and 490000 lines more" in told(accounts, "file")
+    assert "and 490000 more lines" in told(accounts, "file")
     assert "sed" not in told(accounts, "file")

@@ -10,10 +10,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.options import JsonOption
+from worker.cli.printing import print_json
 from worker.core.exceptions import BrokerUnavailable
 from worker.lab.demo.processes import ProcessFailed
 from worker.lab.demo.progress import reporting
@@ -39,9 +40,11 @@ def demo(
     ] = 5000,
     seed: Annotated[
         int | None,
-        typer.Option(help="Draws order, lanes, and who is killed.", show_default="by chance"),
+        typer.Option(
+            help="Seed for order and lanes, and which worker is killed.", show_default="by chance"
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Shows the main job on this machine, and closes with an account of every token.
 
@@ -51,7 +54,7 @@ def demo(
 
     A server that WORKER_POSTGRES__DSN or WORKER_AMQP__URL names is used instead of a private one:
     the database is brought up to date and keeps this run's rows; the broker must be idle, and loses
-    again whatever this run has added. Other settings of the worker and AWS's are not heeded.
+    again whatever this run has added. Other settings of the worker, and AWS's, are ignored.
 
     Exits with 1 if the account does not balance.
     """
@@ -114,7 +117,7 @@ def _interrupted(number: signal.Signals) -> typer.Exit:
 
 
 def _print(result: Result, seconds: float, seed: int, *, json: bool) -> None:
-    if not json:
+    if json:
+        print_json(as_json(result, seconds, seed))
+    else:
         print_report(result, seconds, seed)
-        return
-    typer.echo(orjson.dumps(as_json(result, seconds, seed)).decode())

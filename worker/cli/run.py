@@ -16,7 +16,8 @@ from worker.adapters.http import PortTaken
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.adapters.sealing import BadKey
 from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, loaded
+from worker.cli.options import ConfigOption
+from worker.cli.settings import loaded
 from worker.core.shortage import DESCRIPTORS
 
 _SPARE_DESCRIPTORS: Final = 100  # beside calls: database, broker, HTTP, files, credentials

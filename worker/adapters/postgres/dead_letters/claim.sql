@@ -1,23 +1,14 @@
--- Takes claims over that were not marked as published: of replays that ended or fell silent, and
--- those of its own that a lost connection left in doubt.
+-- Claims dead letters for a replay, the oldest failures first, and those alone that are `claimable`.
+-- A claim of this round that was never marked as published keeps its instant: a copy may be out.
 WITH chosen AS (
     SELECT id
     FROM resolution.dead_letter
     WHERE
         {chosen}
-        AND state = 'replaying'
-        AND published_at IS NULL
+        AND {claimable}
         AND shredded_at IS NULL
         AND seal_key_id IN (SELECT json_array_elements_text({given} -> 'keys'))
         AND redeemable_until > now() + ({given} ->> 'margin')::interval
-        AND NOT EXISTS (
-            SELECT FROM resolution.replay AS holder
-            WHERE
-                holder.id = dead_letter.replay_id
-                AND holder.id <> ({given} ->> 'replay')::bigint
-                AND holder.state = 'running'
-                AND holder.heartbeat_at > now() - ({given} ->> 'stale')::interval
-        )
     ORDER BY failed_at, id
     LIMIT ({given} ->> 'most')::bigint
     FOR UPDATE SKIP LOCKED

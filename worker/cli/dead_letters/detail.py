@@ -1,4 +1,4 @@
-"""One letter told to a person, or as JSON."""
+"""One dead letter, formatted for a person or as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from worker.cli.dead_letters.format_values import (
     wrapped,
 )
 from worker.cli.dead_letters.list import members
-from worker.cli.dead_letters.payload import parts
 from worker.core.dead_letters.remedies import remedy
 from worker.core.dead_letters.views import LetterEvent
 from worker.core.records import LetterReason
@@ -38,9 +37,9 @@ _NOT_REDEEMABLE: Final = {
 
 
 def print_json(found: DeadLetterDetail, opened: bytes | None) -> None:
-    """Everything as one JSON object."""
+    """Print everything as one JSON object."""
     letter = found.letter
-    told = members(letter) | {
+    shown = members(letter) | {
         "body_sha256": found.body_sha256.hex(),
         "body_bytes": found.body_bytes,
         "correlation_id": found.correlation_id,
@@ -55,12 +54,12 @@ def print_json(found: DeadLetterDetail, opened: bytes | None) -> None:
         "history_is_cut": found.earlier,
     }
     if opened is not None:
-        told["payload"] = _payload(opened)
+        shown["payload"] = _payload(opened)
     # The standard library's: it writes what is not Unicode, which metadata may hold, as escapes.
-    typer.echo(json.dumps(told, default=_written))
+    typer.echo(json.dumps(shown, default=_encoded))
 
 
-def _written(value: object) -> Any:
+def _encoded(value: object) -> Any:
     return orjson.loads(orjson.dumps(value))
 
 
@@ -74,8 +73,15 @@ def _metadata(text: str | None) -> Any:
         return text
 
 
+def _parts(opened: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the properties and the body of an opened payload; see `messages.envelope`."""
+    head, _, body = opened.partition(b"\n")
+    properties: dict[str, Any] = orjson.loads(head)
+    return properties, body
+
+
 def _payload(opened: bytes) -> dict[str, Any]:
-    properties, body = parts(opened)
+    properties, body = _parts(opened)
     try:
         return {"properties": properties, "body": body.decode()}
     except UnicodeDecodeError:
@@ -83,7 +89,7 @@ def _payload(opened: bytes) -> dict[str, Any]:
 
 
 def print_text(found: DeadLetterDetail, opened: bytes | None) -> None:
-    """Everything in words."""
+    """Print everything in words."""
     for line in _lines(found, datetime.now(UTC)):
         typer.echo(line)
     if opened is not None:
@@ -93,7 +99,7 @@ def print_text(found: DeadLetterDetail, opened: bytes | None) -> None:
 
 def _lines(found: DeadLetterDetail, now: datetime) -> Iterator[str]:
     letter = found.letter
-    yield bold(f"letter {letter.id}  {letter.state}")
+    yield bold(f"dead letter {letter.id}  {letter.state}")
     for label, value in _facts(found, now):
         yield from wrapped(value, f"  {label.ljust(_LABEL)}", " " * (_LABEL + 2))
     yield ""
@@ -101,7 +107,7 @@ def _lines(found: DeadLetterDetail, now: datetime) -> Iterator[str]:
     if found.earlier:
         yield "  …"
     for event in _events(found):
-        yield from wrapped(f"{instant(event.at)}  {_told(event)}", "  ", "    ")
+        yield from wrapped(f"{instant(event.at)}  {_event_words(event)}", "  ", "    ")
 
 
 def _facts(found: DeadLetterDetail, now: datetime) -> Iterator[tuple[str, str]]:
@@ -130,13 +136,13 @@ def _redeemable(letter: DeadLetter, now: datetime) -> str:
     if until is None:
         return _NOT_REDEEMABLE.get(LetterReason(letter.reason), "no")
     if until <= now:
-        return f"no: not since {instant(until)} UTC"
+        return f"no: the token expired at {instant(until)} UTC"
     return f"for {left(until, now)}, until {instant(until)} UTC"
 
 
 def _attempts(letter: DeadLetter) -> str:
-    died, replayed = counted(letter.occurrences, "time"), counted(letter.replays, "time")
-    return f"{letter.attempts}; died {died}, replayed {replayed}"
+    failed, replayed = counted(letter.occurrences, "time"), counted(letter.replays, "time")
+    return f"{letter.attempts}; failed {failed}, replayed {replayed}"
 
 
 def _kept(found: DeadLetterDetail) -> str:
@@ -151,14 +157,14 @@ def _is_closed(letter: DeadLetter) -> bool:
 
 
 def _events(found: DeadLetterDetail) -> tuple[LetterEvent, ...]:
-    """The history; of a letter that an older version has kept, at least its latest death."""
+    """Return the history; of a dead letter of an older version at least its latest failure."""
     if found.earlier or any(event.kind == "failed" for event in found.history):
         return found.history
     letter = found.letter
-    death = LetterEvent(
+    failure = LetterEvent(
         letter.failed_at, "failed", letter.error_code, letter.error_message, letter.attempts
     )
-    return tuple(sorted((death, *found.history), key=lambda event: event.at))
+    return tuple(sorted((failure, *found.history), key=lambda event: event.at))
 
 
 def _history(found: DeadLetterDetail) -> Iterator[dict[str, Any]]:
@@ -175,24 +181,24 @@ def _history(found: DeadLetterDetail) -> Iterator[dict[str, Any]]:
         }
 
 
-def _told(event: LetterEvent) -> str:
+def _event_words(event: LetterEvent) -> str:
     """`replayed by ann (replay 3): keys mended`."""
     words = event.kind
     if event.actor is not None:
         words += f" by {printable(event.actor)}"
     if event.replay_id is not None:
         words += f" (replay {event.replay_id})"
-    said = (event.error_code, event.error_message, event.reason)
-    words += "".join(f": {printable(each)}" for each in said if each)
+    details = (event.error_code, event.error_message, event.reason)
+    words += "".join(f": {printable(each)}" for each in details if each)
     return words if event.attempts is None else f"{words} ({counted(event.attempts, 'attempt')})"
 
 
 def _payload_lines(opened: bytes) -> Iterator[str]:
-    properties, body = parts(opened)
+    properties, body = _parts(opened)
     text = body.decode(errors="backslashreplace")
     yield ""
-    yield bold("payload: the token is a secret")
+    yield bold("payload (the token in it is a secret)")
     for name, value in properties.items():
         yield from wrapped(f"{name}: {printable(str(value))}", "  ", "    ")
-    # Into a pipe as it is; a terminal takes orders from what is in it.
+    # As it is into a pipe; on a terminal its control characters would take effect.
     yield text if columns() is None else printable(text)
