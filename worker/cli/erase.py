@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -16,7 +16,7 @@ from worker.adapters.postgres.operator.errors import told
 from worker.adapters.postgres.sessions import connector
 from worker.cli.actor import actor as actor_of
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
-from worker.cli.options import ActorOption, ConfigOption, JsonOption
+from worker.cli.options import ActorOption, ConfigOption, DryRunOption, JsonOption
 from worker.cli.printing import print_json
 from worker.cli.settings import settings_of
 from worker.core.exceptions import LedgerUnavailable, RowsRefused
@@ -43,32 +43,36 @@ _ROWS: Final = (
 )
 
 
+_Customer: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="ACCOUNT",
+        help="AWS account id of 12 digits, or a CustomerIdentifier.",
+        show_default=False,
+    ),
+]
+_Reason: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="Why, for the audit: a ticket, say. It must not name the customer.",
+        show_default=False,
+    ),
+]
+_Seller: TypeAlias = Annotated[
+    str | None, typer.Option(help="Only of this seller; else of all sellers.")
+]
+_Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
+
+
 def erase(
-    customer: Annotated[
-        str,
-        typer.Option(
-            metavar="ACCOUNT",
-            help="AWS account id of 12 digits, or a CustomerIdentifier.",
-            show_default=False,
-        ),
-    ],
-    reason: Annotated[
-        str,
-        typer.Option(
-            help="Why, for the audit: a ticket, say. It must not name the customer.",
-            show_default=False,
-        ),
-    ],
+    customer: _Customer,
+    reason: _Reason,
     actor: ActorOption = None,
-    seller: Annotated[
-        str | None, typer.Option(help="Only of this seller; else of all sellers.")
-    ] = None,
+    seller: _Seller = None,
     config: ConfigOption = None,
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRunOption = False,
+    yes: _Yes = False,
     json: JsonOption = False,
 ) -> None:
     """Removes what is stored of one customer: ledger, agreements, dead letters, metadata.

@@ -19,6 +19,9 @@ ConfigOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DryRunOption: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would happen, and change nothing.")
+]
 ActorOption: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Who you are, for the audit; else your login name."),

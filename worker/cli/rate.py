@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 from pydantic import ValidationError
@@ -37,33 +37,38 @@ _NONE: Final = "none"
 _DEFAULT: Final = "default"
 
 
+_Ceiling: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CALLS_PER_SECOND|none|default",
+        help="The most calls a second of all replicas together, in place of their settings; "
+        "`none` for no limit, `default` for the settings again. Without it the rate is shown.",
+        show_default=False,
+    ),
+]
+_SearchAgain: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--search-again",
+        help="Double the rate from where it is until AWS throttles, as at the first start: "
+        "for when AWS has raised the quota.",
+    ),
+]
+_Reason: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        callback=checked_reason,
+        help="Why, for the audit; needed to change anything.",
+    ),
+]
+
+
 def rate(
-    ceiling: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CALLS_PER_SECOND|none|default",
-            help="The most calls a second of all replicas together, in place of their settings; "
-            "`none` for no limit, `default` for the settings again. Without it the rate is shown.",
-            show_default=False,
-        ),
-    ] = None,
+    ceiling: _Ceiling = None,
     *,
-    search_again: Annotated[
-        bool,
-        typer.Option(
-            "--search-again",
-            help="Double the rate from where it is until AWS throttles, as at the first start: "
-            "for when AWS has raised the quota.",
-        ),
-    ] = False,
-    reason: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            callback=checked_reason,
-            help="Why, for the audit; needed to change anything.",
-        ),
-    ] = None,
+    search_again: _SearchAgain = False,
+    reason: _Reason = None,
     actor: ActorOption = None,
     json: JsonOption = False,
     config: ConfigOption = None,

@@ -63,11 +63,7 @@ async def replay(
     account.replay, began = await commands.begin(request.actor, request.selection, entry, chosen)
     run = _Run(request, commands, opener, publisher, account, account.replay, began, show, stopping)
     async with _beating(commands, account):
-        try:
-            await run.publish_all()
-        except (LedgerUnavailable, RowsRefused) as error:
-            # Without the remedy, which is what a worker does by itself.
-            account.stop(f"the database could not be reached: {str(error).partition('; ')[0]}")
+        await run.publish_all()
     with suppress(LedgerUnavailable):
         await run.end()
     return account
@@ -104,6 +100,14 @@ class _Run:
         self.pace = Pace(request.rate)
 
     async def publish_all(self) -> None:
+        """Publish what can be claimed; the account says why it ended early."""
+        try:
+            await self._publish_all()
+        except (LedgerUnavailable, RowsRefused) as error:
+            # Without the remedy, which is what a worker does by itself.
+            self.account.stop(f"the database could not be reached: {str(error).partition('; ')[0]}")
+
+    async def _publish_all(self) -> None:
         if self.request.canary:
             await self._send_canaries()
         while self._goes_on() and await self._publish_batch():

@@ -17,7 +17,7 @@ from worker.adapters.postgres.sessions import connector
 from worker.adapters.sealing import BadKey, Opener
 from worker.cli.actor import actor as acting_as
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
-from worker.cli.options import ActorOption, OptionGroup
+from worker.cli.options import ActorOption, DryRunOption, OptionGroup
 from worker.cli.running import stopping_on_signals
 from worker.core.dead_letters.commands import Actor
 from worker.core.exceptions import LedgerUnavailable, RowsRefused
@@ -37,9 +37,6 @@ ReasonOption: TypeAlias = Annotated[
 ]
 YesOption: TypeAlias = Annotated[
     bool, typer.Option("--yes", help="Do not ask first. Without a terminal nobody is asked.")
-]
-DryRunOption: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would happen, and change nothing.")
 ]
 
 
