@@ -21,8 +21,8 @@ from worker.core.token.messages import MAX_BODY_BYTES, MAX_TOKEN_CHARS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.acceptance.stage import Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Worker
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 
