@@ -7,15 +7,15 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tests.connections import drop_connections
+from harness.connections import drop_connections
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable
 
-    from tests.acceptance.stage import Worker
-    from tests.faults.arena import Arena
-    from tests.tcp_proxy import Proxy
+    from harness.arena import Arena
+    from harness.installation import Worker
+    from harness.tcp_proxy import Proxy
     from worker.lab.servers import Services
 
     Fault: TypeAlias = Callable[["Troupe", random.Random], Awaitable[None]]

@@ -25,16 +25,16 @@ import aio_pika
 from benchmarks.ground import laid
 from benchmarks.mutation import Mutation
 from benchmarks.vitals import starved_seconds
-from tests.acceptance.front import LANES, front
-from tests.acceptance.stage import eventually
-from tests.faults.arena import SETTINGS
+from harness.arena import SETTINGS
+from harness.installation import eventually
+from harness.web_tier import LANES, front
 from worker.core.records import Malformed
 from worker.core.token.outgoing import malformed_answers
 from worker.core.token.submissions import parse
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Worker
+    from harness.installation import Worker
+    from harness.web_tier import Front
     from worker.core.token.incoming import Incoming
 
 _TICK_SECONDS = 0.05

@@ -28,9 +28,9 @@ import aio_pika
 import psutil
 
 from benchmarks.ground import laid
-from tests.acceptance.reprocessing import failed, on_call, states
-from tests.acceptance.stage import COMMAND, Stage, eventually
-from tests.schema import addresses
+from harness.installation import COMMAND, Stage, eventually
+from harness.reprocessing import failed, on_call, states
+from harness.schema import addresses
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 

@@ -30,14 +30,14 @@ from typing import TYPE_CHECKING
 from benchmarks.breakage import FAULTS, QUOTA_FELL, Troupe
 from benchmarks.ground import laid
 from benchmarks.vitals import Vitals, starved_seconds
-from tests.acceptance.stage import eventually
-from tests.faults.arena import QUEUES
-from tests.history import EVENT, History, check, count
-from tests.tcp_proxy import proxy_to
+from harness.arena import QUEUES
+from harness.history import EVENT, History, check, count
+from harness.installation import eventually
+from harness.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
-    from tests.faults.arena import Arena
-    from tests.history import Finding, Submission, Told
+    from harness.arena import Arena
+    from harness.history import Finding, Submission, Told
 
 _RECOVERY_SECONDS = 15.0
 _QUOTA_RECOVERY_SECONDS = 30.0

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-for module in ("stage", "front", "outcomes"):
-    pytest.register_assert_rewrite(f"tests.acceptance.{module}")
+pytest.register_assert_rewrite("tests.acceptance.outcomes")
 
-from tests.acceptance.front import Front, front  # noqa: E402 - its asserts are rewritten first
-from tests.acceptance.stage import (  # noqa: E402 - as above
+from harness.installation import (  # noqa: E402 - asserts are rewritten before imports
     DELAYS,
     Simulator,
     Stage,
@@ -22,7 +20,8 @@ from tests.acceptance.stage import (  # noqa: E402 - as above
     product,
     simulating,
 )
-from tests.schema import prepare  # noqa: E402 - as above
+from harness.schema import prepare  # noqa: E402 - as above
+from harness.web_tier import Front, front  # noqa: E402 - as above
 from worker.adapters.rabbitmq.declaration import declare  # noqa: E402 - as above
 from worker.adapters.rabbitmq.topology import topology  # noqa: E402 - as above
 from worker.settings.durations import parse  # noqa: E402 - as above
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
     from pathlib import Path
 
-    from tests.schema import Schema
-    from tests.servers import Broker, BrokerServer, Database, PostgresServer
+    from harness.schema import Schema
+    from harness.servers import Broker, BrokerServer, Database, PostgresServer
 
 T = TypeVar("T")
 

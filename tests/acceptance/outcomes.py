@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.acceptance.front import Front, Told
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front, Told
 
 OUTCOME = {
     "version", "message_id", "status", "repeated", "token_sha256", "product_code",

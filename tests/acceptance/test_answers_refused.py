@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
+from harness.installation import eventually
+from harness.tcp_proxy import proxy_to
 from tests.acceptance.outcomes import tokens
-from tests.acceptance.stage import eventually
-from tests.tcp_proxy import proxy_to
 from worker.core.token.outgoing import ANSWERS, EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage, Worker
+    from harness.installation import Stage, Worker
+    from harness.web_tier import Front
 
 pytestmark = pytest.mark.timeout(120)
 

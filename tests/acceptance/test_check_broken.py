@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from harness.servers import Permissions
 from tests.acceptance.check_setups import ACCESS_KEY, ACCOUNT, SECRETS, sound_setup
-from tests.servers import Permissions
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 from worker.adapters.sealing import generate
@@ -21,8 +21,8 @@ from worker.adapters.sealing import generate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from harness.servers import BrokerServer, PostgresServer
     from tests.acceptance.check_setups import Setup
-    from tests.servers import BrokerServer, PostgresServer
 
 _WRITE = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
 _READ = r"^resolution\.(tokens|backlog|crowd|parked)$"

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import aio_pika
 import pytest
 
+from harness.installation import Worker
+from harness.servers import shipped
 from tests.acceptance.check_setups import ACCOUNT, SECRETS, sound_setup
-from tests.acceptance.stage import Worker
-from tests.servers import shipped
 from worker.adapters.sealing import generate
 from worker.app.diagnosis.broker import grant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.servers import BrokerServer, PostgresServer
     from tests.acceptance.check_setups import Setup
-    from tests.servers import BrokerServer, PostgresServer
 
 QUEUES = (
     "resolution.tokens",

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.schema import connected, prepare
+from harness.schema import connected, prepare
 from worker.adapters.postgres.operator.inspection import inspecting
 
 if TYPE_CHECKING:
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 _GRANTED = """
 SELECT privilege_type || ' ON resolution.' || table_name AS revoked

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acceptance.stage import COMMAND, bare_environment, eventually
+from harness.installation import COMMAND, bare_environment, eventually
+from harness.schema import addresses, prepare, run_script
 from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
-from tests.schema import addresses, prepare, run_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
-    from tests.servers import Database
+    from harness.installation import Stage
+    from harness.servers import Database
+    from harness.web_tier import Front
 
 
 class Operator:

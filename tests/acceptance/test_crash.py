@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.stage import DELAYS, eventually
-from tests.history import EVENT, MALFORMED, Due, History, Submission, Told, check, count, due
+from harness.history import EVENT, MALFORMED, Due, History, Submission, Told, check, count, due
+from harness.installation import DELAYS, eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 TOKENS = 4_000
 KILLS = 10

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.reprocessing import (
+from harness.failed import failure_of, message_of, settle
+from harness.installation import eventually
+from harness.reprocessing import (
     audited,
     dead_letters,
     failed,
@@ -17,14 +19,12 @@ from tests.acceptance.reprocessing import (
     states,
     told,
 )
-from tests.acceptance.stage import eventually
-from tests.failed import failure_of, message_of, settle
 from worker.adapters.sealing import Opener, Sealer, generate
 from worker.core.records import Status
 from worker.core.token.incoming import read_envelope
 
 if TYPE_CHECKING:
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
 
 WHY = ("--reason", "test orders", "--actor", "ann")
 OPEN_KEYS = "WORKER_DEAD_LETTERS__OPEN_KEYS"

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acceptance.stage import COMMAND, bare_environment
-from tests.failed import fail, id_of
-from tests.many_letters import keep_many
-from tests.schema import connected, prepare
+from harness.failed import fail, id_of
+from harness.installation import COMMAND, bare_environment
+from harness.many_letters import keep_many
+from harness.schema import connected, prepare
 from worker.adapters.sealing import generate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 OPEN_KEYS = "WORKER_DEAD_LETTERS__OPEN_KEYS"
 TOKEN = "seller-other-a-secret-0123456789"

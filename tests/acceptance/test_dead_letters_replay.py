@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from tests.acceptance.reprocessing import (
+from harness.failed import failure_of, message_of, parked_of, settle
+from harness.installation import eventually
+from harness.reprocessing import (
     audited,
     dead_letters,
     failed,
@@ -21,16 +23,14 @@ from tests.acceptance.reprocessing import (
     states,
     told,
 )
-from tests.acceptance.stage import eventually
-from tests.failed import failure_of, message_of, parked_of, settle
-from tests.tcp_proxy import proxy_to
+from harness.tcp_proxy import proxy_to
 from worker.adapters.sealing import Sealer, generate
 from worker.core.records import Status
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
 
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
 
 WHY = ("--reason", "keys mended")
 REPLAY = "x-resolution-replay"

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.reprocessing import (
+from harness.failed import failure_of, message_of, parked_of, settle, sibling
+from harness.installation import eventually
+from harness.reprocessing import (
     audited,
     dead_letters,
     failed,
@@ -23,17 +25,15 @@ from tests.acceptance.reprocessing import (
     states,
     told,
 )
-from tests.acceptance.stage import eventually
-from tests.failed import failure_of, message_of, parked_of, settle, sibling
-from tests.schema import connected
+from harness.schema import connected
 from tests.seeds import seeds
 from worker.adapters.sealing import Sealer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 WHY = ("--reason", "keys mended")
 LETTERS = int(os.environ.get("REPLAY_LETTERS", "600"))

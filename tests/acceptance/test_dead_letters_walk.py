@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.reprocessing import (
+from harness.installation import eventually
+from harness.reprocessing import (
     MENDED,
     TWO_SELLERS,
     WRONG,
@@ -19,11 +20,10 @@ from tests.acceptance.reprocessing import (
     states,
     told,
 )
-from tests.acceptance.stage import eventually
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 TOKENS = 200
 

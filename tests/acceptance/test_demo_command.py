@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.servers import Broker, Database
+    from harness.servers import Broker, Database
 
 COMMAND = [sys.executable, "-m", "worker", "demo"]
 FEW = ("--tokens", "100")

@@ -17,8 +17,8 @@ import asyncpg
 import pytest
 from ruamel.yaml import YAML
 
-from tests.acceptance.stage import COMMAND, bare_environment
-from tests.schema import connected
+from harness.installation import COMMAND, bare_environment
+from harness.schema import connected
 from worker.lab.servers import Postgres, postgres
 from worker.lab.servers.broker import HOME
 from worker.settings import Settings, SettingsError, durations, load
@@ -26,7 +26,7 @@ from worker.settings import Settings, SettingsError, durations, load
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from tests.servers import Database
+    from harness.servers import Database
 
 DEPLOYED = Path(__file__).parents[2] / "deploy"
 ONE_SHOT = {"database-roles", "migrate", "database-grants", "broker-users", "topology", "publish"}

@@ -22,7 +22,7 @@ from worker import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.acceptance.stage import Worker
+    from harness.installation import Worker
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"

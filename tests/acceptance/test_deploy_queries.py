@@ -20,14 +20,14 @@ from urllib.parse import urlencode
 import pytest
 from ruamel.yaml import YAML
 
+from harness.installation import eventually, fetch
 from tests.acceptance.outcomes import buyers
-from tests.acceptance.stage import eventually, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage, Worker
+    from harness.installation import Stage, Worker
+    from harness.web_tier import Front
 
 ROOT = Path(__file__).parents[2]
 DEPLOYED = ROOT / "deploy"

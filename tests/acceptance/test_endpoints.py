@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 import pytest
 
+from harness.installation import COMMAND, Worker
+from harness.schema import prepare
 from tests.acceptance.outcomes import fresh
-from tests.acceptance.stage import COMMAND, Worker
-from tests.schema import prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
-    from tests.schema import Schema
-    from tests.servers import PostgresServer
+    from harness.installation import Stage
+    from harness.schema import Schema
+    from harness.servers import PostgresServer
+    from harness.web_tier import Front
 
 # A name that nobody has; nothing is ever sent there.
 FAR: Final = "http://stand-in.invalid:8085"

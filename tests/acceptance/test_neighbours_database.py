@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.installation import eventually
+from harness.schema import connected
 from tests.acceptance.outcomes import fresh
-from tests.acceptance.stage import eventually
-from tests.schema import connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 SOON_SECONDS = 20.0  # 3 on a machine that does nothing else
 

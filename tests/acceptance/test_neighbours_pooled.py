@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.installation import eventually
 from tests.acceptance.outcomes import fresh, row, tokens
-from tests.acceptance.stage import eventually
 from tests.pgbouncer import PROGRAM, pgbouncer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="PgBouncer is not installed; run scripts/pgbouncer.sh"

@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from harness.installation import COMMAND, Worker, bare_environment, eventually
 from tests.acceptance.outcomes import fresh
-from tests.acceptance.stage import COMMAND, Worker, bare_environment, eventually
 from tests.odd_servers import NO_CAPABILITIES, NO_VERSION, answering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 OLD, NEW = "hunter-the-first", "hunter-the-second"
 BESIDE = {"ca.crt": "x", "WORKER_AMQP__ULR": "x", "postgres__admin_dsn": "postgresql://a..b/"}

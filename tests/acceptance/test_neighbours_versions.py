@@ -10,8 +10,8 @@ from tests.acceptance.outcomes import fresh, row
 from worker.adapters.postgres.migrate import LATEST, Migration, bundled, migrate
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 # What a migration that only expands may hold.
 _EXPANSION = """\

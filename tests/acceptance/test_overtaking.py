@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.installation import eventually
 from tests.acceptance.outcomes import fresh, instant
-from tests.acceptance.stage import eventually
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage, Worker
+    from harness.installation import Stage, Worker
+    from harness.web_tier import Front
 
 QUOTA = 20
 RUSH_SECONDS = 20

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from harness.installation import simulating
 from tests.acceptance.aws_cli import (
     AWS,
     OURS,
@@ -22,7 +23,6 @@ from tests.acceptance.aws_cli import (
     version_one,
     version_two,
 )
-from tests.acceptance.stage import simulating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from tests.fakes.aws import raw_aws, reply
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.stage import Simulator
+    from harness.installation import Simulator
 
 _ROLE: Final = "arn:aws:iam::123456789012:role/seller"
 _SESSION: Final = "session-token-of-the-assumed-role"

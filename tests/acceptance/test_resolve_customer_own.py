@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from harness.installation import Program, eventually, simulating
 from tests.acceptance.aws_cli import AWS, OURS, UNSET, Tool, encrypting, version_two
-from tests.acceptance.stage import Program, eventually, simulating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 import pytest
 
+from harness.installation import simulating
+from harness.schema import Schema, connected, prepare
 from tests.acceptance.aws_cli import OURS, Ended, Tool, encrypting
-from tests.acceptance.stage import simulating
-from tests.schema import Schema, connected, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.servers import PostgresServer
+    from harness.servers import PostgresServer
 
 _TO: Final = ("--endpoint-url", "{url}", "--store")
 

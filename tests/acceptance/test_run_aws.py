@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.installation import ATTEMPTS, eventually
+from harness.tcp_proxy import proxy_to
 from tests.acceptance.odd_marketplace import SOUND, Reply, odd_marketplace
 from tests.acceptance.outcomes import buyers, tokens
-from tests.acceptance.stage import ATTEMPTS, eventually
-from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 
 async def rows(stage: Stage) -> list[dict[str, Any]]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
+from harness.installation import eventually
+from harness.tcp_proxy import proxy_to
 from tests.acceptance.outcomes import buyers
-from tests.acceptance.stage import eventually
-from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage, Worker
-    from tests.servers import Broker, Database
+    from harness.installation import Stage, Worker
+    from harness.servers import Broker, Database
+    from harness.web_tier import Front
 
 
 def unreadable(canary: str) -> list[dict[str, Any]]:

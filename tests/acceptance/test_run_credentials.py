@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.installation import eventually
 from tests.acceptance.outcomes import tokens
-from tests.acceptance.stage import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 SLOW_SECONDS = 6  # more than WORKER_AWS__TIMEOUT
 NOTED = 'echo "$1 $$" >>"$0.log"'  # who started it, and its process

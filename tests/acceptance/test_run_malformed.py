@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.installation import eventually
 from tests.acceptance.outcomes import CONTACT, OUTCOME, fresh, sha256
-from tests.acceptance.stage import eventually
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front, Told
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front, Told
 
 
 def bad_bodies() -> dict[str, bytes]:

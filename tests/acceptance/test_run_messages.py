@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.installation import ATTEMPTS, eventually
 from tests.acceptance.outcomes import CALLED_FOR, RESTART, asked, fresh, instant, row, sha256
-from tests.acceptance.stage import ATTEMPTS, eventually
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage, Worker
+    from harness.installation import Stage, Worker
+    from harness.web_tier import Front
 
 
 async def test_a_copy_is_answered_from_the_ledger(shop: Front, shared_stage: Stage) -> None:

@@ -6,11 +6,11 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import DELAYS, eventually
+from harness.installation import DELAYS, eventually
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Worker
+    from harness.installation import Worker
+    from harness.web_tier import Front
 
 LANES = {"live", "backlog", "crowd"}
 COUNTERS = {

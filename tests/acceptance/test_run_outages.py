@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from harness.installation import eventually
+from harness.tcp_proxy import proxy_to
 from tests.acceptance.outcomes import tokens
-from tests.acceptance.stage import eventually
-from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 
 async def all_settled(stage: Stage, web: Front, ids: list[str]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.installation import ATTEMPTS
 from tests.acceptance.outcomes import (
     CALLED_FOR,
     CONTACT,
@@ -19,12 +20,11 @@ from tests.acceptance.outcomes import (
     row,
     sha256,
 )
-from tests.acceptance.stage import ATTEMPTS
 from worker.lab.simulator.agreement import members
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 
 @pytest.mark.parametrize(

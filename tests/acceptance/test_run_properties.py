@@ -11,11 +11,11 @@ import aio_pika
 import pytest
 from pamqp.commands import Basic
 
-from tests.acceptance.stage import eventually
+from harness.installation import eventually
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 _HEADERS, _CORRELATION_ID, _REPLY_TO = 1 << 13, 1 << 10, 1 << 9
 _MESSAGE_ID, _TIMESTAMP = 1 << 7, 1 << 6

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.installation import eventually
 from tests.acceptance.outcomes import tokens
-from tests.acceptance.stage import eventually
 from tests.fakes.aws import raw_aws, reply
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 EXPECTED = "999900001111"
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.installation import eventually
+from harness.tcp_proxy import proxy_to
 from tests.acceptance.outcomes import tokens
-from tests.acceptance.stage import eventually
-from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage, Worker
+    from harness.installation import Stage, Worker
+    from harness.web_tier import Front
 
 DRAIN_SECONDS = 5.0
 SLACK_SECONDS = 2.0

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from harness.installation import Worker, bare_environment
+from harness.schema import addresses, run_script
+from harness.tcp_proxy import proxy_to
+from harness.web_tier import front
 from tests.acceptance.conftest import declare_topology, staged
-from tests.acceptance.front import front
 from tests.acceptance.outcomes import fresh
-from tests.acceptance.stage import Worker, bare_environment
-from tests.schema import addresses, run_script
-from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Simulator, Stage
-    from tests.servers import Broker, Database
+    from harness.installation import Simulator, Stage
+    from harness.servers import Broker, Database
+    from harness.web_tier import Front
 
 FIRST_TOKEN_SECONDS = 15.0  # 2 on a machine that does nothing else
 FIRST_TOKEN_CPU_SECONDS = 5.0  # 1.2, however busy the machine is

@@ -13,8 +13,8 @@ from tests.acceptance.outcomes import tokens
 from tests.strangers import strangers
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
+    from harness.web_tier import Front
 
 DESCRIPTORS = 256
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.schema import prepare
 from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases
-from tests.schema import prepare
 from worker.core.records import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.servers import Database
+    from harness.servers import Database
 
 _DUE = "UPDATE resolution.quota SET last_probe_at = now() - interval '1001 ms'"
 

@@ -9,8 +9,8 @@ import asyncpg
 import orjson
 import pytest
 
+from harness.schema import connected, prepare
 from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
-from tests.schema import connected, prepare
 from worker.adapters.postgres.rate import control
 from worker.adapters.postgres.rate.control import AuditContext
 from worker.adapters.postgres.rate.status import standing
@@ -20,7 +20,7 @@ from worker.core.records import DEFAULT_SELLER
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.servers import Database
+    from harness.servers import Database
 
 _ALICE = AuditContext(DEFAULT_SELLER, "alice", "incident 12")
 _BOB = AuditContext(DEFAULT_SELLER, "bob", "maintenance")

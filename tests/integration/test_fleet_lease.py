@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from benchmarks.letters import cpu_milliseconds
+from harness.schema import connected, prepare
 from tests.integration.fleets import (
     HUNGRY,
     IDLE,
@@ -23,15 +24,14 @@ from tests.integration.fleets import (
     leases,
     settled,
 )
-from tests.schema import connected, prepare
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 
 @pytest.fixture

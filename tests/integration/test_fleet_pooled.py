@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.schema import prepare
 from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from tests.pgbouncer import PROGRAM, pgbouncer
-from tests.schema import prepare
 from worker.adapters.postgres.sessions import Session, connector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.servers import Database
+    from harness.servers import Database
 
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="PgBouncer is not installed; run scripts/pgbouncer.sh"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.schema import prepare
 from tests.fakes.ledger_suite import LedgerSuite, key, resolved
 from tests.integration.test_postgres_ledger import PostgresBench
 from tests.pgbouncer import PROGRAM, pgbouncer
-from tests.schema import prepare
 from worker.adapters.postgres.dead_letters.retention import PostgresRetention
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import Session, connector
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tests.servers import Database
+    from harness.servers import Database
 
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="PgBouncer is not installed; run scripts/pgbouncer.sh"

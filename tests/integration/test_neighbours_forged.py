@@ -10,7 +10,7 @@ import aio_pika
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 
 if TYPE_CHECKING:
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 
 async def never_acked(_: BrokerDelivery) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.connections import drop_connections
+from harness.connections import drop_connections
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import FakeSealer, FakeSecrets, FakeTelemetry, acking
 from tests.fakes.records import POLICY
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractIncomingMessage
 
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 WANTED = topology({"5s": 5.0})
 PATIENCE = 30.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from harness.schema import connected, prepare
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved, unreadable
-from tests.schema import connected, prepare
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.operator.erasure import Erased, NamesCustomer, Request, erase
 from worker.adapters.postgres.sessions import connector
@@ -21,8 +21,8 @@ from worker.core.records import Batch, LetterReason
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
     from worker.core.records import Outcome
 
 ACCOUNT, IDENTIFIER = "555555555501", "Customer.9+x(y"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.schema import prepare
 from tests.fakes.ledger_suite import resolved
 from tests.integration.fleets import HUNGRY, IDLE, SOUND, crew
 from tests.pgbouncer import PROGRAM, pgbouncer
-from tests.schema import prepare
 from worker.adapters.postgres.ledger.event_outbox import PostgresOutbox
 from worker.adapters.postgres.operator.erasure import Request, erase
 from worker.adapters.postgres.sessions import connector
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
     from worker.core.records import Outcome
 
 KEY, OTHER = "token.resolved", "token.dead"

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from harness.schema import connected, prepare
+from harness.servers import Database
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
-from tests.schema import connected, prepare
-from tests.servers import Database
 from worker.adapters.postgres.dead_letters.retention import PostgresRetention
 from worker.adapters.postgres.ledger import ledger as ledgers
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from tests.schema import Schema
+    from harness.schema import Schema
 
 pytestmark = pytest.mark.timeout(120)
 

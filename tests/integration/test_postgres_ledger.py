@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.schema import prepare
 from tests.fakes.ledger import (
     Agreement,
     Customer,
@@ -22,7 +23,6 @@ from tests.fakes.ledger_suite import (
     resolved,
     unreadable,
 )
-from tests.schema import prepare
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import connector
 from worker.core.exceptions import RowsRefused
@@ -31,8 +31,8 @@ from worker.core.records import Batch, Outcome, Status
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 
 class PostgresBench:

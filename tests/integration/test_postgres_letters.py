@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.letters import AS_ON_CALL, asked, single_filters, timing
+from harness.many_letters import KINDS, keep_many
+from harness.schema import addresses, connected, prepare, run_script
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
-from tests.many_letters import KINDS, keep_many
-from tests.schema import addresses, connected, prepare, run_script
 from worker.adapters.postgres.dead_letters import views
 from worker.adapters.postgres.dead_letters.commands import acting
 from worker.adapters.postgres.dead_letters.filters import select
@@ -35,8 +35,8 @@ from worker.core.records import Batch, LetterReason
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 MANY = 3_000
 # A worker of the version before: it knows nothing of groups, and of no history.

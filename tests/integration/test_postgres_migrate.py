@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.schema import addresses, connected, prepare, run_script
+from harness.schema import addresses, connected, prepare, run_script
 from worker.adapters.postgres import migrate as module
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import (
@@ -27,8 +27,8 @@ from worker.cli.migrate import migrate as command
 from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 NEXT = Migration.of(
     f"{LATEST + 1:04}_next.sql", "ALTER TABLE resolution.ledger ADD COLUMN next text"

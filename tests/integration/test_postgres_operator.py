@@ -9,15 +9,15 @@ import asyncpg
 import pytest
 
 import worker.adapters.postgres
+from harness.schema import connected, prepare
 from tests.fakes.ledger_suite import failed, letter, resolved
-from tests.schema import connected, prepare
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import connector
 from worker.core.records import Batch
 
 if TYPE_CHECKING:
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 PACKAGE = Path(worker.adapters.postgres.__file__).parent
 # By their paths without the ending. All others are the workers'.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from harness.schema import addresses, connected, prepare, run_script
 from tests.fakes.ledger_suite import failed, letter, resolved
-from tests.schema import addresses, connected, prepare, run_script
 from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.dead_letters.retention import PostgresRetention
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
@@ -27,8 +27,8 @@ from worker.settings import load
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 DAY = timedelta(days=1)
 NO_SESSION = (

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from harness.schema import connected, prepare
 from tests.fakes.ledger_suite import failed, letter, resolved, unreadable
-from tests.schema import connected, prepare
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import connector
 from worker.core.exceptions import LedgerUnavailable
@@ -19,8 +19,8 @@ from worker.core.records import Batch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.schema import Schema
-    from tests.servers import Database, PostgresServer
+    from harness.schema import Schema
+    from harness.servers import Database, PostgresServer
 
 # As the gauges and reprocessing ask them.
 _OPEN = "FROM resolution.dead_letter WHERE state = 'open'"

@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 import structlog
 
+from harness.schema import connected, prepare, run_script
 from tests.fakes.ledger_suite import failed, letter, resolved, unreadable
 from tests.integration.fleets import HUNGRY, SOUND, crew
-from tests.schema import connected, prepare, run_script
 from worker.adapters.postgres.ledger.event_outbox import PostgresOutbox
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.ledger.settlement import write
@@ -24,8 +24,8 @@ from worker.core.records import Batch, LetterReason
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 # What the schema's owner alone may do, or does by a function; each was an attack that worked.
 DENIED = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 COUNT = 500
 

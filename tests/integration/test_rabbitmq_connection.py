@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.connections import drop_connections
-from tests.tcp_proxy import proxy_to
+from harness.connections import drop_connections
+from harness.tcp_proxy import proxy_to
 from worker.adapters.rabbitmq.connection import ChannelRefused, bounded, connected, open_connection
 from worker.core.exceptions import BrokerLost, BrokerUnavailable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
     from aiormq.abc import AbstractChannel as Wire
 
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 PASSWORD = "correct-horse"
 

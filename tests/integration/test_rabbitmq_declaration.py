@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers import Permissions
+from harness.servers import Permissions
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.declaration import Row, TopologyFault, declare, missing, show
 from worker.adapters.rabbitmq.publisher import Publisher
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 WANTED = topology({"300ms": 0.3, "5s": 5.0})
 OBJECTS = len(WANTED.exchanges) + len(WANTED.queues)

@@ -36,7 +36,7 @@ from worker.runtime.replica import Plan, Ports, Replica
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from tests.servers import Broker
+    from harness.servers import Broker
     from worker.adapters.rabbitmq.delivery import BrokerDelivery
     from worker.core.records import Answer, Batch, DeadLetter, Fault, Outcome, Token, TokenKey
     from worker.ports import PublishResult

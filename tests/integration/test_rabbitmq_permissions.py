@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.servers import BrokerServer, rabbitmq_home, reply_key
+from harness.servers import BrokerServer, rabbitmq_home, reply_key
 from worker.adapters.rabbitmq.connection import ChannelRefused, bounded, connected
 from worker.adapters.rabbitmq.declaration import declare, missing, show
 from worker.adapters.rabbitmq.publisher import Publisher
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiormq.abc import AbstractChannel as Wire
 
-    from tests.servers import Broker
+    from harness.servers import Broker
     from worker.lab.servers import RabbitMQ
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "rabbitmq"

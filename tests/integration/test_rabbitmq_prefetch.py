@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.connections import drop_connections
+from harness.connections import drop_connections
 from tests.integration.hands import WANTED, consuming, publish, take_in_vain, until
 from worker.adapters.rabbitmq import consumer
 from worker.adapters.rabbitmq import consuming as consuming_link
@@ -15,7 +15,7 @@ from worker.adapters.rabbitmq.declaration import declare
 from worker.core.records import Lane
 
 if TYPE_CHECKING:
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 RATE_LIMIT_SECONDS = 0.5
 

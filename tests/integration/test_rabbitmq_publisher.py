@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.connections import drop_connections
-from tests.tcp_proxy import Proxy, proxy_to
+from harness.connections import drop_connections
+from harness.tcp_proxy import Proxy, proxy_to
 from worker.adapters.rabbitmq.connection import ChannelRefused, connected, open_connection
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core.exceptions import BrokerLost, Refused, Unroutable, Unsendable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 SECRET = b"s3cret-registration-token"
 

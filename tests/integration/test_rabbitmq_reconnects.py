@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.servers import rabbitmq_home
+from harness.tcp_proxy import proxy_to
 from tests.fakes.worker import working
 from tests.integration.hands import WANTED, until
-from tests.servers import rabbitmq_home
-from tests.tcp_proxy import proxy_to
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.servers import RABBITMQ_SERIES, rabbitmq_home, rabbitmq_homes
+from harness.servers import RABBITMQ_SERIES, rabbitmq_home, rabbitmq_homes
 from worker.adapters.rabbitmq.connection import connected, user_of
 from worker.adapters.rabbitmq.declaration import declare, show
 from worker.adapters.rabbitmq.publisher import Publisher

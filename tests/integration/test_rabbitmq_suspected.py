@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog.testing
 
-from tests.connections import drop_connections
+from harness.connections import drop_connections
 from tests.integration.hands import WANTED, consuming, publish, take_in_vain, until
 from worker.adapters.rabbitmq import consuming as consuming_link
 from worker.adapters.rabbitmq.declaration import declare
@@ -18,7 +18,7 @@ from worker.core.token.poison import Mode
 if TYPE_CHECKING:
     import pytest
 
-    from tests.servers import Broker
+    from harness.servers import Broker
     from worker.adapters.rabbitmq.consuming import ConsumingLink
 
 

@@ -22,8 +22,8 @@ from worker.core.token.submissions import MAX_TOKEN_CHARS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.acceptance.stage import Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Worker
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
+from harness.installation import eventually
+from harness.marketplace import Marketplace, refusing
+from harness.tcp_proxy import proxy_to
 from tests.acceptance.aws_cli import self_signed
-from tests.acceptance.stage import eventually
 from tests.fakes.aws import raw_aws, reply
-from tests.faults.marketplace import Marketplace, refusing
 from tests.neighbours.clocks import clock
 from tests.neighbours.scene import scene
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds
-from tests.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from tests.acceptance.stage import Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Worker
     from tests.neighbours.scene import Scene
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]

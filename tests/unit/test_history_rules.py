@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.history import (
+from harness.history import (
     EVENT,
     MALFORMED,
     PARKED,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.tcp_proxy import Proxy, proxy_to
+from harness.tcp_proxy import Proxy, proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tests.history.kinds import answered, nothing
-from tests.history.records import MALFORMED, PARKED, RESOLVED, Due, Finding, Kind
+from harness.history.kinds import answered, nothing
+from harness.history.records import MALFORMED, PARKED, RESOLVED, Due, Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tests.history.records import History, Row, Submission
+    from harness.history.records import History, Row, Submission
 
 _Agreement = tuple[Any, ...]
 

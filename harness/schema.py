@@ -14,7 +14,7 @@ from worker.adapters.postgres.migrate import migrate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.servers import Database
+    from harness.servers import Database
 
 _SCRIPTS = Path(__file__).parents[1] / "deploy" / "postgres"
 

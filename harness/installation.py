@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from tests.schema import Schema
-    from tests.servers import Broker
+    from harness.schema import Schema
+    from harness.servers import Broker
 
 _T = TypeVar("_T")
 

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import Stage, bare_environment, product
-from tests.faults.arena import DELAYS, arena_on
-from tests.schema import addresses, prepare
+from harness.arena import DELAYS, arena_on
+from harness.installation import Stage, bare_environment, product
+from harness.schema import addresses, prepare
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import Topology, topology
 from worker.settings.durations import parse
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
-    from tests.acceptance.stage import Simulator
-    from tests.faults.arena import Arena
-    from tests.servers import BrokerServer, PostgresServer
+    from harness.arena import Arena
+    from harness.installation import Simulator
+    from harness.servers import BrokerServer, PostgresServer
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from tests.history import Call, sha
+from harness.history import Call, sha
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 from aio_pika.exceptions import AMQPException
 
-from tests.history import EVENT, REPLY, Told
+from harness.history import EVENT, REPLY, Told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from tests.faults.crowd import Asker
-    from tests.history import Submission
+    from harness.crowd import Asker
+    from harness.history import Submission
 
 LANES = {"live": "token", "backlog": "backlog"}
 _EVENTS = "listening.events"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.acceptance.stage import Program
-from tests.failed import fail
+from harness.failed import fail
+from harness.installation import Program
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Sequence
 
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
 
 MENDED = "mended"
 WRONG = "wrong"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
 if TYPE_CHECKING:
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 
 async def drop_connections(broker: Broker, seconds: float = 10) -> int:

@@ -6,12 +6,12 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
-from tests.history.records import Finding, Kind
+from harness.history.records import Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.history.records import History, Submission
+    from harness.history.records import History, Submission
 
 _SHORTEST = 6  # a shorter text would be found by chance
 

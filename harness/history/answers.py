@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.history.kinds import answered, nothing
-from tests.history.records import (
+from harness.history.kinds import answered, nothing
+from harness.history.records import (
     EVENT,
     MALFORMED,
     PARKED,
@@ -21,7 +21,7 @@ from tests.history.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.history.records import History, Submission, Told
+    from harness.history.records import History, Submission, Told
 
 _SECONDS_OF_DOUBT = 1.0  # between two clock readings of one machine, and rounding
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
-from tests.acceptance.stage import GENEROUS_SECONDS, eventually
-from tests.servers import reply_key
+from harness.installation import GENEROUS_SECONDS, eventually
+from harness.servers import reply_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractIncomingMessage
 
-    from tests.acceptance.stage import Stage
+    from harness.installation import Stage
 
 LANES = {"live": "token", "backlog": "backlog"}
 QUEUES = ("resolution.tokens", "resolution.backlog", "resolution.crowd", "resolution.parked")

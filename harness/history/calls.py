@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.history.records import LIFETIME_SECONDS, RESOLVED, Finding, Kind, sha
+from harness.history.records import LIFETIME_SECONDS, RESOLVED, Finding, Kind, sha
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.history.records import Call, History, Submission
+    from harness.history.records import Call, History, Submission
 
 
 def calls(sent: Mapping[str, Submission], found: History) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.history import MALFORMED, Due, Submission, due
+from harness.history import MALFORMED, Due, Submission, due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,9 +4,9 @@ It takes what was published and what AWS, the ledger, the events, the replies, t
 the queues say once all is over. The crash test, the faults and the soak are judged by it.
 """
 
-from tests.history.checking import LOSSES, check, count
-from tests.history.kinds import KINDS, TOO_OLD, due, said
-from tests.history.records import (
+from harness.history.checking import LOSSES, check, count
+from harness.history.kinds import KINDS, TOO_OLD, due, said
+from harness.history.records import (
     EVENT,
     MALFORMED,
     PARKED,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.history.records import RESOLVED, Due
+from harness.history.records import RESOLVED, Due
 from worker.lab.simulator.agreement import members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.history.records import Submission
+    from harness.history.records import Submission
 
 # Numbers have to keep each kind within the attempts, and `hang` and `slow` few.
 KINDS: Final[Mapping[str, Due]] = {

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import Stage, Worker, eventually
-from tests.faults.audience import listening
-from tests.faults.crowd import Crowd
-from tests.faults.marketplace import Marketplace
-from tests.history import PARKED, History, check, count
-from tests.tcp_proxy import proxy_to
+from harness.audience import listening
+from harness.crowd import Crowd
+from harness.history import PARKED, History, check, count
+from harness.installation import Stage, Worker, eventually
+from harness.marketplace import Marketplace
+from harness.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from tests.faults.audience import Audience
-    from tests.history import Finding, Submission
-    from tests.tcp_proxy import Proxy
+    from harness.audience import Audience
+    from harness.history import Finding, Submission
+    from harness.tcp_proxy import Proxy
 
 DELAYS = "200ms,1s"
 SETTINGS = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.history import answers, books, calls, leaks
-from tests.history.records import Finding, Kind
+from harness.history import answers, books, calls, leaks
+from harness.history.records import Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.history.records import History, Submission
+    from harness.history.records import History, Submission
 
 
 def _queues(_: Mapping[str, Submission], found: History) -> Iterator[Finding]:
