@@ -9,7 +9,7 @@ counted. Nothing throttled: the rate grows, doubling at first, and later back to
 through before (`regrowth`, `recall`). Throttled: it is cut below what AWS has let through, and
 settles. Throttles that do not follow the rate are learnt and left out of account (`background`).
 
-Between leases each replica works on its own: its permits are spaced by `pacing`, and after a throttle
-it slows down at once (`slowing`), before anybody else knows. A rate too low to be shared out in
-seconds is given out in single permits. `docs/pacing.md` has the derivation and the figures.
+Between leases each replica works on its own: its permits are spaced by `pacing`, and after a
+throttle it slows down at once (`slowing`), before anybody else knows. A rate too low to be shared
+out in seconds is given out in single permits. `docs/pacing.md` has the derivation and the figures.
 """

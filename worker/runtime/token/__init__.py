@@ -37,9 +37,9 @@ there it passes, in this order:
     each of them is confirmed, or taken care of: a refused reply is tried for some seconds and then
     dropped, a refused event goes into the `event_outbox`, a refused move is tried until it works.
 
-So at any instant a submission is in exactly one place that survives a crash: in the broker, unacked,
-until everything that follows from it is in the database and in the broker. Whoever is killed loses
-nothing; what was done twice is done once in effect.
+So at any instant a submission is in exactly one place that survives a crash: in the broker,
+unacked, until everything that follows from it is in the database and in the broker. Whoever is
+killed loses nothing; what was done twice is done once in effect.
 
 `pipeline` runs all of it, and drains it at the end. `give_back` returns to the lanes what was held
 too long, what only other replicas can call for, and what did not finish in time.
