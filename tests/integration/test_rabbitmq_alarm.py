@@ -58,8 +58,8 @@ class Link:
 
     async def all(self, batch: Sequence[Outgoing]) -> Sequence[PublishFailure | None]:
         """Publish these, and wait for what becomes of each."""
-        fates = await self.link.send(batch)
-        return [await fate if isinstance(fate, asyncio.Future) else fate for fate in fates]
+        results = await self.link.send(batch)
+        return [await fate if isinstance(fate, asyncio.Future) else fate for fate in results]
 
     async def until(self, true: Callable[[], bool], seconds: float = 30) -> None:
         """Wait for something that must come."""
@@ -247,9 +247,9 @@ async def test_a_hanging_queue_holds_up_nobody_else(own: RabbitMQ) -> None:
         publisher = link.link._publisher
         async with hanging(own, "hangs"):
             began = loop.time()
-            fates = await link.link.send([answer("hangs", n) for n in range(20)])
+            results = await link.link.send([answer("hangs", n) for n in range(20)])
             assert loop.time() - began < 1
-            late = [fate for fate in fates if isinstance(fate, asyncio.Future)]
+            late = [fate for fate in results if isinstance(fate, asyncio.Future)]
             assert len(late) == 20
             slowest = 0.0
             while not all(fate.done() for fate in late):

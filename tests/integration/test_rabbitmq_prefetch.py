@@ -177,7 +177,7 @@ async def test_a_lane_is_held_and_released_at_once(
         await hand.holds(3)
         await asyncio.sleep(1)  # some looks for consumers that stand still
         assert {delivery.lane for delivery in hand.held} == {Lane.BACKLOG}
-        assert (hand.lost, dict(+link.zombies), link.stands_still) == (0, {}, False)
+        assert (hand.lost, dict(+link.stalls), link.stands_still) == (0, {}, False)
         assert link.ready["resolution.tokens"] == 20
         for prefetch, held in ((7, 10), (0, 10), (3, 13)):
             link.set_prefetch(Lane.LIVE, prefetch)

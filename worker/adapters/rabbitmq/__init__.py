@@ -32,4 +32,5 @@ connection, and with it every other message in hand.
 (`core.exceptions`). What is used of the libraries beyond their public interface is in `library`.
 
 `topology` is what there has to be, as data; `declaration` brings it about and compares; `probing`
-and `management` look, and change nothing but users. """
+and `management` look, and change nothing but users.
+"""

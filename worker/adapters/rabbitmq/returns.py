@@ -36,7 +36,7 @@ class Sent:
     confirmation: asyncio.Future[Any]
 
 
-class Returnable:
+class MandatoryInFlight:
     """The mandatory messages in flight on one channel."""
 
     def __init__(self, wire: ConfirmChannel) -> None:

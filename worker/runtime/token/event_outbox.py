@@ -226,8 +226,10 @@ class EventOutbox:
 
     async def _publish(self, messages: Sequence[Outgoing]) -> list[PublishFailure | None]:
         """Publish a batch, and wait for what becomes of each."""
-        fates: Sequence[PublishResult] = await self._publisher.send(messages)
-        late = [fate for fate in fates if isinstance(fate, asyncio.Future)]
+        results: Sequence[PublishResult] = await self._publisher.send(messages)
+        late = [result for result in results if isinstance(result, asyncio.Future)]
         if late:
             await asyncio.wait(late)
-        return [fate.result() if isinstance(fate, asyncio.Future) else fate for fate in fates]
+        return [
+            result.result() if isinstance(result, asyncio.Future) else result for result in results
+        ]
