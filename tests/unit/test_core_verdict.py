@@ -157,7 +157,7 @@ def test_a_failure_of_a_far_future_is_tried_afresh(status: Status) -> None:
 
 
 def test_a_row_that_does_not_know_its_first_sight_was_seen_when_it_was_settled() -> None:
-    """Rows of the release before have no first snapshot, and their received_at is a publisher's."""
+    """Rows of the release before have no first sight, and their received_at is a publisher's."""
     known = outcome(received_at=ago(hours=9), settled_at=ago(hours=3), first_seen=None)
     assert remember(submission(message_id="new"), known) == Repeat(known)
     failed = replace(known, status=Status.DEAD)
