@@ -390,7 +390,7 @@ async def test_a_lease_that_can_not_be_had_is_told() -> None:
         await hear(180, "down")
         assert [line["event"] for line in logs].count("lease_not_renewed") == 3
         await hear(2, None)
-    words = "no share of the rate can be had"
+    words = "no lease of the shared rate"
     down = f"{words}: down"
     assert heard == [f"{words}: lacks a right; run grants.sql", None, None, down, down, None]
     running.cancel()

@@ -63,7 +63,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an operator decides, and what the runtime asks or tells of the rest of the process.
+    """What an operator decides, and what the runtime asks and reports in the process.
 
     Attributes:
         policy: The rules for trying again.
@@ -209,7 +209,7 @@ class Replica:
     # --- what replicas tell each other ---
 
     def _state(self, now: float) -> ReplicaState:
-        """What the others are told of this replica."""
+        """What the other replicas learn of this one."""
         breaker = self.breaker.state
         since = now - breaker.since if breaker.confirmed else 0.0
         accepted = None if breaker.accepted_at is None else now - breaker.accepted_at

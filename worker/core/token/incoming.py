@@ -32,7 +32,7 @@ class Whole(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message as the broker handed it over. Nothing in it has been looked at: `repr` tells none.
+    """A message as the broker delivered it, not read yet; `repr` shows nothing of its content.
 
     Attributes:
         headers_unread: It has more headers than are read.
@@ -66,7 +66,7 @@ class Incoming:
 
     @property
     def trace(self) -> dict[str, str]:
-        """Where it stands in a trace, as far as that can be passed on."""
+        """Its place in a trace, as far as it can be passed on."""
         found = ((name, self.headers.get(name)) for name in TRACE_HEADERS)
         return {
             name: value
@@ -84,7 +84,8 @@ def derived_id(incoming: Incoming) -> str:
 def envelope(incoming: Incoming) -> bytes:
     """What is sealed of a message: a line of JSON with its properties, then its body.
 
-    Of a body that is too large only the opening is kept. It is for whoever holds an opening key.
+    Of a body that is too large only the opening is kept. Only the holder of an opening key can read
+    it.
     """
     properties = {
         "message_id": incoming.message_id,

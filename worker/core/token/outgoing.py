@@ -42,11 +42,10 @@ class Outgoing:
     """One persistent message to publish with a confirm.
 
     Attributes:
-        user_id: The broker's user who publishes it, if the message shall say so. The broker refuses
-            any other, and closes the channel over it.
-        mandatory: An unroutable one is a failure. Replies and events may find no queue: whoever
-            wanted them is gone, or nobody listens.
-        about: The outcome that an event tells; None for what tells of no token.
+        user_id: The broker's user who publishes it, if the message is to name it. The broker
+            refuses any other, and closes the channel over it. mandatory: An unroutable one is a
+            failure. Replies and events may find no queue: whoever wanted them is gone, or nobody
+            listens. about: The outcome that an event carries; None where there is no token.
     """
 
     exchange: str

@@ -20,7 +20,7 @@ def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) ->
     """The answer to one submission, with its own message id, times and metadata.
 
     Args:
-        outcome: What stands for its token.
+        outcome: Of its token, as the ledger has it.
         submission: Who asked.
         repeated: The answer comes from the ledger, or from a call made for another submission.
     """

@@ -240,7 +240,7 @@ class AckAfterConfirm:
         self._push(one)
 
     def _drop(self, one: _Unconfirmed, fault: PublishFailure) -> None:
-        """Give an answer up for good: its delivery is not to wait for whoever does not take it."""
+        """Give an answer up for good: its delivery does not wait for a queue that refuses it."""
         self._answers.dropped(one.message, fault)
         self._settle(one)
 
