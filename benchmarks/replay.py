@@ -261,7 +261,7 @@ def _quantile(waits: list[float], percent: int) -> float:
 
 
 async def _kills(options: argparse.Namespace) -> list[Bound]:
-    test = "tests/acceptance/test_dead_letters_replayed.py"
+    test = "tests/acceptance/dead_letters/test_dead_letters_replayed.py"
     letters = options.letters // 2
     environment = os.environ | {
         "REPLAY_LETTERS": str(letters),

@@ -13,7 +13,7 @@ import pytest
 
 from harness.arena import conclude
 from harness.history import MALFORMED, RESOLVED, Due
-from tests.acceptance.test_run_properties import Raw, short, table
+from tests.acceptance.run.test_run_properties import Raw, short, table
 from tests.seeds import seeds
 
 if TYPE_CHECKING:

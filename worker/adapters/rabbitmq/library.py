@@ -1,7 +1,7 @@
 """All that is used of aiormq and pamqp beyond their public interface, in one place.
 
-Checked against the versions in `CHECKED`; `tests/unit/test_rabbitmq_library.py` fails where another
-one is installed or a name is gone, and the bounds in `pyproject.toml` keep others out.
+Checked against the versions in `CHECKED`: `test_rabbitmq_library.py` fails where another one is
+installed or a name is gone, and the bounds in `pyproject.toml` keep others out.
 """
 
 from __future__ import annotations

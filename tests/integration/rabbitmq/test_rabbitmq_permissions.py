@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.servers import Broker
     from worker.lab.servers import RabbitMQ
 
-DEPLOYED = Path(__file__).parents[2] / "deploy" / "rabbitmq"
+DEPLOYED = Path(__file__).parents[3] / "deploy" / "rabbitmq"
 WANTED = topology({"5s": 5.0})
 
 

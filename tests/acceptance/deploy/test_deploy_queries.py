@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.installation import Stage, Worker
     from harness.web_tier import Front
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEPLOYED = ROOT / "deploy"
 JOB = "resolution-worker"
 SERIES = re.compile(r"\b(?:resolution|process)_[a-z_]+\b")

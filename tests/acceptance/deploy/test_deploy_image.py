@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from harness.installation import Worker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 LOCKS = ROOT / "requirements"
 IMPORT_ALL = """

@@ -9,7 +9,7 @@ import pytest
 
 from harness.schema import prepare
 from tests.fakes.ledger_suite import LedgerSuite, key, resolved
-from tests.integration.test_postgres_ledger import PostgresBench
+from tests.integration.token.test_postgres_ledger import PostgresBench
 from tests.pgbouncer import PROGRAM, pgbouncer
 from worker.adapters.postgres.dead_letters.retention import PostgresRetention
 from worker.adapters.postgres.ledger.ledger import PostgresLedger

@@ -269,7 +269,7 @@ def test_all_that_is_lent_keeps_to_the_bound_in_bytes(
 
 def test_the_bound_is_that_of_the_shipped_broker() -> None:
     """The largest message is the largest that the broker takes as it is shipped."""
-    shipped = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "resolution.conf"
+    shipped = Path(__file__).parents[4] / "deploy" / "rabbitmq" / "resolution.conf"
     assert f"max_message_size = {LARGEST_MESSAGE_BYTES}" in shipped.read_text().splitlines()
     assert MOST_IN_HAND == 768
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEPLOYED = ROOT / "deploy" / "prometheus"
 
 

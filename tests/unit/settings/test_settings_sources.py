@@ -10,7 +10,7 @@ import pytest
 from worker.settings import SettingsError, load, reload
 from worker.settings.leaves import LEAVES
 
-EXAMPLE = Path(__file__).parents[2] / "config" / "worker.toml"
+EXAMPLE = Path(__file__).parents[3] / "config" / "worker.toml"
 
 
 def faults_of(environ: dict[str, str], config: Path | None = None) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from harness.servers import Database
 
-DEPLOYED = Path(__file__).parents[2] / "deploy"
+DEPLOYED = Path(__file__).parents[3] / "deploy"
 ONE_SHOT = {"database-roles", "migrate", "database-grants", "broker-users", "topology", "publish"}
 OURS = "resolution-worker:local"
 
