@@ -1,4 +1,4 @@
-"""How many messages of each lane this replica takes ahead, kept at what it can call for."""
+"""Keeps each lane's prefetch at the number of messages that this replica can make calls for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Prefetch:
-    """Follows the replica's share of the rate; nothing is taken while only others can call.
+    """Follows the replica's share of the rate; zero while AWS accepts only other replicas' calls.
 
     Attributes:
-        patience_seconds: How long a buyer is taken to wait; may be changed at any time.
+        patience_seconds: How long a buyer is assumed to wait; may be changed at any time.
     """
 
     def __init__(self, settings: Settings, replica: Replica, consuming: ConsumingLink) -> None:
@@ -26,7 +26,7 @@ class Prefetch:
         self.patience_seconds = settings.token.patience
 
     def apply(self) -> None:
-        """Set what fits now; to be called as often as one likes."""
+        """Set the prefetch that fits now; cheap to call often."""
         share = self._replica.pacer.share
         aside = self._replica.breaker.state.stands_aside
         wanted = prefetches(self._concurrency, share, self.patience_seconds)

@@ -1,4 +1,4 @@
-"""The parts of one replica, made from its settings."""
+"""Builds the parts of one replica from its settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
-    """Everything that lives as long as the process works."""
+    """The parts that exist for as long as the process works."""
 
     health: Health
     metrics: Metrics
@@ -58,12 +58,12 @@ class Components:
     retention: Retention
 
     def faults(self) -> Mapping[str, str]:
-        """What keeps this replica from working, by part."""
+        """The faults that keep this replica from working, by part."""
         return _faults(self.health, self.replica)
 
 
 def endpoint(settings: Settings) -> Endpoint:
-    """Where and as whom AWS is called."""
+    """The endpoint, identity and limits of calls to AWS."""
     aws = settings.aws
     return Endpoint(
         region=aws.region,
@@ -77,7 +77,7 @@ def endpoint(settings: Settings) -> Endpoint:
 
 
 def policy(settings: Settings) -> Policy:
-    """The operator's rules for trying again."""
+    """The configured rules for retries."""
     return Policy(
         attempts=settings.retry.attempts,
         delays=tuple(delay.text for delay in settings.retry.delays),
@@ -86,8 +86,8 @@ def policy(settings: Settings) -> Policy:
 
 
 def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Components:
-    """Make the parts and tie them together; nothing runs or connects yet."""
-    assert settings.dead_letters.seal_key is not None  # `run` has refused to start without
+    """Create the parts and connect them with each other; nothing runs or connects yet."""
+    assert settings.dead_letters.seal_key is not None  # `run` refuses to start without one
     health = Health()
     connect = connector(_hidden(settings.current_postgres_dsn))
     if not marketplace.address.is_encrypted:
@@ -113,7 +113,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         remedy=lambda code, message: aws_causes.of_systemic(code, message).remedy,
         report_lease=health.reporter("fleet"),
         calls_changed=metrics.in_flight.set,
-        aside_changed=lambda: prefetch.apply(),  # noqa: PLW0108 - it is made below
+        aside_changed=lambda: prefetch.apply(),  # noqa: PLW0108 - it is created below
         suspected=lambda: consuming.suspected,
         queued=lambda: consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0),
     )
@@ -137,7 +137,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
 
 
 def _consuming(settings: Settings, replica: Replica, health: Health) -> ConsumingLink:
-    # Nothing is consumed before the first lease, which says how much to prefetch.
+    # Nothing is consumed before the first lease, which determines how much to prefetch.
     lanes = [Source(queue, lane, 0, MOST_PREFETCHED[lane]) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return ConsumingLink(
@@ -157,19 +157,19 @@ def _faults(health: Health, replica: Replica) -> Mapping[str, str]:
     able = replica.breaker.state.able if replica.breaker.state.alone else 0
     refused = {} if fault is None else {"aws": _refusal(fault, able)}
     skewed = {} if skew is None else {"clock": skew}
-    # The writer meets a fault of the ledger's before anybody looks.
+    # The writer meets a fault of the ledger before the next poll does.
     unwritten = {part: why for part, why in replica.gate.reasons.items() if part == LEDGER}
     return {**health.faults, **unwritten, **skewed, **refused}
 
 
 def _refusal(fault: Fault, able: int) -> str:
-    """What AWS says to us and what to do about it.
+    """Why AWS refuses our calls, and what to do about it.
 
     Args:
-        fault: Why it refuses us.
-        able: How many other replicas it accepts meanwhile.
+        fault: Why it refuses them.
+        able: Number of other replicas that it accepts meanwhile.
     """
-    alone = f" (this replica alone: {able} others are accepted)" if able else ""
+    alone = f" (only this replica: {able} others are accepted)" if able else ""
     remedy = aws_causes.of_systemic(fault.code, fault.message).remedy
     return f"{fault.code}: {fault.message}{alone}; {remedy}"
 
@@ -186,12 +186,12 @@ def _watch(metrics: Metrics, replica: Replica, health: Health) -> None:
 
 
 def _hidden(address: Callable[[], str]) -> Callable[[], str]:
-    """The same address, whose passwords are kept out of the log, rotated ones too."""
+    """The same address; its passwords, including rotated ones, are hidden in the log."""
 
-    def ask() -> str:
+    def get() -> str:
         given = address()
         for password in passwords(given):
             logs.secrets.keep(password)
         return given
 
-    return ask
+    return get

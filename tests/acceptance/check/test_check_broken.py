@@ -308,10 +308,10 @@ _DATABASE = (
         "create it",
     ),
     Broken(
-        "database: no connection to spare",
+        "database: no free connection",
         lambda s: _after(s, "ALTER DATABASE {name} CONNECTION LIMIT 0"),
         "database",
-        "no connection to spare",
+        "the server has no free connection",
         "max_connections",
     ),
     Broken(
@@ -635,14 +635,14 @@ _AWS = (
         "aws: hangs before TLS",
         lambda s: _calling(f"https://127.0.0.1:{s.silent_port()}"),
         "aws endpoint",
-        "answers no TLS handshake",
+        "does not answer the TLS handshake",
         "AWS_CA_BUNDLE",
     ),
     Broken(
         "aws: no TLS there",
         lambda s: _calling(s.simulator.url.replace("http:", "https:")),
         "aws endpoint",
-        "no TLS with",
+        "the TLS handshake with",
         "WORKER_AWS__ENDPOINT_URL",
     ),
     Broken(
@@ -675,7 +675,7 @@ _SETTINGS = (
         lambda _: {"WORKER_POOL__CONCURENCY": "5"},
         "configuration",
         "1 setting can't be accepted",
-        "correct what is named here",
+        "correct the settings named here",
         78,
     ),
     Broken(
@@ -694,7 +694,7 @@ _SETTINGS = (
         lambda _: {"WORKER_AMQP__URL": "amqp://u:hidden-one@broker.example.com/"},
         "configuration",
         "can't be accepted",
-        "correct what is named here",
+        "correct the settings named here",
         78,
     ),
     Broken(
@@ -702,7 +702,7 @@ _SETTINGS = (
         lambda s: {"WORKER_SECRETS_DIR": str(s.home / "nowhere")},
         "configuration",
         "can't be accepted",
-        "correct what is named here",
+        "correct the settings named here",
         78,
     ),
     Broken(
@@ -710,7 +710,7 @@ _SETTINGS = (
         lambda _: {"WORKER_DEAD_LETTERS__SEAL_KEY": "short"},
         "configuration",
         "can't be accepted",
-        "correct what is named here",
+        "correct the settings named here",
         78,
     ),
     Broken(

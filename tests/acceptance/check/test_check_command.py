@@ -126,7 +126,7 @@ def test_a_private_key_beside_a_worker_is_noted(sound: Setup) -> None:
     seal, opening = generate()
     done = sound.check(WORKER_DEAD_LETTERS__SEAL_KEY=seal, WORKER_DEAD_LETTERS__OPEN_KEYS=opening)
     assert done.code == 0, done.said
-    assert "take it out of a worker's environment" in done.findings["seal key"]["notes"][0]
+    assert "remove it from a worker's environment" in done.findings["seal key"]["notes"][0]
 
 
 @pytest.mark.long

@@ -115,7 +115,7 @@ async def test_rotated_passwords_are_taken_up(stage: Stage, web: Front, tmp_path
             (tuple(line["faults"]), line["remedy"]) for line in worker.logged("secrets_kept")
         }
         assert [Path(fault.partition(":")[0]).name for fault in faults] == list(BESIDE)[1:]
-        assert "put these files right" in remedy
+        assert "correct these files" in remedy
         assert "ca.crt" in worker.logged("secrets_passed_over")[0]["reason"]
         _, metrics = await worker.get("/metrics")
         stage.clear()
@@ -144,7 +144,7 @@ async def test_addresses_rotated_to_nothing_of_use(
         amqp.write_text(f"amqp://u:{NEW}@127.0.0.1:{broker}/", encoding="utf-8")
         dsn.write_text(f"postgresql://u:{NEW}@127.0.0.1:{database}/x?sslmode=disable")
         await close_connections(stage)
-        await worker.unready("not foreseen: KeyError", "is no PostgreSQL", "WORKER_POSTGRES__DSN")
+        await worker.unready("not foreseen: KeyError", "is not PostgreSQL", "WORKER_POSTGRES__DSN")
         amqp.write_text(f"amqp://u:{NEW}@broker..internal/", encoding="utf-8")
         dsn.write_text(f"postgresql://u:{NEW}@{'x' * 64}.internal/x", encoding="utf-8")
         waiting = await web.submit(fresh("ok"))

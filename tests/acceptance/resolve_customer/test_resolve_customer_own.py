@@ -74,7 +74,7 @@ def test_a_token_on_the_command_line_is_warned_of(tool: Tool, arguments: tuple[s
     ended = tool.run(*arguments, *_TO)
 
     assert ended.code == 0
-    assert ended.err.startswith(f"resolve-customer: warning: {arguments[0]} shows the token in ")
+    assert ended.err.startswith(f"resolve-customer: warning: {arguments[0]} exposes the token in ")
     assert "file://" in ended.err
     assert _TOKEN not in ended.err
 
@@ -207,7 +207,7 @@ def test_an_unusable_answer_is_warned_of(tool: Tool) -> None:
     ended = tool.run("--registration-token", "-", *_TO, stdin="garbage-1")
 
     assert (ended.code, ended.out) == (0, b"")
-    assert "nothing that can be used" in ended.err
+    assert "is empty or can't be used" in ended.err
 
 
 def test_off_prints_nothing_and_tells_by_its_exit_code(tool: Tool) -> None:

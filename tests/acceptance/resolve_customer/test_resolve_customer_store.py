@@ -109,7 +109,7 @@ async def test_what_was_resolved_before_stands(tool: Tool, schema: Schema) -> No
 
     assert (first.code, second.code) == (0, 0)
     assert "stored as resolved" in first.err
-    assert "its outcome stands" in second.err
+    assert "its outcome is unchanged" in second.err
     assert await outcomes(schema, "ok-twice") == before
     assert len(await audited(schema, "ok-twice")) == 2
 

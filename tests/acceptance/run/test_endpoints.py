@@ -65,7 +65,7 @@ def test_an_endpoint_in_clear_is_refused_wherever_it_is_named(
     settings = named(how, FAR, tmp_path)
     done = ended(stage, "run", WORKER_AWS__ENDPOINT_URL="", **settings)
     assert done.returncode == 78, done.stderr
-    assert "leads beyond loopback unencrypted" in done.stderr
+    assert "connects beyond loopback unencrypted" in done.stderr
     assert (how if how in VARIABLES else "profile") in done.stderr
     assert "Traceback" not in done.stderr
     assert '"consuming"' not in done.stdout
@@ -173,7 +173,7 @@ async def test_only_an_empty_schema_is_marked(stage: Stage, genuine: Schema) -> 
     )
     refused = stage.command("migrate", "--stand-in", **migrator)
     assert refused.returncode == 1
-    assert "something is stored in it already" in refused.stderr
+    assert "something is already stored in it" in refused.stderr
     await genuine.execute("DELETE FROM resolution.malformed_message")
     for words in (("migrate", "--stand-in"), ("migrate",), ("migrate", "--stand-in")):
         done = stage.command(*words, **migrator)

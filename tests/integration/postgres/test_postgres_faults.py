@@ -183,7 +183,7 @@ async def test_a_wrong_word_of_the_address_is_no_fault_of_the_rows(
     """What the server refuses before there is a session never counts against what is written."""
     async with opened(f"{schema.worker}?{words}") as ledger:
         for asking in (ledger.settle(BATCH), ledger.find_outcomes([key("a")]), ledger.check()):
-            with pytest.raises(LedgerUnavailable, match="refuses a parameter of the address"):
+            with pytest.raises(LedgerUnavailable, match="refused a parameter of the address"):
                 await asking
 
 
@@ -220,7 +220,10 @@ async def _keeper(schema: Schema) -> AsyncIterator[PostgresRetention]:
 
 @pytest.mark.parametrize(
     ("setting", "says"),
-    [("lock_timeout", "a lock was not to be had"), ("statement_timeout", "cancelled a statement")],
+    [
+        ("lock_timeout", "a lock could not be acquired"),
+        ("statement_timeout", "cancelled a statement"),
+    ],
 )
 async def test_the_roles_bounds_end_a_wait(schema: Schema, setting: str, says: str) -> None:
     """A table that someone has locked makes the ledger unavailable, not stuck; then it works."""

@@ -126,7 +126,7 @@ async def test_a_table_in_use_is_not_waited_for_long(
     await migrate(lambda: empty.migrator)
     async with connected(empty.superuser) as other, other.transaction():
         await other.execute("LOCK TABLE resolution.ledger IN ACCESS SHARE MODE")
-        with pytest.raises(LedgerUnavailable, match=rf"{NEXT.file_name}: a lock was not"):
+        with pytest.raises(LedgerUnavailable, match=rf"{NEXT.file_name}: a lock could not"):
             await migrate(lambda: empty.migrator, migrations=(*bundled(), NEXT))
     await migrate(lambda: empty.migrator, migrations=(*bundled(), NEXT))
 

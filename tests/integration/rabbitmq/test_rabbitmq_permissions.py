@@ -376,7 +376,7 @@ def test_a_name_that_means_something_in_an_expression_is_refused(
         check=False,
     )
     assert done.returncode == 2
-    assert "a caller has letters, digits, _ and - in its name" in done.stderr
+    assert "a caller's name may contain only letters, digits, _ and -" in done.stderr
 
 
 def test_the_lists_can_be_read_by_broker_and_script() -> None:

@@ -19,7 +19,11 @@ from worker.adapters.local_worker import port_fault
         (OSError(errno.EADDRNOTAVAIL, "x"), "Cannot assign", "an address of this machine"),
         (socket.gaierror(-2, "x"), "can't be resolved", "correct WORKER_HTTP__HOST"),
         (UnicodeError("x"), "can't be resolved", "correct WORKER_HTTP__HOST"),
-        (OSError(errno.EADDRINUSE, "x"), "Address already in use", "end what listens there"),
+        (
+            OSError(errno.EADDRINUSE, "x"),
+            "Address already in use",
+            "stop the program that listens there",
+        ),
     ],
 )
 def test_each_reason_has_its_remedy(error: OSError | UnicodeError, what: str, remedy: str) -> None:
@@ -36,7 +40,7 @@ async def test_a_taken_port_is_told_as_such() -> None:
         port = taken.getsockname()[1]
         fault = await port_fault("127.0.0.1", port)
     assert fault is not None
-    assert refusal("127.0.0.1", port, fault)[1].startswith("end what listens there")
+    assert refusal("127.0.0.1", port, fault)[1].startswith("stop the program that listens there")
 
 
 async def test_what_is_no_host_name_is_told_as_such() -> None:

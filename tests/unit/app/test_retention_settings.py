@@ -45,8 +45,8 @@ def test_a_setting_without_effect_is_named() -> None:
         }
     )
     told = [words.partition(";")[0] for words in unheeded(settings, DATABASE)]
-    assert [words.partition(" has no effect: it says ")[0] for words in told] == [
+    assert [words.partition(" has no effect: it is ")[0] for words in told] == [
         "WORKER_RETENTION__LEDGER",
         "WORKER_RETENTION__DEAD_LETTERS",
     ]
-    assert told[1].endswith("it says 2 days, and the database keeps that 30 days")
+    assert told[1].endswith("it is 2 days, but the database keeps these rows 30 days")

@@ -27,7 +27,7 @@ from worker.core import aws_causes
             "nearly all calls of late failed; the last: Timeout",
             "health dashboard",
         ),
-        ("ServiceUnavailable", "", "AWS's own fault"),
+        ("ServiceUnavailable", "", "a fault of AWS"),
     ],
 )
 def test_the_remedy_fits_the_fault(code: str, message: str, words: str) -> None:

@@ -68,7 +68,7 @@ def test_units_from_large_to_small_add_up(units: list[str], data: st.DataObject)
     [
         ([], "is empty"),
         (["0s"], "has a delay of zero"),
-        (["2m", "5s", "120s"], "names one delay twice"),
+        (["2m", "5s", "120s"], "contains the same delay twice"),
         (["5s", "soon"], "is not a duration"),
     ],
 )

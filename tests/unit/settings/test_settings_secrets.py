@@ -81,7 +81,7 @@ def test_files_of_others_are_passed_over(tmp_path: Path) -> None:
     settings = loaded(tmp_path)
     assert settings.current_amqp_url() == FIRST
     names = ", ".join(sorted(FOREIGN))
-    told = "WORKER_SECRETS_DIR: files that are not named like settings are passed over: "
+    told = "WORKER_SECRETS_DIR: files that are not named like settings are ignored: "
     assert settings.passed_over == told + names
 
 
@@ -104,7 +104,7 @@ def test_two_files_for_one_setting_are_refused(tmp_path: Path) -> None:
     """Which of them counts must not depend on their order."""
     for name in ("WORKER_AMQP__URL", "amqp__url"):
         (tmp_path / name).write_text(FIRST)
-    with pytest.raises(SettingsError, match="amqp__url: sets the same as"):
+    with pytest.raises(SettingsError, match="amqp__url: is for the same setting as"):
         loaded(tmp_path)
 
 

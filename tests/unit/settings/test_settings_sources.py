@@ -190,7 +190,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert faults_of({}, absent) == [f"{absent}: can't be read: No such file or directory"]
     assert faults_of({}, tmp_path) == [f"{tmp_path}: can't be read: Is a directory"]
     assert faults_of({}, odd) == [f"{odd}: can't be read: it is not UTF-8"]
-    assert faults_of({}, huge) == [f"{huge}: can't be read: holds more than 1,048,576 bytes"]
+    assert faults_of({}, huge) == [f"{huge}: can't be read: is larger than 1,048,576 bytes"]
     assert faults_of({"WORKER_SECRETS_DIR": str(absent)}) == [
         f"WORKER_SECRETS_DIR: {absent} can't be read: No such file or directory"
     ]

@@ -55,7 +55,7 @@ def test_an_open_connection_beyond_loopback_is_refused(name: str, value: str) ->
     with pytest.raises(SettingsError) as caught:
         load(environ={f"WORKER_{name}": value})
     (fault,) = caught.value.faults
-    assert fault.startswith(f"WORKER_{name}: leads beyond loopback unencrypted")
+    assert fault.startswith(f"WORKER_{name}: connects beyond loopback unencrypted")
     assert "WORKER_ALLOW_PLAINTEXT=true" in fault
     assert "example" not in fault
 

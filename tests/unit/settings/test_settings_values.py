@@ -163,7 +163,7 @@ def test_a_bad_value_is_refused_by_name_with_what_is_accepted(name: str, value: 
         load(environ={name: value})
     (fault,) = caught.value.faults
     assert fault.startswith(
-        (f"{name}: is ", f"{name}: has ", f"{name}: names ", f"{name}: does ", f"{name}: holds ")
+        (f"{name}: is ", f"{name}: has ", f"{name}: names ", f"{name}: does ", f"{name}: contains ")
     )
     assert "(accepted: " in fault
     assert len(value) < 8 or value not in fault

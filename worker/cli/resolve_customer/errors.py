@@ -1,4 +1,4 @@
-"""How a fault ends the command: the AWS CLI v2's exit codes and words, on standard error."""
+"""Reports faults with the AWS CLI v2's exit codes and messages, on standard error."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CONFIGURATION: Final = 253
 SERVICE: Final = 254
 GENERAL: Final = 255
 _INTERRUPTED: Final = 128 + signal.SIGINT
-_TELLING_CHARS: Final = 8
+_LEAST_SECRET_CHARS: Final = 8
 
 
 class CommandFault(Exception):
-    """A foreseen fault of the command; its text is for the person who typed it."""
+    """An expected fault of the command; its text is for the user."""
 
     code: ClassVar[int] = GENERAL
 
@@ -44,13 +44,13 @@ def report(
     debug: bool = False,
     explain: bool = False,
 ) -> int:
-    """Print what went wrong; the exit code.
+    """Print an error; returns the exit code.
 
     Args:
-        error: What did.
-        secrets: What must not be repeated.
-        debug: Whether the traceback goes into the debug log.
-        explain: Whether to add what it means and what to do.
+        error: The error.
+        secrets: Texts that must not be printed.
+        debug: Whether to write the traceback to the debug log.
+        explain: Whether to add its meaning and what to do.
     """
     if isinstance(error, KeyboardInterrupt):
         sys.stdout.write("\n")
@@ -71,7 +71,7 @@ def report(
 
 
 def _reader_gone() -> int:
-    """Whoever read the output has left; there is nobody to tell, and the AWS CLI does not."""
+    """Handle a closed output pipe: as in the AWS CLI, this is not an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
@@ -79,7 +79,7 @@ def _reader_gone() -> int:
 def _described(error: BaseException) -> tuple[int, str]:
     if isinstance(error, CommandFault):
         return error.code, str(error)
-    # Its absence shows that no call was made: then the error can't be one of botocore's.
+    # If it is not loaded, no call was made, so the error can't be botocore's.
     exceptions = sys.modules.get("botocore.exceptions")
     for name, code, words in _OF_BOTOCORE if exceptions is not None else ():
         if isinstance(error, getattr(exceptions, name)):
@@ -104,11 +104,11 @@ _OF_BOTOCORE: Final = (
 
 
 def _without(secrets: Collection[str], text: str) -> str:
-    """The service and the libraries may repeat what they were given."""
+    """The text without secrets, which the service and the libraries may repeat."""
     from worker.core import secrecy  # noqa: PLC0415 - start-up
 
     for secret in secrets:
-        # A shorter one is no token, and would be found in innocent words.
-        if len(secret) >= _TELLING_CHARS and secrecy.contains(text, secret):
+        # A shorter one is no token, and would match harmless words.
+        if len(secret) >= _LEAST_SECRET_CHARS and secrecy.contains(text, secret):
             text = secrecy.without(text, secret)
     return text

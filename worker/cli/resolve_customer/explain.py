@@ -1,4 +1,4 @@
-"""`--explain`: what an error means and what to do, in words."""
+"""`--explain`: what an error means and what to do."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Explanation(NamedTuple):
 
 UNUSABLE: Final = (
     "The answer is empty or could not be read, so it says nothing about the token. Try again; if "
-    "it stays so, look at what stands between you and AWS (--endpoint-url, a proxy)."
+    "it happens again, check what is between you and AWS (--endpoint-url, a proxy)."
 )
 
-# What only this command meets, by the name of botocore's exception; the more special ones first.
+# Errors of this command only, by the name of botocore's exception; more specific ones first.
 _BY_EXCEPTION: Final[dict[str, Explanation]] = {
     "NoRegionError": Explanation(
-        "Nobody has said in which AWS region to call.",
-        "Give --region, or set AWS_REGION or WORKER_AWS__REGION.",
+        "No AWS region is configured.",
+        "Use --region, or set AWS_REGION or WORKER_AWS__REGION.",
     ),
     "SSLError": Explanation(
         "The encrypted connection failed: the server's certificate is not trusted.",
-        "Name the authority that issued it with --ca-bundle or AWS_CA_BUNDLE (a proxy that opens "
-        "TLS has one of its own).",
+        "Set the authority that issued it with --ca-bundle or AWS_CA_BUNDLE (a proxy that "
+        "intercepts TLS has its own authority).",
     ),
     "ReadTimeoutError": Explanation(
-        "The service took the request and did not answer in time.",
-        "Repeat the command: asking twice does no harm. --cli-read-timeout sets how long to wait.",
+        "The service accepted the request but did not answer in time.",
+        "Repeat the command: calling twice does no harm. --cli-read-timeout sets how long to wait.",
     ),
     "ConnectTimeoutError": Explanation(
         "Nothing answered at the endpoint's address.",
@@ -48,7 +48,7 @@ _BY_EXCEPTION: Final[dict[str, Explanation]] = {
         "The proxy can't be reached.", "Check HTTPS_PROXY and NO_PROXY."
     ),
     "EndpointConnectionError": Explanation(
-        "No connection to the endpoint came about: no such name, or nobody listens there.",
+        "The endpoint could not be connected to: the name does not exist, or nothing listens there.",
         "Check --endpoint-url, AWS_ENDPOINT_URL, --region, the network and the proxy.",
     ),
     "ParamValidationError": Explanation(
@@ -60,7 +60,7 @@ _BY_EXCEPTION: Final[dict[str, Explanation]] = {
 
 
 def of(error: BaseException) -> str:
-    """What is known of an error, as lines to print; empty for one that says all itself."""
+    """The explanation of an error, as lines to print; empty if there is none."""
     found = _explanation(error)
     return "" if found is None else f"\nWhat it means: {found.means}\nWhat to do: {found.remedy}\n"
 
@@ -92,7 +92,7 @@ def _cause(response: dict[str, dict[str, str | int]]) -> Cause:
     return _BY_KIND.get(fault.kind, aws_causes.AWS_FAILED)
 
 
-# Of codes that are not in the table.
+# For codes that are not in the table.
 _BY_KIND: Final = {
     FaultKind.THROTTLED: aws_causes.THROTTLED,
     FaultKind.SYSTEMIC: aws_causes.NOT_ALLOWED,

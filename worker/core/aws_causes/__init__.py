@@ -1,8 +1,8 @@
-"""The table of everything that can go wrong on the way to AWS: codes, whose fault, what to do.
+"""The table of faults of calls to AWS: their codes, whose fault they are, and what to do.
 
-Read by `worker.core.aws_errors` (whose fault is it), by the log, `check` and `status` (what to do
-about it), by dead letters, and by `resolve-customer --explain`; so the remedies name the worker's
-settings and the command's options.
+Used by `worker.core.aws_errors` (whose fault it is), by the log, `check` and `status` (what to do
+about it), by dead letters, and by `resolve-customer --explain`; so the remedies name both the
+worker's settings and the command's options.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ BY_SERVICE_CODE: Final = _by_code(SERVICE)
 BY_IDENTITY_CODE: Final = _by_code(IDENTITY)
 _BY_OWN_CODE: Final = _by_code(OWN)
 
-# Of the calls before ResolveCustomer, as in `AssumeRole was refused: …`.
+# In messages about calls before ResolveCustomer, such as `AssumeRole was refused: …`.
 _BEFORE_THE_CALL: Final = " was refused: "
 
 
 def of_call(code: str, message: str) -> Cause:
-    """Why a call was refused, or failed."""
-    said = message.lower()
+    """Why a call was refused or failed."""
+    lowered = message.lower()
     for cause in SERVICE:
-        if code in cause.codes and any(words in said for words in cause.words):
+        if code in cause.codes and any(words in lowered for words in cause.words):
             return cause
     if code.startswith("Http"):
         return NOT_THE_SERVICE
@@ -84,17 +84,19 @@ def of_call(code: str, message: str) -> Cause:
 
 
 def of_identity(code: str) -> Cause:
-    """Why credentials can't be had."""
+    """Why no credentials could be obtained."""
     return BY_IDENTITY_CODE.get(code) or _BY_OWN_CODE.get(code, OTHER_IDENTITY)
 
 
 def of_systemic(code: str, message: str) -> Cause:
-    """Why all calls are stopped, whether AWS, botocore or the worker has found it."""
+    """Why all calls are stopped, whether AWS, botocore or the worker reported it."""
     if code in _BY_OWN_CODE:
         return _BY_OWN_CODE[code]
-    if code == "ExpiredTokenException":  # the credentials', or it would not stop all calls
+    if (
+        code == "ExpiredTokenException"
+    ):  # that of the credentials: an expired registration token does not stop all calls
         return CREDENTIALS_EXPIRED
-    # Names that end so are those of botocore's exceptions.
+    # Codes that end so are names of botocore's exceptions.
     local = code in BY_IDENTITY_CODE or code.endswith("Error")
     if (local and code not in BY_SERVICE_CODE) or _BEFORE_THE_CALL in message:
         return of_identity(code)

@@ -1,4 +1,4 @@
-"""A row of the tables: codes that have one cause."""
+"""A row of the tables of causes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One row: several codes that have one cause.
+    """One cause, with all codes that are reported for it.
 
     Attributes:
-        codes: As AWS, botocore or the worker names them.
-        kind: Whose fault it is, where AWS answers with such a code.
+        codes: Error codes of AWS, botocore or the worker.
+        kind: Whose fault it is if AWS answers with such a code.
         meaning: What it means, in a sentence.
         remedy: What to do about it, without a full stop.
-        words: What the message says, in lower case, where a code alone does not tell: such a row
-            takes precedence over the code's own.
+        words: Lower-case texts, one of which the message must contain, where the code alone is
+            ambiguous: such a row takes precedence over one without words.
     """
 
     codes: tuple[str, ...]

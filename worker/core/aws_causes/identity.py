@@ -1,4 +1,4 @@
-"""What is met before ResolveCustomer is called: botocore's chain, STS, an assumed role."""
+"""Causes before ResolveCustomer is called: botocore's credential chain, STS, assumed roles."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NO_CREDENTIALS: Final = Cause(
 CREDENTIALS_TIMEOUT: Final = Cause(
     ("CredentialsTimeout",),
     _SYSTEMIC,
-    "What gives out the AWS credentials does not answer.",
-    "make what gives out the credentials reachable from here (for a role in WORKER_AWS__ROLE_ARN "
+    "The source of the AWS credentials does not answer.",
+    "make the source of the credentials reachable from here (for a role in WORKER_AWS__ROLE_ARN "
     "or a web identity that is STS, or a VPC endpoint for it), or a slow credential_process "
-    f"quicker: the worker waits {LOOK_UP_SECONDS:g} s for it, whatever WORKER_AWS__TIMEOUT is",
+    f"faster: the worker waits {LOOK_UP_SECONDS:g} s for it, whatever WORKER_AWS__TIMEOUT is",
 )
 STS_UNREACHABLE: Final = Cause(
     (),
@@ -74,21 +74,21 @@ IDENTITY: Final = (
         ("MalformedCredentials",),
         _SYSTEMIC,
         "The credentials contain a character that no request can carry.",
-        "remove the line break, or whatever else is named, from where it is kept: in a Kubernetes "
-        "secret made with `echo` that is the line end, which `printf %s` does not write",
+        "remove the line break, or the other character named, from the stored credentials: in a "
+        "Kubernetes secret made with `echo` it is the line end, which `printf %s` does not write",
     ),
     Cause(
         ("CaBundle",),
         _SYSTEMIC,
-        "The file with trusted certificate authorities can't be read.",
+        "The file of trusted certificate authorities can't be read.",
         "correct AWS_CA_BUNDLE",
     ),
     Cause(
         ("ExpiredCredentials",),
         _SYSTEMIC,
-        "The credentials that were given out have expired already.",
-        "mend what gives them out; or set this machine's clock, if it is ahead (`timedatectl`, "
-        "NTP)",
+        "The source returned credentials that have already expired.",
+        "fix the source of the credentials; or set this machine's clock, if it is ahead "
+        "(`timedatectl`, NTP)",
     ),
     Cause(
         ("SSOTokenLoadError", "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOError"),

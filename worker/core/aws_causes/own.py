@@ -1,4 +1,4 @@
-"""What the worker itself finds, without an answer of AWS's."""
+"""Causes that the worker itself finds, without an answer from AWS."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ OWN: Final = (
         (TIMEOUT, CONNECTION_FAULT),
         FaultKind.TRANSIENT,
         "AWS was not reached, or did not answer in time.",
-        "look for a firewall or proxy that swallows the traffic, and at WORKER_AWS__ENDPOINT_URL "
+        "look for a firewall or proxy that drops the traffic, and check WORKER_AWS__ENDPOINT_URL "
         "and WORKER_AWS__TIMEOUT",
     ),
     Cause(
         (UNUSABLE_ANSWER,),
         FaultKind.TRANSIENT,
-        "The answer can't be used, so it says nothing about the token.",
+        "The answer can't be used, and says nothing about the token.",
         NOT_THE_SERVICE.remedy,
     ),
     Cause(
         ("CertificateNotTrusted",),
         _SYSTEMIC,
-        "The certificate of what answered is not trusted.",
+        "The server's certificate is not trusted.",
         "set AWS_CA_BUNDLE (--ca-bundle) to the authority that signed the certificate; a proxy "
-        "that opens TLS has one of its own",
+        "that intercepts TLS has its own authority",
     ),
     Cause(
         ("InvalidURL",),
@@ -50,23 +50,23 @@ OWN: Final = (
     Cause(
         ("WrongAccount",),
         _SYSTEMIC,
-        "The credentials belong to another account than the one that is expected.",
+        "The credentials belong to another account than the expected one.",
         "use the credentials of the account in WORKER_AWS__EXPECTED_ACCOUNT, or correct that "
         "setting",
     ),
     Cause(
         (UNFORESEEN,),
         _SYSTEMIC,
-        "The worker failed in a way that nobody foresaw.",
-        "this is a defect of the worker: report it, with what its log says at "
+        "The worker failed with an unexpected error.",
+        "this is a defect of the worker: report it, with its log lines "
         "call_failed_unforeseen or probe_failed_unforeseen",
     ),
     Cause(
         (OUTAGE,),
         _SYSTEMIC,
-        "Nearly all calls of late have failed.",
-        "this is AWS's own fault or the network's: look at AWS's health dashboard, and with "
-        "`resolution-worker check` at the way there; calls resume by themselves",
+        "Nearly all recent calls have failed.",
+        "this is a fault of AWS or of the network: look at AWS's health dashboard, and check the "
+        "connection with `resolution-worker check`; calls resume by themselves",
     ),
     CREDENTIALS_TIMEOUT,
     *(Cause((one.code,), _SYSTEMIC, one.what, one.remedy) for one in SHORTAGES),

@@ -1,4 +1,4 @@
-"""What the service answers: a new error code of AWS's is one word in one row here.
+"""Causes that the service reports. To support a new error code of AWS, add it to a row here.
 
 Sources: the API reference of ResolveCustomer (its declared errors), "Common Errors" of the AWS
 APIs, and the throttling codes that botocore's own retry handlers know.
@@ -17,16 +17,16 @@ _BAD_SIGNATURE: Final = ("InvalidSignatureException", "SignatureDoesNotMatch")
 NOT_ALLOWED: Final = Cause(
     ("AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedException"),
     _SYSTEMIC,
-    "AWS knows this identity, and does not allow it to resolve tokens.",
+    "AWS knows this identity, but does not allow it to resolve tokens.",
     "allow the IAM action `aws-marketplace:ResolveCustomer` (on resource `*`) to this identity; "
-    "look also at service control policies, permission boundaries and the policy of a VPC endpoint",
+    "check also service control policies, permission boundaries and the policy of a VPC endpoint",
 )
 CREDENTIALS_EXPIRED: Final = Cause(
     ("ExpiredToken",),
     _SYSTEMIC,
     "The AWS credentials have expired; the registration token was not looked at.",
     "renew the credentials: they have expired (`aws sso login`, or a new session); better, give "
-    "the process a role, which renews itself",
+    "the process a role, whose credentials are renewed automatically",
 )
 UNKNOWN_KEY: Final = Cause(
     ("AuthFailure", "InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"),
@@ -72,8 +72,9 @@ REGION_DISABLED: Final = Cause(
 NO_SELLER: Final = Cause(
     ("OptInRequired", "SubscriptionRequiredException"),
     _SYSTEMIC,
-    "The account is not registered as a seller, or the registration is not finished.",
-    "use the account that is registered as a seller in AWS Marketplace, and finish that",
+    "The account is not registered as a seller, or the registration is not complete.",
+    "use the account that is registered as a seller in AWS Marketplace, or complete the "
+    "registration",
 )
 UNSIGNED: Final = Cause(
     (
@@ -84,13 +85,13 @@ UNSIGNED: Final = Cause(
     ),
     _SYSTEMIC,
     "The request reached AWS without a complete signature.",
-    "look for a proxy that takes the Authorization header away; leave --no-sign-request away",
+    "look for a proxy that removes the Authorization header; do not use --no-sign-request",
 )
 NOT_THE_SERVICE: Final = Cause(
     ("InvalidAction", "UnknownOperationException"),
     _SYSTEMIC,
-    "What answered does not know the operation: it may not be the metering service.",
-    "correct WORKER_AWS__ENDPOINT_URL (--endpoint-url, AWS_ENDPOINT_URL): what answers there is "
+    "The server does not know the operation: it may not be the metering service.",
+    "correct WORKER_AWS__ENDPOINT_URL (--endpoint-url, AWS_ENDPOINT_URL): the server there is "
     "not the AWS Marketplace Metering Service; without it AWS's own endpoint is called",
 )
 SIGNED_FOR_ANOTHER_SERVICE: Final = Cause(
@@ -116,13 +117,13 @@ THROTTLED: Final = Cause(
     ),
     FaultKind.THROTTLED,
     "The account's quota is used up for the moment; all workers' calls count against it.",
-    "wait some seconds and try again; the token is not harmed",
+    "wait some seconds and try again; the token remains valid",
 )
 AWS_FAILED: Final = Cause(
-    (),  # whatever the table does not know, at attempts of the token's
+    (),  # any code that is not in the table; such calls count as attempts
     FaultKind.TRANSIENT,
     "Something failed on AWS's side; it says nothing about the token.",
-    "this is AWS's own fault: look at its health dashboard, and try again in a minute",
+    "this is a fault of AWS: look at its health dashboard, and try again in a minute",
 )
 TOKEN_UNKNOWN: Final = Cause(
     ("InvalidTokenException",),
@@ -130,21 +131,21 @@ TOKEN_UNKNOWN: Final = Cause(
     "AWS does not know this token for your account: it is damaged, or the product belongs to "
     "another seller account.",
     "check the account (`aws sts get-caller-identity`): it must be the one that published the "
-    "product; use --profile for another. Check that the token was decoded exactly once: it holds "
-    "no blank and no %XX. Else the buyer starts again from AWS Marketplace",
+    "product; use --profile for another. Check that the token was decoded exactly once: it must "
+    "contain no space and no %XX. Otherwise the buyer starts again from AWS Marketplace",
 )
 TOKEN_EXPIRED: Final = Cause(
     ("ExpiredTokenException",),
     FaultKind.TOKEN,
-    "The registration token has expired: it lives four hours at most.",
-    "look whether the worker has resolved it before (view resolution.outcomes, by its SHA-256). "
-    "Else the buyer starts again from AWS Marketplace (Set up your account)",
+    "The registration token has expired: it is valid for four hours at most.",
+    "check whether the worker has resolved it before (view resolution.outcomes, by its SHA-256). "
+    "Otherwise the buyer starts again from AWS Marketplace (Set up your account)",
 )
 MALFORMED_REQUEST: Final = Cause(
     ("ValidationException",),
     FaultKind.TRANSIENT,
     "The request is not well-formed; most likely the token is empty.",
-    "check what was given as the token: an unset variable, an empty file?",
+    "check the value given as the token: is it an unset variable or an empty file?",
 )
 
 SERVICE: Final = (
@@ -166,4 +167,4 @@ SERVICE: Final = (
     TOKEN_EXPIRED,
     MALFORMED_REQUEST,
 )
-"""What the service answers."""
+"""The causes that the service reports."""

@@ -411,11 +411,11 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 MALFORMED = {
     "simulator\n": "ends with a line break",
     "simulator\r\n": "ends with a line break",
-    "simu\nlator": "holds a line break",
-    " simulator": "holds white space",
-    "simulator\x07": "holds a control character",
-    "simul\u00e4tor": "holds a character that is not ASCII",
-    "simul\udcfftor": "holds a character that is not ASCII",
+    "simu\nlator": "contains a line break",
+    " simulator": "contains white space",
+    "simulator\x07": "contains a control character",
+    "simul\u00e4tor": "contains a character that is not ASCII",
+    "simul\udcfftor": "contains a character that is not ASCII",
 }
 
 

@@ -120,7 +120,7 @@ async def test_a_server_without_tls(mode: str, certificate: Path) -> None:
     """A server that speaks no TLS is named as such, whatever the mode that wants it."""
     async with server(None) as port:
         found = await fault("127.0.0.1", port, f"sslmode={mode}&sslrootcert={certificate}")
-    assert found.what == "the server speaks no TLS"
+    assert found.what == "the server does not support TLS"
     assert "`ssl = on`" in found.remedy
 
 
