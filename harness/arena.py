@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.audience import listening
 from harness.crowd import Crowd
 from harness.history import PARKED, History, check, count
-from harness.installation import Stage, Worker, eventually
+from harness.installation import Installation, Worker, eventually
 from harness.marketplace import Marketplace
 from harness.tcp_proxy import proxy_to
 
@@ -59,7 +59,7 @@ class Arena:
         workers: Those that were started; the last is the one at work.
     """
 
-    stage: Stage
+    stage: Installation
     amqp: Proxy
     sql: Proxy
     aws: Marketplace
@@ -256,8 +256,10 @@ def tell(line: str, variable: str = "FAULT_REPORT") -> None:
 
 
 @asynccontextmanager
-async def arena_on(stage: Stage, seed: int, logs: tuple[Path, ...] = ()) -> AsyncIterator[Arena]:
-    """An arena until the block ends; the stage's own end stops the workers before its proxies."""
+async def arena_on(
+    stage: Installation, seed: int, logs: tuple[Path, ...] = ()
+) -> AsyncIterator[Arena]:
+    """An arena until the block ends; the installation stops its workers before its proxies."""
     async with AsyncExitStack() as stack:
         crowd = Crowd(seed)
         amqp = await stack.enter_async_context(proxy_to(stage.worker_url))

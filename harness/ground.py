@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.arena import DELAYS, arena_on
-from harness.installation import Stage, bare_environment, product
+from harness.installation import Installation, bare_environment, product
 from harness.schema import addresses, prepare
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import Topology, topology
@@ -46,8 +46,8 @@ class Ground:
         self,
         changed: Callable[[Topology], Topology] = lambda planned: planned,
         delays: str = DELAYS,
-    ) -> AsyncIterator[Stage]:
-        """A stage with a virtual host and a database of its own, until the block ends.
+    ) -> AsyncIterator[Installation]:
+        """An installation with a virtual host and a database of its own, until the block ends.
 
         Whoever starts programs on it clears it.
         """
@@ -55,7 +55,7 @@ class Ground:
         with self.broker.broker() as broker, self.postgres.database(self.template) as database:
             await declare(broker.url, changed(planned))
             web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
-            yield Stage(
+            yield Installation(
                 broker,
                 addresses(database),
                 self.simulator,

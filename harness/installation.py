@@ -213,7 +213,7 @@ class Simulator(Program):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Installation:
     """Servers as an operator prepares them, and what has been started on them.
 
     Attributes:
@@ -249,7 +249,7 @@ class Stage:
         }
 
     def start(self, *arguments: str, **settings: str) -> Worker:
-        """Start a worker; it ends with the stage at the latest."""
+        """Start a worker; it ends with the installation at the latest."""
         worker = Worker(self.environment(**settings), *arguments)
         self.started.append(worker)
         return worker

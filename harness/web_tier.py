@@ -1,4 +1,4 @@
-"""The publisher's side: submits tokens, and hears replies and events."""
+"""A web tier: it submits tokens, and receives replies and events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractIncomingMessage
 
-    from harness.installation import Stage
+    from harness.installation import Installation
 
 LANES = {"live": "token", "backlog": "backlog"}
 QUEUES = ("resolution.tokens", "resolution.backlog", "resolution.crowd", "resolution.parked")
@@ -48,7 +48,7 @@ class Told:
         return str(self.body["status"])
 
 
-class Front:
+class WebTier:
     """A web tier: publishes with confirms, and hears what becomes of its submissions."""
 
     def __init__(self, reply_to: str) -> None:
@@ -126,10 +126,10 @@ class Front:
 
 
 @asynccontextmanager
-async def front(stage: Stage) -> AsyncIterator[Front]:
+async def web_tier(stage: Installation) -> AsyncIterator[WebTier]:
     """A web tier with its own rights; events are heard by somebody who may do all."""
     reply_to = reply_key(stage.web, str(uuid.uuid4()))
-    told = Front(reply_to)
+    told = WebTier(reply_to)
     async with (
         await aio_pika.connect(stage.web, timeout=30) as web,
         await aio_pika.connect(stage.broker.url, timeout=30) as owner,

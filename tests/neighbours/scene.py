@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.quota.figures import Figure, quantile, share
 from benchmarks.quota.fleet import SETTINGS
 from harness.arena import tell
-from harness.installation import Stage, simulating
+from harness.installation import Installation, simulating
 from tests.acceptance.outcomes import sha256
 from tests.neighbours.callers import Caller, calling
 from tests.neighbours.watching import becomes
@@ -44,7 +44,7 @@ class Scene:
     name: str
     seed: int
     chance: random.Random
-    stage: Stage
+    stage: Installation
     buyers: Caller
     others: list[Caller] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)

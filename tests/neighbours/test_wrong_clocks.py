@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.ground import Ground
-    from harness.installation import Stage, Worker
+    from harness.installation import Installation, Worker
     from tests.neighbours.callers import Caller
     from tests.neighbours.scene import Scene
 
@@ -49,7 +49,7 @@ WHERE state = 'open' AND sealed IS NOT NULL
 """
 
 
-async def _letters(stage: Stage, callers: Sequence[Caller]) -> list[Figure]:
+async def _letters(stage: Installation, callers: Sequence[Caller]) -> list[Figure]:
     """How many tokens were given up, rightly, and can be replayed for as long as they live."""
     due = {sha256(token) for caller in callers for token in dying(caller)}
     found: set[bytes] = set()

@@ -24,7 +24,7 @@ from worker.core.records import Status
 from worker.core.token.incoming import read_envelope
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
+    from harness.installation import Installation
 
 WHY = ("--reason", "test orders", "--actor", "ann")
 OPEN_KEYS = "WORKER_DEAD_LETTERS__OPEN_KEYS"
@@ -34,7 +34,7 @@ SEAL_KEY = "WORKER_DEAD_LETTERS__SEAL_KEY"
 # --- discard ---
 
 
-async def test_discarded_letters_are_put_away_with_a_reason(stage: Stage) -> None:
+async def test_discarded_letters_are_put_away_with_a_reason(stage: Installation) -> None:
     """Only what was chosen is discarded; who did it and why stands in history and audit."""
     await failed(stage, [f"ok-{n}" for n in range(3)])
     await failed(stage, [f"dead-{n}" for n in range(2)], status=Status.DEAD)
@@ -59,7 +59,7 @@ async def test_discarded_letters_are_put_away_with_a_reason(stage: Stage) -> Non
 
 
 @pytest.mark.long
-async def test_more_than_a_batch_is_discarded(stage: Stage) -> None:
+async def test_more_than_a_batch_is_discarded(stage: Installation) -> None:
     """A filter that matches thousands is carried out whole."""
     await failed(stage, [f"ok-{n}" for n in range(2_300)])
 
@@ -70,7 +70,7 @@ async def test_more_than_a_batch_is_discarded(stage: Stage) -> None:
 
 
 @pytest.mark.long
-async def test_what_is_being_replayed_is_not_discarded(stage: Stage) -> None:
+async def test_what_is_being_replayed_is_not_discarded(stage: Installation) -> None:
     """Letters in the hands of a replay stay there; a named one that stays is a failure."""
     await failed(stage, ["ok-1"])
     assert dead_letters(stage, "replay", "--all", *WHY).returncode == 0
@@ -85,7 +85,7 @@ async def test_what_is_being_replayed_is_not_discarded(stage: Stage) -> None:
 
 
 @pytest.mark.long
-async def test_discarded_letters_are_not_replayed(stage: Stage) -> None:
+async def test_discarded_letters_are_not_replayed(stage: Installation) -> None:
     """A filter passes over them, and a named one is left out with the reason."""
     await failed(stage, ["ok-1"])
     assert dead_letters(stage, "discard", "--all", *WHY).returncode == 0
@@ -117,7 +117,7 @@ async def test_discarded_letters_are_not_replayed(stage: Stage) -> None:
 )
 @pytest.mark.sampled(5)
 async def test_a_discard_gone_wrong_is_named(
-    stage: Stage, arguments: tuple[str, ...], settings: dict[str, str], code: int, words: str
+    stage: Installation, arguments: tuple[str, ...], settings: dict[str, str], code: int, words: str
 ) -> None:
     """Each mistake has its exit code and words that help, and nothing is discarded."""
     await failed(stage, ["ok-1"])
@@ -132,13 +132,13 @@ async def test_a_discard_gone_wrong_is_named(
 # --- reseal ---
 
 
-def pair(stage: Stage) -> tuple[dict[str, str], str]:
+def pair(stage: Installation) -> tuple[dict[str, str], str]:
     """The environment in the middle of a rotation, and the new private key."""
     public, private = generate()
     return {SEAL_KEY: public, OPEN_KEYS: f"{private},{stage.keys[OPEN_KEYS]}"}, private
 
 
-async def test_a_rotation_moves_all_payloads_to_the_new_pair(stage: Stage) -> None:
+async def test_a_rotation_moves_all_payloads_to_the_new_pair(stage: Installation) -> None:
     """Afterwards the new key alone opens everything, and it is said that the old one may go."""
     await failed(stage, [f"ok-{n}" for n in range(450)])
     rotating, private = pair(stage)
@@ -167,7 +167,7 @@ async def test_a_rotation_moves_all_payloads_to_the_new_pair(stage: Stage) -> No
 
 
 @pytest.mark.long
-async def test_a_rotation_that_is_killed_is_finished_by_the_next(stage: Stage) -> None:
+async def test_a_rotation_that_is_killed_is_finished_by_the_next(stage: Installation) -> None:
     """Stopped anywhere, each payload is sealed to one of the pairs; repeated it ends."""
     await failed(stage, [f"ok-{n}" for n in range(3_000)])
     rotating, private = pair(stage)
@@ -191,7 +191,7 @@ async def test_a_rotation_that_is_killed_is_finished_by_the_next(stage: Stage) -
 
 
 @pytest.mark.long
-async def test_payloads_that_no_key_opens_are_named(stage: Stage) -> None:
+async def test_payloads_that_no_key_opens_are_named(stage: Installation) -> None:
     """They are counted by key and left as they are, and the rest is moved."""
     await failed(stage, ["ok-1", "ok-2"])
     now = datetime.now(UTC)
@@ -217,7 +217,7 @@ async def test_payloads_that_no_key_opens_are_named(stage: Stage) -> None:
 )
 @pytest.mark.sampled(4)
 async def test_a_rotation_without_its_keys_is_refused(
-    stage: Stage, settings: dict[str, str], words: str
+    stage: Installation, settings: dict[str, str], words: str
 ) -> None:
     """A key that is missing, bad or of another pair ends in 78, and nothing is changed."""
     await failed(stage, ["ok-1"])
@@ -231,7 +231,7 @@ async def test_a_rotation_without_its_keys_is_refused(
 
 
 @pytest.mark.long
-async def test_a_dry_run_of_a_rotation_says_what_is_sealed_to_what(stage: Stage) -> None:
+async def test_a_dry_run_of_a_rotation_says_what_is_sealed_to_what(stage: Installation) -> None:
     """It changes nothing and needs no reason."""
     await failed(stage, ["ok-1"])
     rotating, _ = pair(stage)

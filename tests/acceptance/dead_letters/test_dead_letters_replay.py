@@ -30,13 +30,13 @@ from worker.core.records import Status
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
 
-    from harness.installation import Stage
+    from harness.installation import Installation
 
 WHY = ("--reason", "keys mended")
 REPLAY = "x-resolution-replay"
 
 
-async def taken(stage: Stage, lane: str = "backlog") -> list[AbstractIncomingMessage]:
+async def taken(stage: Installation, lane: str = "backlog") -> list[AbstractIncomingMessage]:
     """Everything that is in a lane."""
     queue_name = {"backlog": "resolution.backlog", "live": "resolution.tokens"}[lane]
     found = []
@@ -48,7 +48,7 @@ async def taken(stage: Stage, lane: str = "backlog") -> list[AbstractIncomingMes
     return found
 
 
-async def waiting(stage: Stage, queue: str = "resolution.backlog") -> int:
+async def waiting(stage: Installation, queue: str = "resolution.backlog") -> int:
     """How many messages are ready in a queue."""
     async with await aio_pika.connect(stage.broker.url, timeout=30) as connection:
         channel = await connection.channel()
@@ -64,7 +64,7 @@ def tokens(count: int, word: str = "ok") -> list[str]:
 # --- what goes out ---
 
 
-async def test_a_replay_publishes_what_was_sent(stage: Stage) -> None:
+async def test_a_replay_publishes_what_was_sent(stage: Installation) -> None:
     """The message goes into the backlog lane as it was, with its age, its asker and an instant."""
     await failed(stage, ["ok-1"], reply_to="resolution.reply.x")
 
@@ -86,7 +86,7 @@ async def test_a_replay_publishes_what_was_sent(stage: Stage) -> None:
     assert (row["state"], row["published"], row["chosen"]) == ("finished", 1, 1)
 
 
-async def test_a_dry_run_says_what_would_happen_and_writes_nothing(stage: Stage) -> None:
+async def test_a_dry_run_says_what_would_happen_and_writes_nothing(stage: Installation) -> None:
     """Letters are told apart by what can be done about them, and all stays as it was."""
     await failed(stage, tokens(3))
     await failed(stage, tokens(2, "old"), age=timedelta(hours=5))
@@ -116,7 +116,7 @@ async def test_a_dry_run_says_what_would_happen_and_writes_nothing(stage: Stage)
     assert await waiting(stage) == 0
 
 
-async def test_what_is_past_saving_is_refused_with_the_remedy(stage: Stage) -> None:
+async def test_what_is_past_saving_is_refused_with_the_remedy(stage: Installation) -> None:
     """Named letters that can't be saved end in 1, and the buyer must click through again."""
     await failed(stage, ["old-1"], age=timedelta(hours=5))
     (row,) = await stage.schema.rows("SELECT id FROM resolution.dead_letter")
@@ -131,7 +131,7 @@ async def test_what_is_past_saving_is_refused_with_the_remedy(stage: Stage) -> N
 
 
 @pytest.mark.long
-async def test_only_what_was_chosen_goes_out(stage: Stage) -> None:
+async def test_only_what_was_chosen_goes_out(stage: Installation) -> None:
     """Ids and filters narrow, and --limit takes the oldest failures."""
     await failed(stage, tokens(3))
     await failed(stage, tokens(2, "dead"), status=Status.DEAD)
@@ -150,7 +150,7 @@ async def test_only_what_was_chosen_goes_out(stage: Stage) -> None:
     assert [m.message_id for m in await taken(stage)] == ["m.ok.0"]
 
 
-async def test_a_parked_message_is_replayed_as_itself(stage: Stage) -> None:
+async def test_a_parked_message_is_replayed_as_itself(stage: Installation) -> None:
     """Its letter learns what it is about before it goes out, so that its outcome closes it."""
     now = datetime.now(UTC) - timedelta(minutes=2)
     sealer = Sealer(stage.keys["WORKER_DEAD_LETTERS__SEAL_KEY"])
@@ -173,7 +173,7 @@ async def test_a_parked_message_is_replayed_as_itself(stage: Stage) -> None:
 
 
 @pytest.mark.long
-async def test_a_rate_spreads_a_replay(stage: Stage) -> None:
+async def test_a_rate_spreads_a_replay(stage: Installation) -> None:
     """With --rate it takes its time, and the first is not held back."""
     await failed(stage, tokens(20))
     began = datetime.now(UTC)
@@ -213,7 +213,7 @@ async def test_a_rate_spreads_a_replay(stage: Stage) -> None:
 )
 @pytest.mark.sampled(6)
 async def test_bad_input_is_named(
-    stage: Stage, arguments: tuple[str, ...], settings: dict[str, str], code: int, words: str
+    stage: Installation, arguments: tuple[str, ...], settings: dict[str, str], code: int, words: str
 ) -> None:
     """Each mistake has its exit code and words that help; nothing is published or claimed."""
     await failed(stage, ["ok-1"])
@@ -230,7 +230,7 @@ async def test_bad_input_is_named(
 
 
 @pytest.mark.long
-async def test_two_replays_at_once_share_the_letters_out(stage: Stage) -> None:
+async def test_two_replays_at_once_share_the_letters_out(stage: Installation) -> None:
     """Each letter goes out once though two people replay the same at the same time."""
     await failed(stage, tokens(400))
 
@@ -253,7 +253,7 @@ async def test_two_replays_at_once_share_the_letters_out(stage: Stage) -> None:
     }
 
 
-async def test_killed_it_goes_on_where_it_was(stage: Stage) -> None:
+async def test_killed_it_goes_on_where_it_was(stage: Installation) -> None:
     """Started again after SIGKILL it publishes the rest; a second copy carries the same instant."""
     await failed(stage, tokens(300))
     first = started(stage, "replay", "--all", "--rate", "100", *WHY)
@@ -282,7 +282,7 @@ async def test_killed_it_goes_on_where_it_was(stage: Stage) -> None:
 
 
 @pytest.mark.long
-async def test_a_signal_ends_it_in_order(stage: Stage) -> None:
+async def test_a_signal_ends_it_in_order(stage: Installation) -> None:
     """SIGTERM stops after the batch under way: the rest is open, and it is said how to go on."""
     await failed(stage, tokens(300))
     replaying = started(stage, "replay", "--all", "--rate", "50", *WHY)
@@ -302,7 +302,7 @@ async def test_a_signal_ends_it_in_order(stage: Stage) -> None:
     assert (end["subject"]["state"], end["subject"]["published"]) == ("interrupted", out)
 
 
-async def test_a_broker_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> None:
+async def test_a_broker_that_is_lost_half_way_leaves_the_rest(stage: Installation) -> None:
     """Without the broker it stops with what is left; the same command then does the rest."""
     await failed(stage, tokens(200))
     async with proxy_to(stage.worker_url) as proxy:
@@ -331,7 +331,7 @@ async def test_a_broker_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> N
 
 
 @pytest.mark.long
-async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Stage) -> None:
+async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Installation) -> None:
     """Without the database it stops; the same command then does the rest, and nothing is lost."""
     await failed(stage, tokens(200))
     async with proxy_to(stage.schema.operator) as proxy:
@@ -358,7 +358,7 @@ async def test_a_database_that_is_lost_half_way_leaves_the_rest(stage: Stage) ->
 
 
 @pytest.mark.long
-async def test_a_full_backlog_ends_it_with_the_claims_given_back(stage: Stage) -> None:
+async def test_a_full_backlog_ends_it_with_the_claims_given_back(stage: Installation) -> None:
     """Refused by a full queue it stops at once, says so, and the letters are open again."""
     await failed(stage, tokens(120))
     limit = {"pattern": "^resolution.backlog$", "definition": {"max-length": 30}}
@@ -378,7 +378,7 @@ async def test_a_full_backlog_ends_it_with_the_claims_given_back(stage: Stage) -
 
 
 @pytest.mark.long
-async def test_letters_that_were_altered_are_refused_and_the_rest_goes(stage: Stage) -> None:
+async def test_letters_that_were_altered_are_refused_and_the_rest_goes(stage: Installation) -> None:
     """A payload that its key does not open is named and left open."""
     await failed(stage, tokens(3))
     await stage.schema.execute(
@@ -393,7 +393,7 @@ async def test_letters_that_were_altered_are_refused_and_the_rest_goes(stage: St
 
 
 @pytest.mark.long
-async def test_some_sealed_to_a_lost_key_are_left_out(stage: Stage) -> None:
+async def test_some_sealed_to_a_lost_key_are_left_out(stage: Installation) -> None:
     """Letters of a key that is not here are named, with the remedy, and the rest goes."""
     await failed(stage, tokens(2))
     now = datetime.now(UTC)
@@ -407,7 +407,7 @@ async def test_some_sealed_to_a_lost_key_are_left_out(stage: Stage) -> None:
     assert len(await taken(stage)) == 2
 
 
-async def test_no_token_is_ever_shown(stage: Stage) -> None:
+async def test_no_token_is_ever_shown(stage: Installation) -> None:
     """Neither what it prints nor what it writes down holds a token."""
     secret = "ok-very-secret-token-of-a-buyer"
     await failed(stage, ["ok-1"])
@@ -431,7 +431,7 @@ async def test_no_token_is_ever_shown(stage: Stage) -> None:
 
 
 @pytest.mark.long
-async def test_it_starts_slowly_with_nobody_to_ask(stage: Stage) -> None:
+async def test_it_starts_slowly_with_nobody_to_ask(stage: Installation) -> None:
     """Without a terminal it never asks, and tells how far it is by lines."""
     await failed(stage, tokens(60))
     replaying = started(stage, "replay", "--all", "--rate", "8", *WHY)

@@ -32,8 +32,8 @@ from worker.adapters.sealing import Sealer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 WHY = ("--reason", "keys mended")
 LETTERS = int(os.environ.get("REPLAY_LETTERS", "600"))
@@ -42,7 +42,7 @@ MARKED = "replays > 0"
 KILLS = int(os.environ.get("REPLAY_KILLS", "5"))
 
 
-async def settles(stage: Stage, **due: int) -> None:
+async def settles(stage: Installation, **due: int) -> None:
     """Wait until so many letters are in each state, and no others."""
 
     async def is_so() -> bool:
@@ -51,19 +51,19 @@ async def settles(stage: Stage, **due: int) -> None:
     await eventually(is_so, f"letters are {due}", 90)
 
 
-async def calls(stage: Stage) -> dict[str, int]:
+async def calls(stage: Installation) -> dict[str, int]:
     """The simulator's calls by result, those that there were."""
     stats = await stage.simulator.order("GET", "stats")
     return {result: count for result, count in stats["calls"].items() if count}
 
 
-def sealer(stage: Stage) -> Sealer:
+def sealer(stage: Installation) -> Sealer:
     """What workers seal with."""
     return Sealer(stage.keys["WORKER_DEAD_LETTERS__SEAL_KEY"])
 
 
 @pytest.mark.long
-async def test_what_fails_again_has_one_history(stage: Stage, web: Front) -> None:
+async def test_what_fails_again_has_one_history(stage: Installation, web: WebTier) -> None:
     """A letter that dies again is the same letter, open again, with one occurrence more."""
     await failed(stage, ["invalid-1", "ok-1"])
     await stage.run()
@@ -83,7 +83,7 @@ async def test_what_fails_again_has_one_history(stage: Stage, web: Front) -> Non
 
 @pytest.mark.long
 async def test_a_replay_calls_at_once_though_the_token_just_failed(
-    stage: Stage, web: Front
+    stage: Installation, web: WebTier
 ) -> None:
     """What a worker has rejected a moment ago is called for, within the failures' memory too."""
     worker = await stage.run()
@@ -99,7 +99,9 @@ async def test_a_replay_calls_at_once_though_the_token_just_failed(
 
 
 @pytest.mark.long
-async def test_two_submissions_of_a_token_fail_as_two_letters(stage: Stage, web: Front) -> None:
+async def test_two_submissions_of_a_token_fail_as_two_letters(
+    stage: Installation, web: WebTier
+) -> None:
     """Replayed together they share a call, each is answered, and both letters are open again."""
     now = datetime.now(UTC) - timedelta(minutes=1)
     tokens = [f"invalid-{n}" for n in range(30)]
@@ -122,7 +124,9 @@ async def test_two_submissions_of_a_token_fail_as_two_letters(stage: Stage, web:
 
 @pytest.mark.parametrize("word", ["ok", "invalid"])
 @pytest.mark.long
-async def test_a_second_copy_costs_no_second_call(stage: Stage, web: Front, word: str) -> None:
+async def test_a_second_copy_costs_no_second_call(
+    stage: Installation, web: WebTier, word: str
+) -> None:
     """Published twice because its mark was lost, a letter is called for and settled once."""
     await failed(stage, [f"{word}-{n}" for n in range(20)])
     assert dead_letters(stage, "replay", "--all", *WHY).returncode == 0
@@ -143,7 +147,7 @@ async def test_a_second_copy_costs_no_second_call(stage: Stage, web: Front, word
     assert [row["occurrences"] for row in rows] == [1 if word == "ok" else 2]
 
 
-async def test_a_parked_message_resolves(stage: Stage, web: Front) -> None:
+async def test_a_parked_message_resolves(stage: Installation, web: WebTier) -> None:
     """What the broker had given up is answered under its own id, and its letter is closed."""
     now = datetime.now(UTC) - timedelta(minutes=1)
     parked = [parked_of(message_of(f"{word}-1", now), sealer(stage), now) for word in ("ok", "old")]
@@ -169,7 +173,7 @@ async def test_a_parked_message_resolves(stage: Stage, web: Front) -> None:
 # --- canaries, shares of failures ---
 
 
-async def test_canaries_that_fail_keep_the_rest_at_home(stage: Stage, web: Front) -> None:
+async def test_canaries_that_fail_keep_the_rest_at_home(stage: Installation, web: WebTier) -> None:
     """With one canary failing nothing else goes out, and it is told what each got."""
     await failed(stage, ["invalid-1", "ok-1", "ok-2"])
     await failed(stage, [f"ok-{n}" for n in range(3, 30)])
@@ -189,7 +193,7 @@ async def test_canaries_that_fail_keep_the_rest_at_home(stage: Stage, web: Front
 
 
 @pytest.mark.long
-async def test_canaries_without_an_outcome_keep_the_rest_at_home(stage: Stage) -> None:
+async def test_canaries_without_an_outcome_keep_the_rest_at_home(stage: Installation) -> None:
     """Where nobody takes the canaries it stops in time, and they stay where they are."""
     await failed(stage, [f"ok-{n}" for n in range(10)])
 
@@ -202,7 +206,7 @@ async def test_canaries_without_an_outcome_keep_the_rest_at_home(stage: Stage) -
 
 
 @pytest.mark.long
-async def test_it_stops_when_too_many_fail_again(stage: Stage) -> None:
+async def test_it_stops_when_too_many_fail_again(stage: Installation) -> None:
     """With --abort-on-failures the rest stays open once the share is exceeded."""
     await failed(stage, [f"invalid-{n}" for n in range(300)])
     await stage.run()
@@ -227,7 +231,7 @@ async def test_it_stops_when_too_many_fail_again(stage: Stage) -> None:
 @pytest.mark.parametrize("simulator", [("--latency", "5ms")], ids=["slow"], indirect=True)
 @pytest.mark.long
 async def test_killed_again_and_again_each_letter_is_settled_once(
-    stage: Stage, web: Front, seed: int
+    stage: Installation, web: WebTier, seed: int
 ) -> None:
     """However often a replay is killed, started again it ends, and each token is called once."""
     print(f"REPLAY_SEED={seed}")  # noqa: T201 - for the reader of a report
@@ -279,14 +283,14 @@ async def test_killed_again_and_again_each_letter_is_settled_once(
 
 
 @asynccontextmanager
-async def _unmarkable(stage: Stage) -> AsyncIterator[None]:
+async def _unmarkable(stage: Installation) -> AsyncIterator[None]:
     """Letters can be claimed, but whoever would note what happened to one has to wait."""
     async with connected(stage.schema.superuser) as connection, connection.transaction():
         await connection.execute("LOCK TABLE resolution.letter_event IN SHARE MODE")
         yield
 
 
-async def _has(stage: Stage, condition: str, replay: int) -> bool:
+async def _has(stage: Installation, condition: str, replay: int) -> bool:
     """Whether a replay has letters of which this holds."""
     rows = await stage.schema.rows(
         f"SELECT FROM resolution.dead_letter WHERE replay_id = $1 AND {condition} LIMIT 1", replay

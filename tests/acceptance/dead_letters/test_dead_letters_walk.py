@@ -22,14 +22,16 @@ from harness.reprocessing import (
 )
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 TOKENS = 200
 
 
 @pytest.mark.parametrize("simulator", [TWO_SELLERS], ids=["sellers"], indirect=True)
-async def test_a_wrong_seller_account_is_mended_in_four_commands(stage: Stage, web: Front) -> None:
+async def test_a_wrong_seller_account_is_mended_in_four_commands(
+    stage: Installation, web: WebTier
+) -> None:
     """Rejected for foreign credentials, all tokens resolve after groups, dry run and a canary."""
     worker = await stage.run(**as_seller(WRONG))
     tokens = [f"seller-{MENDED}-{n}" for n in range(TOKENS)]

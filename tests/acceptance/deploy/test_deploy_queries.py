@@ -26,8 +26,8 @@ from tests.acceptance.outcomes import buyers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.installation import Stage, Worker
-    from harness.web_tier import Front
+    from harness.installation import Installation, Worker
+    from harness.web_tier import WebTier
 
 ROOT = Path(__file__).parents[3]
 DEPLOYED = ROOT / "deploy"
@@ -194,7 +194,7 @@ def running(home: Path, workers: list[int]) -> Iterator[Prometheus]:
             process.terminate()
 
 
-async def send_all_kinds(web: Front) -> None:
+async def send_all_kinds(web: WebTier) -> None:
     """Tokens of every kind, in both lanes, each until it is answered."""
     long_ago = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
     sent = [
@@ -222,7 +222,7 @@ def empty_letters(metrics: Mapping[str, Mapping[Any, float]]) -> list[str]:
 
 @pytest.mark.long
 async def test_every_query_of_dashboard_and_alerts_returns_data(
-    stage: Stage, web: Front, tmp_path: Path
+    stage: Installation, web: WebTier, tmp_path: Path
 ) -> None:
     """Two workers that have met tokens of every kind give data to every panel and every alert."""
     settings = {"WORKER_RATE__CEILING": "50", "WORKER_AWS__TIMEOUT": "500ms"}

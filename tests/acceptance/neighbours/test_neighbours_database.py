@@ -14,14 +14,14 @@ from tests.acceptance.outcomes import fresh
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 SOON_SECONDS = 20.0  # 3 on a machine that does nothing else
 
 
 @asynccontextmanager
-async def read_only(stage: Stage) -> AsyncIterator[None]:
+async def read_only(stage: Installation) -> AsyncIterator[None]:
     """Sessions that begin within the block take no writes, as a managed provider does it."""
     alter = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {}', current_database()); END $$"
     async with connected(stage.schema.superuser) as connection:  # which stays as it began
@@ -32,7 +32,7 @@ async def read_only(stage: Stage) -> AsyncIterator[None]:
             await connection.execute(alter.format("RESET default_transaction_read_only"))
 
 
-async def end_sessions(stage: Stage) -> None:
+async def end_sessions(stage: Installation) -> None:
     """Make the worker connect again."""
     await stage.schema.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -40,7 +40,9 @@ async def end_sessions(stage: Stage) -> None:
     )
 
 
-async def test_read_only_at_the_start_is_not_believed_for_ever(stage: Stage, web: Front) -> None:
+async def test_read_only_at_the_start_is_not_believed_for_ever(
+    stage: Installation, web: WebTier
+) -> None:
     """A worker that finds a read-only database consumes soon after that is over."""
     waiting = await web.submit(fresh("ok"))
     async with read_only(stage):
@@ -52,7 +54,7 @@ async def test_read_only_at_the_start_is_not_believed_for_ever(stage: Stage, web
 
 
 @pytest.mark.long
-async def test_read_only_for_a_while_is_over_when_it_is(stage: Stage, web: Front) -> None:
+async def test_read_only_for_a_while_is_over_when_it_is(stage: Installation, web: WebTier) -> None:
     """A worker that reconnected meanwhile is unready as long as that lasts, and no longer."""
     worker = await stage.run()
     assert (await web.settled(fresh("ok"))).status == "resolved"

@@ -13,8 +13,8 @@ from tests.pgbouncer import PROGRAM, pgbouncer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="PgBouncer is not installed; run scripts/pgbouncer.sh"
@@ -23,7 +23,9 @@ _WORKERS = 2
 _TOKENS = 150
 
 
-async def test_workers_behind_a_pooler_settle_all(stage: Stage, web: Front, tmp_path: Path) -> None:
+async def test_workers_behind_a_pooler_settle_all(
+    stage: Installation, web: WebTier, tmp_path: Path
+) -> None:
     """Two workers behind PgBouncer settle all kinds once, also after it has dropped them."""
     async with pgbouncer(tmp_path / "pooler", stage.schema.worker, "resolution_worker") as pooler:
         dsn = pooler.before(stage.schema.worker)

@@ -19,8 +19,8 @@ from tests.odd_servers import NO_CAPABILITIES, NO_VERSION, answering
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 OLD, NEW = "hunter-the-first", "hunter-the-second"
 BESIDE = {"ca.crt": "x", "WORKER_AMQP__ULR": "x", "postgres__admin_dsn": "postgresql://a..b/"}
@@ -33,7 +33,7 @@ def spelt(url: str, password: str) -> str:
     return url.replace(where.netloc, f"{where.username}:{password}@{where.hostname}:{where.port}")
 
 
-async def change_passwords(stage: Stage, password: str) -> None:
+async def change_passwords(stage: Installation, password: str) -> None:
     """What an operator does first: the servers take the new passwords alone from now on."""
     user = urlsplit(stage.worker_url).username
     body = {"password": password, "tags": ""}
@@ -41,7 +41,7 @@ async def change_passwords(stage: Stage, password: str) -> None:
     await stage.schema.execute(f"ALTER ROLE resolution_worker PASSWORD '{password}'")
 
 
-def write_secrets(stage: Stage, directory: Path, password: str) -> None:
+def write_secrets(stage: Installation, directory: Path, password: str) -> None:
     """What an operator, or Kubernetes, does next."""
     directory.mkdir(exist_ok=True)
     amqp, dsn = spelt(stage.worker_url, password), spelt(stage.schema.worker, password)
@@ -49,7 +49,7 @@ def write_secrets(stage: Stage, directory: Path, password: str) -> None:
     (directory / "postgres__dsn").write_text(f"{dsn}\n", encoding="utf-8")
 
 
-async def close_connections(stage: Stage) -> None:
+async def close_connections(stage: Installation) -> None:
     """Make the worker, and nobody else, connect again, to both servers."""
     await eventually(lambda: asyncio.to_thread(_drop_worker, stage), "the broker lists connections")
     await stage.schema.rows(
@@ -58,7 +58,7 @@ async def close_connections(stage: Stage) -> None:
     )
 
 
-def _drop_worker(stage: Stage) -> bool:
+def _drop_worker(stage: Installation) -> bool:
     call, user = stage.broker.management.call, urlsplit(stage.worker_url).username
     names = [one["name"] for one in call("GET", "connections") or [] if one["user"] == user]
     for name in names:
@@ -68,7 +68,7 @@ def _drop_worker(stage: Stage) -> bool:
 
 
 @asynccontextmanager
-async def passwords_asked(stage: Stage) -> AsyncIterator[None]:
+async def passwords_asked(stage: Installation) -> AsyncIterator[None]:
     """The worker's role has to give its password, in this database alone, until the block ends."""
     ((name,),) = await stage.schema.rows("SHOW hba_file")
     file, database = Path(name), urlsplit(stage.schema.worker).path[1:]
@@ -83,7 +83,9 @@ async def passwords_asked(stage: Stage) -> AsyncIterator[None]:
         await stage.schema.rows("SELECT pg_reload_conf()")
 
 
-async def test_rotated_passwords_are_taken_up(stage: Stage, web: Front, tmp_path: Path) -> None:
+async def test_rotated_passwords_are_taken_up(
+    stage: Installation, web: WebTier, tmp_path: Path
+) -> None:
     """Once new passwords lie in the secrets directory, the next connections use them.
 
     A file of somebody else's, a misspelt one and a bad value beside them change nothing about that.
@@ -128,7 +130,7 @@ async def test_rotated_passwords_are_taken_up(stage: Stage, web: Front, tmp_path
 
 @pytest.mark.long
 async def test_addresses_rotated_to_nothing_of_use(
-    stage: Stage, web: Front, tmp_path: Path
+    stage: Installation, web: WebTier, tmp_path: Path
 ) -> None:
     """Whatever a new address leads to, the worker waits, says so, and is back once it is mended."""
     secrets = tmp_path / "secrets"
@@ -227,7 +229,7 @@ async def test_plaintext_beyond_loopback_is_refused(
 
 @pytest.mark.parametrize("name", LEAVING)
 @pytest.mark.sampled(3)
-async def test_plaintext_that_is_allowed_is_used(stage: Stage, name: str) -> None:
+async def test_plaintext_that_is_allowed_is_used(stage: Installation, name: str) -> None:
     """With leave to do so, `run` starts although an address leaves the machine in clear."""
     worker = stage.start(WORKER_ALLOW_PLAINTEXT="true", **{name: LEAVING[name]})
 

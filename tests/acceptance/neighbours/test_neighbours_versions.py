@@ -10,8 +10,8 @@ from tests.acceptance.outcomes import fresh, row
 from worker.adapters.postgres.migrate import LATEST, Migration, bundled, migrate
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 # What a migration that only expands may hold.
 _EXPANSION = """\
@@ -23,13 +23,13 @@ CREATE INDEX ledger_by_colour ON resolution.ledger (colour);
 """
 
 
-async def expand(stage: Stage) -> None:
+async def expand(stage: Installation) -> None:
     """Do what the next version's `migrate` will do."""
     newer = Migration.of(f"{LATEST + 1:04}_colour.sql", _EXPANSION)
     await migrate(lambda: stage.schema.migrator, migrations=[*bundled(), newer])
 
 
-async def settle_all_kinds(stage: Stage, web: Front) -> None:
+async def settle_all_kinds(stage: Installation, web: WebTier) -> None:
     """One token of each kind that leaves a row somewhere else."""
     for word, status in {"ok": "resolved", "old": "resolved", "invalid": "rejected"}.items():
         token = fresh(word)
@@ -39,7 +39,9 @@ async def settle_all_kinds(stage: Stage, web: Front) -> None:
     assert (await web.event("unreadable")).status == "malformed"
 
 
-async def test_a_running_worker_goes_on_under_a_newer_schema(stage: Stage, web: Front) -> None:
+async def test_a_running_worker_goes_on_under_a_newer_schema(
+    stage: Installation, web: WebTier
+) -> None:
     """A schema that is expanded under a worker leaves it ready, and it settles as before."""
     worker = await stage.run()
     await settle_all_kinds(stage, web)
@@ -52,7 +54,7 @@ async def test_a_running_worker_goes_on_under_a_newer_schema(stage: Stage, web: 
     assert "Traceback" not in worker.said
 
 
-async def test_an_older_worker_starts_on_a_newer_schema(stage: Stage, web: Front) -> None:
+async def test_an_older_worker_starts_on_a_newer_schema(stage: Installation, web: WebTier) -> None:
     """A worker that starts on a schema newer than it knows is ready and settles."""
     await expand(stage)
 
@@ -63,7 +65,9 @@ async def test_an_older_worker_starts_on_a_newer_schema(stage: Stage, web: Front
 
 
 @pytest.mark.long
-async def test_an_older_migrate_leaves_a_newer_schema_alone(stage: Stage, web: Front) -> None:
+async def test_an_older_migrate_leaves_a_newer_schema_alone(
+    stage: Installation, web: WebTier
+) -> None:
     """`migrate` of an older version succeeds on a newer schema and changes nothing in it."""
     await expand(stage)
 

@@ -21,8 +21,8 @@ from worker.core.token.outgoing import ANSWERS, EVENTS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from harness.installation import Stage, Worker
-    from harness.web_tier import Front
+    from harness.installation import Installation, Worker
+    from harness.web_tier import WebTier
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -52,7 +52,9 @@ class Somebody:
 
 
 @asynccontextmanager
-async def somebody(stage: Stage, exchange: str, key: str, room: int) -> AsyncIterator[Somebody]:
+async def somebody(
+    stage: Installation, exchange: str, key: str, room: int
+) -> AsyncIterator[Somebody]:
     """A queue with so much room, bound under a key."""
     async with await aio_pika.connect(stage.broker.url, timeout=30) as connection:
         channel = await connection.channel()
@@ -73,13 +75,13 @@ async def acked(worker: Worker, count: int, seconds: float = 30) -> None:
     await eventually(all_of_them, f"{count} deliveries are acked", seconds)
 
 
-async def waiting(stage: Stage) -> int:
+async def waiting(stage: Installation) -> int:
     """How many events wait in the outbox."""
     (row,) = await stage.schema.rows("SELECT count(*) AS events FROM resolution.event_outbox")
     return int(row["events"])
 
 
-async def emptied(stage: Stage, seconds: float = 45) -> None:
+async def emptied(stage: Installation, seconds: float = 45) -> None:
     """Wait until no event waits in the outbox."""
 
     async def is_empty() -> bool:
@@ -108,7 +110,7 @@ async def ready_throughout(worker: Worker) -> AsyncIterator[None]:
         await asyncio.wait([looking])
 
 
-async def test_a_full_reply_queue_delays_nobody_else(stage: Stage, web: Front) -> None:
+async def test_a_full_reply_queue_delays_nobody_else(stage: Installation, web: WebTier) -> None:
     """Its replies are tried for five seconds and dropped; others are answered as ever, once."""
     worker = await stage.run()
     waits: list[float] = []
@@ -146,7 +148,7 @@ async def test_a_full_reply_queue_delays_nobody_else(stage: Stage, web: Front) -
 
 @pytest.mark.long
 async def test_a_reply_queue_that_has_room_within_five_seconds_gets_all(
-    stage: Stage, web: Front
+    stage: Installation, web: WebTier
 ) -> None:
     """What was refused for two seconds arrives, each reply once."""
     worker = await stage.run()
@@ -164,7 +166,9 @@ async def test_a_reply_queue_that_has_room_within_five_seconds_gets_all(
     assert await worker.metric("resolution_answers_dropped_total", kind="reply") == 0
 
 
-async def test_a_full_event_queue_loses_nothing_and_stops_nothing(stage: Stage, web: Front) -> None:
+async def test_a_full_event_queue_loses_nothing_and_stops_nothing(
+    stage: Installation, web: WebTier
+) -> None:
     """Calls, replies and other observers go on; it gets each event once it has room."""
     worker = await stage.run(WORKER_POOL__CONCURRENCY="4")
     async with somebody(stage, EVENTS, "#", room=5) as observer:
@@ -203,7 +207,9 @@ async def test_a_full_event_queue_loses_nothing_and_stops_nothing(stage: Stage, 
 
 
 @pytest.mark.long
-async def test_a_sender_that_is_killed_is_followed_by_another(stage: Stage, web: Front) -> None:
+async def test_a_sender_that_is_killed_is_followed_by_another(
+    stage: Installation, web: WebTier
+) -> None:
     """When the replica that sends is killed half way another goes on, and no event is missing."""
     worker = await stage.run()
     async with somebody(stage, EVENTS, "#", room=5) as observer:
@@ -229,7 +235,7 @@ async def test_a_sender_that_is_killed_is_followed_by_another(stage: Stage, web:
 
 
 @pytest.mark.long
-async def test_a_database_that_is_away_loses_no_event(stage: Stage, web: Front) -> None:
+async def test_a_database_that_is_away_loses_no_event(stage: Installation, web: WebTier) -> None:
     """Events that are refused while the database is away wait in hand, and are told in the end."""
     async with proxy_to(stage.schema.worker, shut=True) as database:
         await database.open()

@@ -20,8 +20,8 @@ from tests.seeds import seeds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 TOKENS = 4_000
 KILLS = 10
@@ -85,7 +85,7 @@ def _unreadable(n: int) -> Submission:
 class Troupe:
     """Two workers, of which one at a time is killed and started again."""
 
-    def __init__(self, stage: Stage, chance: random.Random) -> None:
+    def __init__(self, stage: Installation, chance: random.Random) -> None:
         self._stage = stage
         self._chance = chance
         self.workers = [stage.start(**SETTINGS) for _ in range(WORKERS)]
@@ -119,7 +119,7 @@ class Troupe:
         return [await worker.exit_code() for worker in self.workers]
 
 
-async def history(stage: Stage, web: Front, troupe: Troupe, salt: str) -> History:
+async def history(stage: Installation, web: WebTier, troupe: Troupe, salt: str) -> History:
     """Everything that can be found out once all workers are gone."""
     rows = stage.schema.rows
     now = time.time()  # nobody noted when each was told
@@ -141,7 +141,9 @@ async def history(stage: Stage, web: Front, troupe: Troupe, salt: str) -> Histor
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("simulator", [("--latency", "20ms±10ms")], ids=["slow"], indirect=True)
 @pytest.mark.parametrize("seed", seeds("CRASH"))
-async def test_crashes_lose_and_double_nothing(stage: Stage, web: Front, seed: int) -> None:
+async def test_crashes_lose_and_double_nothing(
+    stage: Installation, web: WebTier, seed: int
+) -> None:
     """After kills at random moments every token has its due outcome once, and all is told."""
     print(f"CRASH_SEED={seed}")  # noqa: T201 - for the reader of a report
     chance, salt = random.Random(seed), f"canary{seed:x}"
@@ -163,7 +165,7 @@ async def test_crashes_lose_and_double_nothing(stage: Stage, web: Front, seed: i
     assert findings == []
 
 
-async def _endure(troupe: Troupe, web: Front, sent: list[Submission]) -> None:
+async def _endure(troupe: Troupe, web: WebTier, sent: list[Submission]) -> None:
     ids = {one.message_id for one in sent}
 
     def is_over() -> bool:
@@ -194,7 +196,7 @@ def _shares(sent: list[Submission]) -> Iterator[list[Submission]]:
         yield sent[start : start + size]
 
 
-async def _publish(web: Front, sent: list[Submission]) -> None:
+async def _publish(web: WebTier, sent: list[Submission]) -> None:
     """Publish into both lanes, many at once."""
     for start in range(0, len(sent), 200):
         publishing = (

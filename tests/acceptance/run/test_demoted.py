@@ -13,15 +13,15 @@ from harness.installation import eventually
 from tests.acceptance.outcomes import fresh, instant
 
 if TYPE_CHECKING:
-    from harness.installation import Stage, Worker
-    from harness.web_tier import Front
+    from harness.installation import Installation, Worker
+    from harness.web_tier import WebTier
 
 QUOTA = 20
 RUSH_SECONDS = 20
 PATIENCE = 3
 
 
-async def rush(web: Front) -> dict[str, datetime]:
+async def rush(web: WebTier) -> dict[str, datetime]:
     """Buyers at twice the quota; when each of their messages was confirmed, by id, in order."""
     published = {}
     began = time.monotonic()
@@ -35,7 +35,7 @@ async def rush(web: Front) -> dict[str, datetime]:
 
 @pytest.mark.parametrize("simulator", [("--rate", "20", "--burst", "20")], indirect=True)
 @pytest.mark.long
-async def test_a_rush_of_buyers(stage: Stage, web: Front) -> None:
+async def test_a_rush_of_buyers(stage: Installation, web: WebTier) -> None:
     """At twice the quota half of those served hardly wait; who is demoted is answered later."""
     worker = await stage.run(
         WORKER_TOKEN__PATIENCE=f"{PATIENCE}s",

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from harness.installation import Stage
+    from harness.installation import Installation
     from harness.schema import Schema
     from harness.servers import PostgresServer
-    from harness.web_tier import Front
+    from harness.web_tier import WebTier
 
 # A name that nobody has; nothing is ever sent there.
 FAR: Final = "http://stand-in.invalid:8085"
@@ -47,7 +47,7 @@ def named(how: str, url: str, home: Path) -> dict[str, str]:
     return {"AWS_CONFIG_FILE": str(config)}
 
 
-def ended(stage: Stage, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def ended(stage: Installation, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself, without the stage's own endpoint."""
     environment = stage.environment(**settings)
     environment = {name: value for name, value in environment.items() if value}
@@ -59,7 +59,7 @@ def ended(stage: Stage, *words: str, **settings: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize("how", [*VARIABLES, *PROFILES])
 @pytest.mark.sampled(3)
 def test_an_endpoint_in_clear_is_refused_wherever_it_is_named(
-    stage: Stage, tmp_path: Path, how: str
+    stage: Installation, tmp_path: Path, how: str
 ) -> None:
     """`run` ends with 78 before anything is sent, as it does for our own setting."""
     settings = named(how, FAR, tmp_path)
@@ -73,7 +73,7 @@ def test_an_endpoint_in_clear_is_refused_wherever_it_is_named(
 
 @pytest.mark.parametrize("how", ["AWS_ENDPOINT_URL", "service"])
 @pytest.mark.sampled(2)
-def test_check_refuses_it_too(stage: Stage, tmp_path: Path, how: str) -> None:
+def test_check_refuses_it_too(stage: Installation, tmp_path: Path, how: str) -> None:
     """So does `check`, in its line about the endpoint."""
     settings = named(how, FAR, tmp_path)
     done = ended(stage, "check", "--json", WORKER_AWS__ENDPOINT_URL="", **settings)
@@ -87,7 +87,7 @@ def test_check_refuses_it_too(stage: Stage, tmp_path: Path, how: str) -> None:
     "url", ["https://stand-in.invalid/aws", "https://user:pw@stand-in.invalid"]
 )
 @pytest.mark.sampled(2)
-def test_what_is_no_endpoint_is_refused(stage: Stage, url: str) -> None:
+def test_what_is_no_endpoint_is_refused(stage: Installation, url: str) -> None:
     """A path would be left out of the signature, and a password shown: each is told."""
     done = ended(stage, "run", WORKER_AWS__ENDPOINT_URL="", AWS_ENDPOINT_URL=url)
     assert done.returncode == 78, done.stderr
@@ -95,7 +95,7 @@ def test_what_is_no_endpoint_is_refused(stage: Stage, url: str) -> None:
     assert "pw" not in done.stderr
 
 
-async def test_the_effective_endpoint_is_logged(stage: Stage, web: Front) -> None:
+async def test_the_effective_endpoint_is_logged(stage: Installation, web: WebTier) -> None:
     """At the start the log says where calls go and who named it; `check` says the same."""
     url = stage.simulator.url
     worker = stage.start(WORKER_AWS__ENDPOINT_URL="", AWS_ENDPOINT_URL=url)
@@ -119,7 +119,7 @@ async def genuine(postgres_server: PostgresServer) -> AsyncIterator[Schema]:
 
 
 async def test_a_forgotten_simulator_forges_no_customer(
-    stage: Stage, web: Front, genuine: Schema
+    stage: Installation, web: WebTier, genuine: Schema
 ) -> None:
     """On loopback too: `run` ends with 78, nothing is called or stored; `check` says why."""
     message_id = await web.submit(fresh("ok"), reply_to=web.reply_to)
@@ -141,7 +141,7 @@ async def test_a_forgotten_simulator_forges_no_customer(
 
 
 async def test_a_database_that_is_changed_under_a_worker_is_not_written(
-    stage: Stage, web: Front, genuine: Schema, tmp_path: Path
+    stage: Installation, web: WebTier, genuine: Schema, tmp_path: Path
 ) -> None:
     """A rotated address that leads to a real database stops calls, until it is mended."""
     secrets = tmp_path / "secrets"
@@ -164,7 +164,7 @@ async def test_a_database_that_is_changed_under_a_worker_is_not_written(
     assert await genuine.rows("SELECT FROM resolution.ledger") == []
 
 
-async def test_only_an_empty_schema_is_marked(stage: Stage, genuine: Schema) -> None:
+async def test_only_an_empty_schema_is_marked(stage: Installation, genuine: Schema) -> None:
     """The mark is set once, while nothing is stored, by the owner; and then it stays."""
     migrator = {"WORKER_POSTGRES__DSN": genuine.migrator}
     await genuine.execute(

@@ -13,11 +13,11 @@ from tests.acceptance.odd_marketplace import SOUND, Reply, odd_marketplace
 from tests.acceptance.outcomes import buyers, tokens
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 
-async def rows(stage: Stage) -> list[dict[str, Any]]:
+async def rows(stage: Installation) -> list[dict[str, Any]]:
     """The view of outcomes."""
     return [dict(row) for row in await stage.schema.rows("SELECT * FROM resolution.outcomes")]
 
@@ -51,7 +51,7 @@ OTHERWISE = {
 
 
 @pytest.mark.long
-async def test_answers_that_can_not_be_used(stage: Stage, web: Front) -> None:
+async def test_answers_that_can_not_be_used(stage: Installation, web: WebTier) -> None:
     """Nonsense makes its own token dead once the attempts are spent; neighbours are resolved."""
     replies = UNUSABLE | {what: reply for what, (reply, _) in OTHERWISE.items()}
     due = dict.fromkeys(UNUSABLE, "UnusableAnswer") | {
@@ -77,7 +77,7 @@ async def test_answers_that_can_not_be_used(stage: Stage, web: Front) -> None:
 
 
 @pytest.mark.long
-async def test_an_answer_that_can_not_be_stored(stage: Stage, web: Front) -> None:
+async def test_an_answer_that_can_not_be_stored(stage: Installation, web: WebTier) -> None:
     """Members that no row can hold settle their token as dead, alone of its batch."""
     poison = tokens("poison", 3)
     huge = {token: "".join(uuid.uuid4().hex for _ in range(2_000)) for token in poison}
@@ -98,7 +98,9 @@ async def test_an_answer_that_can_not_be_stored(stage: Stage, web: Front) -> Non
 
 
 @pytest.mark.long
-async def test_surplus_members_and_strange_texts_are_borne(stage: Stage, web: Front) -> None:
+async def test_surplus_members_and_strange_texts_are_borne(
+    stage: Installation, web: WebTier
+) -> None:
     """Unknown members are ignored; an account keeps its zero, other alphabets their letters."""
     (token,) = tokens("x", 1)
     members = {**SOUND, "CustomerIdentifier": "é\U0001f600\ud800", "New": {"a": [1]}, "Metadata": 5}
@@ -113,7 +115,7 @@ async def test_surplus_members_and_strange_texts_are_borne(stage: Stage, web: Fr
         assert told["agreement_id"] is None
 
 
-async def test_throttling_uses_up_no_attempt(stage: Stage, web: Front) -> None:
+async def test_throttling_uses_up_no_attempt(stage: Installation, web: WebTier) -> None:
     """Under a tiny quota every token is resolved in the end, with a single attempt each."""
     await stage.simulator.order("PUT", "quota", {"rate": 12, "burst": 1})
     worker = await stage.run()
@@ -127,7 +129,7 @@ async def test_throttling_uses_up_no_attempt(stage: Stage, web: Front) -> None:
 
 
 @pytest.mark.long
-async def test_the_ceiling_is_kept_and_used(stage: Stage, web: Front) -> None:
+async def test_the_ceiling_is_kept_and_used(stage: Installation, web: WebTier) -> None:
     """Never more calls in a second than the ceiling, and not much fewer while tokens wait."""
     ceiling, count = 20, 110
     ids = [
@@ -158,7 +160,7 @@ FAULTS = [
 ]
 
 
-async def test_a_refusal_of_our_identity_settles_nothing(stage: Stage, web: Front) -> None:
+async def test_a_refusal_of_our_identity_settles_nothing(stage: Installation, web: WebTier) -> None:
     """While AWS refuses us no token is settled or charged, and `/readyz` says why; then all go on.
 
     One worker lives through every such fault in turn.
@@ -188,7 +190,7 @@ async def test_a_refusal_of_our_identity_settles_nothing(stage: Stage, web: Fron
     assert await stage.schema.rows("SELECT FROM resolution.dead_letter") == []
 
 
-async def test_a_refusal_of_one_token_is_its_own(stage: Stage, web: Front) -> None:
+async def test_a_refusal_of_one_token_is_its_own(stage: Installation, web: WebTier) -> None:
     """A token that alone is refused becomes dead once others succeed meanwhile, and not before."""
     (denied,) = tokens("denied", 1)
     await stage.run(WORKER_RATE__CEILING="40")
@@ -209,7 +211,7 @@ async def test_a_refusal_of_one_token_is_its_own(stage: Stage, web: Front) -> No
 
 
 @pytest.mark.long
-async def test_absent_credentials_are_ours(stage: Stage, web: Front) -> None:
+async def test_absent_credentials_are_ours(stage: Installation, web: WebTier) -> None:
     """Without credentials nothing is called or settled; once they are there, work begins."""
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     message_id = await web.submit(*tokens("ok", 1))
@@ -230,7 +232,9 @@ async def test_absent_credentials_are_ours(stage: Stage, web: Front) -> None:
 
 @pytest.mark.parametrize("part", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"])
 @pytest.mark.long
-async def test_a_line_break_in_the_credentials_is_ours(stage: Stage, web: Front, part: str) -> None:
+async def test_a_line_break_in_the_credentials_is_ours(
+    stage: Installation, web: WebTier, part: str
+) -> None:
     """Credentials that no request can carry stop calls, use up no attempt, and are named."""
     ids = [await web.submit(token) for token in tokens("ok", 30)]
     worker = stage.start(**{f"AWS_{part}": "simulator\n"})
@@ -247,7 +251,7 @@ async def test_a_line_break_in_the_credentials_is_ours(stage: Stage, web: Front,
 
 
 @pytest.mark.long
-async def test_an_outage_of_aws_spends_attempts(stage: Stage, web: Front) -> None:
+async def test_an_outage_of_aws_spends_attempts(stage: Installation, web: WebTier) -> None:
     """Faults of the service and the connection make a token dead by their own codes."""
     async with proxy_to(stage.simulator.url, shut=True) as aws:
         worker = await stage.run(WORKER_AWS__ENDPOINT_URL=aws.url)
@@ -267,7 +271,7 @@ async def test_an_outage_of_aws_spends_attempts(stage: Stage, web: Front) -> Non
 
 
 @pytest.mark.long
-async def test_a_token_waits_in_its_retry_queue(stage: Stage, web: Front) -> None:
+async def test_a_token_waits_in_its_retry_queue(stage: Installation, web: WebTier) -> None:
     """Between attempts a token is with the broker, and comes back into its own lane."""
     (token,) = tokens(f"fail-{ATTEMPTS - 1}", 1)
     worker = await stage.run()
@@ -284,7 +288,7 @@ async def test_a_token_waits_in_its_retry_queue(stage: Stage, web: Front) -> Non
     assert await worker.metric("resolution_retries_total", reason="transient") == ATTEMPTS - 1
 
 
-async def test_a_long_outage_of_aws_costs_no_token(stage: Stage, web: Front) -> None:
+async def test_a_long_outage_of_aws_costs_no_token(stage: Installation, web: WebTier) -> None:
     """When every call fails calls stop, the worker stays ready, and all settle once it is over."""
     await stage.simulator.order("PUT", "fault", {"code": "ServiceUnavailable", "status": 503})
     worker = await stage.run()

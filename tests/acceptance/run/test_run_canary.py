@@ -15,9 +15,9 @@ from harness.tcp_proxy import proxy_to
 from tests.acceptance.outcomes import buyers
 
 if TYPE_CHECKING:
-    from harness.installation import Stage, Worker
+    from harness.installation import Installation, Worker
     from harness.servers import Broker, Database
-    from harness.web_tier import Front
+    from harness.web_tier import WebTier
 
 
 def unreadable(canary: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def readable(canary: str) -> list[dict[str, Any]]:
 
 
 async def test_a_token_is_seen_nowhere(
-    stage: Stage, web: Front, broker: Broker, database: Database
+    stage: Installation, web: WebTier, broker: Broker, database: Database
 ) -> None:
     """No log, metric, table, reply, event, server log or list of processes shows a token."""
     canary = f"k{uuid.uuid4().hex}"
@@ -105,7 +105,7 @@ async def test_a_token_is_seen_nowhere(
     assert leaks == {}
 
 
-async def _go_every_way(stage: Stage, web: Front, canary: str) -> int:
+async def _go_every_way(stage: Installation, web: WebTier, canary: str) -> int:
     for message in unreadable(canary):
         properties = {"reply_to": web.reply_to, **message}
         await web.publish(properties.pop("body"), **properties)
@@ -122,7 +122,7 @@ async def _go_every_way(stage: Stage, web: Front, canary: str) -> int:
     return len(unreadable(canary)) + len(submissions)
 
 
-async def _cut_everything(stage: Stage, cut: Any) -> None:
+async def _cut_everything(stage: Installation, cut: Any) -> None:
     await cut()
     await stage.schema.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -130,7 +130,7 @@ async def _cut_everything(stage: Stage, cut: Any) -> None:
     )
 
 
-async def _suffer_faults(stage: Stage, web: Front, cut: Any, canary: str) -> None:
+async def _suffer_faults(stage: Installation, web: WebTier, cut: Any, canary: str) -> None:
     """AWS speaks the token out in each kind of error, and all connections are lost meanwhile."""
     for code, status in {
         "InvalidTokenException": 400,
@@ -155,7 +155,7 @@ async def _suffer_faults(stage: Stage, web: Front, cut: Any, canary: str) -> Non
     await stage.simulator.order("DELETE", "fault")
 
 
-async def _everything(stage: Stage, web: Front, worker: Worker) -> dict[str, str]:
+async def _everything(stage: Installation, web: WebTier, worker: Worker) -> dict[str, str]:
     tables = await stage.schema.rows(
         "SELECT format('%I.%I', table_schema, table_name) AS name"
         " FROM information_schema.tables WHERE table_schema NOT LIKE 'pg\\_%'"

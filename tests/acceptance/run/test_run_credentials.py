@@ -18,8 +18,8 @@ from tests.acceptance.outcomes import tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 SLOW_SECONDS = 6  # more than WORKER_AWS__TIMEOUT
 NOTED = 'echo "$1 $$" >>"$0.log"'  # who started it, and its process
@@ -60,14 +60,14 @@ class Helper:
         return [int(line.split()[1]) for line in lines if line.split()[0] == who]
 
 
-async def seen_at(stage: Stage) -> list[float]:
+async def seen_at(stage: Installation) -> list[float]:
     """When the replicas were last heard of, on the database's clock."""
     rows = await stage.schema.rows("SELECT extract(EPOCH FROM seen_at) FROM resolution.replica")
     return [float(row[0]) for row in rows]
 
 
 @pytest.mark.long
-async def test_a_slow_helper_is_waited_for(stage: Stage, web: Front) -> None:
+async def test_a_slow_helper_is_waited_for(stage: Installation, web: WebTier) -> None:
     """A helper slower than a call's bound is started once, by the worker and by `check` each."""
     helper = Helper(stage.home, f"sleep {SLOW_SECONDS}")
     worker = stage.start(**helper.settings("run"))
@@ -87,7 +87,7 @@ async def test_a_slow_helper_is_waited_for(stage: Stage, web: Front) -> None:
 
 
 @pytest.mark.long
-async def test_a_pause_is_heard_while_a_helper_hangs(stage: Stage) -> None:
+async def test_a_pause_is_heard_while_a_helper_hangs(stage: Installation) -> None:
     """The lease waits for no credentials, nor does the end of the worker, which ends the helper."""
     helper = Helper(stage.home, "sleep 1000")
     worker = stage.start(**helper.settings("run"))
@@ -106,7 +106,7 @@ async def test_a_pause_is_heard_while_a_helper_hangs(stage: Stage) -> None:
         os.kill(pid, 0)
 
 
-async def test_a_slow_renewal_stops_nothing(stage: Stage, web: Front) -> None:
+async def test_a_slow_renewal_stops_nothing(stage: Installation, web: WebTier) -> None:
     """While credentials that still hold are renewed all calls and all leases go on."""
     helper = Helper(
         stage.home, f'[ "$(wc -l <"$0.log")" -le 1 ] && good=910 || sleep {SLOW_SECONDS}'

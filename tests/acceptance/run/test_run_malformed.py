@@ -13,8 +13,8 @@ from harness.installation import eventually
 from tests.acceptance.outcomes import CONTACT, OUTCOME, fresh, sha256
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front, Told
+    from harness.installation import Installation
+    from harness.web_tier import Told, WebTier
 
 
 def bad_bodies() -> dict[str, bytes]:
@@ -63,7 +63,7 @@ MORE_BAD_BODIES = {
 
 
 async def test_what_can_not_be_read_is_recorded_and_harms_nobody(
-    shop: Front, shared_stage: Stage
+    shop: WebTier, shared_stage: Installation
 ) -> None:
     """Each bad body is answered malformed with its reason's own code, and its neighbours settle."""
     named = bad_bodies()
@@ -98,7 +98,7 @@ async def test_what_can_not_be_read_is_recorded_and_harms_nobody(
 
 @pytest.mark.parametrize("place", ["message_id", "correlation_id", "metadata"])
 async def test_an_echo_that_holds_the_token_is_not_given(
-    shop: Front, shared_stage: Stage, place: str
+    shop: WebTier, shared_stage: Installation, place: str
 ) -> None:
     """A message whose id, correlation id or metadata contains the token tells nobody the token."""
     token = fresh("ok")

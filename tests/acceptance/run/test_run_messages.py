@@ -14,11 +14,13 @@ from harness.installation import ATTEMPTS, eventually
 from tests.acceptance.outcomes import CALLED_FOR, RESTART, asked, fresh, instant, row, sha256
 
 if TYPE_CHECKING:
-    from harness.installation import Stage, Worker
-    from harness.web_tier import Front
+    from harness.installation import Installation, Worker
+    from harness.web_tier import WebTier
 
 
-async def test_a_copy_is_answered_from_the_ledger(shop: Front, shared_stage: Stage) -> None:
+async def test_a_copy_is_answered_from_the_ledger(
+    shop: WebTier, shared_stage: Installation
+) -> None:
     """A resolved token submitted again is repeated, with its own ids and without a call."""
     token = fresh("ok")
     first = (await shop.settled(token, metadata={"n": 1})).body
@@ -35,7 +37,7 @@ async def test_a_copy_is_answered_from_the_ledger(shop: Front, shared_stage: Sta
     assert (await row(shared_stage, token))["message_id"] == first["message_id"]
 
 
-async def test_concurrent_copies_share_a_call(shop: Front, shared_stage: Stage) -> None:
+async def test_concurrent_copies_share_a_call(shop: WebTier, shared_stage: Installation) -> None:
     """Copies that arrive while the call is on its way cost no other; one of them is the first."""
     token = fresh("slow-700")
     calls = await shared_stage.simulator.calls()
@@ -50,7 +52,7 @@ async def test_concurrent_copies_share_a_call(shop: Front, shared_stage: Stage) 
 
 
 async def test_a_resolved_token_expires_for_others_and_stays_resolved(
-    shop: Front, shared_stage: Stage
+    shop: WebTier, shared_stage: Installation
 ) -> None:
     """More than 4 h after the first submission another is told expired; the row stays as it was."""
     token = fresh("ok")
@@ -69,7 +71,9 @@ async def test_a_resolved_token_expires_for_others_and_stays_resolved(
     assert await shared_stage.simulator.calls() == calls
 
 
-async def test_a_failure_is_remembered_for_half_a_minute(shop: Front, shared_stage: Stage) -> None:
+async def test_a_failure_is_remembered_for_half_a_minute(
+    shop: WebTier, shared_stage: Installation
+) -> None:
     """A dead token is answered from the ledger at first and tried afresh later; then it stands."""
     token = fresh(f"fail-{ATTEMPTS}")
     first = await shop.settled(token)
@@ -90,7 +94,7 @@ async def test_a_failure_is_remembered_for_half_a_minute(shop: Front, shared_sta
 
 
 async def test_no_call_is_spent_on_a_token_past_its_lifetime(
-    shop: Front, shared_stage: Stage
+    shop: WebTier, shared_stage: Installation
 ) -> None:
     """A token that the ledger has seen first more than 4 h ago has expired."""
     token = fresh("invalid")
@@ -110,7 +114,7 @@ async def test_no_call_is_spent_on_a_token_past_its_lifetime(
 
 @pytest.mark.parametrize("told_by", ["member", "property"])
 @pytest.mark.parametrize("hours", [5, 24 * 365])
-async def test_a_publishers_clock_settles_nothing(shop: Front, told_by: str, hours: int) -> None:
+async def test_a_publishers_clock_settles_nothing(shop: WebTier, told_by: str, hours: int) -> None:
     """A token whose message says that it is hours or years old is called for: AWS decides."""
     born = datetime.now(UTC) - timedelta(hours=hours)
 
@@ -125,7 +129,7 @@ async def test_a_publishers_clock_settles_nothing(shop: Front, told_by: str, hou
 
 @pytest.mark.parametrize("said", ["tomorrow", 5, "2999-01-01T00:00:00Z", "2026-11-22", {"a": 1}])
 async def test_an_arrival_that_can_not_be_counts_as_now(
-    shop: Front, shared_worker: Worker, said: object
+    shop: WebTier, shared_worker: Worker, said: object
 ) -> None:
     """A `received_at` that can't be read or lies in the future is passed over, and counted."""
     counter = "resolution_oddities_total"
@@ -151,7 +155,7 @@ async def test_an_arrival_that_can_not_be_counts_as_now(
     ],
 )
 async def test_a_reply_address_that_is_not_one_is_ignored(
-    shop: Front, shared_worker: Worker, reply_to: str
+    shop: WebTier, shared_worker: Worker, reply_to: str
 ) -> None:
     """A `reply_to` outside `resolution.reply.` gets no reply and is counted; the token settles."""
     counter = "resolution_oddities_total"
@@ -166,14 +170,14 @@ async def test_a_reply_address_that_is_not_one_is_ignored(
     assert not shop.replies
 
 
-async def test_nobody_need_wait_for_a_reply(shop: Front) -> None:
+async def test_nobody_need_wait_for_a_reply(shop: WebTier) -> None:
     """A reply that finds no queue any more holds nothing up."""
     told = await shop.settled(fresh("ok"), reply_to="resolution.reply.gone")
 
     assert told.status == "resolved"
 
 
-async def test_metadata_comes_back_as_it_was_written(shop: Front) -> None:
+async def test_metadata_comes_back_as_it_was_written(shop: WebTier) -> None:
     """Numbers, escapes, order and spaces of metadata are those of the submission."""
     metadata = (
         '{ "z": 1.0, "a": [1e2, 12345678901234567890123, "\\u00e9\\u0000 é"], '
@@ -188,7 +192,7 @@ async def test_metadata_comes_back_as_it_was_written(shop: Front) -> None:
     assert metadata in (await shop.reply(message_id)).raw
 
 
-async def test_a_message_without_an_id_gets_one(shop: Front, shared_stage: Stage) -> None:
+async def test_a_message_without_an_id_gets_one(shop: WebTier, shared_stage: Installation) -> None:
     """A missing `message_id` is derived, and the same for reply, event and row."""
     token = fresh("ok")
     body = json.dumps({"registration_token": token}).encode()
@@ -202,7 +206,9 @@ async def test_a_message_without_an_id_gets_one(shop: Front, shared_stage: Stage
     assert (await row(shared_stage, token))["message_id"] == message_id
 
 
-async def test_two_submissions_with_one_id_both_settle(shop: Front, shared_stage: Stage) -> None:
+async def test_two_submissions_with_one_id_both_settle(
+    shop: WebTier, shared_stage: Installation
+) -> None:
     """Different tokens under one `message_id` are settled each, and each has its event."""
     tokens, message_id = [fresh("ok"), fresh("invalid")], f"twice-{uuid.uuid4()}"
 
@@ -216,7 +222,9 @@ async def test_two_submissions_with_one_id_both_settle(shop: Front, shared_stage
     ]  # fmt: skip
 
 
-async def test_headers_of_a_publisher_are_not_believed(shop: Front, shared_stage: Stage) -> None:
+async def test_headers_of_a_publisher_are_not_believed(
+    shop: WebTier, shared_stage: Installation
+) -> None:
     """Who publishes can't use up attempts or age a token with headers like the worker's own."""
     token = fresh("fail-1")
     headers = dict.fromkeys(
@@ -231,7 +239,7 @@ async def test_headers_of_a_publisher_are_not_believed(shop: Front, shared_stage
     assert (await row(shared_stage, token))["attempts"] == 2
 
 
-async def test_properties_of_any_type_do_no_harm(shop: Front) -> None:
+async def test_properties_of_any_type_do_no_harm(shop: WebTier) -> None:
     """Strange properties, unknown members and any content type leave the token to be resolved."""
     token = fresh("ok")
     body = json.dumps(
@@ -250,7 +258,7 @@ async def test_properties_of_any_type_do_no_harm(shop: Front) -> None:
     assert {one.correlation_id for one in told} == {"\0é"}
 
 
-async def test_both_lanes_are_counted(shop: Front, shared_worker: Worker) -> None:
+async def test_both_lanes_are_counted(shop: WebTier, shared_worker: Worker) -> None:
     """A settled submission counts once under its lane, status and whether it was repeated."""
 
     async def counted(lane: str) -> tuple[float, float]:

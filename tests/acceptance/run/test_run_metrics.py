@@ -10,7 +10,7 @@ from harness.installation import DELAYS, eventually
 
 if TYPE_CHECKING:
     from harness.installation import Worker
-    from harness.web_tier import Front
+    from harness.web_tier import WebTier
 
 LANES = {"live", "backlog", "crowd"}
 COUNTERS = {
@@ -52,7 +52,7 @@ HISTOGRAMS = (
 )
 
 
-async def test_every_promised_metric_is_there(shop: Front, shared_worker: Worker) -> None:
+async def test_every_promised_metric_is_there(shop: WebTier, shared_worker: Worker) -> None:
     """Each metric has its name and exactly its labels, and every label the promised values."""
     for token in ("ok", "invalid", "throttle-1"):
         await shop.settled(f"{token}-{uuid.uuid4().hex}")
@@ -77,7 +77,7 @@ async def test_every_promised_metric_is_there(shop: Front, shared_worker: Worker
     assert (one, "version" in dict(build)) == (1.0, True)
 
 
-async def test_no_label_tells_of_a_token_or_customer(shop: Front, shared_worker: Worker) -> None:
+async def test_no_label_tells_of_a_token_or_customer(shop: WebTier, shared_worker: Worker) -> None:
     """Nothing derived from a token or a customer is found among the labels."""
     told = (await shop.settled(f"ok-{uuid.uuid4().hex}")).body
     secrets = [told["token_sha256"][:16], told["customer_aws_account_id"], told["license_arn"]]
@@ -89,7 +89,7 @@ async def test_no_label_tells_of_a_token_or_customer(shop: Front, shared_worker:
 
 
 async def test_the_buyers_wait_is_measured_from_the_arrival(
-    shop: Front, shared_worker: Worker
+    shop: WebTier, shared_worker: Worker
 ) -> None:
     """A token that its buyer brought a minute ago has waited a minute, whenever published."""
     before = await shared_worker.metric("resolution_wait_seconds_sum")

@@ -15,11 +15,11 @@ from harness.tcp_proxy import proxy_to
 from tests.acceptance.outcomes import tokens
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 
-async def all_settled(stage: Stage, web: Front, ids: list[str]) -> list[int]:
+async def all_settled(stage: Installation, web: WebTier, ids: list[str]) -> list[int]:
     """Wait until all are resolved and nothing is left anywhere; the attempts of each."""
     for message_id in ids:
         assert (await web.event(message_id)).status == "resolved"
@@ -34,7 +34,7 @@ async def all_settled(stage: Stage, web: Front, ids: list[str]) -> list[int]:
     return [row["attempts"] for row in rows]
 
 
-def drop_worker(stage: Stage) -> int:
+def drop_worker(stage: Installation) -> int:
     """Close the worker's connections from the broker's side; returns how many there were."""
     call = stage.broker.management.call
     found = call("GET", "connections", "username", urlsplit(stage.worker_url).username or "")
@@ -45,7 +45,7 @@ def drop_worker(stage: Stage) -> int:
 
 
 @pytest.mark.long
-async def test_connections_that_the_broker_closes(stage: Stage, web: Front) -> None:
+async def test_connections_that_the_broker_closes(stage: Installation, web: WebTier) -> None:
     """However often an operator closes the worker's connections, every token settles."""
     worker = await stage.run(WORKER_RATE__CEILING="100")
     ids = [await web.submit(token) for token in tokens("slow-50", 120)]
@@ -58,7 +58,7 @@ async def test_connections_that_the_broker_closes(stage: Stage, web: Front) -> N
     assert "Traceback" not in worker.said
 
 
-async def test_a_broker_lost_with_calls_in_flight(stage: Stage, web: Front) -> None:
+async def test_a_broker_lost_with_calls_in_flight(stage: Installation, web: WebTier) -> None:
     """Calls whose deliveries are lost end in peace; the broker hands out anew what they were for.
 
     Some calls outlive the loss, some fail after it, some tokens come back while they are called.
@@ -84,7 +84,7 @@ async def test_a_broker_lost_with_calls_in_flight(stage: Stage, web: Front) -> N
 
 
 @pytest.mark.long
-async def test_a_broker_away_for_a_while(stage: Stage, web: Front) -> None:
+async def test_a_broker_away_for_a_while(stage: Installation, web: WebTier) -> None:
     """While the broker is away the worker lives and is unready; then it goes on by itself."""
     async with proxy_to(stage.worker_url, shut=True) as broker:
         await broker.open()
@@ -104,7 +104,7 @@ async def test_a_broker_away_for_a_while(stage: Stage, web: Front) -> None:
         worker.kill()
 
 
-async def terminate(stage: Stage) -> int:
+async def terminate(stage: Installation) -> int:
     """End the worker's sessions from the database's side; returns how many there were."""
     rows = await stage.schema.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -114,7 +114,7 @@ async def terminate(stage: Stage) -> int:
 
 
 @pytest.mark.long
-async def test_sessions_that_the_database_ends(stage: Stage, web: Front) -> None:
+async def test_sessions_that_the_database_ends(stage: Installation, web: WebTier) -> None:
     """However often its sessions are ended, answers in hand are written: no call is made twice."""
     worker = await stage.run(WORKER_RATE__CEILING="100")
     ids = [await web.submit(token) for token in tokens("slow-100", 200)]
@@ -129,7 +129,7 @@ async def test_sessions_that_the_database_ends(stage: Stage, web: Front) -> None
     await worker.ready()
 
 
-async def test_a_database_away_for_a_while(stage: Stage, web: Front) -> None:
+async def test_a_database_away_for_a_while(stage: Installation, web: WebTier) -> None:
     """Without a database calls stop, what is in hand is kept, and nothing is parked or given up."""
     async with proxy_to(stage.schema.worker, shut=True) as database:
         await database.open()
@@ -153,7 +153,7 @@ async def test_a_database_away_for_a_while(stage: Stage, web: Front) -> None:
 
 
 @pytest.mark.long
-async def test_a_database_that_only_reads(stage: Stage, web: Front) -> None:
+async def test_a_database_that_only_reads(stage: Installation, web: WebTier) -> None:
     """A read-only database is the operator's affair: nothing is settled, given up or lost by it."""
 
     async def read_only(on: str) -> None:

@@ -23,8 +23,8 @@ from tests.acceptance.outcomes import (
 from worker.lab.simulator.agreement import members
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     ],
 )
 async def test_each_kind_of_token_has_its_outcome(  # noqa: PLR0917 - a row of the table
-    shop: Front,
-    shared_stage: Stage,
+    shop: WebTier,
+    shared_stage: Installation,
     kind: str,
     status: str,
     code: str | None,
@@ -96,7 +96,7 @@ async def test_each_kind_of_token_has_its_outcome(  # noqa: PLR0917 - a row of t
     ],
 )
 async def test_a_resolved_token_says_what_aws_said(
-    shop: Front, shared_stage: Stage, kind: str, absent: tuple[str, ...]
+    shop: WebTier, shared_stage: Installation, kind: str, absent: tuple[str, ...]
 ) -> None:
     """Each member of AWS's answer reaches outcome and agreement, and an absent one is null."""
     token = fresh(kind)

@@ -14,8 +14,8 @@ from pamqp.commands import Basic
 from harness.installation import eventually
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 _HEADERS, _CORRELATION_ID, _REPLY_TO = 1 << 13, 1 << 10, 1 << 9
 _MESSAGE_ID, _TIMESTAMP = 1 << 7, 1 << 6
@@ -60,7 +60,7 @@ PROPERTIES = {
 
 @pytest.mark.parametrize("what", PROPERTIES)
 async def test_properties_that_can_not_be_read_stop_nobody(
-    shop: Front, shared_stage: Stage, what: str
+    shop: WebTier, shared_stage: Installation, what: str
 ) -> None:
     """A message with impossible properties is settled, and so are those behind it."""
     token, neighbour = (f"ok-{uuid.uuid4().hex}" for _ in range(2))

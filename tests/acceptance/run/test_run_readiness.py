@@ -13,8 +13,8 @@ from tests.acceptance.outcomes import tokens
 from tests.fakes.aws import raw_aws, reply
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 EXPECTED = "999900001111"
 
@@ -31,7 +31,9 @@ def whoami(account: str) -> bytes:
 
 
 @pytest.mark.long
-async def test_another_account_is_told_before_the_first_token(stage: Stage, web: Front) -> None:
+async def test_another_account_is_told_before_the_first_token(
+    stage: Installation, web: WebTier
+) -> None:
     """Keys of another account than expected keep a worker from being ready until mended."""
     async with raw_aws(whoami("111122223333")) as sts:
         worker = stage.start(AWS_ENDPOINT_URL_STS=sts.url, WORKER_AWS__EXPECTED_ACCOUNT=EXPECTED)
@@ -45,7 +47,7 @@ async def test_another_account_is_told_before_the_first_token(stage: Stage, web:
 
 
 @pytest.mark.long
-async def test_the_expected_account_costs_no_call(stage: Stage) -> None:
+async def test_the_expected_account_costs_no_call(stage: Installation) -> None:
     """With the right account a worker is ready, and has called AWS for nothing."""
     async with raw_aws(whoami(EXPECTED)) as sts:
         await stage.run(AWS_ENDPOINT_URL_STS=sts.url, WORKER_AWS__EXPECTED_ACCOUNT=EXPECTED)
@@ -54,7 +56,7 @@ async def test_the_expected_account_costs_no_call(stage: Stage) -> None:
 
 
 @pytest.mark.long
-async def test_malformed_credentials_are_told_before_the_first_token(stage: Stage) -> None:
+async def test_malformed_credentials_are_told_before_the_first_token(stage: Installation) -> None:
     """A line break in a key is told at start."""
     worker = stage.start(AWS_SECRET_ACCESS_KEY="simulator\n")
     await worker.unready("aws", "ends with a line break")
@@ -62,7 +64,7 @@ async def test_malformed_credentials_are_told_before_the_first_token(stage: Stag
 
 
 @pytest.mark.long
-async def test_a_lease_that_is_not_granted_is_told(stage: Stage, web: Front) -> None:
+async def test_a_lease_that_is_not_granted_is_told(stage: Installation, web: WebTier) -> None:
     """Without a right on the quota `/readyz` names it, at start and later, until it is granted."""
     revoke = "REVOKE ALL ON resolution.quota FROM resolution_worker"
     grant = "GRANT SELECT, INSERT, UPDATE ON resolution.quota TO resolution_worker"
@@ -81,7 +83,7 @@ async def test_a_lease_that_is_not_granted_is_told(stage: Stage, web: Front) -> 
 
 
 @pytest.mark.long
-async def test_too_few_descriptors_cost_no_attempt(stage: Stage, web: Front) -> None:
+async def test_too_few_descriptors_cost_no_attempt(stage: Installation, web: WebTier) -> None:
     """A worker short of descriptors says so, stops by itself, and resolves all in the end."""
     worker = await stage.run()
     pid = worker.process.pid
@@ -107,7 +109,7 @@ async def test_too_few_descriptors_cost_no_attempt(stage: Stage, web: Front) -> 
 
 
 @pytest.mark.long
-async def test_a_low_limit_is_raised_or_told(stage: Stage) -> None:
+async def test_a_low_limit_is_raised_or_told(stage: Installation) -> None:
     """The soft limit is raised to the hard one; if that is too low the log says so at start."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # which a worker inherits

@@ -16,8 +16,8 @@ from tests.acceptance.outcomes import tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.installation import Stage, Worker
-    from harness.web_tier import Front
+    from harness.installation import Installation, Worker
+    from harness.web_tier import WebTier
 
 DRAIN_SECONDS = 5.0
 SLACK_SECONDS = 2.0
@@ -36,7 +36,7 @@ async def calling(worker: Worker, calls: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.long
 async def test_a_drain_keeps_its_bound_while_aws_hangs(
-    stage: Stage, web: Front, number: signal.Signals
+    stage: Installation, web: WebTier, number: signal.Signals
 ) -> None:
     """With calls that never return it exits 0 within the bound, and each message is in its lane."""
     ids = {}
@@ -57,7 +57,7 @@ async def test_a_drain_keeps_its_bound_while_aws_hangs(
     assert await web.take("resolution.backlog") == ids["backlog"]
 
 
-async def test_a_drain_in_the_middle_loses_nothing(stage: Stage, web: Front) -> None:
+async def test_a_drain_in_the_middle_loses_nothing(stage: Installation, web: WebTier) -> None:
     """What a draining worker had in hand is settled or back; the next worker settles the rest."""
     ids = [await web.submit(token) for token in tokens("slow-150", 300)]
     first = await stage.run(WORKER_POOL__CONCURRENCY="8")
@@ -78,7 +78,7 @@ async def test_a_drain_in_the_middle_loses_nothing(stage: Stage, web: Front) -> 
     assert not (await web.depths())["resolution.tokens"]
 
 
-async def test_what_is_given_back_is_whole(stage: Stage, web: Front) -> None:
+async def test_what_is_given_back_is_whole(stage: Installation, web: WebTier) -> None:
     """A message that went back to its lane at a drain is answered as if it had never been away."""
     (token,) = tokens("slow-2500", 1)
     message_id = await web.submit(
@@ -99,7 +99,7 @@ async def test_what_is_given_back_is_whole(stage: Stage, web: Front) -> None:
     assert row["attempts"] == 1
 
 
-async def test_a_second_signal_ends_it_at_once(stage: Stage, web: Front) -> None:
+async def test_a_second_signal_ends_it_at_once(stage: Installation, web: WebTier) -> None:
     """Who asks twice does not wait for the drain; the broker has the message back."""
     message_id = await web.submit(*tokens("hang", 1))
     worker = await stage.run(WORKER_AWS__TIMEOUT="2m", WORKER_POOL__DRAIN="1m")
@@ -122,7 +122,7 @@ async def test_a_second_signal_ends_it_at_once(stage: Stage, web: Front) -> None
 
 
 @pytest.mark.long
-async def test_it_ends_in_order_while_it_waits_for_its_servers(stage: Stage) -> None:
+async def test_it_ends_in_order_while_it_waits_for_its_servers(stage: Installation) -> None:
     """SIGTERM ends with 0 a worker that has neither broker nor database yet."""
     async with (
         proxy_to(stage.worker_url, shut=True) as broker,
@@ -144,7 +144,7 @@ async def ceiling(worker: Worker) -> float:
     return await worker.metric("resolution_rate_per_second", scope="local")
 
 
-async def test_settings_are_reloaded(stage: Stage, web: Front, tmp_path: Path) -> None:
+async def test_settings_are_reloaded(stage: Installation, web: WebTier, tmp_path: Path) -> None:
     """SIGHUP takes a new ceiling and log level from the file; a bad file is refused by name."""
     path = tmp_path / "worker.toml"
 
@@ -182,7 +182,9 @@ async def test_settings_are_reloaded(stage: Stage, web: Front, tmp_path: Path) -
 
 
 @pytest.mark.long
-async def test_a_reloaded_ceiling_is_kept(stage: Stage, web: Front, tmp_path: Path) -> None:
+async def test_a_reloaded_ceiling_is_kept(
+    stage: Installation, web: WebTier, tmp_path: Path
+) -> None:
     """After a reload calls go at the new pace, though they waited at the old one."""
     path = tmp_path / "worker.toml"
     path.write_text("[rate]\nceiling = 0.05\n")

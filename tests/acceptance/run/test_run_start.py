@@ -13,7 +13,7 @@ import pytest
 from harness.installation import Worker, bare_environment
 from harness.schema import addresses, run_script
 from harness.tcp_proxy import proxy_to
-from harness.web_tier import front
+from harness.web_tier import web_tier
 from tests.acceptance.conftest import declare_topology, staged
 from tests.acceptance.outcomes import fresh
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.installation import Simulator, Stage
+    from harness.installation import Installation, Simulator
     from harness.servers import Broker, Database
-    from harness.web_tier import Front
+    from harness.web_tier import WebTier
 
 FIRST_TOKEN_SECONDS = 15.0  # 2 on a machine that does nothing else
 FIRST_TOKEN_CPU_SECONDS = 5.0  # 1.2, however busy the machine is
@@ -41,7 +41,7 @@ async def refused(environment: Mapping[str, str], *arguments: str) -> tuple[int,
     return code, worker.said
 
 
-async def test_the_first_token_is_settled_soon(stage: Stage, web: Front) -> None:
+async def test_the_first_token_is_settled_soon(stage: Installation, web: WebTier) -> None:
     """With all servers up, a token that waits is settled within moments of the start."""
     message_id = await web.submit(fresh("ok"), reply_to=web.reply_to)
 
@@ -120,7 +120,9 @@ async def test_a_bad_file_is_refused(
 
 
 @pytest.mark.long
-async def test_names_that_kubernetes_injects_are_no_settings(stage: Stage, web: Front) -> None:
+async def test_names_that_kubernetes_injects_are_no_settings(
+    stage: Installation, web: WebTier
+) -> None:
     """What Kubernetes sets for a Service named `worker` neither configures nor stops it."""
     stage.start(
         WORKER_SERVICE_HOST="10.0.0.1",
@@ -132,7 +134,7 @@ async def test_names_that_kubernetes_injects_are_no_settings(stage: Stage, web: 
     assert (await web.settled(fresh("ok"))).status == "resolved"
 
 
-async def test_a_taken_port_is_named(stage: Stage) -> None:
+async def test_a_taken_port_is_named(stage: Installation) -> None:
     """A port that another program holds ends `run` with 69 and a way out."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
@@ -145,7 +147,7 @@ async def test_a_taken_port_is_named(stage: Stage) -> None:
     assert "Traceback" not in worker.said
 
 
-async def test_it_waits_for_absent_servers(stage: Stage, web: Front) -> None:
+async def test_it_waits_for_absent_servers(stage: Installation, web: WebTier) -> None:
     """With neither broker nor database it lives, says what is missing, and works once they come."""
     message_id = await web.submit(fresh("ok"))
     async with (
@@ -191,7 +193,7 @@ async def test_it_waits_for_the_topology(
         await asyncio.to_thread(declare_topology, broker)
         await worker.ready()
 
-        async with front(stage) as web:
+        async with web_tier(stage) as web:
             assert (await web.settled(fresh("ok"))).status == "resolved"
 
 
@@ -206,7 +208,7 @@ async def test_it_waits_for_the_schema(
     await asyncio.to_thread(declare_topology, broker)
     with staged(broker, addresses(database), simulator, keys, tmp_path) as stage:
         await run_script(stage.schema.superuser, "roles.sql")
-        async with front(stage) as web:
+        async with web_tier(stage) as web:
             message_id = await web.submit(fresh("ok"))
             worker = stage.start()
             await worker.unready("ledger", "resolution-worker migrate")
@@ -224,7 +226,7 @@ async def test_it_waits_for_the_schema(
             await worker.ready()
 
 
-async def test_an_old_schema_is_told_from_a_new_one(stage: Stage, web: Front) -> None:
+async def test_an_old_schema_is_told_from_a_new_one(stage: Installation, web: WebTier) -> None:
     """A schema older than the program makes it wait and name `migrate`; a newer one does not."""
     await stage.schema.execute(
         "CREATE TABLE public.kept AS SELECT * FROM resolution.schema_migration;"

@@ -13,14 +13,14 @@ from tests.acceptance.outcomes import tokens
 from tests.strangers import strangers
 
 if TYPE_CHECKING:
-    from harness.installation import Stage
-    from harness.web_tier import Front
+    from harness.installation import Installation
+    from harness.web_tier import WebTier
 
 DESCRIPTORS = 256
 
 
 @pytest.mark.long
-async def test_half_requests_take_no_descriptors(stage: Stage, web: Front) -> None:
+async def test_half_requests_take_no_descriptors(stage: Installation, web: WebTier) -> None:
     """A thousand half requests leave a worker its descriptors, its probes and its work."""
     worker = await stage.run()
     process = psutil.Process(worker.process.pid)
