@@ -69,12 +69,12 @@ async def pgbouncer(directory: Path, dsn: str, *roles: str) -> AsyncIterator[PgB
     programs.mkdir(parents=True)
     shutil.copy(PROGRAM, programs)
     # It does not run as root either.
-    with sandbox(directory / "home", programs.parent) as lodging:
+    with sandbox(directory / "home", programs.parent) as place:
         (own,) = free_ports(1)
-        server = Server(_recipe(lodging, own, _configured(lodging.home, own, dsn, roles)))
+        server = Server(_spec(place, own, _configured(place.home, own, dsn, roles)))
         await server.start(within=10)
         try:
-            yield PgBouncer(own, lodging.home / "pgbouncer.log")
+            yield PgBouncer(own, place.home / "pgbouncer.log")
         finally:
             server.end()
 
@@ -95,15 +95,15 @@ def _configured(home: Path, own: int, dsn: str, roles: tuple[str, ...]) -> Path:
     return configuration
 
 
-def _recipe(lodging: Sandbox, own: int, configuration: Path) -> ServerSpec:
+def _spec(place: Sandbox, own: int, configuration: Path) -> ServerSpec:
     async def ready(_: int) -> bool:
         return await accepts(own)
 
     return ServerSpec(
         name="PgBouncer",
-        command=[str(lodging.binaries / "pgbouncer"), str(configuration)],
+        command=[str(place.binaries / "pgbouncer"), str(configuration)],
         environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        log=lodging.home / "pgbouncer.log",
+        log=place.home / "pgbouncer.log",
         ready=ready,
-        lowered=lodging.prefix,
+        prefix=place.prefix,
     )

@@ -10,18 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.core.clock import Reading
+    from worker.core.exceptions import BrokerUnavailable, NotConfirmed
     from worker.core.rate.fleet import Lease, ReplicaState, Report
     from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
-
-
-class LedgerUnavailable(Exception):  # noqa: N818 - it is a state of the world, not a bug
-    """The database can't do its work now: nothing is wrong with the rows. Keep them, try again."""
-
-
-class RowsRefused(Exception):  # noqa: N818 - named for what happened
-    """The database refused a batch for its data (SQLSTATE class 22 or 23): a row is poison."""
 
 
 class Ledger(Protocol):
@@ -110,30 +103,17 @@ class Fleet(Protocol):
         ...
 
 
-class NotConfirmed(Exception):  # noqa: N818 - a state of a message, not a bug
-    """The broker did not take a message over; what to do about it is in the words."""
+PublishFailure: TypeAlias = "NotConfirmed | BrokerUnavailable"
+"""Why a message is not confirmed: the broker did not take it, or there is no broker."""
 
-
-class Refused(NotConfirmed):
-    """The broker did not take the message, mostly for a full queue."""
-
-
-class Unanswered(Refused):
-    """Its queue neither takes nor refuses it, while others answer; it may come to have it."""
-
-
-class Unsendable(NotConfirmed):
-    """AMQP can't carry the message; it was not sent, and never can be as it is."""
-
-
-Fate: TypeAlias = "NotConfirmed | asyncio.Future[NotConfirmed | None] | None"
-"""Why a message is not confirmed; None if it is; or a future of the two while nobody knows."""
+PublishResult: TypeAlias = "PublishFailure | asyncio.Future[PublishFailure | None] | None"
+"""None if the message is confirmed, or a future while nobody knows."""
 
 
 class ConfirmedPublisher(Protocol):
     """Publishes with confirms."""
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         """Publish a batch, and say what became of each message in turn.
 
         Waits, within a bound, for a broker that is away; and only a moment for confirmations, so
@@ -194,7 +174,7 @@ class Outbox(Protocol):
 
 
 class Delivery(Protocol):
-    """A message that the broker lent us; until it is acked, the broker keeps it."""
+    """A message that the broker has delivered; until it is acked, the broker keeps it."""
 
     @property
     def incoming(self) -> Incoming:

@@ -18,7 +18,7 @@ from benchmarks.quota.lanes import lanes
 from benchmarks.quota.plainly import plainly
 from benchmarks.quota.scene import Bench
 from benchmarks.quota.steady import changing, few, many
-from worker.ports import NotConfirmed
+from worker.core.exceptions import NotConfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.installation import COMMAND, bare_environment
+from harness.servers import Permissions, shipped
 from tests.acceptance.check_setups import sound_setup
-from tests.acceptance.stage import COMMAND, bare_environment
-from tests.servers import Permissions, shipped
 from worker.adapters.rabbitmq.permissions import POLICY_BODY, ROLES, Rights, of_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from harness.servers import Broker, BrokerServer, PostgresServer
     from tests.acceptance.check_setups import Setup
-    from tests.servers import Broker, BrokerServer, PostgresServer
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 
@@ -100,7 +100,7 @@ def test_neither_a_password_nor_another_hosts_user_is_taken_over(users: Users) -
     users.password(name, "another")
     done = users.make("--caller", name)
     assert done.returncode == 1
-    assert f"refused    {name}: it has another password" in done.stderr
+    assert f"refused    {name}: its password differs" in done.stderr
     users.password(name)
     users.broker.management.call("PUT", "vhosts", f"{vhost}-staging")
     try:
@@ -122,7 +122,7 @@ def test_neither_a_password_nor_another_hosts_user_is_taken_over(users: Users) -
 def test_what_can_not_be_done_is_told(users: Users) -> None:
     """A bad name, no address, a wrong password and no server each end in words."""
     done = users.make("--caller", "a.*")
-    assert (done.returncode, "a caller has letters" in done.stderr) == (2, True)
+    assert (done.returncode, "a caller's name may contain" in done.stderr) == (2, True)
     done = users.make(WORKER_AMQP__MANAGEMENT_URL="")
     assert (done.returncode, "MANAGEMENT_URL is not set" in done.stderr) == (78, True)
     url = users.broker.management.base.replace("://", "://owner:wrong-word@")
@@ -224,7 +224,7 @@ def test_the_exchange_of_before_is_noted(sound: Setup) -> None:
 @pytest.mark.parametrize(
     ("definition", "words"),
     [
-        ({"expires": 3_600_000}, "deletes a queue that nobody consumes"),
+        ({"expires": 3_600_000}, "deletes a queue without consumers"),
         ({"message-ttl": 3_600_000}, "drops messages that wait for longer"),
     ],
 )

@@ -16,8 +16,8 @@ from urllib.parse import quote, urlsplit
 import psutil
 import pytest
 
-from tests.connections import drop_connections
-from tests.servers import shipped
+from harness.connections import drop_connections
+from harness.servers import shipped
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractIncomingMessage
 
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 COMMAND = [sys.executable, "-m", "worker", "publish"]
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.installation import COMMAND, Worker, eventually
 from tests.acceptance.check_setups import SECRETS, execute, sound_setup
-from tests.acceptance.stage import COMMAND, Worker, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.servers import BrokerServer, PostgresServer
     from tests.acceptance.check_setups import Setup
-    from tests.servers import BrokerServer, PostgresServer
 
 _OUTCOMES = """
 INSERT INTO resolution.ledger (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Params = ParamSpec("Params")
 
 
-class Deadlock(RuntimeError):  # noqa: N818 - names what happened
+class Deadlock(RuntimeError):
     """Everybody waits, and no timer will ever wake anyone."""
 
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from worker.core.clock import Reading
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import Lease, Pause, ReplicaState, Report
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

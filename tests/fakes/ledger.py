@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import LetterReason, Status
-from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

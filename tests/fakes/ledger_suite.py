@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import pytest
 
 from tests.fakes.ledger import Agreement, Customer
+from worker.core.exceptions import RowsRefused
 from worker.core.records import (
     Batch,
     DeadLetter,
@@ -19,7 +20,7 @@ from worker.core.records import (
     Status,
     TokenKey,
 )
-from worker.ports import Ledger, RowsRefused
+from worker.ports import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,9 +8,10 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.core.exceptions import LedgerUnavailable, NotConfirmed
 from worker.core.records import Answer, Lane
-from worker.core.token.messages import shortened
-from worker.ports import LedgerUnavailable, NotConfirmed, OutboxTurn
+from worker.core.token.incoming import shortened
+from worker.ports import OutboxTurn
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
 from worker.runtime.token.event_outbox import EventOutbox
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
     from worker.core.clock import Reading
     from worker.core.records import Fault, Token
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
-    from worker.ports import ConfirmedPublisher, Fate
+    from worker.ports import ConfirmedPublisher, PublishFailure, PublishResult
 
 
 class FakeMarketplace:
@@ -118,16 +119,16 @@ class FakeCourier:
 
     def __init__(self) -> None:
         self.refuses: Callable[[Outgoing], bool] = lambda _: False
-        self.fault: NotConfirmed = NotConfirmed("refused")
+        self.fault: PublishFailure = NotConfirmed("refused")
         self.late: Callable[[Outgoing], bool] = lambda _: False
-        self.futures: list[tuple[Outgoing, asyncio.Future[NotConfirmed | None]]] = []
+        self.futures: list[tuple[Outgoing, asyncio.Future[PublishFailure | None]]] = []
         self.latency = 0.0
         self.hanging = False
         self.sent: list[Outgoing] = []
         self.tried: list[tuple[float, Outgoing]] = []
         self.batches: list[int] = []
 
-    async def send(self, batch: Sequence[Outgoing]) -> Sequence[Fate]:
+    async def send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         """Confirm or refuse."""
         now = asyncio.get_running_loop().time()
         self.tried += [(now, message) for message in batch]
@@ -137,7 +138,7 @@ class FakeCourier:
         self.sent += [each for each, fate in zip(batch, fates, strict=True) if fate is None]
         return fates
 
-    def _fate(self, message: Outgoing) -> Fate:
+    def _fate(self, message: Outgoing) -> PublishResult:
         if self.late(message):
             self.futures.append((message, asyncio.get_running_loop().create_future()))
             return self.futures[-1][1]

@@ -20,8 +20,9 @@ from tests.fakes.outside import (
 )
 from tests.fakes.records import POLICY, body
 from worker.core.records import Lane
-from worker.core.token.messages import Incoming, format_time
-from worker.runtime.token.pipeline import Pipeline, Ports
+from worker.core.timestamps import format_time
+from worker.core.token.incoming import Incoming
+from worker.runtime.replica import Plan, Ports, Replica
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,13 +62,18 @@ class FakeWorker:
             secrets=self.secrets,
             telemetry=self.telemetry,
         )
-        self.pipeline = Pipeline(
+        self.lease_reports: list[str | None] = []
+        self.replica = Replica(
             ports,
-            policy,
-            concurrency=concurrency,
-            patience_seconds=30.0,
-            remedy=lambda code, _: f"mend {code}",
+            Plan(
+                policy=policy,
+                concurrency=concurrency,
+                patience_seconds=30.0,
+                remedy=lambda code, _: f"mend {code}",
+                report_lease=self.lease_reports.append,
+            ),
         )
+        self.pipeline = self.replica.pipeline
         self.deliveries: list[FakeDelivery] = []
 
     def deliver(

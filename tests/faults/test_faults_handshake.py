@@ -11,7 +11,8 @@ import pytest
 import uvloop
 from pamqp.commands import Connection
 
-from worker.adapters.rabbitmq.connection import BrokerUnavailable, open_connection
+from worker.adapters.rabbitmq.connection import open_connection
+from worker.core.exceptions import BrokerUnavailable
 
 # The beginning of a Connection.Start: a frame's head, which promises more than will come.
 HEAD = b"\x01\x00\x00\x00\x00\x01\xf0\x00\x0a\x00\x0a\x00\x09"

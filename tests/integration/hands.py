@@ -14,14 +14,14 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
-from worker.core.rate.pacing import MOST_IN_HAND
 from worker.core.records import Lane
 from worker.core.token.outgoing import Outgoing
+from worker.core.token.prefetch import MOST_IN_HAND
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.servers import Broker
+    from harness.servers import Broker
     from worker.adapters.rabbitmq.delivery import BrokerDelivery
 
 WANTED = topology({"5s": 5.0})

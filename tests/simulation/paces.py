@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tests.simulation.virtual import Agenda
     from worker.core.rate.fleet import Report
+    from worker.core.rate.state import SharedRate
 
 EXPIRY_SECONDS = 2.5
 GRACE_SECONDS = 10.0
@@ -109,7 +110,7 @@ class Row:
 
     agenda: Agenda
     chance: random.Random
-    state: quota.SharedRate
+    state: SharedRate
     ceiling: float | None = None
     claims: dict[int, tuple[float, shares.Claim]] = field(default_factory=dict)
     singly: bool = False

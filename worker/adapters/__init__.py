@@ -1,1 +1,1 @@
-"""The edge: one outside system to a room, its errors translated once."""
+"""Adapters: one package for each outside system, which translates its errors."""

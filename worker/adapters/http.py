@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz` and `/readyz`."""
+"""The HTTP server for `/metrics`, `/healthz` and `/readyz`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.exposition import choose_encoder
 
 from worker.adapters.http_connections import Connections
+from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 _SHUTDOWN_SECONDS: Final = 1.0
-_BACKLOG: Final = 1024  # so that a probe behind a crowd waits its turn and not for a second SYN
-_REQUEST_SECONDS: Final = 5.0  # for the head of a request, and between two requests
+_BACKLOG: Final = (
+    1024  # so that a probe behind many others waits for its turn, not for a second SYN
+)
+_REQUEST_SECONDS: Final = 5.0  # for a request's headers, and between two requests
 _LOGGER: Final = logging.getLogger(__name__)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a fault is one of this program, and not a request that can't be read."""
+    """Whether a logged fault is this program's, not that of a malformed request."""
     fault = record.exc_info[1] if record.exc_info else None
     return not isinstance(fault, HttpProcessingError)
 
@@ -39,8 +42,8 @@ def _is_ours(record: logging.LogRecord) -> bool:
 _LOGGER.addFilter(_is_ours)
 
 
-class PortTaken(Exception):  # noqa: N818 - a state of the machine
-    """The address can't be listened on; the message says which and what to do."""
+class PortTaken(SetupFault):
+    """The address can't be listened on; the message says why and what to do."""
 
 
 @asynccontextmanager
@@ -52,21 +55,21 @@ async def serving(
     alive: Callable[[], Mapping[str, str]],
     ready: Callable[[], Mapping[str, str]],
 ) -> AsyncIterator[int]:
-    """Serve for as long as the block lasts; yields the port, which matters where 0 was asked for.
+    """Serve for the duration of the block; yields the port, which matters if 0 was requested.
 
     Args:
         host: Address to listen on.
-        port: 0 takes a free one.
-        registry: What `/metrics` shows.
-        alive: What is wrong with this process, by part; nothing if it should go on.
-        ready: What keeps this replica from working, by part.
+        port: 0 for any free port.
+        registry: The metrics that `/metrics` serves.
+        alive: The faults for which this process should be restarted, by part.
+        ready: The faults that keep this replica from working, by part.
 
     Raises:
-        PortTaken: Somebody else listens there, or the address is not this machine's.
+        PortTaken: Another process listens there, or the address can't be used.
     """
     connections = Connections()
     app = web.Application(middlewares=[_marking(connections)])
-    app.router.add_get("/metrics", _measures(registry))
+    app.router.add_get("/metrics", _metrics(registry))
     app.router.add_get("/healthz", _probe(alive))
     app.router.add_get("/readyz", _probe(ready))
     runner = _runner(app)
@@ -94,9 +97,9 @@ def _runner(app: web.Application) -> web.AppRunner:
         logger=_LOGGER,
         shutdown_timeout=_SHUTDOWN_SECONDS,
         keepalive_timeout=_REQUEST_SECONDS,
-        tcp_keepalive=False,  # nothing lasts that long
+        tcp_keepalive=False,  # no connection lasts that long
         max_headers=64,
-        # Nobody has to send a body: what is left of one is not waited for, and never unpacked.
+        # No request needs a body: the rest of one is not awaited, and never decompressed.
         lingering_time=0.0,
         auto_decompress=False,
     )
@@ -109,7 +112,7 @@ async def _ended(tasks: list[asyncio.Task[NoReturn]]) -> None:
 
 
 async def _listeners(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of the host, bound by asyncio and accepted from by us."""
+    """A listening socket for each address of the host; bound by asyncio, accepted from by us."""
     loop = asyncio.get_running_loop()
     found: list[socket.socket] = []
     try:
@@ -137,24 +140,25 @@ def refusal(host: str, port: int, error: OSError | UnicodeError) -> tuple[str, s
 
 
 _TAKEN: Final = (
-    "end what listens there, or set WORKER_HTTP__HOST and WORKER_HTTP__PORT (0 takes a free port)"
+    "stop the program that listens there, or set WORKER_HTTP__HOST and WORKER_HTTP__PORT (0 takes "
+    "a free port)"
 )
 _REMEDIES: Final = {
-    errno.EACCES: "set WORKER_HTTP__PORT to 1024 or more; for those below, a process needs the "
+    errno.EACCES: "set WORKER_HTTP__PORT to 1024 or more; for a lower port a process needs the "
     "capability CAP_NET_BIND_SERVICE",
-    errno.EADDRNOTAVAIL: "set WORKER_HTTP__HOST to an address of this machine, 0.0.0.0 for all "
+    errno.EADDRNOTAVAIL: "set WORKER_HTTP__HOST to an address of this machine, or 0.0.0.0 for all "
     "of them",
 }
 
 
-def _measures(registry: CollectorRegistry) -> Handler:
-    """`/metrics`; a format that can't be read is its asker's fault, and not told in our log."""
+def _metrics(registry: CollectorRegistry) -> Handler:
+    """`/metrics`; an unreadable Accept header is the client's fault, and is not logged."""
     answer = make_aiohttp_handler(registry)
 
     async def checked(request: web.Request) -> web.StreamResponse:
         try:
             choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
-        except (ValueError, TypeError):  # a version that is none
+        except (ValueError, TypeError):  # an invalid version
             raise web.HTTPNotAcceptable from None
         return await answer(request)
 

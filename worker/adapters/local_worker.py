@@ -1,4 +1,4 @@
-"""A worker on this machine, seen over HTTP like any other program would."""
+"""Reads the state of a worker on this machine over HTTP."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - comp
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What a worker's `/metrics` says.
+    """Values from a worker's `/metrics`.
 
     Attributes:
-        version: Of its program.
-        breaker_open: Whether it holds its calls back.
+        version: The program's version.
+        breaker_open: Whether its calls are stopped; None if not reported.
         oldest_seconds: Age of the oldest message it has in hand, by lane.
     """
 
@@ -41,7 +41,7 @@ async def port_fault(host: str, port: int) -> OSError | None:
         server = await loop.create_server(asyncio.Protocol, host, port)
     except OSError as error:
         return error
-    except UnicodeError as error:  # no host name at all, one with an empty label for instance
+    except UnicodeError as error:  # an invalid host name, such as one with an empty label
         return socket.gaierror(socket.EAI_NONAME, str(error))
     server.close()
     await server.wait_closed()
@@ -49,7 +49,7 @@ async def port_fault(host: str, port: int) -> OSError | None:
 
 
 async def readings(host: str, port: int) -> Readings | None:
-    """What the worker that listens there says; None if none does."""
+    """The readings of the worker that listens there; None if no worker does."""
     text = await _fetch(host, port, "/metrics")
     return None if text is None else _read(text)
 
@@ -77,7 +77,7 @@ def _read(text: str) -> Readings | None:
             for sample in family.samples
             if sample.name.startswith("resolution_")
         ]
-    except (ValueError, KeyError, IndexError):  # no metrics at all: another kind of program
+    except (ValueError, KeyError, IndexError):  # not metrics: another kind of program
         return None
     builds = [sample for sample in samples if sample.name == "resolution_build_info"]
     if not builds:

@@ -1,4 +1,4 @@
-"""What Prometheus sees. Children are bound once: a bound counter costs a quarter of a lookup."""
+"""The Prometheus metrics. Labels are bound once: a bound counter costs a quarter of a lookup."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Metrics:
         self._answers()
         self._retention()
         self._state()
-        info = Info("resolution_build", "Which build runs.", registry=self.registry)
+        info = Info("resolution_build", "Version of the running build.", registry=self.registry)
         info.info({"version": __version__, "python": platform.python_version()})
 
     def _pipeline(self) -> None:
         submissions = Counter(
             "resolution_submissions_total",
-            "Messages settled or moved.",
+            "Messages settled or moved to another queue.",
             ["lane"],
             registry=self.registry,
         )
@@ -84,13 +84,13 @@ class Metrics:
         }
         self._wait = Histogram(
             "resolution_wait_seconds",
-            "From the buyer's arrival to the final answer.",
+            "Time from the buyer's arrival to the final answer.",
             buckets=_WAIT_SECONDS,
             registry=self.registry,
         )
         self._odd = self._counters(
             "resolution_oddities_total",
-            "Members of messages that were passed over.",
+            "Members of messages that were invalid and ignored.",
             "member",
             _ODDITIES,
         )
@@ -110,7 +110,7 @@ class Metrics:
         )
         self._retries = self._counters(
             "resolution_retries_total",
-            "Calls to be made again, by reason.",
+            "Calls to be retried, by reason.",
             "reason",
             _RETRY_REASONS,
         )
@@ -125,13 +125,13 @@ class Metrics:
         )
         self._rate = Gauge(
             "resolution_rate_per_second",
-            "Calls a second that are allowed to all replicas (shared) and to this one (local).",
+            "Calls a second allowed for all replicas together (shared) and for this one (local).",
             ["scope"],
             registry=self.registry,
         )
         self._breaker = Gauge(
             "resolution_breaker_open",
-            "1 while calls are stopped for a fault of ours.",
+            "1 while calls are stopped because of a systemic fault.",
             registry=self.registry,
         )
         self._refused_alone = Gauge(
@@ -141,14 +141,14 @@ class Metrics:
         )
         self._skew = Gauge(
             "resolution_clock_skew_seconds",
-            "By how much this machine's clock is ahead of the database's.",
+            "Seconds by which this machine's clock is ahead of the database's.",
             registry=self.registry,
         )
 
     def _ledger(self) -> None:
         self._rows = Histogram(
             "resolution_write_batch_rows",
-            "Rows committed at once.",
+            "Rows in a committed batch.",
             buckets=_BATCH_ROWS,
             registry=self.registry,
         )
@@ -180,7 +180,7 @@ class Metrics:
         )
         expiry = Gauge(
             "resolution_dead_letters_first_expiry_seconds",
-            "Until the first open dead letter can no longer be redeemed; +Inf where none can be.",
+            "Seconds until the first open dead letter expires; +Inf if none is redeemable.",
             ["reason"],
             registry=self.registry,
         )
@@ -190,13 +190,13 @@ class Metrics:
     def _answers(self) -> None:
         self._dropped = self._counters(
             "resolution_answers_dropped_total",
-            "Replies and events that were given up, for their queues did not take them.",
+            "Replies and events dropped because their queues did not accept them.",
             "kind",
             (Kind.REPLY, Kind.EVENT),
         )
         self.outbox_events = Gauge(
             "resolution_outbox_events",
-            "Events that wait until an observer's queue takes them; the same on each replica.",
+            "Events waiting for an observer's queue to accept them; the same on each replica.",
             registry=self.registry,
         )
 
@@ -208,41 +208,41 @@ class Metrics:
         return {value: family.labels(value) for value in values}
 
     def _retention(self) -> None:
-        words = "Rows that retention has shredded, archived or deleted."
+        words = "Rows shredded, archived or deleted by retention."
         self._retained = self._counters("resolution_retention_rows_total", words, "action", Chore)
         self._round = Gauge(
             "resolution_retention_last_round_timestamp_seconds",
-            "When a round of retention last ended as it should, or else when the process began.",
+            "When a round of retention last succeeded; before that, when the process started.",
             registry=self.registry,
         )
         self._round.set_to_current_time()
 
     def _state(self) -> None:
         self._ready = Gauge(
-            "resolution_ready", "1 while this replica could work.", registry=self.registry
+            "resolution_ready", "1 while this replica is able to work.", registry=self.registry
         )
         self._fault = Gauge(
             "resolution_fault",
-            "1 while this part keeps the replica from working.",
+            "1 while a fault of this part keeps the replica from working.",
             ["part"],
             registry=self.registry,
         )
         self.suspected = Gauge(
             "resolution_suspected_messages",
-            "Messages in hand that are suspected to end processes, and handled in small groups.",
+            "Messages in hand that may have crashed a process and are handled in small groups.",
             registry=self.registry,
         )
         tasks = Gauge("resolution_tasks", "asyncio tasks of this process.", registry=self.registry)
         tasks.set_function(_tasks)
 
-    # --- told by the runtime ---
+    # --- called by the runtime ---
 
     def submission(self, lane: Lane) -> None:
         """A submission was settled or moved on."""
         self._submissions[lane].inc()
 
     def outcome(self, status: str, lane: Lane, *, repeated: bool, waited: float) -> None:
-        """A submission got its final answer, so many seconds after the buyer asked."""
+        """A submission got its final answer, `waited` seconds after the buyer's arrival."""
         self._outcomes[status, lane, repeated].inc()
         self.settled[status] += 1
         self._wait.observe(max(0.0, waited))
@@ -253,7 +253,7 @@ class Metrics:
         self._call_seconds.observe(seconds)
 
     def retry(self, reason: str) -> None:
-        """A call will be made again."""
+        """A call will be retried."""
         self._retries[reason].inc()
 
     def written(self, rows: int, seconds: float) -> None:
@@ -262,22 +262,22 @@ class Metrics:
         self._write_seconds.observe(seconds)
 
     def odd(self, what: str) -> None:
-        """Something in a message was passed over."""
+        """An invalid member of a message was ignored."""
         self._odd[what].inc()
 
     def dropped(self, kind: Kind, answers: int) -> None:
-        """So many replies or events were given up for good."""
+        """Replies or events were dropped for good."""
         self._dropped[kind].inc(answers)
 
     def retained(self, chore: Chore, rows: int) -> None:
-        """Retention has dealt with so many rows."""
+        """Retention has processed rows."""
         self._retained[chore].inc(rows)
 
     def round_ended(self) -> None:
-        """A round of retention ended as it should."""
+        """A round of retention succeeded."""
         self._round.set_to_current_time()
 
-    # --- read when Prometheus asks, or set from time to time ---
+    # --- read at each scrape, or set from time to time ---
 
     def watch(
         self,
@@ -289,7 +289,7 @@ class Metrics:
         rates: Mapping[str, Callable[[], float]],
         faults: Callable[[], Mapping[str, str]],
     ) -> None:
-        """Read these whenever the metrics are asked for; `rates` by scope, `shared` and `local`."""
+        """Read these at each scrape; `rates` by scope, `shared` and `local`."""
         for scope, rate in rates.items():
             self._rate.labels(scope).set_function(rate)
         self._ready.set_function(lambda: float(not faults()))
@@ -313,9 +313,9 @@ class Metrics:
         self._redeemable.set(redeemable)
 
     def set_first_expiries(self, seconds: Mapping[str, float]) -> None:
-        """In how many seconds the first open dead letter of each reason can't be redeemed any more.
+        """Seconds until the first open dead letter of each reason expires.
 
-        A reason without a letter that may still be redeemed is absent.
+        A reason without a redeemable letter is absent.
         """
         for reason, gauge in self._expiry.items():
             gauge.set(max(0.0, seconds.get(reason, float("inf"))))
@@ -328,5 +328,5 @@ def _is_in(part: str, faults: Callable[[], Mapping[str, str]]) -> float:
 def _tasks() -> float:
     try:
         return float(len(asyncio.all_tasks()))
-    except RuntimeError:  # asked for where no loop runs
+    except RuntimeError:  # scraped without a running loop
         return 0.0

@@ -1,4 +1,4 @@
-"""Whether a host can be reached: its name, its port, its certificate."""
+"""Checks whether a host can be reached: its name, its port, its certificate."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from worker.core.exceptions import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CLOSE_SECONDS: Final = 0.5
 
 
-class Unreachable(Exception):  # noqa: N818 - a state of the world
-    """A step on the way failed; the message says which and why."""
+class Unreachable(Unavailable):
+    """A host can't be reached; the message says which step failed and why."""
 
 
 class UnknownName(Unreachable):
-    """The name service knows no such host, or does not answer."""
+    """DNS does not know the host, or does not answer."""
 
 
 class Untrusted(Unreachable):
-    """The encrypted connection failed, or the certificate can't be verified."""
+    """The TLS handshake failed, or the certificate can't be verified."""
 
 
 async def lookup(host: str, seconds: float) -> list[str]:
     """The IP addresses of a host.
 
-    The event loop's own look-up runs in a thread that the end of the program waits for, however
-    long a dead name service takes; this one's thread is left behind.
+    The event loop's own look-up runs in a thread for which the program waits at its end, however
+    long an unresponsive name server takes; this one uses a daemon thread.
 
     Raises:
         UnknownName: There are none, or there was no answer in time.
@@ -43,9 +45,7 @@ async def lookup(host: str, seconds: float) -> list[str]:
         async with asyncio.timeout(seconds):
             return await found
     except TimeoutError:
-        raise UnknownName(
-            f"the name service gave no answer for {host} within {seconds:g} s"
-        ) from None
+        raise UnknownName(f"DNS gave no answer for {host} within {seconds:g} s") from None
     except OSError as error:
         raise UnknownName(f"the host name {host} can't be resolved ({error.strerror})") from None
 
@@ -54,7 +54,7 @@ def _look_up(host: str, loop: asyncio.AbstractEventLoop, found: asyncio.Future[l
     try:
         rows = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        fault = error if isinstance(error, OSError) else OSError(0, "it is no host name")
+        fault = error if isinstance(error, OSError) else OSError(0, "it is not a host name")
         _hand_over(loop, found, fault)
     else:
         _hand_over(loop, found, list(dict.fromkeys(str(row[4][0]) for row in rows)))
@@ -73,15 +73,15 @@ def _hand_over(
         else:
             found.set_result(result)
 
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with suppress(RuntimeError):  # the loop is closed: nothing waits for the result
         loop.call_soon_threadsafe(settle)
 
 
 async def connect(addresses: Sequence[str], port: int, seconds: float) -> str:
-    """The first address that takes a TCP connection.
+    """The first address that accepts a TCP connection.
 
     Raises:
-        Unreachable: None does.
+        Unreachable: None of them does.
     """
     fault = ""
     for address in addresses:
@@ -101,10 +101,10 @@ async def connect(addresses: Sequence[str], port: int, seconds: float) -> str:
 async def handshake(
     address: str, port: int, host: str, context: ssl.SSLContext, seconds: float
 ) -> None:
-    """Open an encrypted connection, and close it.
+    """Open a TLS connection, and close it.
 
     Raises:
-        Untrusted: It failed, or the certificate is not that of the host.
+        Untrusted: The handshake failed, or the certificate is not valid for the host.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -112,11 +112,15 @@ async def handshake(
                 address, port, ssl=context, server_hostname=host
             )
     except TimeoutError:
-        raise Untrusted(f"{host}:{port} takes connections and answers no TLS handshake") from None
+        raise Untrusted(
+            f"{host}:{port} accepts connections, but does not answer the TLS handshake"
+        ) from None
     except ssl.SSLCertVerificationError as error:
-        raise Untrusted(f"the certificate of {host} is refused ({error.verify_message})") from None
+        raise Untrusted(
+            f"the certificate of {host} can't be verified ({error.verify_message})"
+        ) from None
     except (ssl.SSLError, OSError) as error:
-        raise Untrusted(f"no TLS with {host}:{port} ({_words(error)})") from None
+        raise Untrusted(f"the TLS handshake with {host}:{port} failed ({_words(error)})") from None
     await _close(writer)
 
 

@@ -1,4 +1,4 @@
-"""Sealed boxes (X25519, XSalsa20-Poly1305): who holds the public key can seal, not open."""
+"""Sealed boxes (X25519, XSalsa20-Poly1305): with the public key one can seal, but not open."""
 
 import base64
 import binascii
@@ -9,12 +9,12 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 
-class BadKey(ValueError):  # noqa: N818 - says what is wrong
-    """A text is no key of a sealing pair; the message does not repeat it."""
+class BadKey(ValueError):
+    """A text is not a key of a sealing pair; the message does not repeat it."""
 
 
-class CannotOpen(Exception):  # noqa: N818 - says what is wrong
-    """None of the private keys opens what was sealed; the message names the keys there are."""
+class CannotOpen(Exception):
+    """None of the private keys opens the sealed data; the message names these keys."""
 
 
 class Sealer:
@@ -24,7 +24,7 @@ class Sealer:
         key_id: Short name of the public key, 16 hexadecimal digits.
 
     Raises:
-        BadKey: The text is no public key.
+        BadKey: The text is not a public key.
     """
 
     def __init__(self, public_key: str) -> None:
@@ -34,22 +34,22 @@ class Sealer:
         try:
             self._box.encrypt(b"")
         except (CryptoError, RuntimeError):
-            # Some points of the curve, zero among them, give everybody the same secret.
+            # Some points of the curve, such as zero, give the same shared secret to everyone.
             raise BadKey("the public key is unusable") from None
 
     def seal(self, plaintext: bytes) -> bytes:
-        """Seals, 48 bytes longer than the plaintext; each time differently."""
+        """Encrypts; the result is 48 bytes longer than the plaintext, and differs each time."""
         return self._box.encrypt(plaintext)
 
 
 class Opener:
-    """Opens what was sealed to any of several keys.
+    """Opens data sealed to any of several keys.
 
     Attributes:
         key_ids: Short names of the public keys, in the order tried.
 
     Raises:
-        BadKey: A text is no private key, or there is none at all.
+        BadKey: A text is not a private key, or no key is given.
     """
 
     def __init__(self, private_keys: Iterable[str]) -> None:
@@ -60,10 +60,10 @@ class Opener:
         self._boxes = [SealedBox(key) for key in keys]
 
     def open(self, sealed: bytes) -> bytes:
-        """Gives the plaintext back, trying the keys in the order given, newest first.
+        """Decrypts, trying the keys in the order given.
 
         Raises:
-            CannotOpen: No key fits, or it was altered.
+            CannotOpen: No key fits, or the data was altered.
         """
         for box in self._boxes:
             try:
@@ -89,7 +89,7 @@ def _decoded(text: str) -> bytes:
     except (binascii.Error, ValueError):
         raise BadKey("a key is not base64") from None
     if len(key) != PublicKey.SIZE:
-        raise BadKey(f"a key is not of {PublicKey.SIZE} bytes")
+        raise BadKey(f"a key does not have {PublicKey.SIZE} bytes")
     return key
 
 

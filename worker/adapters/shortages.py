@@ -1,4 +1,4 @@
-"""Whether an error is a shortage of this process's own, which a name service does not say."""
+"""Finds whether an error was caused by a shortage of resources of this process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def shortage_behind(error: BaseException) -> Shortage | None:
-    """What is used up here, if that is why something could not be reached.
+    """The shortage that caused an error, or None.
 
-    A look-up of a name that has no descriptor for its socket says no more than that it failed:
-    then one is asked for.
+    A name look-up without a free file descriptor reports only that it failed; so for such an error
+    this function tries to open a descriptor.
     """
     found = shortage_of(error)
     if found is None and _is_of_names(error):

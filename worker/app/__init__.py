@@ -1,4 +1,4 @@
-"""The composition root: the only place where settings, adapters and the pipeline meet."""
+"""The composition root: the only place that connects settings, adapters and the pipeline."""
 
 from worker.app.service import run
 

@@ -1,4 +1,4 @@
-"""Makes the broker's users through its management interface, where `rabbitmqctl` is not to be had.
+"""Creates the broker's users through its management interface, where `rabbitmqctl` is unavailable.
 
 Does what `deploy/rabbitmq/create-users.sh` does, with the same rights.
 """
@@ -37,13 +37,13 @@ _HASHES: Final[Mapping[str, str]] = {
 }
 
 
-class BadName(ValueError):  # noqa: N818 - says what is wrong
-    """A caller's name can't be one."""
+class BadName(ValueError):
+    """A name that a caller can't have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was done about one user.
+    """The result for one user.
 
     Attributes:
         action: `created`, `updated`, `left out` or `refused`.
@@ -56,20 +56,20 @@ class Made:
 
 
 def planned(callers: Sequence[str], suffix: str = "") -> dict[str, Rights]:
-    """The users to make, and their rights.
+    """The users to create, and their rights.
 
     Args:
         callers: Web tiers that wait for replies.
-        suffix: Ends the name of each user.
+        suffix: Appended to the name of each user.
 
     Raises:
-        BadName: A caller or the suffix has other characters than `CALLER_NAME`.
+        BadName: A caller or the suffix has characters that `CALLER_NAME` does not allow.
     """
     users = {f"{role}{suffix}": rights for role, rights in ROLES.items()}
     for caller in callers:
         name = f"{caller}{suffix}"
         if not re.fullmatch(CALLER_NAME, name):
-            raise BadName(f"{name}: a caller has letters, digits, _ and - in its name")
+            raise BadName(f"{name}: a caller's name may contain only letters, digits, _ and -")
         users[name] = of_caller(name)
     return users
 
@@ -77,22 +77,22 @@ def planned(callers: Sequence[str], suffix: str = "") -> dict[str, Rights]:
 async def make(
     interface: Management, vhost: str, users: Mapping[str, Rights], passwords: Path
 ) -> list[Made]:
-    """Create users, or bring their rights up to date, and set the policy. Changes no password.
+    """Create users or update their rights, and set the policy. Changes no password.
 
     Args:
         interface: An administrator's, who may declare exchanges in the virtual host.
-        vhost: The virtual host; made if it is missing.
-        users: As `planned`.
-        passwords: A folder with a file for each user to make, named like it.
+        vhost: The virtual host; created if it is missing.
+        users: From `planned`.
+        passwords: A directory with a file for each user to create, named like the user.
 
     Raises:
-        ManagementUnavailable: It can't be reached.
-        ManagementRefused: Something was refused; it is safe to run again.
+        ManagementUnavailable: The interface can't be reached.
+        ManagementRefused: A request was refused; it is safe to run again.
         OSError: A file can't be read.
     """
     if await interface.get("vhosts", vhost) is None:
         await interface.put("vhosts", vhost)
-    # From 4.3 rights on topics need their exchange. It is what `topology declare` would make.
+    # From 4.3 topic permissions need an existing exchange, as `topology declare` creates it.
     await interface.put("exchanges", vhost, ANSWERS, body={"type": "topic", "durable": True})
     made = [
         await _make(interface, vhost, user, rights, passwords) for user, rights in users.items()
@@ -109,13 +109,13 @@ async def _make(
         return Made(user, "left out", f"there is no file {user} in {passwords}")
     password = (file.read_text(encoding="utf-8").splitlines() or [""])[0]
     if not password:
-        return Made(user, "refused", f"{file} is empty: anybody could be that user")
+        return Made(user, "refused", f"{file} is empty: anyone could log in as that user")
     known = await interface.get("users", user)
     if known is None:
         await interface.put("users", user, body={"password": password, "tags": ""})
     elif fault := await _unfit(interface, vhost, user, known, password):
         return Made(user, "refused", fault)
-    # Topics first: without them whoever may bind could bind every key.
+    # Topic permissions first: without them a user who may bind could bind every key.
     for path, body in _bodies(rights):
         await interface.put(path, vhost, user, body=body)
     return Made(user, "updated" if known else "created")
@@ -124,16 +124,18 @@ async def _make(
 async def _unfit(
     interface: Management, vhost: str, user: str, known: Mapping[str, Any], password: str
 ) -> str | None:
-    """Why a user who is there already is not given these rights."""
+    """Why an existing user is not given these rights; None if nothing prevents it."""
     if {each["vhost"] for each in await interface.get("users", user, "permissions")} - {vhost}:
-        return "it has rights in another virtual host; name this one's users otherwise (--suffix)"
+        return (
+            "it has rights in another virtual host; use other names for this one's users (--suffix)"
+        )
     if not _is_password(password, known):
-        return "it has another password than that in the file; put the right one there"
+        return "its password differs from the one in the file; put the right one there"
     return None
 
 
 def _is_password(password: str, known: Mapping[str, Any]) -> bool:
-    """Whether it is the user's; https://www.rabbitmq.com/docs/passwords says how it is hashed."""
+    """Whether it is the user's password; hashed as in https://www.rabbitmq.com/docs/passwords."""
     algorithm = _HASHES.get(str(known.get("hashing_algorithm")))
     if algorithm is None:
         raise ManagementRefused(f"the password of {known.get('name')} is hashed in an unknown way")

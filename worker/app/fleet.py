@@ -1,4 +1,4 @@
-"""What the replicas share, as `status`, `check` and `rate` tell it."""
+"""What the replicas share, as shown by `status`, `check` and `rate`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.app import aws_remedies
+from worker.core import aws_causes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,15 +20,15 @@ class Rate:
     """Calls a second of all replicas together.
 
     Attributes:
-        ceiling: The most that it may be; None for no bound.
-        shared: What it is, the last known where no replica is live; None where none ever was.
+        ceiling: Upper limit of the rate; None for no limit.
+        shared: The current rate; the last known one if no replica is live, None if none ever was.
         source: Where the ceiling comes from: an operator's `command`, the settings of the live
-            `replicas`, or, where none is live, the `settings` of whoever asks.
-        configured: The ceiling that would be in force without a command.
+            `replicas` or, if none is live, the caller's own `settings`.
+        configured: The ceiling that would apply without a command.
         singly: Whether the rate is so low that permits are taken one by one.
         actor: Who gave the command, if one is in force.
-        reason: Why.
-        since: Since when.
+        reason: The reason given with the command.
+        since: When the command was given.
     """
 
     ceiling: float | None
@@ -47,9 +47,9 @@ class Stopped:
 
     Attributes:
         since: When the first of them stopped.
-        probes: How often they have looked whether it is over, all together.
-        replicas: How many they are.
-        names: Which.
+        probes: How many probes they have sent, all together, to see whether it is over.
+        replicas: Number of these replicas.
+        names: Their names.
     """
 
     code: str
@@ -63,12 +63,12 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Whether calls of live replicas are stopped for a fault that is ours or an outage.
+    """Whether calls of live replicas are stopped, by a systemic fault or an outage.
 
     Attributes:
-        open: Whether calls of any are.
-        alone: Whether AWS accepts others meanwhile: those that are stopped take no messages.
-        live: How many replicas there are.
+        open: Whether the calls of any replica are stopped.
+        alone: Whether AWS accepts other replicas meanwhile: the stopped ones take no messages.
+        live: Number of live replicas.
     """
 
     open: bool
@@ -81,24 +81,24 @@ def rate(standing: Standing, ceiling: float | None) -> Rate:
     """The rate and where its ceiling comes from.
 
     Args:
-        standing: How the fleet stands.
-        ceiling: The one in the settings of whoever asks.
+        standing: The fleet's state.
+        ceiling: The ceiling in the caller's own settings.
     """
     live = bool(standing.members)
     configured = standing.configured if live else ceiling
-    word = standing.override
-    if word is None:
+    override = standing.override
+    if override is None:
         source = "replicas" if live else "settings"
         return Rate(configured, standing.rate, source, configured, standing.singly)
     return Rate(
-        ceiling=word.ceiling,
+        ceiling=override.ceiling,
         shared=standing.rate,
         source="command",
         configured=configured,
         singly=standing.singly,
-        actor=word.actor,
-        reason=word.reason,
-        since=word.since,
+        actor=override.actor,
+        reason=override.reason,
+        since=override.since,
     )
 
 
@@ -116,7 +116,7 @@ def _stopped(code: str, message: str, some: Sequence[Member]) -> Stopped:
     return Stopped(
         code=code,
         message=message,
-        remedy=aws_remedies.breaker_remedy(code, message),
+        remedy=aws_causes.of_systemic(code, message).remedy,
         since=min(each.refused_at or each.seen_at for each in some),
         probes=sum(each.probes for each in some),
         replicas=len(some),

@@ -1,4 +1,4 @@
-"""What keeps a replica from working, and whether it should go on at all."""
+"""The faults that keep a replica from working."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Health:
     faults: dict[str, str] = field(default_factory=dict)
 
     def reporter(self, part: str) -> Callable[[str | None], None]:
-        """How a part reports why it is down, or None for up. Until it reports, it is down."""
+        """A function by which a part reports why it is down, or None for up; it starts as down."""
         self.faults[part] = "not up yet"
 
         def report(reason: str | None) -> None:

@@ -1,4 +1,4 @@
-"""How long things are kept: the background work of retention, and what settings say of it."""
+"""Retention: the background work, and the periods in the settings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 _DAY_SECONDS: Final = 86_400
-_DATABASE: Final = timedelta(0)  # as long as the database says
+_DATABASE: Final = timedelta(0)  # no minimum: the database's own period applies
 
 
 def configured(settings: Settings) -> dict[str, float | None]:
-    """The periods that are set, in seconds, None for ever; those left to the database are absent.
+    """The periods that are set, in seconds; None for ever. Periods that are not set are absent.
 
     By name: `ledger`, `unresolved`, `dead_letters`, `audit`.
     """
@@ -29,30 +29,30 @@ def configured(settings: Settings) -> dict[str, float | None]:
 
 
 def periods(settings: Settings) -> Periods:
-    """How long a replica has things kept, at the least."""
+    """The minimum periods that a replica asks retention to keep rows for."""
     wanted = configured(settings)
     names = type(settings.retention).model_fields
     return Periods(**{name: _span(wanted[name]) if name in wanted else _DATABASE for name in names})
 
 
 def retention(settings: Settings, connect: Connect, metrics: Metrics) -> Retention:
-    """The background work; nothing runs or connects yet."""
+    """Create the background work; nothing runs or connects yet."""
     return Retention(PostgresRetention(connect), tasks(periods(settings)), metrics)
 
 
 def unheeded(settings: Settings, kept: Mapping[str, float | None]) -> Iterator[str]:
-    """Which settings the database does not follow, in words; `kept` is what it says itself."""
+    """A message for each setting that the database does not follow; `kept` has its own periods."""
     for name, wanted in configured(settings).items():
-        stands = kept[name]
-        if wanted is not None and (stands is None or wanted < stands):
+        actual = kept[name]
+        if wanted is not None and (actual is None or wanted < actual):
             yield (
-                f"WORKER_RETENTION__{name.upper()} has no effect: it says {days(wanted)}, and the "
-                f"database keeps that {days(stands)}; `resolution-worker migrate` hands it over"
+                f"WORKER_RETENTION__{name.upper()} has no effect: it is {days(wanted)}, but the "
+                f"database keeps these rows {days(actual)}; `resolution-worker migrate` applies it"
             )
 
 
 def days(seconds: float | None) -> str:
-    """A period for people."""
+    """A period as text, in days."""
     return "for ever" if seconds is None else f"{seconds / _DAY_SECONDS:g} days"
 
 

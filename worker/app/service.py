@@ -22,8 +22,7 @@ from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import wiring as building
 from worker.core import backoff
-from worker.core.rate.pacing import prefetches
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -36,20 +35,20 @@ log: Final = structlog.get_logger()
 _LOOK_SECONDS: Final = 5.0
 _SUMMARY_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 2.0
-_FAREWELL_SECONDS: Final = 1.0
+_ACK_SECONDS: Final = 1.0
 
 
 async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then drain. A second signal ends the process at once.
 
     Args:
-        settings: Checked, and with a seal key.
+        settings: Validated, and with a seal key.
 
     Raises:
-        PortTaken: The HTTP port can't be listened on.
+        PortTaken: The worker can't listen on the HTTP port.
         BadKey: The seal key is unusable.
-        BadAwsSetup: AWS's own configuration can't be used, or the endpoint may not be.
-        NotAStandIn: The endpoint is unencrypted, and the database not one for that.
+        BadAwsSetup: AWS's own configuration can't be used, or the endpoint is not allowed.
+        NotAStandIn: The endpoint is unencrypted, and the database is not marked as a playground.
     """
     logs.install_hooks(asyncio.get_running_loop())
     log.info("starting", version=__version__, pid=os.getpid())
@@ -70,7 +69,7 @@ async def run(settings: Settings) -> None:
 async def _listening(settings: Settings, parts: Components) -> AsyncIterator[None]:
     def alive() -> Mapping[str, str]:
         if parts.consuming.stands_still:
-            return {"consuming": "messages wait and none is delivered, after several rebuilds"}
+            return {"consuming": "messages are ready but none is delivered, after several rebuilds"}
         return {}
 
     host = settings.http.host
@@ -82,20 +81,17 @@ async def _listening(settings: Settings, parts: Components) -> AsyncIterator[Non
 
 
 class _Life:
-    """What goes on between the first connection and the last ack."""
+    """The running of a replica, from the first connection to the last ack."""
 
     def __init__(self, settings: Settings, parts: Components) -> None:
         self._settings = settings
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
-        parts.pipeline.lease_keeper.report = parts.health.reporter("fleet")
-        parts.pipeline.turned = self._lend
-        self._patience_seconds = settings.token.patience
         self._stop = asyncio.Event()
         self._refusal: NotAStandIn | None = None
 
     async def lead(self) -> None:
-        """Run all parts, and end them in their order once a signal asks for it.
+        """Run all parts, and end them in order after a signal.
 
         Raises:
             NotAStandIn: This database must not be written; nothing was consumed.
@@ -103,16 +99,16 @@ class _Life:
         parts = self._parts
         with self._signals():
             async with asyncio.TaskGroup() as group:
-                pipeline = group.create_task(parts.pipeline.run(), name="pipeline")
+                pipeline = group.create_task(parts.replica.pipeline.run(), name="pipeline")
                 tasks = [
                     group.create_task(parts.publishing.run(), name="publishing"),
                     group.create_task(self._consume(), name="consuming"),
                     group.create_task(self._look(), name="looking"),
                     group.create_task(self._summarise(), name="summary"),
                 ]
-                keeping = group.create_task(parts.keeping.run(), name="retention")
+                retention = group.create_task(parts.retention.run(), name="retention")
                 await self._stop.wait()
-                keeping.cancel()
+                retention.cancel()
                 await self._drain()
                 await pipeline
                 for task in tasks:
@@ -121,7 +117,7 @@ class _Life:
             raise self._refusal
 
     async def _consume(self) -> None:
-        """Consume, but only once the ledger is fit to take what is consumed."""
+        """Start to consume once the ledger is ready to record outcomes."""
         failures = 0
         while True:
             try:
@@ -138,31 +134,23 @@ class _Life:
                 await asyncio.sleep(delay)
             else:
                 self._ledger_report(None)
-                await self._parts.pipeline.lease_keeper.joined.wait()
-                self._lend()
+                await self._parts.replica.lease_keeper.joined.wait()
+                self._parts.prefetch.apply()
                 await self._parts.consuming.run()
                 return
 
-    def _lend(self) -> None:
-        """Let the broker lend no more than can be called for here; nothing while we can't call."""
-        share = self._parts.pipeline.pacer.share
-        lent = prefetches(self._settings.pool.concurrency, share, self._patience_seconds)
-        for lane, messages in lent.items():
-            held = self._parts.pipeline.stands_aside
-            self._parts.consuming.lend(lane, 0 if held else messages)
-
     async def _look(self) -> None:
-        """Look at the ledger from time to time, for readiness and for what the fleet shares."""
+        """Poll the ledger for readiness and for the metrics that are the same on each replica."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            self._lend()
+            self._parts.prefetch.apply()
             self._parts.metrics.set_queues(self._parts.consuming.ready)
             try:
                 await self._parts.ledger.check()
                 counts = await self._parts.ledger.dead_letter_counts()
                 redeemable = await self._parts.ledger.redeemable()
                 expiries = await self._parts.ledger.first_expiries()
-                waiting = await self._parts.pipeline.events.count()
+                waiting = await self._parts.replica.events.count()
             except LedgerUnavailable as error:
                 self._ledger_report(str(error))
             else:
@@ -172,7 +160,7 @@ class _Life:
                 self._parts.metrics.outbox_events.set(waiting)
 
     async def _summarise(self) -> None:
-        """A line at info about what was settled since the last, if anything was."""
+        """Log a line at info about what was settled since the last one, if anything was."""
         before: Counter[str] = Counter()
         while True:
             await asyncio.sleep(_SUMMARY_SECONDS)
@@ -207,15 +195,15 @@ class _Life:
         self._stop.set()
 
     def _reload(self, _: signal.Signals) -> None:
-        """Take up a new ceiling, patience and log level; the rest needs a restart."""
+        """Apply a new ceiling, patience and log level; other settings need a restart."""
         try:
             settings = configuration.reload(self._settings)
         except configuration.SettingsError as error:
             log.error("reload_refused", faults=error.faults)
             return
         self._parts.fleet.ceiling = settings.rate.ceiling
-        self._parts.pipeline.demoter.change(settings.token.patience)
-        self._patience_seconds = settings.token.patience
+        self._parts.replica.demoter.change(settings.token.patience)
+        self._parts.prefetch.patience_seconds = settings.token.patience
         logs.set_level(settings.log.level)
         log.info(
             "reloaded",
@@ -227,17 +215,17 @@ class _Life:
     # --- drain ---
 
     async def _drain(self) -> None:
-        """Be handed nothing more, finish or give back what is in hand, and see the acks through.
+        """Stop deliveries, finish or give back the messages in hand, and wait for their acks.
 
-        Each step has its share of the bound, so that all of them together keep it.
+        Each step has a share of the time limit, so that together they stay within it.
         """
         bound = self._settings.pool.drain
         stopping = min(_STOP_SECONDS, bound / 5)
-        farewell = min(_FAREWELL_SECONDS, bound / 5)
+        acking = min(_ACK_SECONDS, bound / 5)
         with suppress(TimeoutError):
             async with asyncio.timeout(stopping):
                 await self._parts.consuming.stop()
-        await self._parts.pipeline.drain(bound - stopping - 2 * farewell)
+        await self._parts.replica.pipeline.drain(bound - stopping - 2 * acking)
         with suppress(TimeoutError):
-            async with asyncio.timeout(farewell):
+            async with asyncio.timeout(acking):
                 await self._parts.consuming.settle()

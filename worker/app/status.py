@@ -1,6 +1,6 @@
-"""How a fleet stands, at a glance: gathered from broker, database and the worker of this machine.
+"""The state of a fleet at a glance, from the broker, the database and this machine's worker.
 
-Whatever is away leaves a gap that is named; the rest is told all the same.
+A part that can't be reached is reported as absent; the rest is shown all the same.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from worker.adapters import local_worker
 from worker.adapters.postgres.operator.errors import DatabaseFault
 from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.adapters.rabbitmq import probing
-from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
 from worker.app import fleet
+from worker.core.exceptions import BrokerUnavailable
 from worker.core.records import DEFAULT_SELLER, LetterReason
 from worker.core.token.outgoing import retry_exchange
 
@@ -39,9 +39,9 @@ class Letters:
     """Open dead letters.
 
     Attributes:
-        open: How many, by reason; every known reason is there.
-        redeemable: How many have a token that could still be redeemed.
-        first_expiry: When the first of those no longer can.
+        open: Number by reason; every known reason is included.
+        redeemable: Number whose token can still be redeemed.
+        first_expiry: When the first of those expires.
     """
 
     open: Mapping[str, int]
@@ -65,16 +65,16 @@ class LocalWorker:
 
 @dataclass(slots=True)
 class Status:
-    """What is known; None where a part could not be asked.
+    """The state of the fleet; None for what could not be obtained.
 
     Attributes:
         rate: Calls a second that the replicas share.
-        pause: Who has paused all calls, since when and why; None where nobody has.
+        pause: Who has paused all calls, since when and why; None if calls are not paused.
         breaker: Whether AWS refuses us, why, and what to do about it.
         shares: The live replicas, with their shares of the rate.
         replicas: Consumers of the live queue.
         outcomes: Tokens settled in the last `outcomes_seconds`, by status.
-        absent: What could not be asked, or is not what it should be, by part, and why.
+        absent: Why a part could not be queried, or is not as it should be, by part.
     """
 
     at: datetime
@@ -92,7 +92,7 @@ class Status:
 
 
 async def gather(settings: Settings) -> Status:
-    """Ask all parts side by side, each within a few seconds."""
+    """Query all parts concurrently, each within a few seconds."""
     status = Status(datetime.now(UTC), fleet.Rate(settings.rate.ceiling))
     async with asyncio.TaskGroup() as group:
         group.create_task(_ask_broker(settings, status))
@@ -107,7 +107,7 @@ async def _ask_broker(settings: Settings, status: Status) -> None:
     try:
         async with probing.looking(url, name=_NAME, seconds=_STEP_SECONDS) as opened:
             status.queues = await probing.depths(opened, (*LANE_QUEUES.values(), *retries, PARKED))
-    except (BrokerUnavailable, BrokerLost) as error:
+    except BrokerUnavailable as error:
         status.absent["broker"] = str(error)
         return
     status.replicas = next(each.consumers for each in status.queues if each.queue == TOKENS)
@@ -133,7 +133,7 @@ async def _ask_database(settings: Settings, status: Status) -> None:
 async def _ask_fleet(settings: Settings, inspector: Inspector, status: Status) -> None:
     try:
         standing = await inspector.fleet(DEFAULT_SELLER)
-    except DatabaseFault as fault:  # a schema that is too old, say: the rest can be told
+    except DatabaseFault as fault:  # such as a schema that is too old: the rest can still be shown
         status.absent["fleet"] = fault.line
         return
     status.rate = fleet.rate(standing, settings.rate.ceiling)

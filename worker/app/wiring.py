@@ -1,4 +1,4 @@
-"""The parts of one replica, made from its settings."""
+"""Builds the parts of one replica from its settings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
-from worker.app.aws_remedies import breaker_remedy
 from worker.app.health import Health
+from worker.app.prefetch import Prefetch
 from worker.app.retention import retention
-from worker.core.rate.pacing import MOST_PREFETCHED, PARKED_PREFETCH
+from worker.core import aws_causes
 from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
+from worker.core.token.prefetch import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.token.verdict import Policy
-from worker.runtime.token.pipeline import Pipeline, Ports
+from worker.runtime.replica import Plan, Ports, Replica
 from worker.runtime.token.writer import LEDGER
 from worker.settings.addresses import passwords
 from worker.settings.transport import endpoint_fault
@@ -41,27 +42,28 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
-    """Everything that lives as long as the process works."""
+    """The parts that exist for as long as the process works."""
 
     health: Health
     metrics: Metrics
     ledger: PostgresLedger
     publishing: PublishingLink
     consuming: ConsumingLink
-    pipeline: Pipeline
+    prefetch: Prefetch
+    replica: Replica
     fleet: PostgresFleet
     outbox: PostgresOutbox
-    keeping: Retention
+    retention: Retention
 
     def faults(self) -> Mapping[str, str]:
-        """What keeps this replica from working, by part."""
-        return _faults(self.health, self.pipeline)
+        """The faults that keep this replica from working, by part."""
+        return _faults(self.health, self.replica)
 
 
 def endpoint(settings: Settings) -> Endpoint:
-    """Where and as whom AWS is called."""
+    """The endpoint, identity and limits of calls to AWS."""
     aws = settings.aws
     return Endpoint(
         region=aws.region,
@@ -75,7 +77,7 @@ def endpoint(settings: Settings) -> Endpoint:
 
 
 def policy(settings: Settings) -> Policy:
-    """The operator's rules for trying again."""
+    """The configured rules for retries."""
     return Policy(
         attempts=settings.retry.attempts,
         delays=tuple(delay.text for delay in settings.retry.delays),
@@ -84,8 +86,8 @@ def policy(settings: Settings) -> Policy:
 
 
 def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Components:
-    """Make the parts and tie them together; nothing runs or connects yet."""
-    assert settings.dead_letters.seal_key is not None  # `run` has refused to start without
+    """Create the parts and connect them with each other; nothing runs or connects yet."""
+    assert settings.dead_letters.seal_key is not None  # `run` refuses to start without one
     health = Health()
     connect = connector(_hidden(settings.current_postgres_dsn))
     if not marketplace.address.is_encrypted:
@@ -104,27 +106,38 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         secrets=logs.secrets,
         telemetry=metrics,
     )
-    pipeline = Pipeline(
-        ports,
-        policy(settings),
+    plan = Plan(
+        policy=policy(settings),
         concurrency=settings.pool.concurrency,
         patience_seconds=settings.token.patience,
-        remedy=breaker_remedy,
+        remedy=lambda code, message: aws_causes.of_systemic(code, message).remedy,
+        report_lease=health.reporter("fleet"),
         calls_changed=metrics.in_flight.set,
+        aside_changed=lambda: prefetch.apply(),  # noqa: PLW0108 - it is created below
+        suspected=lambda: consuming.suspected,
+        queued=lambda: consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0),
     )
-    _watch(metrics, pipeline, health)
-    consuming = _consuming(settings, pipeline, health)
-    pipeline.lease_keeper.suspected = lambda: consuming.suspected
-    pipeline.demoter.behind_seconds = lambda: _behind_seconds(consuming, pipeline)
+    replica = Replica(ports, plan)
+    consuming = _consuming(settings, replica, health)
+    prefetch = Prefetch(settings, replica, consuming)
+    _watch(metrics, replica, health)
     metrics.suspected.set_function(lambda: float(consuming.suspected))
-    keeping = retention(settings, connect, metrics)
     return Components(
-        health, metrics, ledger, publishing, consuming, pipeline, fleet, outbox, keeping
+        health=health,
+        metrics=metrics,
+        ledger=ledger,
+        publishing=publishing,
+        consuming=consuming,
+        prefetch=prefetch,
+        replica=replica,
+        fleet=fleet,
+        outbox=outbox,
+        retention=retention(settings, connect, metrics),
     )
 
 
-def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> ConsumingLink:
-    # Nothing is consumed before the first lease, which says how much is lent.
+def _consuming(settings: Settings, replica: Replica, health: Health) -> ConsumingLink:
+    # Nothing is consumed before the first lease, which determines how much to prefetch.
     lanes = [Source(queue, lane, 0, MOST_PREFETCHED[lane]) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return ConsumingLink(
@@ -132,59 +145,53 @@ def _consuming(settings: Settings, pipeline: Pipeline, health: Health) -> Consum
         topology(delays),
         [*lanes, Source(PARKED, None, PARKED_PREFETCH, PARKED_PREFETCH)],
         watched=[retry_exchange(delay) for delay in delays],
-        deliver=pipeline.deliver,
-        lost=pipeline.drop_dead,
+        deliver=replica.pipeline.deliver,
+        lost=replica.pipeline.drop_dead,
         report=health.reporter("consuming"),
-        deaths=lambda: pipeline.lease_keeper.deaths,
+        deaths=lambda: replica.lease_keeper.deaths,
     )
 
 
-def _behind_seconds(consuming: ConsumingLink, pipeline: Pipeline) -> float:
-    """How long the fleet will take to call for all that waits in the live queue by now."""
-    rate = pipeline.pacer.shared
-    return consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0) / rate if rate else 0.0
-
-
-def _faults(health: Health, pipeline: Pipeline) -> Mapping[str, str]:
-    fault, skew = pipeline.breaker.refused, pipeline.clock.fault
-    able = pipeline.breaker.state.able if pipeline.breaker.state.alone else 0
+def _faults(health: Health, replica: Replica) -> Mapping[str, str]:
+    fault, skew = replica.breaker.refused, replica.clock.fault
+    able = replica.breaker.state.able if replica.breaker.state.alone else 0
     refused = {} if fault is None else {"aws": _refusal(fault, able)}
     skewed = {} if skew is None else {"clock": skew}
-    # The writer meets a fault of the ledger's before anybody looks.
-    unwritten = {part: why for part, why in pipeline.gate.reasons.items() if part == LEDGER}
+    # The writer meets a fault of the ledger before the next poll does.
+    unwritten = {part: why for part, why in replica.gate.reasons.items() if part == LEDGER}
     return {**health.faults, **unwritten, **skewed, **refused}
 
 
 def _refusal(fault: Fault, able: int) -> str:
-    """What AWS says to us and what to do about it.
+    """Why AWS refuses our calls, and what to do about it.
 
     Args:
-        fault: Why it refuses us.
-        able: How many other replicas it accepts meanwhile.
+        fault: Why it refuses them.
+        able: Number of other replicas that it accepts meanwhile.
     """
-    alone = f" (this replica alone: {able} others are accepted)" if able else ""
-    remedy = breaker_remedy(fault.code, fault.message)
+    alone = f" (only this replica: {able} others are accepted)" if able else ""
+    remedy = aws_causes.of_systemic(fault.code, fault.message).remedy
     return f"{fault.code}: {fault.message}{alone}; {remedy}"
 
 
-def _watch(metrics: Metrics, pipeline: Pipeline, health: Health) -> None:
+def _watch(metrics: Metrics, replica: Replica, health: Health) -> None:
     metrics.watch(
-        oldest=pipeline.oldest_seconds,
-        breaker_open=lambda: pipeline.breaker.fault is not None,
-        refused_alone=lambda: pipeline.breaker.state.alone,
-        skew_seconds=lambda: pipeline.clock.skew_seconds,
-        rates={"shared": lambda: pipeline.pacer.shared, "local": pipeline.pacer.local},
-        faults=lambda: _faults(health, pipeline),
+        oldest=replica.pipeline.oldest_seconds,
+        breaker_open=lambda: replica.breaker.fault is not None,
+        refused_alone=lambda: replica.breaker.state.alone,
+        skew_seconds=lambda: replica.clock.skew_seconds,
+        rates={"shared": lambda: replica.pacer.shared, "local": replica.pacer.local},
+        faults=lambda: _faults(health, replica),
     )
 
 
 def _hidden(address: Callable[[], str]) -> Callable[[], str]:
-    """The same address, whose passwords are kept out of the log, rotated ones too."""
+    """The same address; its passwords, including rotated ones, are hidden in the log."""
 
-    def ask() -> str:
+    def get() -> str:
         given = address()
         for password in passwords(given):
             logs.secrets.keep(password)
         return given
 
-    return ask
+    return get

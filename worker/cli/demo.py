@@ -12,25 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-)
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.options import JsonOption
 from worker.cli.printing import print_json
-from worker.lab.demo.processes import Died
-from worker.lab.demo.progress import telling
-from worker.lab.demo.publishing import NotPublished
-from worker.lab.demo.report import as_json, show
-from worker.lab.demo.run import Script, perform
+from worker.core.exceptions import BrokerUnavailable
+from worker.lab.demo.processes import ProcessFailed
+from worker.lab.demo.progress import reporting
+from worker.lab.demo.report import as_json, print_report
+from worker.lab.demo.run import Options, Result, run_demo
 from worker.lab.servers import ServiceError
 from worker.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.lab.demo.run import Ending
 
 _FEWEST_TOKENS: Final = 100
 _MOST_TOKENS: Final = 1_000_000
@@ -65,45 +60,45 @@ def demo(
     """
     began = time.monotonic()
     chosen = secrets.randbelow(1 << 31) if seed is None else seed
-    ending = _run(Script(tokens, chosen, os.environ))
+    result = _run(Options(tokens, chosen, os.environ))
     seconds = time.monotonic() - began
-    _print(ending, seconds, chosen, json=json)
-    if not ending.balances:
+    _print(result, seconds, chosen, json=json)
+    if not result.balances:
         raise typer.Exit(PARTLY_FAILED)
 
 
-def _run(script: Script) -> Ending:
+def _run(options: Options) -> Result:
     """Run it; a foreseen fault ends the command in words."""
     caught: list[signal.Signals] = []
     try:
-        return asyncio.run(_perform(script, caught))
+        return asyncio.run(_run_until_signalled(options, caught))
     except (asyncio.CancelledError, Exception) as error:
-        if caught:  # what else went wrong is a consequence
+        if caught:  # whatever else went wrong then is of no interest any more
             raise _interrupted(caught[0]) from error
         match error:
             case SettingsError():
                 raise failure(str(error), BAD_CONFIGURATION) from error
-            case ServiceError() | BrokerUnavailable() | BrokerLost():
+            case ServiceError() | BrokerUnavailable():
                 raise failure(str(error), UNAVAILABLE) from error
-            case Died() | NotPublished():
+            case ProcessFailed():
                 raise failure(str(error), PARTLY_FAILED) from error
         raise
 
 
-async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
-    with _cancelling(caught), telling() as tell:
-        return await perform(script, tell)
+async def _run_until_signalled(options: Options, caught: list[signal.Signals]) -> Result:
+    with _cancelling(caught), reporting() as progress:
+        return await run_demo(options, progress)
 
 
 @contextmanager
 def _cancelling(caught: list[signal.Signals]) -> Iterator[None]:
-    """Let a signal cancel this task, so that everything is stopped in order."""
+    """Let a signal cancel this task, so that everything is taken down in order."""
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
-        if not caught:  # a second one must not interrupt that
+        if not caught:  # a second one must not cut the taking down short
             task.cancel()
         caught.append(number)
 
@@ -117,12 +112,12 @@ def _cancelling(caught: list[signal.Signals]) -> Iterator[None]:
 
 
 def _interrupted(number: signal.Signals) -> typer.Exit:
-    words = f"Interrupted by {number.name}; everything was stopped."
+    words = f"Interrupted by {number.name}; everything was taken down."
     return failure(words, _OF_A_SIGNAL + number)
 
 
-def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
-    if not json:
-        show(ending, seconds, seed)
-        return
-    print_json(as_json(ending, seconds, seed))
+def _print(result: Result, seconds: float, seed: int, *, json: bool) -> None:
+    if json:
+        print_json(as_json(result, seconds, seed))
+    else:
+        print_report(result, seconds, seed)

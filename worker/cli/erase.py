@@ -19,7 +19,7 @@ from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
 from worker.cli.options import ActorOption, ConfigOption, DryRunOption, JsonOption
 from worker.cli.printing import print_json
 from worker.cli.settings import settings_of
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

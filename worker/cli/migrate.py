@@ -15,7 +15,7 @@ from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.options import ConfigOption, JsonOption
 from worker.cli.printing import print_json
 from worker.cli.settings import settings_of
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

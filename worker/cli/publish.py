@@ -15,10 +15,6 @@ import typer
 from rich.progress import DownloadColumn
 
 from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk, Item
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-)
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
 from worker.cli.line_results import Accounts
 from worker.cli.options import ConfigOption, JsonOption, seconds
@@ -26,6 +22,7 @@ from worker.cli.printing import print_json
 from worker.cli.running import bar, stopping_on_signals
 from worker.cli.settings import settings_of
 from worker.cli.submission_lines import BadLine, Lines
+from worker.core.exceptions import BrokerUnavailable
 from worker.core.records import Lane
 
 if TYPE_CHECKING:
@@ -112,7 +109,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 def _run(plan: _Plan, source: BinaryIO) -> Accounts:
     try:
         return asyncio.run(_publish(plan, source))
-    except (BrokerUnavailable, BrokerLost) as error:
+    except BrokerUnavailable as error:
         raise failure(str(error), UNAVAILABLE) from None
 
 

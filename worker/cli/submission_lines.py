@@ -36,7 +36,7 @@ _FAULTS_OF_TOKENS: Final = (
 )
 
 
-class BadLine(ValueError):  # noqa: N818 - a verdict on a line, not an error of ours
+class BadLine(ValueError):
     """A line can't be published. The message gives the reason, without any of the line."""
 
 

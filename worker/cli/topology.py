@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.adapters.rabbitmq import connection, declaration, management, probing
+from worker.adapters.rabbitmq import declaration, management, probing
 from worker.adapters.rabbitmq.topology import topology
 from worker.app import broker_users
 from worker.app.diagnosis import broker
@@ -21,6 +21,7 @@ from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, fail
 from worker.cli.options import ConfigOption, JsonOption
 from worker.cli.printing import print_json
 from worker.cli.settings import settings_of
+from worker.core.exceptions import BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -140,7 +141,7 @@ def _wanted(config: Path | None) -> tuple[str, Topology]:
 def _ask(asking: Coroutine[object, object, _T]) -> _T:
     try:
         return asyncio.run(asking)
-    except (connection.BrokerUnavailable, connection.BrokerLost) as error:
+    except BrokerUnavailable as error:
         raise failure(str(error), UNAVAILABLE) from None
 
 

@@ -1,7 +1,6 @@
-"""AWS's answers as a table: whose fault is a failed call?
+"""Whose fault is a failed call, and the faults that no answer of AWS's tells of.
 
-Sources: the API reference of ResolveCustomer (its declared errors), "Common Errors" of the AWS
-APIs, and the throttling codes that botocore's own retry handlers know.
+The codes stand in the table of `worker.core.aws_causes`.
 """
 
 from __future__ import annotations
@@ -11,68 +10,21 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from worker.core import aws_causes
 from worker.core.records import Answer, Fault, FaultKind, Status
 from worker.core.shortage import ALL as SHORTAGES
 
 _SECURITY_TOKEN: Final = re.compile(r"security token|session token|credential", re.IGNORECASE)
-
-_CODES: Final[dict[FaultKind, frozenset[str]]] = {
-    FaultKind.THROTTLED: frozenset(
-        {
-            "BandwidthLimitExceeded",
-            "LimitExceededException",
-            "PriorRequestNotComplete",
-            "RequestLimitExceeded",
-            "RequestThrottled",
-            "RequestThrottledException",
-            "SlowDown",
-            "ThrottledException",
-            "Throttling",
-            "ThrottlingException",
-            "TooManyRequestsException",
-        }
-    ),
-    FaultKind.SYSTEMIC: frozenset(
-        {
-            "AccessDenied",
-            "AccessDeniedException",
-            "AuthFailure",
-            "DisabledApiException",
-            "ExpiredToken",
-            "IncompleteSignature",
-            "IncompleteSignatureException",
-            "InvalidAccessKeyId",
-            "InvalidAction",
-            "InvalidClientTokenId",
-            "InvalidSignatureException",
-            "MissingAuthenticationToken",
-            "MissingAuthenticationTokenException",
-            "NotAuthorized",
-            "OptInRequired",
-            "RequestExpired",
-            "RequestTimeTooSkewed",
-            "SignatureDoesNotMatch",
-            "SubscriptionRequiredException",
-            "UnauthorizedException",
-            "UnknownOperationException",
-            "UnrecognizedClientException",
-        }
-    ),
-}
-_KIND_BY_CODE: Final = {code: kind for kind, codes in _CODES.items() for code in codes}
 
 _KIND_BY_STATUS: Final[dict[int, FaultKind]] = {
     HTTPStatus.TOO_MANY_REQUESTS: FaultKind.THROTTLED,
     HTTPStatus.UNAUTHORIZED: FaultKind.SYSTEMIC,
     HTTPStatus.FORBIDDEN: FaultKind.SYSTEMIC,
 }
-
-TIMEOUT: Final = "Timeout"
-CONNECTION_FAULT: Final = "ConnectionFault"
-UNUSABLE_ANSWER: Final = "UnusableAnswer"
-LIFETIME_EXCEEDED: Final = "LifetimeExceeded"
-UNFORESEEN: Final = "UnforeseenError"
-OUTAGE: Final = "AwsUnavailable"
+_TOKEN_STATUS: Final = {
+    "InvalidTokenException": Status.REJECTED,
+    "ExpiredTokenException": Status.EXPIRED,
+}
 _SHORTAGES: Final = frozenset(shortage.code for shortage in SHORTAGES)
 
 
@@ -87,17 +39,11 @@ class ServiceError:
 
 def classify(error: ServiceError) -> Fault:
     """Whose fault an error is; an unknown one is taken for passing, so that attempts bound it."""
-    match error.code:
-        case "InvalidTokenException":
-            return _token_fault(error, Status.REJECTED)
-        case "ExpiredTokenException" if not _about_credentials(error):
-            return _token_fault(error, Status.EXPIRED)
-        case "ExpiredTokenException":
-            kind = FaultKind.SYSTEMIC
-        case code:
-            by_status = _KIND_BY_STATUS.get(error.http_status, FaultKind.TRANSIENT)
-            kind = _KIND_BY_CODE.get(code, by_status)
-    return Fault(kind, error.code, error.message)
+    if error.code == "ExpiredTokenException" and _about_credentials(error):
+        return Fault(FaultKind.SYSTEMIC, error.code, error.message)
+    cause = aws_causes.BY_SERVICE_CODE.get(error.code)
+    kind = cause.kind if cause else _KIND_BY_STATUS.get(error.http_status, FaultKind.TRANSIENT)
+    return Fault(kind, error.code, error.message, _TOKEN_STATUS.get(error.code))
 
 
 def _about_credentials(error: ServiceError) -> bool:
@@ -108,28 +54,24 @@ def _about_credentials(error: ServiceError) -> bool:
     )
 
 
-def _token_fault(error: ServiceError, status: Status) -> Fault:
-    return Fault(FaultKind.TOKEN, error.code, error.message, status)
-
-
 def timeout(seconds: float) -> Fault:
     """A call that gave no answer in time."""
-    return Fault(FaultKind.TRANSIENT, TIMEOUT, f"no answer within {seconds:g} s")
+    return Fault(FaultKind.TRANSIENT, aws_causes.TIMEOUT, f"no answer within {seconds:g} s")
 
 
 def connection_fault(message: str) -> Fault:
     """A call that did not get through."""
-    return Fault(FaultKind.TRANSIENT, CONNECTION_FAULT, message)
+    return Fault(FaultKind.TRANSIENT, aws_causes.CONNECTION_FAULT, message)
 
 
 def unusable(message: str) -> Fault:
     """An answer that says success and nothing that can be used."""
-    return Fault(FaultKind.TRANSIENT, UNUSABLE_ANSWER, message)
+    return Fault(FaultKind.TRANSIENT, aws_causes.UNUSABLE_ANSWER, message)
 
 
 def outage(last: Fault) -> Fault:
     """AWS is down for all tokens: nobody's token is to blame, and none pays for it."""
-    return systemic(OUTAGE, f"nearly all calls of late failed; the last: {last.code}")
+    return systemic(aws_causes.OUTAGE, f"nearly all calls of late failed; the last: {last.code}")
 
 
 def systemic(code: str, message: str) -> Fault:
@@ -144,12 +86,12 @@ def is_shortage(fault: Fault) -> bool:
 
 def unforeseen(error: str) -> Fault:
     """A defect of ours that a call has met; `error` is the name of its class."""
-    return Fault(FaultKind.TRANSIENT, UNFORESEEN, f"the worker failed with {error}")
+    return Fault(FaultKind.TRANSIENT, aws_causes.UNFORESEEN, f"the worker failed with {error}")
 
 
 def unforeseen_of_all(error: str) -> Fault:
     """The same, met without a buyer's token: then it meets every call."""
-    return systemic(UNFORESEEN, f"the worker failed with {error}")
+    return systemic(aws_causes.UNFORESEEN, f"the worker failed with {error}")
 
 
 _MEMBERS: Final = {

@@ -1,4 +1,4 @@
-"""How long to wait before trying again. Chance is an argument."""
+"""How long to wait before trying again. Random draws are arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class FullJitter:
-    """Exponential backoff with full jitter: a draw from nothing up to a doubling bound.
+    """Exponential backoff with full jitter: a draw between zero and a bound that doubles.
 
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015; full jitter had the
     least work and nearly the least delay of the schemes compared there.
@@ -22,30 +22,30 @@ class FullJitter:
         return draw * self.bound(failures)
 
     def bound(self, failures: int) -> float:
-        """The most that `delay` can be, in seconds."""
+        """The upper bound of `delay`, in seconds."""
         return min(self.cap_seconds, self.base_seconds * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
 
 
 _MOST_DOUBLINGS: Final = 60  # more would overflow a float before the cap is applied
 
 CALLS: Final = FullJitter(base_seconds=0.1, cap_seconds=1.0)
-# A token that may itself be the fault comes again soon, and ever less often while it alone is.
+# A token that may itself be the cause is tried again soon, then ever less often if it alone fails.
 HALTED: Final = FullJitter(base_seconds=0.1, cap_seconds=10.0)
-# An outage of two seconds is enough to come to the cap: it is what buyers then wait in addition.
+# An outage of two seconds is enough to reach the cap, which then adds to buyers' waiting time.
 RECONNECT: Final = FullJitter(base_seconds=0.25, cap_seconds=3.0)
 
 
 def equal_jitter(seconds: float, draw: float) -> float:
-    """Half of a time for sure and up to the whole by chance: spreads, but never to nothing."""
+    """Between half of a time and all of it, in seconds: spread, but never zero."""
     return seconds * (0.5 + draw / 2)
 
 
 def probe_wait(probes: int, draw: float) -> float:
-    """Seconds before the next probe for whether a fault of ours is over.
+    """Seconds before the next probe of whether a systemic fault is over.
 
-    Short at first, for many are over at once, and never under a second, for each probe is a call;
-    then every two and a half seconds and never more than three, so that calls resume soon after
-    the cause is mended.
+    Short at first, because many faults end quickly, but never under a second, because each probe
+    is a call; then about two and a half seconds and never more than three, so that calls resume
+    soon after the cause is fixed.
     """
     bound = min(_PROBE_CAP_SECONDS, _PROBE_BASE_SECONDS * _PROBE_GROWTH ** min(probes, 8))
     return bound * (2 + draw) / 3

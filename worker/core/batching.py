@@ -1,4 +1,4 @@
-"""How much to do at once, and when. The clock is an argument."""
+"""How large batches are, and when they are sent. The clock is an argument."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Arrivals:
-    """How many rows a second have come of late: a count that decays exponentially.
+    """The recent arrival rate of rows, from a count that decays exponentially.
 
     Attributes:
-        memory_seconds: Time in which the past loses all but 1/e of its weight.
+        memory_seconds: Time in which the weight of the past falls to 1/e.
         count: The decayed count at the time `at`.
     """
 
@@ -26,7 +26,7 @@ class Arrivals:
     at: float = 0.0
 
     def note(self, now: float) -> None:
-        """One more has come."""
+        """Count one arrival."""
         self.count = self._decayed(now) + 1
         self.at = now
 
@@ -40,12 +40,12 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True)
 class Linger:
-    """Waits for a fuller batch only where that pays: an idle worker never waits.
+    """Waits for a fuller batch only if enough rows can be expected: an idle worker never waits.
 
     Attributes:
-        rows: A batch of so many is full.
-        seconds: The longest that the oldest of a batch waits for company.
-        worthwhile_rows: Company that must be expected within that time to wait for it.
+        rows: Size of a full batch.
+        seconds: The longest that the oldest row of a batch waits for others.
+        worthwhile_rows: The least number of rows expected within that time that is worth a wait.
     """
 
     rows: int
@@ -53,12 +53,12 @@ class Linger:
     worthwhile_rows: float
 
     def wait(self, *, waiting: int, rate: float, oldest_seconds: float) -> float:
-        """Seconds to wait before the batch goes: 0 for now.
+        """Seconds to wait before the batch is sent; 0 for now.
 
         Args:
-            waiting: Rows that wait.
-            rate: Rows a second that have come of late.
-            oldest_seconds: How long the oldest of the rows has waited.
+            waiting: Number of waiting rows.
+            rate: Recent arrivals, in rows a second.
+            oldest_seconds: How long the oldest row has waited.
         """
         if waiting >= self.rows or rate * self.seconds < self.worthwhile_rows:
             return 0.0
@@ -70,14 +70,14 @@ RECALLS: Final = Linger(rows=200, seconds=0.025, worthwhile_rows=4)
 
 
 MOST_BATCH_BYTES: Final = 1024 * 1024
-"""Of the messages that one transaction seals, or one batch publishes: on its way to a server each
-is in memory several times over."""
+"""Most bytes of messages that one transaction seals or one batch publishes: on its way to a server
+each message is in memory several times."""
 
 
 def portions(
     items: Sequence[Item], size: Callable[[Item], int], most: int = MOST_BATCH_BYTES
 ) -> Iterator[list[Item]]:
-    """Items in their order, as few batches as keep to a size; one that alone is larger is alone."""
+    """Splits items, in order, into batches of at most `most`; a larger item is a batch alone."""
     portion: list[Item] = []
     total = 0
     for item in items:
@@ -91,6 +91,6 @@ def portions(
 
 
 def halves(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
-    """A batch in two, to find a poison row among n in about log2(n) steps."""
+    """Splits a batch in two, to find a bad row among n in about log2(n) steps."""
     middle = len(items) // 2
     return items[:middle], items[middle:]

@@ -1,4 +1,4 @@
-"""The nouns of the service: frozen records that every floor shares."""
+"""The service's domain objects: frozen records used in all layers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DEFAULT_SELLER: Final = "default"
 
 
 class Lane(StrEnum):
-    """The ways in; also the routing keys of `resolution.internal`, and all but one of `resolution`.
+    """The lanes; also routing keys of `resolution.internal` and, but for CROWD, of `resolution`.
 
-    CROWD takes what one source sends beyond its turns, and nobody publishes to it but workers.
+    CROWD takes what one source sends beyond its turns; only workers publish to it.
     """
 
     LIVE = "token"
@@ -33,9 +33,9 @@ class Origin(NamedTuple):
     """Who sent a token.
 
     Attributes:
-        caller: The broker's user; empty if the message names none.
-        source: Who brought it to that caller; empty if that is not told. Those of a caller that
-            are not told are one.
+        caller: The publisher's broker user; empty if the message names none.
+        source: From whom the caller got it; empty if unknown. All of a caller's unknown sources
+            count as one.
     """
 
     caller: str = ""
@@ -43,11 +43,11 @@ class Origin(NamedTuple):
 
 
 NOBODY: Final = Origin()
-"""Who sent a token of which that is not told."""
+"""The origin of a token whose sender is unknown."""
 
 
 class Status(StrEnum):
-    """What became of a submission."""
+    """The outcome of a submission."""
 
     RESOLVED = "resolved"
     REJECTED = "rejected"
@@ -57,7 +57,7 @@ class Status(StrEnum):
 
 
 class Advice(StrEnum):
-    """What the web tier should tell a buyer who was not let in."""
+    """What the web tier should tell a buyer whose token was not resolved."""
 
     RESTART = "restart_from_marketplace"
     CONTACT_SELLER = "contact_seller"
@@ -73,7 +73,7 @@ ADVICE: Final[dict[Status, Advice | None]] = {
 
 
 class TokenKey(NamedTuple):
-    """What names a token in the ledger, without being able to redeem it."""
+    """Identifies a token in the ledger; can't be used to redeem it."""
 
     seller: str
     sha256: bytes
@@ -81,7 +81,7 @@ class TokenKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """A registration token. It is a secret, and hides itself in `repr` and `str`."""
+    """A registration token. It is a secret; `repr` and `str` do not show it."""
 
     value: str
     sha256: bytes
@@ -102,20 +102,20 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One readable message: a token, and who wants to know what became of it.
+    """One valid message: a token, and where to send its outcome.
 
     Attributes:
-        received_at: When the buyer's browser delivered the token, as far as the message says. It
-            sets order and patience, and settles nothing: a publisher's clock may be off.
-        first_seen: When a worker first saw the token, by the database's clock: its age runs from
-            here.
+        received_at: When the buyer's browser delivered the token, according to the message.
+            Used for order and patience only, because a publisher's clock may be off.
+        first_seen: When a worker first saw the token, by the database's clock: its age counts
+            from here.
         origin: Who sent it.
-        attempts: Calls already spent on it that count.
-        returns: How often it has come back from a retry queue for a fault that counts.
-        redelivered: The broker may have handed out this very message before.
-        replay: On-call asked for it again, at this instant: it calls, unless the outcome that the
-            ledger holds is a later one. None for what nobody asked for again.
-        reply_to: Routing key on `resolution.answers`, already found acceptable, or None.
+        attempts: Counted calls already made for it.
+        returns: How often it has come back from a retry queue after a counted fault.
+        redelivered: The broker may have delivered this very message before.
+        replay: When an operator replayed it: it is called for, unless the outcome in the ledger is
+            later. None if it was not replayed.
+        reply_to: Routing key on `resolution.answers`, already validated, or None.
         metadata: The JSON object as it was written, or None.
     """
 
@@ -137,15 +137,15 @@ class Submission:
 
     @property
     def key(self) -> TokenKey:
-        """What names this submission's token in the ledger."""
+        """The key of this submission's token in the ledger."""
         return TokenKey(self.seller, self.token.sha256)
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """One message that can't be read, and all that may safely be said about it.
+    """One malformed message, with only what is safe to store and publish.
 
-    `message_id`, `correlation_id` and `metadata` are free of the token: what contained it was
+    `message_id`, `correlation_id` and `metadata` do not contain the token: a value that did was
     replaced or left out.
     """
 
@@ -162,7 +162,7 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What AWS said a token stands for. Every member is optional in the API's own model."""
+    """AWS's answer for a token. Every member is optional in the API's own model."""
 
     product_code: str
     customer_aws_account_id: str | None = None
@@ -182,9 +182,9 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a call gave no answer: whose fault, AWS's (or our) code, and words for a person.
+    """Why a call gave no answer: whose fault it is, AWS's (or our) code, and a message.
 
-    `status` is the settled status where the kind is TOKEN (`rejected` or `expired`), else None.
+    `status` is the final status where the kind is TOKEN (`rejected` or `expired`), else None.
     """
 
     kind: FaultKind
@@ -195,11 +195,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What stands in the ledger for one token: a row of the view `resolution.outcomes`.
+    """The ledger's row for one token: a row of the view `resolution.outcomes`.
 
     Attributes:
-        first_seen: When a worker first saw the token, by the database's clock. Rows of the
-            releases before know only when they were settled.
+        first_seen: When a worker first saw the token, by the database's clock; None in rows of
+            earlier releases, which recorded only `settled_at`.
     """
 
     key: TokenKey
@@ -220,7 +220,7 @@ class Outcome:
 
     @property
     def seen_since(self) -> datetime:
-        """Since when the token is surely known to us."""
+        """The earliest time at which the token is certain to have been seen."""
         return self.settled_at if self.first_seen is None else self.first_seen
 
     @property
@@ -230,7 +230,7 @@ class Outcome:
 
 
 class LetterReason(StrEnum):
-    """Why a message was given up; the `reason` label of `resolution_dead_letters`."""
+    """Why a message became a dead letter; the `reason` label of `resolution_dead_letters`."""
 
     REJECTED = "rejected"
     EXPIRED = "expired"
@@ -241,15 +241,15 @@ class LetterReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message that was given up, kept for reprocessing.
+    """One message that could not be resolved, kept for reprocessing.
 
     Attributes:
         token_sha256: None where the token could not be read.
         body_sha256: SHA-256 of the whole body, sealed or not.
         redeemable_until: When the token's lifetime ends; None where it can't be redeemed at all.
-        sealed: The message, sealed to the public key (see `messages.envelope`).
-        seal_key_id: Which public key it is sealed to.
-        body_bytes: The body's whole length; more than was sealed if it was cut.
+        sealed: The message, encrypted to the public key (see `messages.envelope`).
+        seal_key_id: The ID of that public key.
+        body_bytes: The body's full length; more than was sealed if the body was cut.
     """
 
     seller: str
@@ -273,7 +273,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is committed in one transaction."""
+    """The rows committed in one transaction."""
 
     outcomes: tuple[Outcome, ...] = ()
     letters: tuple[DeadLetter, ...] = ()

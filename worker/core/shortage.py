@@ -1,4 +1,4 @@
-"""What this process itself has run out of, in words: no fault of whoever was to be reached."""
+"""Resources that this process or machine has run out of: not the fault of the remote server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _MOST_CAUSES: Final = 8
 
 
 class Shortage(NamedTuple):
-    """What is used up.
+    """A resource that is exhausted.
 
     Attributes:
-        code: Its name as a fault's code.
-        what: What is the matter.
+        code: The fault's code.
+        what: What is exhausted.
         remedy: What an operator can do about it.
     """
 
@@ -22,15 +22,15 @@ class Shortage(NamedTuple):
     remedy: str
 
     def __str__(self) -> str:
-        """Both, for a log."""
+        """The fault and its remedy, for a log."""
         return f"{self.what}; {self.remedy}"
 
 
 DESCRIPTORS: Final = Shortage(
     "DescriptorsUsedUp",
     "this process's file descriptors are used up",
-    "raise `ulimit -n` (LimitNOFILE in a systemd unit, `--ulimit nofile` of a container) above "
-    "WORKER_POOL__CONCURRENCY by 100 at least, or lower that",
+    "raise `ulimit -n` (LimitNOFILE in a systemd unit, `--ulimit nofile` of a container) to at "
+    "least WORKER_POOL__CONCURRENCY + 100, or lower that setting",
 )
 SYSTEM_DESCRIPTORS: Final = Shortage(
     "SystemDescriptorsUsedUp",
@@ -40,7 +40,7 @@ SYSTEM_DESCRIPTORS: Final = Shortage(
 MEMORY: Final = Shortage(
     "MemoryUsedUp",
     "this machine or container has no memory for another socket",
-    "give it more, or lower WORKER_POOL__CONCURRENCY",
+    "give it more memory, or lower WORKER_POOL__CONCURRENCY",
 )
 ALL: Final = (DESCRIPTORS, SYSTEM_DESCRIPTORS, MEMORY)
 
@@ -53,12 +53,12 @@ _BY_ERRNO: Final = {
 
 
 def by_errno(number: int | None) -> Shortage | None:
-    """What an operating system's error says to be used up, if that is what it says."""
+    """The shortage that an `errno` value means; None if it means something else."""
     return None if number is None else _BY_ERRNO.get(number)
 
 
 def shortage_of(error: BaseException | None) -> Shortage | None:
-    """What an error, or one that led to it, says to be used up here."""
+    """The shortage behind an error or one of its causes; None if there is none."""
     for _ in range(_MOST_CAUSES):
         if error is None:
             return None

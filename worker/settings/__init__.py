@@ -1,4 +1,4 @@
-"""What can be set: read from all sources, refused or accepted once, then frozen.
+"""The settings: read from all sources, validated once, then frozen.
 
 Precedence: option > environment `WORKER_…` > secrets directory > TOML file > default.
 """

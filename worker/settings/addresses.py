@@ -1,4 +1,4 @@
-"""Addresses of other services: what makes one valid, and where it leads."""
+"""Addresses of other services: validation, and which hosts they lead to."""
 
 import ipaddress
 import re
@@ -8,7 +8,7 @@ from worker.settings.host_names import ENCODE, check_host_name, check_ipv6
 
 MAX_PORT = 65_535
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# Words of a DSN that asyncpg takes only so.
+# DSN parameters for which asyncpg accepts only these values.
 _CHOICES = {
     "sslmode": SSL_MODES,
     "sslnegotiation": ("postgres", "direct"),
@@ -25,10 +25,10 @@ _PASSWORDS = {"password", "sslpassword"}
 
 
 def check_amqp(url: str) -> str:
-    """Accepts an address of an AMQP broker.
+    """Validates the address of an AMQP broker.
 
     Raises:
-        ValueError: It is none; the message does not repeat it.
+        ValueError: It is not valid; the message does not repeat it.
     """
     parts = _split(url, {"amqp", "amqps"})
     _check_host(parts)
@@ -37,58 +37,58 @@ def check_amqp(url: str) -> str:
 
 
 def check_postgres(dsn: str) -> str:
-    """Accepts an address of a PostgreSQL server, or of several.
+    """Validates the address of one or several PostgreSQL servers.
 
     Raises:
-        ValueError: It is none; the message does not repeat it.
+        ValueError: It is not valid; the message does not repeat it.
     """
     parts = _split(dsn, {"postgresql", "postgres"})
     if parts.netloc.count("@") > 1:
         raise ValueError("has more than one @" + ENCODE)
     hosts = postgres_hosts(dsn)
     if not all(hosts):
-        raise ValueError("names no host")
+        raise ValueError("has no host")
     for host in hosts:
         if not host.startswith("/"):
             check_host_name(host)
     for word, accepted in _CHOICES.items():
         if _query(parts).get(word, [accepted[0]])[-1] not in accepted:
-            raise ValueError(f"has a value of {word} that is none of {', '.join(accepted)}")
+            raise ValueError(f"has a value of {word} that is not one of {', '.join(accepted)}")
     return dsn
 
 
 def check_http(url: str) -> str:
-    """Accepts an endpoint of a web service.
+    """Validates the endpoint of a web service.
 
     Raises:
-        ValueError: It is none; the message does not repeat it.
+        ValueError: It is not valid; the message does not repeat it.
     """
     parts = _split(url, {"http", "https"})
     _check_host(parts)
     if "@" in parts.netloc:
-        raise ValueError("holds a user or password, and an endpoint takes none")
+        raise ValueError("contains a user or password, which an endpoint must not have")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("has a path, query or fragment, and an endpoint takes none")
+        raise ValueError("has a path, query or fragment, which an endpoint must not have")
     return url
 
 
 def check_management(url: str) -> str:
-    """Accepts the address of a broker's management interface.
+    """Validates the address of a broker's management interface.
 
     Raises:
-        ValueError: It is none; the message does not repeat it.
+        ValueError: It is not valid; the message does not repeat it.
     """
     parts = _split(url, {"http", "https"})
     _check_host(parts)
     if not parts.username or not parts.password:
-        raise ValueError("holds no user and password")
+        raise ValueError("has no user and password")
     if _query(parts).keys() - {"cafile"} or parts.fragment:
         raise ValueError("has a query other than ?cafile=/path/ca.pem" + ENCODE)
     return url
 
 
 def check_listen_host(host: str) -> str:
-    """Accepts a name or an IP address to listen on.
+    """Validates a host name or IP address to listen on.
 
     Raises:
         ValueError: It is neither.
@@ -101,7 +101,7 @@ def check_listen_host(host: str) -> str:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host never leads off this machine: a Unix socket, or loopback."""
+    """Whether a host is on this machine: a Unix socket or a loopback address."""
     if host.startswith("/") or host.rstrip(".").lower() == "localhost":
         return True
     try:
@@ -111,23 +111,23 @@ def is_local(host: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host of an accepted URL that has one."""
+    """The host of a valid URL; empty if it has none."""
     return unquote(urlsplit(url).hostname or "")
 
 
 def amqp_verifies(url: str) -> bool:
-    """Whether the broker's certificate is asked for and verified."""
+    """Whether TLS is used and the broker's certificate is verified."""
     parts = urlsplit(url)
-    # aiormq takes any value but "0" for yes, none too.
+    # aiormq takes every value but "0" as yes, an empty one too.
     asked = parse_qs(parts.query, keep_blank_values=True).get("no_verify_ssl", [])
     unverified = any(value != "0" for value in asked)
     return parts.scheme == "amqps" and not unverified
 
 
 def postgres_hosts(dsn: str) -> list[str]:
-    """All hosts a DSN names, Unix sockets as their paths; empty names are the faulty ones.
+    """All hosts in a DSN, Unix sockets as their paths; an invalid host is returned as "".
 
-    As in asyncpg, hosts of the address itself win over those of `?host=`.
+    As in asyncpg, hosts of the address itself take precedence over those of `?host=`.
 
     Raises:
         ValueError: A port or the query can't be read.
@@ -145,15 +145,15 @@ def postgres_hosts(dsn: str) -> list[str]:
 
 
 def sslmode(dsn: str) -> str | None:
-    """The `sslmode` a DSN asks for, `None` if it names none."""
+    """The `sslmode` of a DSN; None if it sets none."""
     return _query(urlsplit(dsn)).get("sslmode", [None])[-1]
 
 
 def postgres_verifies(dsn: str) -> bool:
-    """Whether the server's certificate is asked for, and verified by an authority that counts.
+    """Whether the server's certificate is verified well enough to identify the server.
 
-    `verify-ca` compares no name, so any certificate of a public authority would do: it counts only
-    with an authority that the DSN names.
+    `verify-ca` does not compare the host name, so any certificate of a public authority would
+    pass: it counts only with an authority that the DSN names in `sslrootcert`.
     """
     root = _query(urlsplit(dsn)).get("sslrootcert", [""])[-1]
     mode = sslmode(dsn)
@@ -161,10 +161,10 @@ def postgres_verifies(dsn: str) -> bool:
 
 
 def passwords(address: str) -> set[str]:
-    """What of an address must not be shown: its passwords, as they are written and as meant.
+    """The passwords in an address, as written and percent-decoded; they must not be shown.
 
-    It is cut by hand, as each driver cuts what it accepts: of several hosts, which no library for
-    URLs reads, and of what was never accepted too. Never raises.
+    The address is parsed by hand, the way each driver does it: URL libraries do not read addresses
+    of several hosts, and this must also work for addresses that are not valid. Never raises.
     """
     rest = address.partition("://")[2].partition("#")[0]
     before, _, query = rest.partition("?")
@@ -181,7 +181,7 @@ def passwords(address: str) -> set[str]:
 def _split(url: str, schemes: set[str]) -> SplitResult:
     accepted = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise ValueError("has white space or control characters in it" + ENCODE)
+        raise ValueError("contains white space or control characters" + ENCODE)
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -193,15 +193,15 @@ def _split(url: str, schemes: set[str]) -> SplitResult:
 
 def _check_host(parts: SplitResult) -> None:
     if not parts.hostname:
-        raise ValueError("names no host" + ENCODE)
+        raise ValueError("has no host" + ENCODE)
     try:
         port = parts.port
     except ValueError:
         port = 0
     if "," in parts.netloc.rpartition("@")[2]:
-        raise ValueError("names several hosts, and takes one" + ENCODE)
+        raise ValueError("names several hosts; only one is accepted" + ENCODE)
     if port == 0:
-        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + ENCODE)
+        raise ValueError(f"has a port that is not a number from 1 to {MAX_PORT:,}" + ENCODE)
     if "[" in parts.netloc.rpartition("@")[2]:
         check_ipv6(unquote(parts.hostname))
     else:
@@ -210,7 +210,7 @@ def _check_host(parts: SplitResult) -> None:
 
 def _check_port(port: str) -> None:
     if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= MAX_PORT:
-        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT:,}" + ENCODE)
+        raise ValueError(f"has a port that is not a number from 1 to {MAX_PORT:,}" + ENCODE)
 
 
 def _host_of_spec(spec: str) -> str:

@@ -26,7 +26,7 @@ class Duration:
 
     @property
     def text(self) -> str:
-        """The one way it is written: in the largest unit that divides it (`120s` is `2m`)."""
+        """Its canonical form: in the largest unit that divides it (`120s` is `2m`)."""
         for unit, size in _MILLISECONDS.items():
             if self.milliseconds and self.milliseconds % size == 0:
                 return f"{self.milliseconds // size}{unit}"
@@ -43,7 +43,7 @@ def parse(text: str) -> Duration:
         text: Such as `500ms`, `5s` or `1h30m`; spaces around it are ignored.
 
     Raises:
-        ValueError: It is no duration; the message does not repeat the text.
+        ValueError: It is not a duration; the message does not repeat the text.
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None or match.lastindex is None:
@@ -56,7 +56,7 @@ def parse_schedule(texts: list[str]) -> tuple[Duration, ...]:
     """Reads a list of delays in the order given.
 
     Raises:
-        ValueError: It is empty, or one of them is no duration, zero, or there twice.
+        ValueError: It is empty, or a delay is not a duration, is zero, or is repeated.
     """
     if not texts:
         raise ValueError("is empty")
@@ -64,5 +64,5 @@ def parse_schedule(texts: list[str]) -> tuple[Duration, ...]:
     if Duration(0) in delays:
         raise ValueError("has a delay of zero")
     if len(set(delays)) < len(delays):
-        raise ValueError("names one delay twice, and each delay is a queue of its own")
+        raise ValueError("contains the same delay twice; each delay has its own queue")
     return delays

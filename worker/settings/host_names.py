@@ -1,4 +1,4 @@
-"""Whether a name can be looked up at all: of any other a driver may raise whatever it likes."""
+"""Whether a host name can be looked up; for other names drivers raise arbitrary exceptions."""
 
 import ipaddress
 import re
@@ -6,7 +6,7 @@ import socket
 import stringprep
 
 ENCODE = "; special characters in a user or password are percent-encoded"
-"""What mostly helps where an address is cut at the wrong place."""
+"""The usual remedy where an address is parsed at the wrong place."""
 
 _MOST_NAME_BYTES = 253
 _MOST_LABEL_BYTES = 63
@@ -15,10 +15,10 @@ _IDNA_DOTS = re.compile("[.\u3002\uff0e\uff61]")
 
 
 def check_host_name(host: str) -> None:
-    """Accepts an IP address, or a name that can be looked up: drivers raise anything for others.
+    """Validates an IP address or a host name that can be looked up.
 
     Raises:
-        ValueError: It is neither; the message does not repeat it, for it may be part of a password.
+        ValueError: It is neither; the message does not repeat it: it may be part of a password.
     """
     try:
         ipaddress.ip_address(host)
@@ -39,15 +39,15 @@ def check_host_name(host: str) -> None:
 
 
 def check_ipv6(host: str) -> None:
-    """Accepts what may stand in brackets.
+    """Validates a host written in brackets.
 
     Raises:
-        ValueError: It is no IPv6 address.
+        ValueError: It is not an IPv6 address.
     """
     try:
         ipaddress.IPv6Address(host)
     except ValueError:
-        raise ValueError("has something in brackets that is no IPv6 address") from None
+        raise ValueError("has something in brackets that is not an IPv6 address") from None
 
 
 def _encoded_label(label: str) -> str:
@@ -62,17 +62,17 @@ def _encoded_label(label: str) -> str:
     if any(map(_is_unseen, label)):
         encoded = b""
     if not re.fullmatch(rb"[A-Za-z0-9_-]+", encoded):
-        raise ValueError("has something in its host that no host name can have" + ENCODE)
+        raise ValueError("names a host with a character that no host name can have" + ENCODE)
     return encoded.decode("ascii")
 
 
 def _is_unseen(character: str) -> bool:
-    """Whether an encoding drops it, so that the host would be another than the one written."""
+    """Whether an encoding drops the character, so that a different host would be looked up."""
     return stringprep.in_table_b1(character) or character in _FILLERS
 
 
 def _is_short_ipv4(host: str) -> bool:
-    """Whether it is one as `127.1`, which name services take too."""
+    """Whether it is a short form such as `127.1`, which resolvers accept too."""
     try:
         socket.inet_aton(host)
     except OSError:

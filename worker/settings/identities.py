@@ -1,4 +1,4 @@
-"""Names AWS gives to things, and the keys of the sealing pair."""
+"""Validation of AWS identifiers, and of the keys that seal and open payloads."""
 
 import base64
 import binascii
@@ -15,37 +15,37 @@ _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 
 
 def check_region(text: str) -> str:
-    """Accepts the name of an AWS region.
+    """Validates the name of an AWS region.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     return _matching(_REGION, text, "is not the name of a region")
 
 
 def check_role(text: str) -> str:
-    """Accepts the ARN of an IAM role.
+    """Validates the ARN of an IAM role.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     return _matching(_ROLE, text, "is not the ARN of a role")
 
 
 def check_account(text: str) -> str:
-    """Accepts the number of an AWS account.
+    """Validates the ID of an AWS account.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
-    return _matching(_ACCOUNT, text, "is not the number of an account")
+    return _matching(_ACCOUNT, text, "is not an AWS account ID")
 
 
 def check_key(text: str) -> str:
-    """Accepts one key of a sealing pair.
+    """Validates one key of a sealing pair.
 
     Raises:
-        ValueError: It is none; the message does not repeat it.
+        ValueError: It is not a key; the message does not repeat it.
     """
     try:
         key = base64.b64decode(text, validate=True)
@@ -60,12 +60,12 @@ def read_keys(value: object) -> tuple[SecretStr, ...]:
     """Reads private keys: a TOML array, or text with commas; spaces around each are ignored.
 
     Raises:
-        ValueError: One of them is no key, or is there twice; the message repeats none.
+        ValueError: One of them is not a key, or is repeated; the message does not contain any.
     """
     listed = value if isinstance(value, list | tuple) else as_text(value).split(",")
     keys = [check_key(as_text(key)) for key in listed]
     if len(set(keys)) < len(keys):
-        raise ValueError("names one key twice")
+        raise ValueError("contains the same key twice")
     return tuple(SecretStr(key) for key in keys)
 
 

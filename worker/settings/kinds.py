@@ -1,7 +1,7 @@
-"""What a setting may hold: how its value is read, and how that is told to people.
+"""The kinds of values that settings have: how each is read, and how it is described in messages.
 
-A reader gets the value as its source gave it (text, or a TOML value) and raises `ValueError` with
-what is wrong. That message never repeats the value: it might be a secret, pasted into the wrong
+A reader gets the value as its source has it (text, or a TOML value) and raises `ValueError` if it
+is not valid. The message never repeats the value: it might be a secret, pasted into the wrong
 place.
 """
 
@@ -22,7 +22,7 @@ class Kind:
 
     Attributes:
         accepts: The accepted values, as a phrase.
-        read: Turns what a source gave into the value, or raises `ValueError`.
+        read: Converts the source's value, or raises `ValueError`.
     """
 
     accepts: str
@@ -36,7 +36,7 @@ class Kind:
 
 
 def as_text(value: object) -> str:
-    """The value as text without spaces around it; anything but text is refused."""
+    """The value as text without surrounding spaces; raises `ValueError` for anything but text."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if not isinstance(value, str):
@@ -45,7 +45,7 @@ def as_text(value: object) -> str:
 
 
 def text(accepts: str, check: Callable[[str], str]) -> Kind:
-    """Text that `check` accepts, or turns into its final form."""
+    """Text; `check` validates it, and returns its final form."""
     return Kind(accepts, lambda value: check(as_text(value)))
 
 
@@ -73,7 +73,7 @@ def choice(*names: str) -> Kind:
 
     def read(value: object) -> str:
         if (name := as_text(value)) not in names:
-            raise ValueError("is none of the accepted names")
+            raise ValueError("is not one of the accepted names")
         return name
 
     return Kind(f"{', '.join(names[:-1])} or {names[-1]}", read)
@@ -121,7 +121,7 @@ def period(low: str, high: str) -> Kind:
 
 
 def schedule(high: str, longest: int) -> Kind:
-    """A list of delays, each up to `high`: a TOML array, or text with commas."""
+    """A list of delays, each up to `high`: a TOML array, or text separated by commas."""
     most = durations.parse(high)
 
     def read(value: object) -> tuple[durations.Duration, ...]:
@@ -147,7 +147,7 @@ def _duration_text(value: object) -> str:
 
 
 def _number(value: object, type_: type[int] | type[float], name: str) -> float:
-    # A TOML boolean is an int to Python, and `concurrency = true` a slip of the pen.
+    # A TOML boolean is an int in Python, but `concurrency = true` is a mistake.
     if isinstance(value, int | float) and not isinstance(value, bool):
         if type_ is float or isinstance(value, int):
             return value

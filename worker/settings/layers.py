@@ -1,4 +1,4 @@
-"""What one source gave: each setting's value, and the name its author knows it by."""
+"""The values from one source, each with the name under which the source sets it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ class Given:
     """One value of one source.
 
     Attributes:
-        value: As the source has it; it may be a secret, so it is not shown.
-        label: How its author wrote the setting's name, and where.
+        value: As in the source; it may be a secret, so it is not shown.
+        label: The setting's name as written in the source, and where.
     """
 
     value: object = field(repr=False)
@@ -22,13 +22,13 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One source: what it sets, and what is wrong with it."""
+    """One source: its values, and what is wrong with it."""
 
     values: dict[Location, Given] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     def without(self, locations: Iterable[Location]) -> "Layer":
-        """This layer but for some values."""
+        """This layer without some of its values."""
         left = set(locations)
         kept = {path: given for path, given in self.values.items() if path not in left}
         return Layer(kept, self.faults)
@@ -49,7 +49,7 @@ def from_tables(tables: Mapping[str, Any], where: str) -> Layer:
 
     Args:
         tables: Sections by name, values within.
-        where: Format of a label, with `{}` for the dotted name.
+        where: Format string of a label, with `{}` for the dotted name.
     """
     layer = Layer()
     _read_table(tables, (), where, layer)
@@ -57,7 +57,7 @@ def from_tables(tables: Mapping[str, Any], where: str) -> Layer:
 
 
 def label_of(path: Location, layers: Iterable[Layer]) -> str:
-    """What the effective value of a setting is called by its author."""
+    """The label of a setting's effective value; its variable's name if no layer sets it."""
     for layer in layers:
         if path in layer.values:
             return layer.values[path].label

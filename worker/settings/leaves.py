@@ -1,4 +1,4 @@
-"""Every setting there is, by its path, with the names it goes by in each source."""
+"""Every setting by its path, with its name in each source."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -51,11 +51,11 @@ LEAVES: dict[Location, Leaf] = {leaf.path: leaf for leaf in _walk(Settings.model
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is no setting."""
+    """The message for a name that is not a setting."""
     meant = closest(name, known, 0.6)
     return "no such setting" + (f"; did you mean {meant}?" if meant else "")
 
 
 def closest(name: str, known: Iterable[str], likeness: float) -> str | None:
-    """The known name that is most like another; None where none is as like it as that (0 to 1)."""
+    """The known name most similar to a name; None if none reaches this similarity (0 to 1)."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)

@@ -1,4 +1,4 @@
-"""Settings put together from their sources, all faults at once."""
+"""Loads the settings from all sources, and reports all faults at once."""
 
 import os
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.core.exceptions import SetupFault
 from worker.settings import sources
 from worker.settings.merging import merged
 from worker.settings.model import Settings
@@ -13,8 +14,8 @@ from worker.settings.rotation import Rotation
 from worker.settings.sources import Secrets
 
 
-class SettingsError(Exception):
-    """The settings can't be accepted.
+class SettingsError(SetupFault):
+    """The settings are not valid.
 
     Attributes:
         faults: Each names a setting as it was written, what is wrong, and what is accepted.
@@ -27,7 +28,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What `load` was asked, so that it can be asked again."""
+    """The arguments of `load`, kept for `reload`."""
 
     options: Mapping[str, Any] | None = None
     environ: Mapping[str, str] | None = field(default=None, repr=False)
@@ -39,28 +40,28 @@ def load(
     environ: Mapping[str, str] | None = None,
     config: Path | None = None,
 ) -> Settings:
-    """Puts the settings together: option > environment > secrets directory > TOML > default.
+    """Loads the settings; precedence: option > environment > secrets directory > TOML > default.
 
     Args:
-        options: Explicit options, nested like the sections; `None` stands for "not given".
+        options: Explicit options, nested like the sections; None means "not given".
         environ: The environment; that of the process by default.
         config: The TOML file; the one `WORKER_CONFIG` names by default.
 
     Raises:
-        SettingsError: Anything can't be accepted.
+        SettingsError: A setting is not valid, or a source can't be read.
     """
     return _load(_Request(options, environ, config))
 
 
 def reload(previous: Settings) -> Settings:
-    """Loads settings again, asking the same sources as before.
+    """Loads settings again from the same sources.
 
-    Of a secret that is not good now its last good value counts, as it does for `current`.
+    For a secret that is not valid now the last valid value is used, as in `current`.
 
     Raises:
-        SettingsError: Anything else can't be accepted now; the previous settings are still good.
+        SettingsError: Any other setting is not valid now; the previous settings remain usable.
     """
-    latest = previous._latest  # noqa: SLF001 - the loader's own mark on what it has loaded
+    latest = previous._latest  # noqa: SLF001 - set by _load
     if not isinstance(latest, _Latest):
         return _load(_Request())
     return _load(latest.request, latest.rotation.good())
@@ -80,7 +81,7 @@ def _load(request: _Request, secrets: Secrets | None = None) -> Settings:
         raise SettingsError(faults)
     rotation = Rotation(directory, secrets, settings, above=above, below=below)
     settings._latest = _Latest(request, rotation)  # noqa: SLF001 - see reload
-    settings._passed_over = secrets.passed_over  # noqa: SLF001 - the loader's own note
+    settings._passed_over = secrets.passed_over  # noqa: SLF001 - as above
     return settings
 
 
@@ -90,7 +91,7 @@ def _path(text: str | None) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """The settings as they are now, and how they can be loaded again."""
+    """Returns the settings with the current secrets; keeps what `reload` needs."""
 
     request: _Request
     rotation: Rotation

@@ -1,4 +1,4 @@
-"""Layers put together into settings, and what is wrong with those."""
+"""Merges layers into settings, and finds what is wrong with them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from worker.settings.model import Settings
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a setting, or with several that do not go together.
+    """What is wrong with a setting, or with several that conflict.
 
     Attributes:
-        concerns: The settings it is about.
+        concerns: The settings it concerns.
         text: Names the setting as it was written, what is wrong, and what is accepted.
     """
 
@@ -27,14 +27,14 @@ class Fault:
 
 
 def merged(layers: Sequence[Layer]) -> tuple[Settings, list[Fault]]:
-    """The settings, with defaults in place of what is bad, and the faults of what the layers set.
+    """The settings, with defaults in place of invalid values, and the faults found.
 
     Args:
-        layers: The strongest first.
+        layers: The one with the highest precedence first.
     """
     settings, bad = _validated(layers)
     faults = [Fault((path,), text) for path, text in bad.items()]
-    # Whether plaintext is allowed can't be known if that very setting is bad.
+    # Without a valid allow_plaintext it is not known whether plaintext is allowed.
     if ("allow_plaintext",) not in bad:
         faults += [
             Fault(concerns, f"{label_of(concerns[0], layers)}: {what}")
@@ -58,7 +58,7 @@ def _worded(
     details: Sequence[ErrorDetails], layers: Sequence[Layer]
 ) -> Iterator[tuple[Location, str]]:
     for detail in details:
-        # A setting whose default is another one has no fault of its own when that one has.
+        # A setting whose default is another setting's value is not at fault if that one is invalid.
         if detail["type"] != "default_factory_not_called":
             leaf = LEAVES[tuple(str(part) for part in detail["loc"])]
             what = detail["ctx"]["error"]

@@ -50,7 +50,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _blank_is_unset(cls, value: object, info: ValidationInfo) -> object:
-        """An empty text stands for "none": container tools can't unset, only empty."""
+        """An empty text counts as not set: container tools can empty a variable, not unset it."""
         field = cls.model_fields[str(info.field_name)]
         optional = field.default is None or field.default_factory is not None
         if optional and isinstance(value, str) and not value.strip():
@@ -96,43 +96,43 @@ class Pool(Section):
 
 
 class Retry(Section):
-    """Calls that count before a token is dead, and the delays between them; the last repeats."""
+    """Counted calls before a token is dead, and the delays between them; the last one repeats."""
 
     attempts: Annotated[int, kinds.whole(1, 100)] = 6
     delays: Annotated[tuple[Duration, ...], kinds.schedule("4h", 16)] = _read("5s,30s,2m")
 
 
 class Rate(Section):
-    """Calls a second, all replicas together: the most, and where the search starts."""
+    """Calls a second of all replicas together: the maximum, and where the search starts."""
 
     ceiling: Annotated[float | None, kinds.per_second(0.01, 100_000)] = None
     initial: Annotated[float, kinds.per_second(0.01, 100_000)] = 10.0
 
 
 class Token(Section):
-    """How long a token lives, and how long its buyer is taken to wait, in seconds."""
+    """How long a token is valid, and how long its buyer is assumed to wait, in seconds."""
 
     lifetime: Annotated[float, kinds.span("1ms", "4h")] = _read("4h")
     patience: Annotated[float, kinds.span("1ms", "4h")] = _read("30s")
 
 
 class DeadLetters(Section):
-    """The public key payloads are sealed to, and the private ones that open them, newest first."""
+    """The public key that seals payloads, and the private keys that open them, newest first."""
 
     seal_key: Annotated[str | None, kinds.text(_KEY, identities.check_key)] = Field(
         default=None, repr=False
     )
     open_keys: Annotated[
         tuple[SecretStr, ...],
-        kinds.Kind(f"keys with commas between, each {_KEY}", identities.read_keys),
+        kinds.Kind(f"keys separated by commas, each {_KEY}", identities.read_keys),
     ] = Field(default_factory=tuple)
 
 
 class Retention(Section):
-    """How long things are kept, in seconds; None for ever.
+    """How long rows are kept, in seconds; None for ever.
 
-    `migrate` hands those that are set to the database, whose word it is: a worker can have things
-    kept for longer, and not for shorter. The defaults are those of a new schema.
+    `migrate` writes the ones that are set into the database, which enforces them: a worker can keep
+    rows for longer, but not for a shorter time. The defaults are those of a new schema.
     """
 
     ledger: Annotated[float | None, kinds.period("1d", "36500d")] = _read("never")
@@ -142,7 +142,7 @@ class Retention(Section):
 
 
 class Http(Section):
-    """Where `/metrics`, `/healthz` and `/readyz` are served; port 0 takes a free one."""
+    """Where `/metrics`, `/healthz` and `/readyz` are served; port 0 means any free port."""
 
     host: Annotated[str, kinds.text("an IP address or host name", addresses.check_listen_host)] = (
         "127.0.0.1"
@@ -151,7 +151,7 @@ class Http(Section):
 
 
 class Log(Section):
-    """How much is logged, and in which form."""
+    """How much is logged, and in which format."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -163,7 +163,7 @@ class Log(Section):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, checked and frozen. Durations are seconds."""
+    """All settings, validated and frozen. Durations are in seconds."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
@@ -185,19 +185,19 @@ class Settings(BaseSettings):
 
     @property
     def passed_over(self) -> str | None:
-        """Which files of the secrets directory were passed over and why; None where none was."""
+        """A message that names the ignored files of the secrets directory; None without any."""
         return self._passed_over
 
     def current(self) -> Self:
-        """These settings with the secrets as their directory has them now.
+        """These settings with the current contents of the secrets directory.
 
-        Of each that became unreadable or invalid there the last good value is kept, which is
-        logged; the others are taken up.
+        For a secret that has become unreadable or invalid the last valid value is kept, and a
+        warning logged; the others are updated.
         """
         return self if self._latest is None else self._latest()
 
     def current_amqp_url(self) -> str:
-        """The broker's address, to be asked for at each new connection."""
+        """The broker's address; read it again for each new connection."""
         return self.current().amqp.url.get_secret_value()
 
     def current_amqp_admin_url(self) -> str:
@@ -210,7 +210,7 @@ class Settings(BaseSettings):
         return None if url is None else url.get_secret_value()
 
     def current_postgres_dsn(self) -> str:
-        """The database's address, to be asked for at each new connection."""
+        """The database's address; read it again for each new connection."""
         return self.current().postgres.dsn.get_secret_value()
 
     def current_postgres_admin_dsn(self) -> str:
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
         return self.current().postgres.admin_dsn.get_secret_value()
 
     def faults_for_run(self) -> list[str]:
-        """What `run` needs beyond what other commands do, and is missing."""
+        """Settings that only `run` requires, and that are missing."""
         if self.dead_letters.seal_key is not None:
             return []
         remedy = "`resolution-worker keygen` prints a pair"

@@ -1,4 +1,4 @@
-"""The secrets directory, read again: each setting in it rotates for itself."""
+"""Reads the secrets directory again; each setting in it is updated on its own."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,23 +16,23 @@ from worker.settings.sources import Secrets
 _log = structlog.get_logger(__name__)
 
 _AGAIN_SECONDS = 60.0
-_REMEDY = "the last good value of each is used; put these files right, and they are read again"
+_REMEDY = "the last valid value of each is used; correct these files, and they are read again"
 
 
 class Rotation:
-    """The settings with the secrets as they are now.
+    """The settings with the current secrets.
 
-    A value that can't be read, is not accepted, or is gone is replaced by its last good one, and
-    changes nothing for the others. Two that do not go together are held back together, as far as
-    they are new. What is wrong is logged at once, and each minute for as long as somebody asks.
+    For a value that can't be read, is not valid, or is gone the last valid one is used; the others
+    are not affected. Of values that conflict, the new ones are all held back. A fault is logged at
+    once, and every minute for as long as the settings are read.
 
     Args:
-        directory: Where the secrets are; None for nowhere.
-        secrets: What was found there at first, and accepted.
-        settings: What all layers come to with them.
-        above: Layers that are stronger than the secrets.
-        below: Layers that are weaker.
-        clock: Seconds, of which only differences count.
+        directory: Where the secrets are; None if there is no such directory.
+        secrets: The valid secrets found there at first.
+        settings: The settings merged from all layers with these secrets.
+        above: Layers that take precedence over the secrets.
+        below: Layers over which the secrets take precedence.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -51,24 +51,24 @@ class Rotation:
         self._foreign = secrets.foreign
         self._settings = settings
         self._clock = clock
-        self._told_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def __call__(self) -> Settings:
         """Read the directory again. Never raises for what is found there."""
         if self._directory is not None:
             found = sources.secrets(self._directory)
             faults = [*found.strays, *self._take_up(found)]
-            self._tell(faults)
-            self._tell_foreign(found)
+            self._log_faults(faults)
+            self._log_foreign(found)
         return self._settings
 
     def good(self) -> Secrets:
-        """What is good of the secrets as they are now."""
+        """The current secrets, with the last valid value of each that is not valid now."""
         self()
         return Secrets(dict(self._good), foreign=self._foreign)
 
     def _take_up(self, found: Secrets) -> list[str]:
-        """Take up what is good and new; returns what is wrong with the rest."""
+        """Uses the new valid values; returns what is wrong with the rest."""
         if found.unreadable:
             return [found.unreadable]
         faults = [
@@ -88,7 +88,7 @@ class Rotation:
     def _accepted(
         self, wanted: dict[Location, Given]
     ) -> tuple[dict[Location, Given], Settings, list[str]]:
-        """What of it can be accepted, what it comes to, and why the rest is not."""
+        """The values that are valid together, the settings merged from them, and the faults."""
         refused: list[str] = []
         settings = self._settings
         while new := self._new(wanted):
@@ -101,15 +101,15 @@ class Rotation:
             wanted |= {path: self._good[path] for path in held if path in self._good}
         return wanted, settings, refused
 
-    def _tell(self, faults: Sequence[str]) -> None:
+    def _log_faults(self, faults: Sequence[str]) -> None:
         now = self._clock()
-        recent = {text: at for text, at in self._told_at.items() if now - at < _AGAIN_SECONDS}
+        recent = {text: at for text, at in self._logged_at.items() if now - at < _AGAIN_SECONDS}
         if any(text not in recent for text in faults):
             _log.warning("secrets_kept", faults=faults, remedy=_REMEDY)
             recent |= dict.fromkeys(faults, now)
-        self._told_at = recent
+        self._logged_at = recent
 
-    def _tell_foreign(self, found: Secrets) -> None:
+    def _log_foreign(self, found: Secrets) -> None:
         if not found.unreadable and found.foreign != self._foreign:
             self._foreign = found.foreign
             if found.passed_over:

@@ -1,4 +1,4 @@
-"""The environment, the secrets directory and the TOML file, each read into a layer."""
+"""Reads the options, the environment, the secrets directory and the TOML file into layers."""
 
 import re
 import tomllib
@@ -25,7 +25,7 @@ _OTHER_SERVICE = re.compile(rf"{PREFIX}[A-Z0-9_]+_({_SERVICE})", re.ASCII)
 
 
 def environment(environ: Mapping[str, str]) -> Layer:
-    """Reads the `WORKER_…` variables, but for those Kubernetes injects for a Service `worker`."""
+    """Reads the `WORKER_…` variables, except those Kubernetes injects for a Service `worker`."""
     layer = Layer()
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
         if name in {CONFIG, SECRETS_DIR} or _OUR_SERVICE.fullmatch(name):
@@ -39,14 +39,14 @@ def environment(environ: Mapping[str, str]) -> Layer:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What was found in a directory of secrets.
+    """The contents of a secrets directory.
 
     Attributes:
-        values: What each readable file of a setting holds.
+        values: The content of each readable file that is named like a setting.
         faults: Why a setting's file can't be used, by setting.
-        strays: What is wrong with files that claim to be a setting, and are none.
-        foreign: Files that do not claim to be one, by name.
-        unreadable: Why the directory itself can't be read; then nothing else is known.
+        strays: Faults of files that are named as if for a setting that does not exist.
+        foreign: Names of the other files, which are ignored.
+        unreadable: Why the directory itself can't be read; the other members are then empty.
     """
 
     values: dict[Location, Given] = field(default_factory=dict)
@@ -57,28 +57,28 @@ class Secrets:
 
     @property
     def layer(self) -> Layer:
-        """The values, and everything that is wrong."""
+        """The values and all faults as a layer."""
         unreadable = [self.unreadable] if self.unreadable else []
         return Layer(self.values, [*unreadable, *self.faults.values(), *self.strays])
 
     @property
     def passed_over(self) -> str | None:
-        """That foreign files are passed over, in words; None where there are none."""
+        """A message that names the ignored files; None if there are none."""
         if not self.foreign:
             return None
         more = len(self.foreign) - _MOST_NAMES
         names = ", ".join(self.foreign[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-        return f"{SECRETS_DIR}: files that are not named like settings are passed over: {names}"
+        return f"{SECRETS_DIR}: files that are not named like settings are ignored: {names}"
 
 
 def secrets(directory: Path | None) -> Secrets:
-    """Reads a directory with a file a setting, named like its variable in any case.
+    """Reads a directory with one file per setting, named like its variable in any letter case.
 
-    The prefix `WORKER_` may be left out. The directory may be shared with others, so a name counts
-    only if it claims to be a setting: by that prefix, or by a section that exists and two
-    underscores. Hidden names and directories are passed over (Kubernetes keeps its own there), but
-    for a directory that is named like a setting, such as container engines make where the file to
-    be mounted is not there; one trailing line end is no part of a value.
+    The prefix `WORKER_` may be omitted. The directory may be shared with other programs, so an
+    unknown name is a fault only if it begins with that prefix, or with an existing section and two
+    underscores. Hidden names and directories are ignored (Kubernetes keeps its own there), except a
+    directory that is named like a setting: container engines create one if the file to mount does
+    not exist. One trailing line end is not part of a value.
     """
     if directory is None:
         return Secrets()
@@ -96,7 +96,7 @@ def secrets(directory: Path | None) -> Secrets:
     strays = tuple(
         f"{file}: {unknown(_variable(file), _BY_ENV)}" for file in others if _claims(file)
     )
-    foreign = tuple(_told_foreign(file) for file in others if not _claims(file))
+    foreign = tuple(_foreign_label(file) for file in others if not _claims(file))
     return Secrets(values, faults, strays, foreign)
 
 
@@ -116,7 +116,7 @@ def toml(file: Path | None) -> Layer:
 
 
 def options(given: Mapping[str, object]) -> Layer:
-    """Reads explicit options, nested like the sections; `None` stands for "not given"."""
+    """Reads explicit options, nested like the sections; None means "not given"."""
     return from_tables(_without_none(given), "option {}")
 
 
@@ -131,14 +131,14 @@ def _variable(path: Path) -> str:
 
 
 def _claims(path: Path) -> bool:
-    """Whether a name claims to be a setting's."""
+    """Whether a file's name begins like a setting's: with the prefix, or a section."""
     name = path.name.upper()
     section, separator, _ = name.partition("__")
     return name.startswith(PREFIX) or (bool(separator) and section in _SECTIONS)
 
 
-def _told_foreign(path: Path) -> str:
-    """The name of a foreign file, with what was meant if it is all but a setting's."""
+def _foreign_label(path: Path) -> str:
+    """The name of an ignored file, with the setting it closely resembles, if any."""
     meant = closest(_variable(path), _BY_ENV, _ALL_BUT)
     return path.name + (f" (did you mean {meant}?)" if meant else "")
 
@@ -146,7 +146,7 @@ def _told_foreign(path: Path) -> str:
 def _is_directory(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # on a file system that is away, say: then its name decides
+    except OSError:  # such as on an unavailable file system: then the name decides
         return False
 
 
@@ -160,8 +160,8 @@ def _read_secret(
         values.pop(path, None)
         return
     if path in values:
-        # Which of them counts must not depend on their order: neither does.
-        faults[path] = f"{file}: sets the same as {values.pop(path).label}"
+        # The result must not depend on the files' order, so neither is used.
+        faults[path] = f"{file}: is for the same setting as {values.pop(path).label}"
     elif path not in faults:
         values[path] = Given(value, str(file))
 
@@ -170,7 +170,7 @@ def _text(file: Path) -> str:
     with file.open("rb") as opened:
         content = opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise ValueError(f"holds more than {MAX_BYTES:,} bytes")
+        raise ValueError(f"is larger than {MAX_BYTES:,} bytes")
     return content.decode()
 
 
@@ -181,7 +181,7 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def _position(error: tomllib.TOMLDecodeError) -> str:
-    # Some of its messages quote the file; the position says enough.
+    # Some of its messages quote the file, which may hold secrets; the position is enough.
     found = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(error))
     return f"see {found.group(1)}" if found else "it can't be parsed"
 

@@ -1,4 +1,4 @@
-"""Connections that anyone on the way could read or pose as, refused beyond loopback."""
+"""Rejects connections beyond loopback that are not encrypted or not verified."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ _REMEDY = "; where the network itself is trusted, set WORKER_ALLOW_PLAINTEXT=tru
 
 
 def faults(settings: Settings) -> Iterator[tuple[tuple[Location, ...], str]]:
-    """The settings that lead beyond loopback unencrypted or unverified, with what to do.
+    """The settings that connect beyond loopback unencrypted or unverified, with what to do.
 
-    Each with the permission that it lacks: either of them may be what is wrong.
+    Each is reported together with `allow_plaintext`: either of the two may be wrong.
     """
     if not settings.allow_plaintext:
         for path, what in _open(settings):
@@ -38,10 +38,10 @@ def _open(settings: Settings) -> Iterator[tuple[Location, str]]:
 
 
 def endpoint_fault(url: str, *, allow_plaintext: bool) -> str | None:
-    """Why no token may be told to an endpoint, whoever named it; None if it may.
+    """Why tokens must not be sent to an endpoint, whatever its source; None if they may.
 
-    Beyond loopback it is encrypted, unless the operator trusts the network, and it has no path, for
-    requests are signed without.
+    An endpoint beyond loopback must be encrypted, unless the operator trusts the network. It must
+    have no path, because requests are signed without one.
     """
     try:
         addresses.check_http(url)
@@ -51,15 +51,15 @@ def endpoint_fault(url: str, *, allow_plaintext: bool) -> str | None:
 
 
 _AMQP = (
-    "leads beyond loopback unencrypted or unverified (accepted: amqps:// without no_verify_ssl"
+    "connects beyond loopback unencrypted or unverified (accepted: amqps:// without no_verify_ssl"
     + _REMEDY
     + ")"
 )
 _POSTGRES = (
-    "leads beyond loopback unencrypted or unverified (accepted: ?sslmode=verify-full, or verify-ca "
-    "with an authority of your own in sslrootcert" + _REMEDY + ")"
+    "connects beyond loopback unencrypted or unverified (accepted: ?sslmode=verify-full, or "
+    "verify-ca with an authority of your own in sslrootcert" + _REMEDY + ")"
 )
-_ENDPOINT = "leads beyond loopback unencrypted (accepted: https://" + _REMEDY + ")"
+_ENDPOINT = "connects beyond loopback unencrypted (accepted: https://" + _REMEDY + ")"
 
 
 def _amqp_is_safe(url: str) -> bool:

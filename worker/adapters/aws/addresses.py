@@ -1,6 +1,6 @@
-"""Which endpoint is called, and who named it: our own setting, AWS's environment, a profile.
+"""Which endpoint is called, and what names it: our setting, AWS's environment, or a profile.
 
-One rule holds for it wherever it was named; whoever opens the client gives it.
+The same rule applies to it, wherever it is named; the caller that opens the client supplies it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yarl import URL
 
+from worker.core.exceptions import SetupFault
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -18,7 +20,7 @@ _ANY_SERVICE: Final = "AWS_ENDPOINT_URL"
 
 
 class Service(NamedTuple):
-    """A service of AWS's, as environment and profiles name it."""
+    """An AWS service, by its names in the environment and in profiles."""
 
     variable: str
     section: str
@@ -28,8 +30,8 @@ METERING: Final = Service("AWS_ENDPOINT_URL_MARKETPLACE_METERING", "marketplace_
 STS: Final = Service("AWS_ENDPOINT_URL_STS", "sts")
 
 
-class RefusedEndpoint(Exception):  # noqa: N818 - says what is wrong
-    """An endpoint that no token may be told. The message says who named it, and what to do."""
+class RefusedEndpoint(SetupFault):
+    """An endpoint that must not be sent tokens. The message says what names it and what to do."""
 
 
 class Address(NamedTuple):
@@ -37,7 +39,7 @@ class Address(NamedTuple):
 
     Attributes:
         url: Without a path.
-        named_by: Which setting, variable or file names it; for a person.
+        named_by: The setting, variable or file that names it, for messages.
     """
 
     url: str
@@ -45,12 +47,12 @@ class Address(NamedTuple):
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether whoever answers has to show a certificate."""
+        """Whether the endpoint uses TLS, so that the server must show a certificate."""
         return self.url.lower().startswith("https://")
 
 
 def named(session: Any, service: Service) -> Address | None:
-    """What AWS's own environment or profile names, in botocore's order; None for AWS's own.
+    """The endpoint that AWS's environment or profile names, in botocore's order, or None.
 
     See https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html.
     """
@@ -71,19 +73,19 @@ def _section(found: Any, name: Any) -> Mapping[str, Any]:
 
 
 def check(address: Address, fault_of: Callable[[str], str | None]) -> None:
-    """Accepts an endpoint that a token, or credentials, may be told.
+    """Check that tokens or credentials may be sent to an endpoint.
 
     Args:
         address: The endpoint.
-        fault_of: Why a URL is refused, or None.
+        fault_of: Returns why a URL is refused, or None.
 
     Raises:
-        RefusedEndpoint: It is.
+        RefusedEndpoint: It is refused.
     """
     if fault := fault_of(address.url):
         raise RefusedEndpoint(f"{address.named_by}: {fault}")
 
 
 def shown(address: Address) -> str:
-    """Its scheme, host and port, which hold no secret."""
+    """The endpoint's scheme, host and port, which contain no secret."""
     return str(URL(address.url).origin())

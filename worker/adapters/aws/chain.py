@@ -1,4 +1,4 @@
-"""One look-up of who we are to AWS: the standard chain, an assumed role, the account it must be."""
+"""One look-up of AWS credentials: the standard chain, an assumed role, the expected account."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from botocore.exceptions import NoCredentialsError
 
 from worker.adapters.aws.helper import use_ended_helpers
 from worker.adapters.aws.signing import Identity
+from worker.core.exceptions import SetupFault
 from worker.core.renewal import MARGIN_SECONDS
 
-# A lost answer is asked for again, well within the bound of a look-up; a look-up that failed is
-# repeated anyway, so few tries will do.
+# A lost answer is requested again, well within the time limit of a look-up; a failed look-up is
+# repeated anyway, so few attempts are enough.
 _STS: Final = AioConfig(
     connect_timeout=5,
     read_timeout=10,
@@ -36,32 +37,32 @@ _PARTS: Final = (
 )
 _UNFIT: Final = (
     (re.compile(r"[\r\n]\Z"), "ends with a line break"),
-    (re.compile(r"[\r\n]"), "holds a line break"),
-    (re.compile(r"\s"), "holds white space"),
-    (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
-    (re.compile(r"[^\x21-\x7e]"), "holds a character that is not ASCII"),
+    (re.compile(r"[\r\n]"), "contains a line break"),
+    (re.compile(r"\s"), "contains white space"),
+    (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "contains a control character"),
+    (re.compile(r"[^\x21-\x7e]"), "contains a character that is not ASCII"),
 )
 
 
-class WrongAccount(Exception):  # noqa: N818 - a state of the world, told to the operator
+class WrongAccount(SetupFault):
     """The credentials belong to another account than the operator expects."""
 
 
-class MalformedCredentials(Exception):  # noqa: N818 - a state of the world, told to the operator
-    """The credentials hold what no request can carry, such as a line break."""
+class MalformedCredentials(SetupFault):
+    """The credentials contain a character that no request can carry, such as a line break."""
 
 
-class ExpiredCredentials(Exception):  # noqa: N818 - a state of the world, told to the operator
-    """What gives out the credentials gave some whose time is over."""
+class ExpiredCredentials(SetupFault):
+    """The source of the credentials returned expired ones."""
 
 
 class Found(NamedTuple):
-    """What a look-up found.
+    """The credentials that a look-up found.
 
     Attributes:
-        identity: What signs.
-        ends: When it ends, in seconds since the epoch; infinite for static keys.
-        method: botocore's name for where in the chain it was found.
+        identity: Used to sign.
+        ends: When it expires, in seconds since the epoch; infinite for static keys.
+        method: botocore's name for its place in the chain.
     """
 
     identity: Identity
@@ -70,10 +71,10 @@ class Found(NamedTuple):
 
 
 class Chain:
-    """Looks up who we are, each time from the beginning, so that what was mended is found.
+    """Looks credentials up, each time from the beginning, so that corrected ones are found.
 
     Args:
-        region: For the STS calls that a role or an expected account need.
+        region: For the STS calls needed for a role or an expected account.
         role_arn: A role to assume in the seller account, if any.
         expected_account: The account that the identity must belong to, if any.
     """
@@ -85,14 +86,14 @@ class Chain:
         self._confirmed_key: str | None = None
 
     async def look_up(self) -> Found:
-        """Look once.
+        """Look the credentials up once.
 
         Raises:
             NoCredentialsError: The chain has none.
-            MalformedCredentials: They hold what no request can carry.
-            ExpiredCredentials: Their time is over.
-            WrongAccount: They are another account's.
-            Exception: Whatever the files, programs and services of the chain may meet.
+            MalformedCredentials: They contain a character that no request can carry.
+            ExpiredCredentials: They have expired.
+            WrongAccount: They belong to another account.
+            Exception: Any other error of the chain's files, programs and services.
         """
         session = AioSession()
         session.set_config_variable("region", self._region)
@@ -100,7 +101,7 @@ class Chain:
         source = await session.get_credentials()
         if source is None:
             raise NoCredentialsError
-        found = await _frozen(source)  # raises where STS could not be asked with them
+        found = await _frozen(source)  # raises if they can't be used for STS either
         if self._role_arn:
             assumed = await _frozen(self._assumed(session, source))
             found = assumed._replace(method=found.method)
@@ -120,11 +121,11 @@ class Chain:
 
 
 async def compare(identity: Identity, region: str, expected_account: str) -> None:
-    """Compare the account with what STS says of these credentials.
+    """Compare the expected account with that of the credentials, which STS reports.
 
     Raises:
-        WrongAccount: It is another.
-        Exception: STS can't be reached, or refuses.
+        WrongAccount: The credentials belong to another account.
+        Exception: STS can't be reached, or refuses the call.
     """
     async with _regional(AioSession(), region)(
         "sts",
@@ -136,13 +137,13 @@ async def compare(identity: Identity, region: str, expected_account: str) -> Non
     if account != expected_account:
         raise WrongAccount(
             f"the credentials belong to account {account}, not to {expected_account}: "
-            "use that account's, or mend WORKER_AWS__EXPECTED_ACCOUNT"
+            "use that account's, or correct WORKER_AWS__EXPECTED_ACCOUNT"
         )
 
 
 async def _frozen(found: Any) -> Found:
     if isinstance(found, RefreshableCredentials):
-        # Else botocore would ask for others at once where these end within 15 minutes.
+        # Otherwise botocore would renew them at once if they expire within 15 minutes.
         found._advisory_refresh_timeout = -math.inf  # noqa: SLF001 - no public way
         found._mandatory_refresh_timeout = -math.inf  # noqa: SLF001 - as above
     frozen = await found.get_frozen_credentials()
@@ -151,7 +152,7 @@ async def _frozen(found: Any) -> Found:
     if expiry is None:
         return Found(identity, math.inf, found.method)
     if expiry.timestamp() - MARGIN_SECONDS <= time.time():
-        raise ExpiredCredentials(f"the credentials that were given out ended at {expiry:%FT%TZ}")
+        raise ExpiredCredentials(f"the source returned credentials that expired at {expiry:%FT%TZ}")
     return Found(identity, expiry.timestamp(), found.method)
 
 

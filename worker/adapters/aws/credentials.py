@@ -1,4 +1,4 @@
-"""The credentials that sign: looked up and renewed beside the calls, in a task of their own."""
+"""The credentials used to sign: looked up and renewed concurrently with calls, in a task."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.adapters.aws.chain import WrongAccount
+from worker.core.exceptions import Unavailable
 from worker.core.renewal import LOOK_UP_SECONDS, MARGIN_SECONDS, again_in, renewal_in
 
 if TYPE_CHECKING:
@@ -25,16 +26,16 @@ log: Final = structlog.get_logger()
 _LOG_SECONDS: Final = 60.0
 
 
-class CredentialsTimeout(Exception):  # noqa: N818 - a state of the world, told to the operator
-    """What gives out the credentials did not answer within the bound of a look-up."""
+class CredentialsTimeout(Unavailable):
+    """The source of the credentials did not answer within the time limit of a look-up."""
 
 
 class _LookUp:
-    """A look-up that is under way, or the next one.
+    """The current look-up, or the next one.
 
     Attributes:
         ended: Set once there is a result.
-        result: What was found, or why nothing was.
+        result: The identity, or the error.
     """
 
     def __init__(self) -> None:
@@ -43,19 +44,20 @@ class _LookUp:
 
 
 class Credentials:
-    """What a look-up found, for as long as it holds, and one look-up at a time for what follows.
+    """Holds the credentials until they expire, and runs at most one look-up at a time.
 
-    Nobody but `run` looks up, so a look-up goes on when whoever waits for it has given up, and its
-    result is used. What is held serves while others are looked for, until shortly before its end.
+    Only the task of `renewing` looks up, so a look-up continues after a waiting caller has given
+    up, and its result is used. The present credentials are used during a look-up, until shortly
+    before they expire.
 
     Args:
-        look_up: Looks once, from the beginning; see `Chain.look_up`.
-        known: What was found before, if anything.
+        look_up: Looks up once, from the beginning; see `Chain.look_up`.
+        known: Credentials found before, if any.
         clock: Seconds since the epoch.
 
     Attributes:
-        known: What was found last, whether or not it still serves.
-        failure: Why the last look-up failed, or None if it did not.
+        known: The credentials found last, whether or not they can still be used.
+        failure: Why the last look-up failed; None if it succeeded.
     """
 
     def __init__(
@@ -81,19 +83,19 @@ class Credentials:
             self._take(known)
 
     def serving(self) -> Identity | None:
-        """The identity to sign with now; None where a look-up must be waited for."""
+        """The identity to sign with now; None if the caller must wait for a look-up."""
         known = self.known
         return known.identity if known and self._clock() < self._serves_until else None
 
     async def current(self, deadline: float | None) -> Identity:
-        """The identity to sign with, looked up if none serves.
+        """The identity to sign with, looked up if there is no usable one.
 
         Args:
-            deadline: How long to wait for it (loop time); None for as long as the look-up takes.
+            deadline: Until when to wait (loop time); None for as long as the look-up takes.
 
         Raises:
-            TimeoutError: It was not there in time; the look-up goes on.
-            Exception: Why the look-up failed; why the last did, if it is too soon for another.
+            TimeoutError: There was no result in time; the look-up continues.
+            Exception: The look-up's error, or the last one's if it is too soon for another.
         """
         identity = self.serving()
         if identity is not None:
@@ -104,7 +106,7 @@ class Credentials:
         return await self.renewed(deadline)
 
     async def renewed(self, deadline: float | None) -> Identity:
-        """The result of the look-up that is under way or, if there is none, of a new one.
+        """The result of the running look-up or, if there is none, of a new one.
 
         Args:
             deadline: As for `current`.
@@ -129,13 +131,13 @@ class Credentials:
         return result
 
     def forget(self) -> None:
-        """Look up anew, for what is held was refused; unless others are looked for already."""
+        """Start a new look-up unless one is running: the present credentials were refused."""
         if not self._under_way:
             self._asked.set()
 
     @asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
-        """Look up what is asked for, and renew what ends, as long as the block lasts."""
+        """Run look-ups on request and renew expiring credentials, for the duration of the block."""
         task = asyncio.create_task(self._run(), name="credentials")
         try:
             yield
@@ -143,7 +145,7 @@ class Credentials:
             task.cancel()
             await asyncio.wait([task])
             if not task.cancelled():
-                task.result()  # a defect, which has ended it
+                task.result()  # raises the defect that ended it
 
     async def _run(self) -> None:
         while True:
@@ -180,7 +182,7 @@ class Credentials:
             if not bound.expired():
                 raise
             raise CredentialsTimeout(
-                "what gives out the credentials (STS, a metadata service, a credential_process) "
+                "the source of the credentials (STS, a metadata service, a credential_process) "
                 f"gave no answer within {LOOK_UP_SECONDS:g} s"
             ) from None
 
@@ -197,7 +199,9 @@ class Credentials:
         self._failures += 1
         self.failure = error
         self._not_before = now + again_in(self._failures, random.random())  # noqa: S311 - spread
-        if isinstance(error, WrongAccount):  # that is an answer, and the operator's word counts
+        if isinstance(
+            error, WrongAccount
+        ):  # a definite answer: the operator's setting forbids the old ones too
             self.known, self._serves_until = None, -math.inf
         if self._renew_at is not None:
             self._renew_at = self._not_before

@@ -1,8 +1,8 @@
-"""One HTTP exchange with AWS, in the place where botocore would sign, send and parse.
+"""One HTTP exchange with AWS, in place of botocore's own signing, sending and parsing.
 
-botocore's event `before-call` may answer a call itself. The client still resolves the endpoint
-and builds the request; this handler signs it, sends it over one pooled aiohttp session and reads
-the reply, at about a third of the CPU that botocore's general machinery takes for it.
+A handler of botocore's event `before-call` may return a response itself. The client still resolves
+the endpoint and builds the request; this handler signs it, sends it over a pooled aiohttp session
+and reads the reply, at about a third of the CPU that botocore's general code takes for it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 MAX_REPLY_BYTES: Final = 1024 * 1024
 
-# Set around each call: botocore's events pass nothing of the caller's on. Whoever calls has found
-# the identity before, within bounds of its own, so that nothing but the call itself fails here.
+# Set around each call, because botocore's events pass on nothing from the caller. The caller has
+# found the identity before, within its own time limit, so that only the call itself can fail here.
 signer: ContextVar[Identity] = ContextVar("signer")
 
 
-class UnusableReply(Exception):  # noqa: N818 - a state of AWS's reply, told to the caller
-    """AWS answered with success, and with nothing that can be used."""
+class UnusableReply(Exception):
+    """AWS reported success, but its answer can't be used."""
 
 
 class HttpStatus(NamedTuple):
-    """As much of an HTTP response as botocore's client asks for."""
+    """The only part of an HTTP response that botocore's client reads."""
 
     status_code: int
 
@@ -50,7 +50,7 @@ class Exchange:
         scope: Region and signing name.
 
     Attributes:
-        clock: What the `Date` of the last answer said, to the second; None before any.
+        clock: The `Date` of the last answer, exact to the second; None before any.
     """
 
     def __init__(self, session: aiohttp.ClientSession, scope: signing.Scope) -> None:
@@ -61,7 +61,7 @@ class Exchange:
         self.clock: Reading | None = None
 
     async def __call__(self, params: dict[str, Any], **_: Any) -> tuple[HttpStatus, dict[str, Any]]:
-        """Answer a call in botocore's stead with a status and a parsed reply."""
+        """Make a call in place of botocore; returns the status and the parsed reply."""
         url = self._url(params["url"])
         body = params["body"]
         headers = signing.sign(
@@ -71,13 +71,13 @@ class Exchange:
         async with self._session.post(
             url, data=body, headers=headers, allow_redirects=False
         ) as response:
-            self._hear(response.headers.get("Date", ""))
+            self._read_date(response.headers.get("Date", ""))
             reply = await _read(response)
             return HttpStatus(response.status), _parsed(response, reply)
 
-    def _hear(self, date: str) -> None:
+    def _read_date(self, date: str) -> None:
         if date == self._date:
-            return  # answers of one second carry one date
+            return  # all answers within one second have the same date
         self._date = date
         try:
             instant = parsedate_to_datetime(date)
@@ -113,7 +113,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         size += len(part)
         if size > MAX_REPLY_BYTES:
             response.close()
-            raise UnusableReply(f"the answer has more than {MAX_REPLY_BYTES} bytes")
+            raise UnusableReply(f"the answer is larger than {MAX_REPLY_BYTES} bytes")
         parts.append(part)
     return b"".join(parts)
 
@@ -125,7 +125,7 @@ def _parsed(response: aiohttp.ClientResponse, reply: bytes) -> dict[str, Any]:
         body = None
     if response.status < HTTPStatus.MULTIPLE_CHOICES:
         if not isinstance(body, dict):
-            raise UnusableReply("the answer is no JSON object")
+            raise UnusableReply("the answer is not a JSON object")
         return body
     return {
         "Error": _error(response, body if isinstance(body, dict) else {}),
@@ -134,9 +134,9 @@ def _parsed(response: aiohttp.ClientResponse, reply: bytes) -> dict[str, Any]:
 
 
 def _error(response: aiohttp.ClientResponse, body: dict[str, Any]) -> dict[str, str]:
-    """AWS's code and words; the code may carry a namespace before `#` and a URI after `:`."""
-    said = response.headers.get("x-amzn-ErrorType") or body.get("__type") or body.get("code")
-    code = said.split(":", 1)[0].rsplit("#", 1)[-1] if isinstance(said, str) else ""
+    """AWS's code and message; the code may have a namespace before `#` and a URI after `:`."""
+    raw = response.headers.get("x-amzn-ErrorType") or body.get("__type") or body.get("code")
+    code = raw.split(":", 1)[0].rsplit("#", 1)[-1] if isinstance(raw, str) else ""
     message = body.get("message") or body.get("Message")
     return {
         "Code": code or f"Http{response.status}",

@@ -1,4 +1,4 @@
-"""A program that gives out credentials (`credential_process`), ended where it is not waited for."""
+"""Ends a program that supplies credentials (`credential_process`) when its look-up is cancelled."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ENDING_SECONDS: Final = 1.0
 
 
 def use_ended_helpers(session: Any) -> None:
-    """Let the standard chain of this session leave no program behind when a look-up is given up.
+    """Make a session's standard chain end its helper program when a look-up is cancelled.
 
-    botocore itself would let it run on, with whatever it waits for, and start another each time.
+    botocore itself would leave the program running, and start another one each time.
     """
     chain = session.get_component("credential_provider")
     profile = session.get_config_variable("profile") or "default"
     chain.insert_before("custom-process", _provider(session, profile))
-    # The profile that a role is assumed from may name a program too; there is no public way in.
+    # The source profile of a role may name a program too; there is no public API for this.
     chain.get_provider("assume-role")._profile_provider_builder = _Builder(session)  # noqa: SLF001
 
 
@@ -37,32 +37,32 @@ def _provider(session: Any, profile: str) -> AioProcessProvider:
 
 
 async def _start(*command: str, **streams: Any) -> _Helper:
-    # A group of its own: what it has started ends with it.
+    # In its own process group, so that the processes it has started end with it.
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(*command, **streams, start_new_session=True)
     )
     try:
         return _Helper(await asyncio.shield(starting))
     except asyncio.CancelledError:
-        # asyncio itself, cancelled here, ends only the program, and may wait for it for ever.
+        # asyncio itself would end only the program, and might wait for it for ever.
         with suppress(OSError):
             await _Helper(await starting).end()
         raise
 
 
 class _Helper:
-    """A started program, as far as botocore asks for it."""
+    """A running program, with the methods that botocore uses."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, once it has ended."""
+        """The exit code; None while it runs."""
         return self._process.returncode
 
     async def communicate(self) -> tuple[bytes, bytes]:
-        """What it writes until it ends; it is ended where this is cancelled."""
+        """Everything that it writes until it ends; cancellation ends the program."""
         try:
             return await self._process.communicate()
         except asyncio.CancelledError:
@@ -70,7 +70,7 @@ class _Helper:
             raise
 
     async def end(self) -> None:
-        """End it with all that it has started, and close its pipes."""
+        """End it and all processes that it has started, and close its pipes."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""Who we would be to AWS, where that is found, and where we would call."""
+"""The AWS identity and endpoint that a worker would use, and where they are configured."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from botocore.utils import get_environ_proxies
 
 from worker.adapters.aws.addresses import OUR_SETTING, Address, check
 from worker.adapters.aws.chain import Chain, compare
-from worker.adapters.aws.client import called
 from worker.adapters.aws.credentials import Credentials
+from worker.adapters.aws.opening import called
+from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
     from worker.adapters.aws.chain import Found
-    from worker.adapters.aws.client import Endpoint
+    from worker.adapters.aws.endpoint import Endpoint
     from worker.adapters.aws.signing import Identity
 
-# What these log, tracebacks included, is told in words; without a handler Python would print it.
+# We report these errors ourselves; without a handler Python would print log lines and tracebacks.
 for _name in ("aiobotocore", "botocore"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
@@ -41,8 +42,8 @@ _ORIGINS: Final = {
 }
 
 
-class IdentityFault(Exception):  # noqa: N818 - a state of the world
-    """AWS credentials can't be had, or are not what they should be.
+class IdentityFault(SetupFault):
+    """AWS credentials can't be obtained, or are not the right ones.
 
     Attributes:
         code: AWS's error code, or the name of botocore's error.
@@ -54,7 +55,7 @@ class IdentityFault(Exception):  # noqa: N818 - a state of the world
 
 
 async def look_up(endpoint: Endpoint) -> Found:
-    """The credentials that would sign, within the bound of a worker's own look-up.
+    """The credentials that a worker would sign with, within the time limit of its own look-up.
 
     Raises:
         IdentityFault: There are none, or they can't be used.
@@ -65,20 +66,20 @@ async def look_up(endpoint: Endpoint) -> Found:
             await credentials.current(None)
     except Exception as error:  # the chain runs files and programs of all kinds
         raise _fault(error) from error
-    assert credentials.known is not None  # else it has raised
+    assert credentials.known is not None  # otherwise `current` has raised
     return credentials.known
 
 
 def origin(found: Found) -> str:
-    """Where in the standard chain they were found, in words."""
+    """A description of where in the standard chain the credentials were found."""
     return _ORIGINS.get(found.method, found.method)
 
 
 async def confirm(identity: Identity, region: str, expected_account: str) -> None:
-    """Ask STS whether they are those of the account that is expected.
+    """Check through STS that credentials belong to the expected account.
 
     Raises:
-        IdentityFault: They are another account's, or STS can't be asked.
+        IdentityFault: They belong to another account, or STS did not answer.
     """
     try:
         await compare(identity, region, expected_account)
@@ -87,13 +88,13 @@ async def confirm(identity: Identity, region: str, expected_account: str) -> Non
 
 
 async def address(endpoint: Endpoint) -> Address:
-    """The endpoint that is called, and who named it.
+    """The endpoint that is called, and what names it.
 
     Raises:
         IdentityFault: The AWS configuration is faulty.
-        RefusedEndpoint: No token may be told to it.
+        RefusedEndpoint: Tokens must not be sent to it.
     """
-    if endpoint.url is not None:  # then whatever AWS's own files say of it does not count
+    if endpoint.url is not None:  # it takes precedence over AWS's own files
         named = Address(endpoint.url, OUR_SETTING)
         check(named, endpoint.fault_of)
         return named
@@ -111,13 +112,13 @@ async def address(endpoint: Endpoint) -> Address:
 
 
 def proxy(url: str) -> str | None:
-    """The proxy that the environment puts before an address."""
+    """The proxy that the environment sets for an address, or None."""
     found = ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url)
     return None if found is None else str(found)
 
 
 def trust() -> ssl.SSLContext:
-    """The authorities that are trusted, AWS_CA_BUNDLE included.
+    """A TLS context with the trusted certificate authorities, which AWS_CA_BUNDLE may set.
 
     Raises:
         IdentityFault: They can't be read.
@@ -126,12 +127,14 @@ def trust() -> ssl.SSLContext:
         bundle = AioSession().get_config_variable("ca_bundle") or get_cert_path(verify=True)
         return ssl.create_default_context(cafile=bundle)
     except (BotoCoreError, OSError) as error:
-        raise IdentityFault("CaBundle", "the bundle of authorities can't be read") from error
+        raise IdentityFault(
+            "CaBundle", "the file of certificate authorities can't be read"
+        ) from error
 
 
 def _fault(error: Exception) -> IdentityFault:
     if isinstance(error, ClientError):
-        said = error.response.get("Error", {})
-        code, words = said.get("Code", "Unknown"), said.get("Message", "no words")
-        return IdentityFault(code, f"{error.operation_name} was refused: {code}: {words}")
+        described = error.response.get("Error", {})
+        code, message = described.get("Code", "Unknown"), described.get("Message", "no message")
+        return IdentityFault(code, f"{error.operation_name} was refused: {code}: {message}")
     return IdentityFault(type(error).__name__, str(error) or type(error).__name__)

@@ -1,7 +1,7 @@
-"""AWS Signature Version 4 for one shape of request: a POST of JSON to `/`.
+"""AWS Signature Version 4 for one kind of request: a POST of JSON to `/`.
 
-botocore's own signer spends about a fifth of a call's CPU on request shapes that this API never
-has (queries, paths, streams). The tests hold this one to botocore's, byte for byte.
+botocore's own signer spends about a fifth of a call's CPU on kinds of requests that this API never
+has (queries, paths, streams). The tests compare this one with botocore's, byte for byte.
 
 Source: "Create a signed AWS API request", AWS Identity and Access Management User Guide.
 """
@@ -32,7 +32,7 @@ class Identity(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """What a signature is good for, besides its day."""
+    """What a signature is valid for, besides its day."""
 
     region: str
     service: str
@@ -44,10 +44,10 @@ def sign(
     """The headers of a signed request.
 
     Args:
-        headers: What is to be sent and signed, `Host` included; without `User-Agent`, which
+        headers: The headers to send and sign, including `Host`; without `User-Agent`, which
             proxies may change.
         body: The whole body.
-        identity: Whose request it is.
+        identity: The credentials to sign with.
         scope: Region and signing name of the service.
         now: The current time (UTC).
 

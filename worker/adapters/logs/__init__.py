@@ -1,7 +1,7 @@
-"""Logs: one line an event, JSON or console, with every secret hidden at the root.
+"""Logs: one line per event, JSON or console, with all secrets hidden at the output.
 
-Keys of a line are `timestamp` (UTC), `level`, `event`, then its context, and `exception` with the
-traceback where there is one.
+The keys of a line are `timestamp` (UTC), `level`, `event`, then its context, and `exception` with
+the traceback if there is one.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class _Logger(structlog.make_filtering_bound_logger(logging.INFO)):  # type: ign
 
 
 _output = Output()
-# One list for good: loggers keep it, so whoever exchanges its members reaches all of them.
+# Always the same list: loggers keep a reference to it, so changes to it reach all of them.
 _processors: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     _output.own,
@@ -41,9 +41,9 @@ def configure(
     """Sets up logging for the whole process; may be called again.
 
     Args:
-        level: The least that is written.
+        level: The lowest level that is written.
         format: `json`, `console`, or `auto`: console on a terminal.
-        stream: Where lines go, standard error by default.
+        stream: The output stream; standard error by default.
     """
     _output.direct(sys.stderr if stream is None else stream, format)
     structlog.configure(
@@ -57,7 +57,7 @@ def configure(
 
 
 def set_level(level: Level) -> None:
-    """Changes the least that is written, at once and for every logger."""
+    """Changes the lowest level that is written, at once and for every logger."""
     number = logging.getLevelNamesMapping()[level.upper()]
     for name, method in vars(structlog.make_filtering_bound_logger(number)).items():
         if callable(method):
@@ -66,5 +66,5 @@ def set_level(level: Level) -> None:
 
 
 def install_hooks(loop: asyncio.AbstractEventLoop | None = None) -> None:
-    """Sends exceptions that nobody caught to the log: of threads, finalizers and the loop."""
+    """Logs uncaught exceptions: those of threads, finalizers and the event loop too."""
     hooks.install(_output, loop)

@@ -1,4 +1,4 @@
-"""What Python would print by itself, through the log instead."""
+"""Logs the exceptions that Python would print itself."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from worker.adapters.logs.output import Output
 
 
 def install(output: Output, loop: asyncio.AbstractEventLoop | None) -> None:
-    """Sends exceptions that nobody caught to the log: of threads, finalizers and the loop."""
+    """Logs uncaught exceptions: those of threads, finalizers and the event loop too."""
 
     def uncaught(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""The log records of other libraries, through the same output as our own."""
+"""Sends the log records of libraries to the same output as our own."""
 
 import logging
 from contextlib import suppress
@@ -7,36 +7,36 @@ from worker.adapters.logs.output import Output
 
 # Below INFO these print messages, request parameters and the tokens in them.
 _CLAMPED = ("botocore", "aiobotocore", "aiormq", "aio_pika", "asyncio", "aiohttp", "urllib3")
-# A line for each scrape and probe.
+# One line for each scrape and probe.
 _QUIET = ("aiohttp.access",)
 
 
 class Bridge(logging.Handler):
-    """Hands records to the output; whatever is wrong with one, it does not raise."""
+    """Passes records to the output; never raises, whatever is wrong with a record."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes one record, unless its library is clamped above it."""
+        """Writes one record, unless its library is limited to a higher level."""
         if record.levelno < logging.INFO and record.name.partition(".")[0] in _CLAMPED:
             return
         event = {"event": _message(record), "logger": record.name}
-        # What a library warns of is foreseen: aiormq would show a trace for each lost connection.
+        # No traceback with warnings: aiormq would show one for each lost connection.
         trace = record.exc_info if record.levelno >= logging.ERROR else None
         self._output.foreign(record.levelname.lower(), event, trace)
 
 
 def attach(output: Output) -> None:
-    """Makes the output the only one of all libraries, warnings included."""
+    """Makes the output the only one for all libraries, and for Python's warnings."""
     root = logging.getLogger()
     root.handlers[:] = [Bridge(output)]
     logging.captureWarnings(capture=True)
 
 
 def set_level(level: int) -> None:
-    """Sets what libraries write; clamped ones never write below INFO."""
+    """Sets the level of libraries; limited ones never write below INFO."""
     logging.getLogger().setLevel(level)
     for name in _CLAMPED:
         logging.getLogger(name).setLevel(max(level, logging.INFO))
@@ -45,7 +45,7 @@ def set_level(level: int) -> None:
 
 
 def _message(record: logging.LogRecord) -> str:
-    # Arguments that don't fit, or can't show themselves, are the library's mistake, not ours.
+    # Arguments that don't fit or can't be formatted are the library's mistake, not ours.
     with suppress(Exception):
         return record.getMessage()
     return (

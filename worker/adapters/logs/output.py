@@ -1,4 +1,4 @@
-"""One line for each event, as JSON or for a terminal, onto one stream."""
+"""Writes one line for each event, as JSON or for a terminal, to one stream."""
 
 import sys
 from contextlib import suppress
@@ -18,17 +18,17 @@ Format = Literal["auto", "json", "console"]
 Event = dict[str, Any]
 
 _LEVELS = {"exception": "error", "warn": "warning", "fatal": "critical"}
-# Line ends and tabs aside, what could steer a terminal.
+# All control characters except line ends and tabs: they could control a terminal.
 _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in {9, 10}
 }
 
 
 class Output:
-    """The stream and form of all lines; loggers keep it when either changes.
+    """The stream and format of all lines; loggers keep this object when either changes.
 
     Attributes:
-        secrets: What is hidden from every line.
+        secrets: The secrets that are hidden in every line.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Output:
         self._stream = stream
 
     def own(self, _logger: object, method: str, event: structlog.typing.EventDict) -> bytes:
-        """Renders an event of our own; structlog's last processor."""
+        """Renders one of our own events; structlog's last processor."""
         trace = trace_of(event.pop("exc_info", None))
         head = _head(_LEVELS.get(method, method), event.pop("event", ""))
         line = {**head, **event, **head}
@@ -52,13 +52,13 @@ class Output:
         return self._rendered(line, trace)
 
     def foreign(self, level: str, event: Event, exc_info: object = None) -> None:
-        """Writes an event of another library."""
+        """Writes a library's event."""
         line = _head(level, event.pop("event")) | event
         clean(line, self.secrets)
         self.write(self._rendered(line, trace_of(exc_info)))
 
     def write(self, line: bytes) -> None:
-        """Writes one line; a stream that takes no more is no reason to stop working."""
+        """Writes one line; errors of the stream are ignored, so that the worker goes on."""
         with suppress(OSError, ValueError, RuntimeError):
             buffer = getattr(self._stream, "buffer", None)
             if buffer is None:
@@ -87,7 +87,7 @@ class _Console:
         )
 
     def __call__(self, line: Event) -> bytes:
-        safe = {name: _tame(value) for name, value in line.items()}
+        safe = {name: _escaped(value) for name, value in line.items()}
         return self._renderer(None, str(safe["level"]), safe).encode("utf-8", "backslashreplace")
 
 
@@ -100,5 +100,5 @@ def _head(level: str, event: object) -> Event:
     return {"timestamp": f"{now[:-6]}Z", "level": level, "event": event}
 
 
-def _tame(value: object) -> object:
+def _escaped(value: object) -> object:
     return value.translate(_CONTROLS) if isinstance(value, str) else value

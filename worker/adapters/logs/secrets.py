@@ -1,8 +1,8 @@
-"""Texts that must not be written: live tokens by value, and what looks like a credential.
+"""Hides secrets in texts: live tokens by value, and anything that looks like a credential.
 
-A real token is longer than `SHORT`, so a text that contains one is longer too. That is why a short
-value of our own events is only compared whole (one look into a table, however many tokens live),
-while longer ones, and all that comes from other libraries, are searched through.
+A real token is longer than `SHORT`, so a text that contains one is longer too. Therefore a short
+value in our own events is only compared as a whole (one look-up in a table, however many tokens
+there are), while longer values, and all values from libraries, are searched.
 """
 
 import json
@@ -16,16 +16,16 @@ MAX_TEXT = 16_384
 _TAIL = 4_096
 # A token of the largest size with every character percent-encoded may straddle a cut.
 _SLACK = 3 * 8_192
-# Anything shorter is found in too many innocent words, and no secret.
+# Anything shorter occurs in too many harmless words, and is no secret.
 _LEAST = 4
-# Several times what one process holds at once; each new token makes the oldest one give way.
+# Several times what one process holds at once; each new token then replaces the oldest one.
 _CAPACITY = 4_096
-# Of memory: as many tokens as may be in hand, of the most and the widest characters.
+# Memory for as many tokens as may be in hand, of the maximum length and the widest characters.
 _MOST_BYTES = 24 * 1024 * 1024
-# Enough to tell tokens apart that nobody made to look alike.
+# Enough to distinguish tokens that were not made similar on purpose.
 _PIECE = 16
 _PLAIN = re.compile(rf"[A-Za-z0-9]{{{_PIECE}}}")
-# More secrets than this are not looked for one by one.
+# More secrets than this are not searched for one by one.
 _MOST_LIKELY = 16
 _WORD = re.compile(r"\S+")
 
@@ -47,21 +47,21 @@ _PATTERNS = (
 
 
 class Secrets:
-    """The tokens alive in this process, each as often as it is alive, and lasting secrets.
+    """The live tokens of this process, with a count of their uses, and permanent secrets.
 
-    Adding, discarding and asking take constant time, and hiding as much as the text is long,
-    however many tokens there are. When full, the token that was added longest ago makes room.
+    Adding, discarding and look-ups take constant time, and hiding takes time proportional to the
+    text's length, however many tokens there are. When full, the oldest token is removed.
 
     Args:
-        capacity: Most tokens that are hidden at once.
-        most_bytes: The most memory that they take.
+        capacity: Maximum number of tokens.
+        most_bytes: Maximum memory that they take.
     """
 
     def __init__(self, capacity: int = _CAPACITY, most_bytes: int = _MOST_BYTES) -> None:
         self._capacity = capacity
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._live: dict[str, int] = {}  # how often; the last added is the last
+        self._live: dict[str, int] = {}  # number of uses; in the order of adding
         self._lasting: set[str] = set()
         self._index = _Index()
 
@@ -75,7 +75,7 @@ class Secrets:
         return f"Secrets({len(self)} live)"
 
     def add(self, token: str) -> None:
-        """Hides a token until it is discarded as often as it was added."""
+        """Hides a token until it has been discarded as often as added."""
         count = self._live.pop(token, 0)
         if not count:
             self._bytes += _bytes_of(token)
@@ -85,7 +85,7 @@ class Secrets:
         self._live[token] = count + 1
 
     def discard(self, token: str) -> None:
-        """Takes one `add` back; a token that is not there is passed over."""
+        """Undoes one `add`; an unknown token is ignored."""
         count = self._live.get(token, 0)
         if count > 1:
             self._live[token] = count - 1
@@ -93,7 +93,7 @@ class Secrets:
             self._forget(token)
 
     def keep(self, secret: str) -> None:
-        """Hides a secret, a password say, for as long as the process lives."""
+        """Hides a secret, such as a password, for the lifetime of the process."""
         self._lasting.add(secret)
         self._index.add(secret)
 
@@ -111,18 +111,18 @@ class Secrets:
         if len(text) <= MAX_TEXT + 2 * _SLACK:
             hidden = self._hide(text)
             return hidden if len(hidden) <= MAX_TEXT else _joined(hidden, hidden)
-        # What is cut off is dropped together with any token the cut went through.
+        # The part cut off includes any token that the cut goes through.
         head = self._hide(text[: MAX_TEXT + _SLACK])[:-_SLACK]
         return _joined(head, self._hide(text[-(_TAIL + _SLACK) :])[_SLACK:])
 
     def hide_in_long(self, text: str) -> str:
-        """The same, but a short text is only compared whole."""
+        """As `hide`, but a short text is only compared as a whole."""
         return self.hide(text) if len(text) > SHORT or text in self else text
 
     def _hide(self, text: str) -> str:
         likely = self._index.likely(text)
         if len(likely) > _MOST_LIKELY:
-            # So many are mostly made to look alike. No token of a message has a blank in it.
+            # So many similar tokens are made on purpose. A message's token contains no space.
             text = _WORD.sub(self._hidden_word, text)
             likely &= self._lasting
         for found in sorted(_found(likely, text), key=len, reverse=True):
@@ -136,12 +136,12 @@ class Secrets:
 
 
 def _bytes_of(token: str) -> int:
-    """What it may take in memory: how wide its characters really are, only a search would tell."""
+    """An upper bound of its memory: the real width of its characters would take a search."""
     return len(token) * (1 if token.isascii() else 4)
 
 
 class _Index:
-    """Secrets by a piece of each of their forms, so that a text needs to be searched only once."""
+    """Secrets by a piece of each of their forms, so that a text is searched only once."""
 
     def __init__(self) -> None:
         self._by_piece: dict[str, set[str]] = {}
@@ -163,12 +163,12 @@ class _Index:
                 self._sizes[len(piece)] -= 1
 
     def likely(self, text: str) -> set[str]:
-        """All secrets of which a form may be in the text, or be the text if it is very short."""
+        """All secrets of which a form may be in the text, or equal a very short text."""
         likely = (secret for piece in self.pieces(text) for secret in self._by_piece[piece])
         return {secret for secret in likely if len(secret) <= len(text)}  # no form is shorter
 
     def pieces(self, text: str) -> set[str]:
-        """All pieces that are in the text, or are the text if it is very short."""
+        """All pieces that are in the text, or equal a very short text."""
         by_piece = self._by_piece
         pieces = {text} & by_piece.keys()
         for size in (size for size, count in self._sizes.items() if count and size >= _LEAST):
@@ -190,11 +190,11 @@ def _forms(secret: str) -> tuple[str, ...]:
 
 
 def _pieces(secret: str) -> set[str]:
-    """Of each form a piece of at most `_PIECE` characters: whatever has the form has the piece."""
+    """A piece of each form, of at most `_PIECE` characters: a text with the form has the piece."""
     if plain := _PLAIN.search(secret, len(secret) // 3):
-        return {plain[0]}  # is the same in each form
+        return {plain[0]}  # the same in each form
     middle = _middle(secret)
-    # How `repr` writes a quotation mark depends on the others in the whole secret.
+    # How `repr` writes a quotation mark depends on the other ones in the whole secret.
     single = repr(middle + "'\"")[1:-4]
     return {_middle(form) for form in (*_forms(middle), single)}
 

@@ -1,4 +1,4 @@
-"""Any value, made fit to be written: plain, bounded, and never raising."""
+"""Converts any value to one that can be logged: plain and of bounded size. Never raises."""
 
 import sys
 import traceback
@@ -15,14 +15,14 @@ from worker.adapters.logs.secrets import SHORT, Secrets
 Hide = Callable[[str], str]
 
 _SCALARS = frozenset({int, float, bool, type(None)})
-_SPOKEN = (datetime, date, Decimal, PurePath, UUID)
+_WITH_STR = (datetime, date, Decimal, PurePath, UUID)
 _MAX_DEPTH = 6
 _MAX_ITEMS = 100
 _MAX_INT = 1 << 63
 
 
 def clean_own(event: dict[str, Any], secrets: Secrets) -> None:
-    """Hides secrets in an event of our own, in place; cheap where its values are short."""
+    """Hides secrets in one of our own events, in place; cheap if its values are short."""
     for name, value in event.items():
         kind = type(value)
         if kind is str:
@@ -39,7 +39,7 @@ def clean(event: dict[str, Any], secrets: Secrets) -> None:
 
 
 def plain(value: object, hide: Hide, depth: int = 0) -> Any:
-    """The value as JSON knows it, each text in it hidden where it must be."""
+    """The value as JSON types, with secrets hidden in each text."""
     if isinstance(value, bool | float | None):
         return value
     if isinstance(value, int):
@@ -50,7 +50,7 @@ def plain(value: object, hide: Hide, depth: int = 0) -> Any:
 
 
 def text_of(value: object) -> str:
-    """The value as text that can be encoded; a value that fails to show itself is named."""
+    """The value as text that can be encoded; the type's name if it can't be formatted."""
     try:
         return _text(value).encode("utf-8", "backslashreplace").decode()
     except Exception:  # noqa: BLE001 - foreign code behind str and repr may raise anything
@@ -86,7 +86,7 @@ def _text(value: object) -> str:
         return value.decode("utf-8", "backslashreplace")
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
-    return str(value) if isinstance(value, _SPOKEN) else repr(value)
+    return str(value) if isinstance(value, _WITH_STR) else repr(value)
 
 
 def _exception(exc_info: object) -> BaseException | None:

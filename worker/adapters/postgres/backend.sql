@@ -1,2 +1,2 @@
--- Names the server process that runs this very statement.
+-- Returns the ID of the server process that runs this statement.
 SELECT pg_backend_pid()

@@ -1,4 +1,4 @@
-"""Brings the schema up to date: numbered SQL files, each applied once and never changed after."""
+"""Migrates the schema: numbered SQL files, each applied once and not changed afterwards."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import asyncpg
 from worker.adapters.postgres.errors import translate, translated
 from worker.adapters.postgres.sessions import Session, connector
 from worker.adapters.postgres.sql import load_sql
+from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +32,7 @@ _MIGRATION_LIST: Final = load_sql("migration_list")
 
 _FILE_NAME: Final = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
-# How long to wait for another `migrate`; then for each lock, with all traffic queueing behind.
+# How long to wait for another `migrate`; then for each lock, while all traffic queues behind it.
 _TURN_SECONDS: Final = 120
 _LOCK_SECONDS: Final = 5
 _STATEMENT_SECONDS: Final = 900
@@ -39,8 +40,8 @@ _STATEMENT_SECONDS: Final = 900
 _STAND_IN: Final = "stand_in"
 
 
-class MigrationRefused(Exception):  # noqa: N818 - named for what happened
-    """The schema must not be touched: it is not what these migrations have made."""
+class MigrationRefused(SetupFault):
+    """The schema must not be changed: it was not made by these migrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Migration:
         """The migration in a file named `NNNN_name.sql`.
 
         Raises:
-            ValueError: The name is not of that form.
+            ValueError: The name does not have that form.
         """
         match = _FILE_NAME.fullmatch(file_name)
         if match is None:
@@ -77,7 +78,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A migration as the database has recorded it."""
+    """A migration as recorded in the database."""
 
     version: int
     name: str
@@ -110,25 +111,26 @@ async def migrate(
     migrations: Sequence[Migration] | None = None,
     on_applied: Callable[[Applied], None] = lambda _: None,
 ) -> list[Applied]:
-    """Apply what is missing, each file in a transaction of its own together with its record.
+    """Apply the missing migrations, each together with its record in a transaction of its own.
 
-    Safe to run twice or at once: one at a time holds the lock, and looks again once it has it.
+    Safe to run twice or concurrently: only the holder of the lock works, and reads the records
+    after it has the lock.
 
     Args:
-        dsn: Where to; a role that owns the schema, or may create one in this database.
-        stand_in: Mark the schema as a playground as well, if it is not yet; see `stand_in`.
-        periods: How long things are to be kept, in seconds, None for ever: `ledger`, `unresolved`,
-            `dead_letters`, `audit`. What is not named stays as it is.
+        dsn: The address, with a role that owns the schema or may create one in this database.
+        stand_in: Also mark the schema as a playground, if it is not yet; see `stand_in`.
+        periods: How long to keep rows, in seconds, None for ever: `ledger`, `unresolved`,
+            `dead_letters`, `audit`. Periods that are not given are not changed.
         migrations: The bundled ones by default.
-        on_applied: Told of each as soon as it is committed.
+        on_applied: Called with each migration once it is committed.
 
     Returns:
-        All that the database has recorded, oldest first, versions unknown here included.
+        All migrations recorded in the database, oldest first, including unknown versions.
 
     Raises:
-        MigrationRefused: A file that was applied has been changed since; or the schema is up to
-            date, and can't be marked any more: something is stored in it.
-        LedgerUnavailable: The database can't be reached, or refused.
+        MigrationRefused: A file was changed after it had been applied; or the schema is up to date
+            but can't be marked, because something is already stored in it.
+        LedgerUnavailable: The database can't be reached, or refused a statement.
     """
     wanted = bundled() if migrations is None else migrations
     with translated():
@@ -149,7 +151,7 @@ async def migrate(
 async def _apply_next(
     session: Session, wanted: Sequence[Migration], *, stand_in: bool
 ) -> Applied | None:
-    """Apply the first that is missing; None when none is."""
+    """Apply the first missing migration; None if none is missing."""
     async with session.transaction():
         await _take_turn(session)
         await session.script(_MIGRATION_GROUND)
@@ -161,7 +163,7 @@ async def _apply_next(
             return None
         applied = await _apply(session, migration)
         if stand_in and migration.name == _STAND_IN:
-            # At once: a worker that waits for the schema must not find it without the mark.
+            # In the same transaction: a waiting worker must not find the schema without the mark.
             await session.script(_STAND_IN_MARK)
         return applied
 
@@ -172,8 +174,8 @@ async def _mark(session: Session) -> None:
         (found,) = await session.fetch(_LOOK_FOR_MARK)
     if not found["marked"]:
         raise MigrationRefused(
-            "the schema was not marked as a playground: something is stored in it already, and "
-            "only an empty one can be; use another database for the simulator"
+            "the schema was not marked as a playground: something is already stored in it, and "
+            "only an empty one can be marked; use another database for the simulator"
         )
 
 
@@ -194,7 +196,7 @@ def _refuse_changed(wanted: Sequence[Migration], recorded: dict[int, Applied]) -
     if changed:
         raise MigrationRefused(
             f"{', '.join(changed)} was changed after it had been applied; restore the file as it "
-            "was, and put what is new into a migration of its own"
+            "was, and put the changes into a new migration"
         )
 
 

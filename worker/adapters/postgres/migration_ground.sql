@@ -1,5 +1,5 @@
--- Lays what migrations are recorded in. Asks first: a role that owns the schema may lack the
--- right to create one, which "IF NOT EXISTS" would demand all the same.
+-- Creates the schema and the table that records migrations, after a check for each: a role that owns
+-- the schema may lack the right to create one, which "IF NOT EXISTS" would require all the same.
 DO $$
 BEGIN
     IF to_regnamespace('resolution') IS NULL THEN

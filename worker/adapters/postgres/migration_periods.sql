@@ -1,4 +1,4 @@
--- Sets how long things are kept, of those that are given: seconds, null for ever.
+-- Sets the given retention periods: seconds, null for ever.
 UPDATE resolution.retention
 SET
     ledger = CASE

@@ -1,9 +1,9 @@
-"""Records to the JSON documents that the statements unpack, and rows back to records.
+"""Converts records to the JSON documents that the statements unpack, and rows back to records.
 
-A batch travels as one JSON parameter, unpacked by `json_to_recordset`. That takes a third of the
-client's CPU that one array a column takes, and no more of the server's. And a text needs no codec:
-for arrays the driver would ask the server about their types, and change a setting of the session
-to do so, which a pooler in transaction mode hands on to others.
+A batch is sent as one JSON parameter, unpacked by `json_to_recordset`. That takes a third of the
+client's CPU that an array for each column takes, and no more of the server's. And a text needs no
+codec: for arrays the driver would query the server for their types, and for that change a setting
+of the session, which a pooler in transaction mode passes on to other clients.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _STATUS: Final = {status.value: status for status in Status}
 def document(rows: Sequence[Row]) -> str:
     """Rows as JSON that PostgreSQL can store.
 
-    Text from outside may hold what its text type can't: NUL and half a surrogate pair become
-    U+FFFD. Looking for them before encoding would cost more than the encoding.
+    External text may contain what PostgreSQL's text type can't: NUL and lone surrogates become
+    U+FFFD. Searching for them before encoding would cost more than the encoding.
     """
     try:
         encoded = orjson.dumps(rows)
@@ -63,17 +63,17 @@ def _decoded(json: bytes | None) -> str | None:
 
 
 def key_row(key: TokenKey) -> Row:
-    """What names a token."""
+    """A token's key."""
     return {"seller": key.seller, "token_sha256": _hex(key.sha256)}
 
 
 def keys_document(keys: Iterable[TokenKey]) -> str:
-    """What names several tokens."""
+    """Several tokens' keys."""
     return document([key_row(key) for key in keys])
 
 
 def outcome_row(outcome: Outcome) -> Row:
-    """An outcome as the ledger, customers and agreements take it."""
+    """An outcome, for the tables of outcomes, customers and agreements."""
     key = outcome.key
     return {
         "seller": key.seller,
@@ -121,7 +121,7 @@ def letter_row(letter: DeadLetter) -> Row:
 
 
 def malformed_row(message: Malformed) -> Row:
-    """A message that can't be read; its reason is the code and the words."""
+    """A malformed message; its reason is the code and the message."""
     return {
         "body_sha256": _hex(message.body_sha256),
         "message_id": message.message_id,
@@ -131,7 +131,7 @@ def malformed_row(message: Malformed) -> Row:
 
 
 def stored_outcomes(rows: Iterable[Any]) -> dict[TokenKey, Outcome]:
-    """Rows of `settle` or `recall`, whose columns are in the order of `Outcome`'s fields."""
+    """Outcomes from rows of `settle` or `find_outcomes`, whose columns match `Outcome`'s fields."""
     found = {}
     for seller, sha256, status, *members in rows:
         key = TokenKey(seller, sha256)

@@ -1,4 +1,4 @@
-"""Connections that open on demand, serve one caller at a time, and are replaced after a fault."""
+"""Sessions that open on demand, serve one caller at a time, and are replaced after a fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import asyncpg
 
 from worker.adapters.postgres.errors import NotConnected, driven, leaves_session_sound
 from worker.adapters.postgres.sql import load_sql
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,9 +24,9 @@ _FAREWELL_SECONDS: Final = 1.0
 
 
 class _Connection(asyncpg.Connection):
-    """One that is closed if it can't be made, of a server that names an odd version or none.
+    """A connection that is closed if its constructor fails, as for a server with an odd version.
 
-    asyncpg (0.32) leaves it open then, so that each attempt would cost a descriptor for good.
+    asyncpg (0.32) leaves it open, so that each attempt would leak a file descriptor.
     """
 
     __slots__ = ()
@@ -36,21 +36,21 @@ class _Connection(asyncpg.Connection):
             super().__init__(protocol, transport, *rest)
         except Exception:
             transport.abort()
-            self._aborted = True  # else its finalizer complains
+            self._aborted = True  # otherwise its finalizer warns
             raise
 
 
 def connector(
     dsn: Callable[[], str], *, connect_seconds: float = 5.0, command_seconds: float = 10.0
 ) -> Connect:
-    """How to open one connection; whatever keeps it from being opened is raised as `NotConnected`.
+    """A function that opens one connection; it raises any error as `NotConnected`.
 
     Args:
-        dsn: Asked anew at each connection, so that a rotated secret is taken up.
-        connect_seconds: Bound of opening one.
-        command_seconds: Bound of one statement, from the client's side.
+        dsn: Called for each connection, so that a rotated secret is used.
+        connect_seconds: Time limit of connecting.
+        command_seconds: Time limit of one statement, on the client's side.
 
-    The driver's own statement cache is off: `Session` prepares what it repeats, where it may.
+    The driver's own statement cache is off: `Session` prepares repeated statements where possible.
     """
 
     async def connect() -> Connection:
@@ -63,19 +63,19 @@ def connector(
                 connection_class=_Connection,
                 server_settings={"application_name": "resolution-worker"},
             )
-        except Exception as error:  # noqa: BLE001 - an odd address or answer makes it raise anything
+        except Exception as error:  # noqa: BLE001 - odd addresses or answers make it raise any error
             fault = NotConnected(error)
-        # Outside the handler: the driver's error, kept as context, could show the address.
+        # Outside the handler: the driver's error, kept as context, could reveal the address.
         raise fault
 
     return connect
 
 
 async def close_quietly(connection: Connection, seconds: float) -> None:
-    """Take leave of the server; what fails or takes too long is cut."""
+    """Close a connection; terminate it if that fails or takes longer than `seconds`."""
     try:
         await connection.close(timeout=seconds)
-    except Exception:  # noqa: BLE001 - whatever the driver makes of it, it is over
+    except Exception:  # noqa: BLE001 - whatever the error, the connection is done with
         connection.terminate()
 
 
@@ -89,11 +89,11 @@ class Session:
 
     @classmethod
     async def open(cls, connect: Connect, *, statement_cache: bool | None) -> Session:
-        """Connect; with `statement_cache` None, find out whether statements may be prepared.
+        """Connect; with `statement_cache` None, detect whether statements can be prepared.
 
-        A pooler in transaction mode gives each transaction whatever server process is free, and
-        a statement prepared on another is not there, or is someone else's of the same name. A
-        process that does not answer by the number the handshake named gives the pooler away.
+        A pooler in transaction mode gives each transaction any free server process, where a
+        statement prepared on another process does not exist, or is another client's with the same
+        name. A pooler is detected by a process ID other than the one in the handshake.
         """
         connection = await connect()
         try:
@@ -136,8 +136,8 @@ class Session:
     async def transaction(self) -> AsyncIterator[None]:
         """One transaction, in which each statement sees what others have committed before it.
 
-        After a fault of the connection, or a cancellation, nothing is rolled back by word: the
-        connection is dropped, and a second wait on it would only delay the one who cancelled.
+        After a fault of the connection, or a cancellation, no ROLLBACK is sent: the connection is
+        dropped, and a second wait on it would only delay the caller that cancelled.
         """
         await self.script("BEGIN ISOLATION LEVEL READ COMMITTED")
         try:
@@ -149,24 +149,24 @@ class Session:
         await self.script("COMMIT")
 
     async def close(self) -> None:
-        """Take leave of the server, or drop the connection where that takes too long."""
+        """Close the connection, or terminate it if that takes too long."""
         await close_quietly(self._connection, _FAREWELL_SECONDS)
 
     def drop(self) -> None:
-        """Cut the connection at once; the server rolls back what was under way."""
+        """Terminate the connection at once; the server rolls back an open transaction."""
         self._connection.terminate()
 
 
 class Unfit(LedgerUnavailable):
-    """Raised while a session is borrowed: it is sound, and what it says of the server is no use.
+    """The database can't be used as it is; the session works, but must be replaced.
 
-    Whether transactions are read-only by default, and the settings of a role, are fixed when a
-    session begins. So whatever is mended, this session never hears of it.
+    Raised while a session is borrowed. Whether transactions are read-only by default, and the
+    settings of a role, are fixed when a session begins, so it would not see a correction.
     """
 
 
 class _Slot:
-    """The place of one session, empty until it is wanted and again after a fault."""
+    """A slot for one session, empty until it is needed and again after a fault."""
 
     def __init__(self) -> None:
         self.session: Session | None = None
@@ -183,15 +183,15 @@ class _Slot:
 class Sessions:
     """A fixed number of sessions to one database.
 
-    No reset query runs between callers, for none of them leaves anything behind.
+    No reset query runs between callers, because none of them changes the session's state.
 
-    After a fault none that was open then is used again: not the one that met it, nor those beside.
+    After a fault no session that was open at that time is used again.
 
     Args:
         connect: Opens one connection.
-        size: How many there are at most.
+        size: Maximum number of sessions.
         statement_cache: See `Session.open`.
-        lost: Called when a session was dropped for a fault of its own or of the connection.
+        lost: Called when a session was dropped because of a fault other than `Unfit`.
     """
 
     def __init__(
@@ -206,20 +206,20 @@ class Sessions:
         self._statement_cache = statement_cache
         self._lost = lost
         self._slots = tuple(_Slot() for _ in range(size))
-        # The one used last is given out first: a second opens only when two are needed.
+        # The last used session is lent first, so that a second opens only when two are needed.
         self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
         for slot in self._slots:
             self._free.put_nowait(slot)
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[Session]:
-        """A session of one's own for a while; it is dropped if it ends in doubt, or as `Unfit`."""
+        """Lend a session for the block; it is dropped after an error that may leave it unusable."""
         slot = await self._free.get()
         slot.lent = True
         try:
             yield await self._ready(slot)
         except BaseException as error:
-            # One that could not be opened says nothing about those that are.
+            # A session that could not be opened says nothing about the open ones.
             if slot.session is not None and not leaves_session_sound(error):
                 slot.drop()
                 self.distrust()
@@ -233,9 +233,9 @@ class Sessions:
             self._free.put_nowait(slot)
 
     def distrust(self) -> None:
-        """Use no session again that is open now: cut those that are idle, the others once they are.
+        """Stop using all sessions that are open now: drop idle ones at once, others when returned.
 
-        What is wanted later opens anew.
+        New sessions open when needed.
         """
         for slot in self._slots:
             if slot.lent:
@@ -250,7 +250,7 @@ class Sessions:
         return slot.session
 
     async def close(self) -> None:
-        """Close every session; one wanted later opens anew."""
+        """Close every session; a new one opens if needed later."""
         sessions = [slot.session for slot in self._slots if slot.session is not None]
         for slot in self._slots:
             slot.session = None

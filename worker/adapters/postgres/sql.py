@@ -1,4 +1,4 @@
-"""The SQL of this package: one statement a file, beside the module that runs it."""
+"""The SQL of this package: one statement per file, next to the module that runs it."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _HERE: Final = resources.files(__package__)
 
 
 def load_sql(name: str) -> str:
-    """The text of a statement, by its path here without the ending: `ledger/settle`."""
+    """The text of a statement, by its path in this package without `.sql`: `ledger/settle`."""
     return _HERE.joinpath(f"{name}.sql").read_text(encoding="utf-8")

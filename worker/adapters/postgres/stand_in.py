@@ -1,8 +1,8 @@
-"""Whether a database is a playground, in which a stand-in for AWS may make customers up.
+"""Checks that a database is marked as a playground, for the made-up customers of a simulator.
 
-Whoever answers at an unencrypted endpoint makes customers. So with such an endpoint no connection
-is used whose database does not say, for itself, that it is a playground: an address that leads to
-another database, by mistake or after a secret was rotated, is found out before anything is written.
+Any server that answers at an unencrypted endpoint can create customers. So with such an endpoint
+every new connection is refused unless the database itself is marked as a playground: an address of
+another database, by mistake or after a rotation of secrets, is detected before anything is written.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncpg
 
 from worker.adapters.postgres.errors import driven, translated_without_rows
 from worker.adapters.postgres.sql import load_sql
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect, Connection
@@ -23,26 +23,26 @@ _STAND_IN: Final = load_sql("stand_in")
 
 
 class NotAStandIn(LedgerUnavailable):
-    """The database is not marked, and who answers as AWS may be anybody."""
+    """The database is not marked as a playground, and the endpoint is not proven to be AWS."""
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(
             f"the endpoint {endpoint} is unencrypted, and this database is not marked as a "
-            "playground: whoever answers there could make up customers. Call AWS, or use a "
+            "playground: any server that answers there could make up customers. Call AWS, or use a "
             "database that was marked while it was empty (`resolution-worker migrate --stand-in`)"
         )
 
 
 def only_stand_ins(connect: Connect, endpoint: str) -> Connect:
-    """Opens connections to marked databases alone.
+    """A function that opens connections to marked databases only.
 
     Args:
-        connect: Opens a connection to any.
-        endpoint: Who answers as AWS, for the message.
+        connect: Opens a connection to any database.
+        endpoint: The endpoint used in place of AWS's, for the message.
 
     Raises:
         NotAStandIn: The database is not marked.
-        LedgerUnavailable: It can't be asked; with an old schema it is to be migrated first.
+        LedgerUnavailable: It can't be checked; an old schema must be migrated first.
     """
 
     async def checked() -> Connection:
@@ -62,10 +62,10 @@ def only_stand_ins(connect: Connect, endpoint: str) -> Connect:
 
 
 async def is_stand_in(connection: Connection) -> bool:
-    """Whether the database of a connection is marked.
+    """Whether the database of a connection is marked as a playground.
 
     Raises:
-        LedgerUnavailable: Its schema is missing, or older.
+        LedgerUnavailable: Its schema is missing or too old.
     """
     try:
         with driven():

@@ -1,2 +1,2 @@
--- Whether the schema is marked as a stand-in's.
+-- Whether the schema is marked as a playground.
 SELECT EXISTS (SELECT FROM resolution.stand_in) AS marked

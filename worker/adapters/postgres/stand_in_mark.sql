@@ -1,4 +1,4 @@
--- Marks the schema as a stand-in's, if nothing was ever stored in it. In a transaction of its own.
+-- Marks the schema as a playground if nothing is stored in it. Needs a transaction.
 LOCK TABLE
     resolution.ledger, resolution.customer, resolution.agreement, resolution.dead_letter,
     resolution.malformed_message

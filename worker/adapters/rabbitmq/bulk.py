@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.adapters.rabbitmq.connection import (
     PRECONDITION_FAILED,
-    BrokerLost,
-    BrokerUnavailable,
     ChannelRefused,
     close_quietly,
     open_connection,
     user_of,
 )
-from worker.adapters.rabbitmq.publish_results import Unroutable
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core import backoff
-from worker.ports import Unsendable
+from worker.core.exceptions import BrokerLost, BrokerUnavailable, Unroutable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -58,7 +55,7 @@ class Account(Protocol):
 class Bulk:
     """Publishes batches until there are none, and tries again what was not confirmed.
 
-    A message whose fate is unknown is sent again under the same id: the list is published at
+    A message whose result is unknown is sent again under the same id: the list is published at
     least once.
 
     Each message bears the user who publishes it, so that callers have turns.
@@ -126,7 +123,7 @@ class Bulk:
     async def _attempt(self, batch: Sequence[Item]) -> Sequence[Exception | None]:
         try:
             publisher = await self._connected()
-        except (BrokerUnavailable, BrokerLost) as error:
+        except BrokerUnavailable as error:
             return [error] * len(batch)
         user_id = self._user_id
         signed = [replace(item.message, user_id=user_id) for item in batch]

@@ -17,7 +17,7 @@ from aiormq import exceptions as amqp
 from yarl import URL
 
 from worker.adapters.rabbitmq.connect_errors import HANDSHAKE_BROKEN, opening_fault, words
-from worker.ports import NotConfirmed
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -40,14 +40,6 @@ NOT_FOUND: Final = 404
 ACCESS_REFUSED: Final = 403
 RESOURCE_LOCKED: Final = 405
 PRECONDITION_FAILED: Final = 406
-
-
-class BrokerUnavailable(Exception):  # noqa: N818 - it is a state of the world, not a bug
-    """No connection could be opened. The message says where, why and what to do."""
-
-
-class BrokerLost(NotConfirmed):
-    """Connection or channel went, or no answer came: what was asked may or may not be done."""
 
 
 class ChannelRefused(BrokerLost):

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq import lenient_decoding
-from worker.adapters.rabbitmq.connection import BrokerLost, bounded
+from worker.adapters.rabbitmq.connection import bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.reconnecting import open_wire
-from worker.core.rate.pacing import MOST_IN_HAND, is_worth_changing, prefetch_beside
+from worker.core.exceptions import BrokerLost
 from worker.core.token.poison import Guard, Mode
+from worker.core.token.prefetch import MOST_IN_HAND, is_worth_changing, prefetch_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +34,8 @@ class Source:
 
     Attributes:
         lane: Its lane; None for parked messages.
-        prefetch: How many messages the broker may lend; 0 takes none.
-        most: How many may ever be in hand, those included that were lent before a change.
+        prefetch: How many messages may be unacked; 0 takes none.
+        most: How many may ever be in hand, those included that came before a change.
     """
 
     queue: str
@@ -78,8 +79,8 @@ class Consumer:
         self._prefetch = 0  # of what consumes now
         self._changed_at = float("-inf")
         self._cautious = True  # whether caution chose that prefetch
-        self._asked = 0  # what was wanted then, of which less may be lent
-        self._no_room = False  # whether too much is in hand for anything to be lent
+        self._asked = 0  # what was wanted then; the prefetch may be less
+        self._no_room = False  # whether too much is in hand for any prefetch
         self._ended = False
         self._deliver = deliver
         self._attention = attention
@@ -117,7 +118,7 @@ class Consumer:
 
     @property
     def unacked(self) -> int:
-        """How many messages are lent to us."""
+        """How many messages are delivered to us and not acked."""
         return len(self._guard)
 
     @property
@@ -165,14 +166,14 @@ class Consumer:
         return due and is_worth_changing(self._prefetch, prefetch)
 
     async def _change(self, prefetch: int) -> None:
-        """Consume anew: the broker counts what it lends by consumer, and fixes it as one begins."""
+        """Consume anew: the broker counts prefetch by consumer, and fixes it as one begins."""
         if not self._cautious and self._prefetch:
             self._changed_at = asyncio.get_running_loop().time()
         self._cautious = self.careful
         await self._cancel()
-        lent = prefetch_beside(prefetch, self.source.most, self.unacked)
-        self._asked, self._no_room = prefetch, bool(prefetch and not lent)
-        await self._consume(lent)
+        fits = prefetch_beside(prefetch, self.source.most, self.unacked)
+        self._asked, self._no_room = prefetch, bool(prefetch and not fits)
+        await self._consume(fits)
 
     async def ack(self, delivery: BrokerDelivery) -> None:
         """Ack a delivery, if that still means anything."""

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.adapters.rabbitmq.connection import BrokerLost, connected, loss
+from worker.adapters.rabbitmq.connection import connected, loss
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
 from worker.adapters.rabbitmq.declaration import missing
 from worker.adapters.rabbitmq.poison_log import PoisonLog
 from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire, supervise
-from worker.core.rate.pacing import HOLD_SECONDS
+from worker.core.exceptions import BrokerLost
+from worker.core.token.prefetch import HOLD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,12 +37,12 @@ log: Final = structlog.get_logger()
 
 _LOOK_SECONDS: Final = 5.0
 _STARVING_SECONDS: Final = 15.0
-_ZOMBIES_BEFORE_FAILING: Final = 3
+_STALLS_BEFORE_FAILING: Final = 3
 _QUIET_SECONDS: Final = 0.25
 _UNKNOWN_SECONDS: Final = 12.0  # until a death is noticed: the lease lapses, and is not renewed
 
 
-class Zombie(BrokerLost):
+class ConsumptionStalled(BrokerLost):
     """Messages wait, we could take them, and the broker hands out none."""
 
 
@@ -62,7 +63,7 @@ class ConsumingLink:
 
     Attributes:
         ready: Messages waiting, by queue, as last measured.
-        zombies: How often in a row a queue's consumer was found to stand still.
+        stalls: How often in a row a queue's consumer was found to stand still.
     """
 
     def __init__(
@@ -94,24 +95,24 @@ class ConsumingLink:
         self._stopping = False
         self._look_at = 0.0
         self.ready: dict[str, int] = {}
-        self.zombies: Counter[str] = Counter()
+        self.stalls: Counter[str] = Counter()
 
     @property
     def stands_still(self) -> bool:
         """Whether consuming was rebuilt several times, and still hands out nothing."""
-        return any(times >= _ZOMBIES_BEFORE_FAILING for times in self.zombies.values())
+        return any(times >= _STALLS_BEFORE_FAILING for times in self.stalls.values())
 
     @property
     def suspected(self) -> int:
         """How many messages in hand are suspected to end processes."""
         return sum(consumer.suspected for consumer in self._consumers)
 
-    def lend(self, lane: Lane, prefetch: int) -> None:
-        """Let the broker lend us about so many messages of a lane from now on.
+    def set_prefetch(self, lane: Lane, prefetch: int) -> None:
+        """Take about so many messages of a lane from now on.
 
         It follows changes of more than a factor of two, and not more often than each ten seconds;
         but 0, which takes nothing from the lane, and what comes after it are followed at once.
-        What was lent before stays lent. To be called as often as one likes.
+        What was delivered before stays in hand. To be called as often as one likes.
         """
         self._sources = [
             replace(source, prefetch=prefetch) if source.lane is lane else source
@@ -184,7 +185,7 @@ class ConsumingLink:
 
     async def _begin_all(self, connection: AbstractConnection, watching: Wire) -> None:
         """Begin one source after another; after a death each once the one before is harmless."""
-        for place in range(len(self._sources)):  # what they may lend changes meanwhile
+        for place in range(len(self._sources)):  # their prefetch changes meanwhile
             if self._stopping:
                 return
             source = self._sources[place]
@@ -266,13 +267,13 @@ class ConsumingLink:
         for consumer in self._consumers:
             queue = consumer.source.queue
             if consumer.starving(self.ready[queue], now, _STARVING_SECONDS):
-                self.zombies[queue] += 1
-                raise Zombie(
+                self.stalls[queue] += 1
+                raise ConsumptionStalled(
                     f"{self.ready[queue]} messages wait in {queue}, and none was "
                     f"delivered for {_STARVING_SECONDS:g} s: the consumer is rebuilt"
                 )
             if consumer.seen or not self.ready[queue]:
-                self.zombies[queue] = 0
+                self.stalls[queue] = 0
 
 
 def _why_closed(wire: Wire) -> BrokerLost:

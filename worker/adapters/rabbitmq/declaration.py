@@ -14,6 +14,7 @@ from worker.adapters.rabbitmq.connection import (
     connected,
 )
 from worker.adapters.rabbitmq.topology import FORMER_ANSWERS, Exchange, Queue
+from worker.core.exceptions import SetupFault
 from worker.core.token.outgoing import ANSWERS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _T = TypeVar("_T")
 _RPC_SECONDS: Final = 10.0
 
 
-class TopologyFault(Exception):  # noqa: N818 - named for what it says
+class TopologyFault(SetupFault):
     """Some objects could not be declared; one line each, with what to do.
 
     Attributes:

@@ -11,7 +11,7 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from worker.ports import Unsendable
+from worker.core.exceptions import Unsendable
 
 if TYPE_CHECKING:
     from worker.core.token.outgoing import Outgoing

@@ -12,6 +12,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from worker.core.exceptions import SetupFault, Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -19,11 +21,11 @@ _SECONDS: Final = aiohttp.ClientTimeout(total=10.0)
 _MOST_WORDS: Final = 200
 
 
-class ManagementUnavailable(Exception):  # noqa: N818 - a state of the world
+class ManagementUnavailable(Unavailable):
     """It can't be reached. The message says why and what to do, and holds no password."""
 
 
-class ManagementRefused(Exception):  # noqa: N818 - as above
+class ManagementRefused(SetupFault):
     """It does not do what was asked. The message says why and what to do."""
 
 

@@ -17,12 +17,12 @@ from yarl import URL
 
 from worker.adapters.rabbitmq.connection import (
     ACCESS_REFUSED,
-    BrokerLost,
     ChannelRefused,
     bounded,
     close_quietly,
     open_connection,
 )
+from worker.core.exceptions import BrokerLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable

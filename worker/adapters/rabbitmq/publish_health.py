@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from worker.core.exceptions import Refused, Unsendable
 from worker.core.token.outgoing import Kind
-from worker.ports import Refused, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import NotConfirmed
+    from worker.ports import PublishFailure
 
 PageCursor: TypeAlias = tuple[str, str]
 
@@ -20,7 +20,7 @@ DOUBT_SECONDS: Final = 8.0
 """Longer than a move ever waits between two tries: after it nothing is left to publish."""
 
 
-class Standing:
+class PublishHealth:
     """Remembers what was not confirmed, by where it was to go, until something is, there.
 
     An answer that is refused is the matter of whoever wanted it, and does not count here. What is
@@ -46,7 +46,7 @@ class Standing:
                 if not self._under_way[place]:
                     del self._under_way[place]
 
-    def ended(self, message: Outgoing, fault: NotConfirmed | None, now: float) -> None:
+    def ended(self, message: Outgoing, fault: PublishFailure | None, now: float) -> None:
         """This became of one of them."""
         move = message.kind is Kind.MOVE
         if move:

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from aiormq import exceptions as amqp
 
-from worker.adapters.rabbitmq.connection import BrokerLost, loss
-from worker.ports import NotConfirmed, Refused
+from worker.adapters.rabbitmq.connection import loss
+from worker.core.exceptions import BrokerLost, Refused, Unroutable
 
 if TYPE_CHECKING:
     from worker.core.token.outgoing import Outgoing
+    from worker.ports import PublishFailure
 
 
-class Unroutable(NotConfirmed):
-    """A mandatory message was returned, since no queue is bound for it: it is nowhere."""
-
-
-def verdict(message: Outgoing, confirmation: asyncio.Future[Any]) -> NotConfirmed | None:
+def verdict(message: Outgoing, confirmation: asyncio.Future[Any]) -> PublishFailure | None:
     """What became of a message whose confirmation is done: None if it was published."""
     # The library's error is no cause of ours: it holds the message, and so the token.
     match confirmation.exception():

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.adapters.rabbitmq.connection import BrokerUnavailable, bounded
+from worker.adapters.rabbitmq.connection import bounded
 from worker.core import backoff
-from worker.ports import NotConfirmed
+from worker.core.exceptions import BrokerLost, BrokerUnavailable, SetupFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ _STEADY_SECONDS: Final = 5.0  # longer, and faults a minute apart would add up t
 _OPEN_SECONDS: Final = 10.0
 
 
-class TopologyMissing(Exception):  # noqa: N818 - a state of the world
+class TopologyMissing(SetupFault):
     """Exchanges or queues are not there; the message names them and the command that helps."""
 
 
@@ -44,12 +44,12 @@ async def supervise(
         began = loop.time()
         try:
             await epoch()
-        except (BrokerUnavailable, TopologyMissing) as error:
-            failures, reason = failures + 1, str(error)
-        except NotConfirmed as error:
+        except BrokerLost as error:
             # Only a connection that was there can have been steady: a handshake may be long too.
             steady = loop.time() - began > _STEADY_SECONDS
             failures, reason = 1 if steady else failures + 1, str(error)
+        except (BrokerUnavailable, TopologyMissing) as error:
+            failures, reason = failures + 1, str(error)
         else:
             return
         delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread

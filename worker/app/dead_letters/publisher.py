@@ -7,17 +7,10 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.adapters.rabbitmq.connection import (
-    BrokerLost,
-    BrokerUnavailable,
-    ChannelRefused,
-    close_quietly,
-    open_connection,
-)
-from worker.adapters.rabbitmq.publish_results import Unroutable
+from worker.adapters.rabbitmq.connection import ChannelRefused, close_quietly, open_connection
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core import backoff
-from worker.ports import Refused, Unsendable
+from worker.core.exceptions import BrokerUnavailable, Refused, Unroutable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +94,7 @@ class ReplayPublisher:
     async def _attempt(self, batch: Sequence[Outgoing]) -> Sequence[Exception | None]:
         try:
             publisher = await self._connected()
-        except (BrokerUnavailable, BrokerLost) as error:
+        except BrokerUnavailable as error:
             return [BrokerUnavailable(str(error))] * len(batch)
         return await publisher.publish_all(batch)
 

@@ -14,8 +14,8 @@ from worker.app.dead_letters.retry_for import retry_for
 from worker.app.dead_letters.watch import Watch, await_outcomes
 from worker.core.dead_letters.commands import Account, count_outcomes
 from worker.core.dead_letters.replay import HEARTBEAT, Pace
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import Lane
-from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

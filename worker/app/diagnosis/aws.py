@@ -1,4 +1,4 @@
-"""Checks of AWS: who we are, whether the endpoint can be reached, whether it accepts us."""
+"""Checks of AWS: the credentials, whether the endpoint can be reached, whether it accepts us."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from yarl import URL
 from worker.adapters import reach
 from worker.adapters.aws import BadAwsSetup, identity, open_marketplace
 from worker.adapters.aws.addresses import RefusedEndpoint
-from worker.app import aws_remedies
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.wiring import endpoint
-from worker.core import aws_errors
+from worker.core import aws_causes
 from worker.core.records import Fault, FaultKind, Token
 
 if TYPE_CHECKING:
@@ -29,16 +28,16 @@ if TYPE_CHECKING:
     from worker.core.records import Answer
     from worker.settings import Settings
 
-# No buyer's token: AWS calls it invalid as soon as it accepts who asks.
+# Not a buyer's token: AWS reports it as invalid once it accepts the credentials.
 _MADE_UP: Final = Token.of("resolution-worker-check")
 
 
 class Aws:
-    """Checks of AWS as one identity, looked up once: a helper program may take its time.
+    """Checks of AWS with one identity, looked up once, because a helper program may be slow.
 
     Args:
-        settings: Whose AWS section counts.
-        keep: Told what must not be shown.
+        settings: Only the AWS section is used.
+        keep: Called with each secret that must not be shown.
     """
 
     def __init__(self, settings: Settings, keep: Callable[[str], None]) -> None:
@@ -48,7 +47,7 @@ class Aws:
         self._found: Found | None = None
 
     async def credentials(self) -> Passed:
-        """There are credentials, and the role, where one is set, can be assumed."""
+        """There are credentials, and the role, if one is set, can be assumed."""
         role = self._where.role_arn
         try:
             found = self._found = await identity.look_up(self._where)
@@ -61,11 +60,11 @@ class Aws:
         return Passed(f"found in {identity.origin(found)}{assumed}")
 
     async def account(self) -> Passed:
-        """The credentials are those of the account that is expected."""
+        """The credentials belong to the expected account."""
         expected = self._expected
         if expected is None:
             raise Skipped("because WORKER_AWS__EXPECTED_ACCOUNT is not set")
-        assert self._found is not None  # else this is skipped
+        assert self._found is not None  # otherwise this check is skipped
         try:
             async with asyncio.timeout(STEP_SECONDS):
                 await identity.confirm(self._found.identity, self._where.region, expected)
@@ -73,12 +72,16 @@ class Aws:
             if fault.code == "WrongAccount":
                 what, _, remedy = str(fault).partition(": ")
                 raise Failed(what, remedy) from fault
-            away = fault.code in _UNREACHED
-            cause = Cause.UNREACHABLE if away else Cause.SETUP
-            raise _unreadable(fault) or Failed(str(fault), aws_remedies.STS, cause) from fault
+            unreachable = fault.code in _UNREACHED
+            cause = Cause.UNREACHABLE if unreachable else Cause.SETUP
+            raise _unreadable(fault) or Failed(
+                str(fault), aws_causes.STS_UNREACHABLE.remedy, cause
+            ) from fault
         except TimeoutError as error:
-            raise Failed("STS can't be reached", aws_remedies.STS, Cause.UNREACHABLE) from error
-        return Passed(f"account {expected}, as STS says")
+            raise Failed(
+                "STS can't be reached", aws_causes.STS_UNREACHABLE.remedy, Cause.UNREACHABLE
+            ) from error
+        return Passed(f"account {expected}, according to STS")
 
     async def reachable(self) -> Passed:
         """The endpoint's name can be resolved, its port answers, its certificate is trusted."""
@@ -93,8 +96,8 @@ class Aws:
         return Passed(f"{host} (named by {address.named_by}), through the proxy {passed.detail}")
 
     async def call(self) -> Passed:
-        """AWS accepts who we are and what we ask: a made-up token is called invalid."""
-        # Whose account it is has a check of its own.
+        """AWS accepts our identity and request: it reports a made-up token as invalid."""
+        # The account has a check of its own.
         seconds = min(self._where.timeout_seconds, STEP_SECONDS)
         where = replace(self._where, expected_account=None, timeout_seconds=seconds)
         try:
@@ -108,10 +111,10 @@ class Aws:
 
 
 async def called(where: Endpoint) -> Address:
-    """The endpoint that is called, and who named it.
+    """The endpoint that is called, and what names it.
 
     Raises:
-        Failed: It can't be told, or no token may be told to it.
+        Failed: It can't be determined, or tokens must not be sent to it.
     """
     try:
         return await identity.address(where)
@@ -128,18 +131,18 @@ def _accepted(result: Answer | Fault) -> Passed:
     if not isinstance(result, Fault):
         return Passed("ResolveCustomer answers")
     if result.kind is FaultKind.TOKEN:
-        return Passed("ResolveCustomer accepts us: it called a made-up token invalid")
+        return Passed("ResolveCustomer accepts us: it reported a made-up token as invalid")
     if result.kind is FaultKind.THROTTLED:
         return Passed("ResolveCustomer accepts us", (f"it throttled this call ({result.code})",))
-    unanswered = result.code in {aws_errors.TIMEOUT, aws_errors.CONNECTION_FAULT}
+    unanswered = result.code in {aws_causes.TIMEOUT, aws_causes.CONNECTION_FAULT}
     raise Failed(
         f"{result.code}: {result.message}",
-        aws_remedies.call_remedy(result.code, result.message),
+        aws_causes.of_call(result.code, result.message).remedy,
         Cause.UNREACHABLE if unanswered else Cause.SETUP,
     )
 
 
-# botocore's errors where nobody answered; in others they are words only.
+# botocore's errors when there was no answer; other errors only contain such words.
 _UNREACHED: Final = frozenset(
     {
         "ConnectTimeoutError",
@@ -155,34 +158,36 @@ _CONTAINER: Final = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDEN
 
 
 def _no_identity(fault: identity.IdentityFault, role: str | None) -> Failed:
-    said = str(fault)
+    message = str(fault)
     if fault.code == "NoCredentialsError":
-        return Failed(*aws_remedies.NO_CREDENTIALS)
+        return Failed("no AWS credentials are found", aws_causes.NO_CREDENTIALS.remedy)
     if fault.code == "CredentialsTimeout":
-        return Failed(said, aws_remedies.CREDENTIALS_SILENT, Cause.UNREACHABLE)
-    if fault.code == "CredentialRetrievalError" and any(each in said for each in _UNREACHED_WORDS):
+        return Failed(message, aws_causes.CREDENTIALS_TIMEOUT.remedy, Cause.UNREACHABLE)
+    if fault.code == "CredentialRetrievalError" and any(
+        each in message for each in _UNREACHED_WORDS
+    ):
         given = next((each for each in _CONTAINER if each in os.environ), None)
-        mend = f", or correct {given}" if given else ""
-        remedy = f"make what gives out the role's credentials reachable from here{mend}"
-        return Failed(said, remedy, Cause.UNREACHABLE)
+        fix = f", or correct {given}" if given else ""
+        remedy = f"make the source of the role's credentials reachable from here{fix}"
+        return Failed(message, remedy, Cause.UNREACHABLE)
     if fault.code in _UNREACHED:
         if role or _WEB_IDENTITY in os.environ:
             remedy = (
                 "make STS reachable from here, or a VPC endpoint for it; or correct "
-                "AWS_ENDPOINT_URL_STS or HTTPS_PROXY, where they are set"
+                "AWS_ENDPOINT_URL_STS or HTTPS_PROXY, if they are set"
             )
-            return Failed(f"STS can't be reached: {said}", remedy, Cause.UNREACHABLE)
-        return Failed(said, aws_remedies.CREDENTIALS_SILENT, Cause.UNREACHABLE)
+            return Failed(f"STS can't be reached: {message}", remedy, Cause.UNREACHABLE)
+        return Failed(message, aws_causes.CREDENTIALS_TIMEOUT.remedy, Cause.UNREACHABLE)
     return _unreadable(fault) or _unusable(fault)
 
 
 def _unusable(fault: identity.IdentityFault) -> Failed:
-    return Failed(str(fault), aws_remedies.identity_remedy(fault.code))
+    return Failed(str(fault), aws_causes.of_identity(fault.code).remedy)
 
 
 def _unreadable(error: Exception) -> Failed | None:
-    """A file that the AWS set-up names and nobody can read, if it is behind this error."""
-    # botocore wraps some of them in one of its own, which keeps the words.
+    """The failure for an unreadable file of the AWS set-up, if that is the cause of this error."""
+    # botocore wraps some of these in an error of its own, which keeps the text.
     if not isinstance(error.__cause__, OSError) and "[Errno" not in str(error):
         return None
     for variable in ("AWS_CA_BUNDLE", _WEB_IDENTITY):
@@ -214,12 +219,10 @@ async def _reach(url: URL, remedy: str = "") -> Passed:
 
 
 _REACH_REMEDIES: Final = {
-    reach.UnknownName: (
-        "correct WORKER_AWS__ENDPOINT_URL or WORKER_AWS__REGION, or the name service"
-    ),
+    reach.UnknownName: ("correct WORKER_AWS__ENDPOINT_URL or WORKER_AWS__REGION, or check DNS"),
     reach.Untrusted: (
-        "behind a proxy that inspects traffic set AWS_CA_BUNDLE to its authority; else correct "
-        "WORKER_AWS__ENDPOINT_URL"
+        "behind a proxy that inspects traffic set AWS_CA_BUNDLE to its authority; otherwise "
+        "correct WORKER_AWS__ENDPOINT_URL"
     ),
     reach.Unreachable: (
         "open outgoing HTTPS to it, set HTTPS_PROXY or use a VPC endpoint; or correct "

@@ -1,4 +1,4 @@
-"""Checks of the broker: reachable, everything declared, the right rights."""
+"""Checks of the broker: reachability, declarations and permissions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq import declaration, probing
-from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable, address
+from worker.adapters.rabbitmq.connection import address
 from worker.adapters.rabbitmq.topology import (
     LANE_QUEUES,
     PARKED,
@@ -18,8 +18,9 @@ from worker.adapters.rabbitmq.topology import (
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.names import resolved
-from worker.core.token.messages import REPLY_PREFIX
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
 from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
+from worker.core.token.submissions import REPLY_PREFIX
 from worker.settings import addresses
 
 if TYPE_CHECKING:
@@ -39,29 +40,29 @@ _READ: Final = r"^resolution\.(tokens|backlog|crowd|parked)$"
 
 
 def wanted(settings: Settings) -> Topology:
-    """What these settings need on the broker."""
+    """The topology that these settings need on the broker."""
     return topology({delay.text: delay.seconds for delay in settings.retry.delays})
 
 
 async def connection(settings: Settings) -> Passed:
-    """The broker can be reached, and lets the worker into its virtual host."""
+    """The broker can be reached, and accepts the worker in its virtual host."""
     url = settings.current_amqp_url()
     await resolved([addresses.host_of(url)], "WORKER_AMQP__URL")
     try:
         async with probing.looking(url, name=_NAME, seconds=STEP_SECONDS) as opened:
-            said = probing.server(opened)
+            server = probing.server(opened)
     except BrokerUnavailable as error:
         raise unavailable(error, "WORKER_AMQP__URL") from error
     user, vhost = probing.who_and_where(url)
     return Passed(
-        f"{said.product} {said.version} at {address(url)}, virtual host {vhost}, as {user}"
+        f"{server.product} {server.version} at {address(url)}, virtual host {vhost}, as {user}"
     )
 
 
 def unavailable(error: BrokerUnavailable, setting: str) -> Failed:
-    """A connection that could not be opened, by the setting that names it."""
+    """The failure for a connection that could not be opened; names the setting of the address."""
     what, _, remedy = str(error).partition("; ")
-    remedy = remedy or "look into the broker's log"
+    remedy = remedy or "check the broker's log"
     return Failed(what, f"{remedy}; the address is {setting}", Cause.UNREACHABLE)
 
 
@@ -69,32 +70,32 @@ def unavailable(error: BrokerUnavailable, setting: str) -> Failed:
 
 
 async def declared(settings: Settings) -> Passed:
-    """Every exchange and queue is there, and as it should be as far as that can be seen."""
+    """Every exchange and queue exists, with the right arguments as far as these can be compared."""
     url = settings.current_amqp_admin_url()
     try:
         rows = await declaration.show(url, wanted(settings))
+    except BrokerLost as error:
+        raise Failed(str(error), "check the broker's log", Cause.UNREACHABLE) from error
     except BrokerUnavailable as error:
         raise unavailable(error, "WORKER_AMQP__ADMIN_URL") from error
-    except BrokerLost as error:
-        raise Failed(str(error), "look into the broker's log", Cause.UNREACHABLE) from error
     if faulty := [row for row in rows if row.state in FAULTY]:
         raise _topology_failed(faulty, url)
     unchecked = [row for row in rows if row.state == "unchecked"]
     note = ("arguments were not compared: set WORKER_AMQP__ADMIN_URL to a user who may declare",)
-    return Passed(f"{len(rows)} exchanges and queues are there", note if unchecked else ())
+    return Passed(f"{len(rows)} exchanges and queues exist", note if unchecked else ())
 
 
 FAULTY: Final = ("missing", "differs")
-"""How an exchange or a queue may stand that workers can't do with."""
+"""States of an exchange or a queue with which workers can't run."""
 _DECLARE: Final = "run `resolution-worker topology declare`"
 
 
 def remedies(rows: Sequence[Row], url: str) -> list[str]:
-    """What to do about exchanges and queues, in this order; nothing where all of them are well.
+    """What to do about faulty exchanges and queues, in this order; empty if there are none.
 
     Args:
-        rows: How they stand.
-        url: Where they are; nothing but the virtual host is told.
+        rows: The state of each exchange and queue.
+        url: The broker's address; only its virtual host is shown.
     """
     differing = {row.kind for row in rows if row.state == "differs"}
     vhost = shlex.quote(probing.who_and_where(url)[1])
@@ -107,8 +108,8 @@ def remedies(rows: Sequence[Row], url: str) -> list[str]:
     if "exchange" in differing:
         found.append(
             "delete each exchange that differs, while no worker runs, in the management UI or by "
-            f"`rabbitmqadmin --vhost={vhost} delete exchange name=NAME`; the bindings of others' "
-            "queues to it go with it, and are theirs to make anew"
+            f"`rabbitmqadmin --vhost={vhost} delete exchange name=NAME`; this also deletes the "
+            "bindings of other programs' queues, whose owners must create them again"
         )
     if differing or any(row.state == "missing" for row in rows):
         found.append(f"{_DECLARE} with the same WORKER_RETRY__DELAYS")
@@ -136,18 +137,18 @@ class _Rights:
 
 
 async def permissions(settings: Settings) -> Passed:
-    """The worker may read its queues and write its exchanges; more than that is noted."""
+    """The worker may read its queues and write its exchanges; other rights are noted."""
     url = settings.current_amqp_url()
     try:
         async with probing.looking(url, name=_NAME, seconds=STEP_SECONDS) as opened:
             found = await _rights(opened, settings)
-    except BrokerUnavailable as error:
-        raise unavailable(error, "WORKER_AMQP__URL") from error
     except BrokerLost as error:
         remedy = (
             "look for a memory or disk alarm: `rabbitmq-diagnostics alarms`, or the broker's log"
         )
         raise Failed(str(error), remedy, Cause.UNREACHABLE) from error
+    except BrokerUnavailable as error:
+        raise unavailable(error, "WORKER_AMQP__URL") from error
     user, vhost = probing.who_and_where(url)
     if found.lacking:
         raise Failed(f"{user} may not {', '.join(found.lacking)}", grant(user, vhost))
@@ -158,7 +159,7 @@ async def permissions(settings: Settings) -> Passed:
 
 
 def grant(user: str, vhost: str) -> str:
-    """The command that gives a worker's user what it needs, and nothing else."""
+    """The command that gives a worker's user the rights it needs, and no others."""
     words = ["rabbitmqctl", "set_permissions", "-p", vhost, user, _CONFIGURE, _WRITE, _READ]
     return f"run `{shlex.join(words)}` (see deploy/rabbitmq)"
 

@@ -1,4 +1,4 @@
-"""Checks of what AMQP can't tell: who may hear whose answers, and which policies bear on us."""
+"""Checks through the management interface: who may read whose answers, and which policies apply."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _ADMINISTRATOR: Final = "administrator"
 _EVERY_CALLER: Final = "resolution.reply.#"
 _ON_OURS: Final = ("all", "queues", "quorum_queues")
 _BOUND: Final = "max-length-bytes"
-# What a policy may not say of our queues: messages would be lost to it, or the queue itself.
+# What a policy must not set on our queues: it would lose messages, or the queue itself.
 _HARMFUL: Final[Mapping[str, str]] = {
-    "expires": "deletes a queue that nobody consumes, with all that is in it",
+    "expires": "deletes a queue without consumers, with all its messages",
     "message-ttl": "drops messages that wait for longer",
 }
 
 
 async def callers(settings: Settings) -> Passed:
-    """Whoever may bind a queue to the exchange of answers has keys of its own."""
+    """Each user who may bind a queue to the exchange of answers is limited to keys of its own."""
     vhost = _vhost(settings)
     async with _asking(settings) as interface:
         users = await _all(interface, "users")
@@ -50,15 +50,15 @@ async def callers(settings: Settings) -> Passed:
         raise Failed(
             f"{', '.join(unbound)} may bind every key of {ANSWERS}, and so read all answers",
             "give each topic permissions: `resolution-worker topology users`, or see "
-            "deploy/rabbitmq; take `read` on it from those who are to hear nothing",
+            "deploy/rabbitmq; revoke `read` on it from users who should receive no answers",
         )
     former = FORMER_ANSWERS in exchanges
     notes = tuple(_notes({name: binds[name] for name in known}, former=former))
-    return Passed(f"{len(known)} users may hear answers, each under keys of its own", notes)
+    return Passed(f"{len(known)} users may receive answers, each under keys of its own", notes)
 
 
 def _who_may_bind(users: Iterable[Any], rights: Iterable[Any]) -> list[str]:
-    """Who may read the exchange and write some queue; an administrator may do anything anyway."""
+    """Users who may read the exchange and write some queue; administrators are left out."""
     tags = {each["name"]: each["tags"] for each in users}
     return [
         each["user"]
@@ -77,7 +77,7 @@ def _words(tags: object) -> list[str]:
 def _matches(expression: str, name: str) -> bool:
     try:
         return expression != "" and re.search(expression, name) is not None
-    except re.error:  # Erlang reads others than Python: then it is looked at by a person
+    except re.error:  # valid in Erlang but not in Python: report it, so that a person checks it
         return True
 
 
@@ -86,8 +86,8 @@ def _notes(binds: Mapping[str, str], *, former: bool) -> Iterable[str]:
         yield f"{', '.join(wide)} may bind every caller's keys"
     if former:
         yield (
-            f"{FORMER_ANSWERS} is there: on it each caller can read the others' answers. Delete it "
-            f"once all of them bind {ANSWERS}"
+            f"{FORMER_ANSWERS} still exists: through it each caller can read the others' answers. "
+            f"Delete it once all callers bind {ANSWERS}"
         )
 
 
@@ -108,16 +108,18 @@ async def policies(settings: Settings) -> Passed:
                     harmed[f"{each['name']} {_HARMFUL[what]} ({what})"] = queue.name
     if harmed:
         raise Failed(
-            "; ".join(f"the policy {what}: it bears on {queue}" for what, queue in harmed.items()),
+            "; ".join(
+                f"the policy {what}: it applies to {queue}" for what, queue in harmed.items()
+            ),
             "set the policy of deploy/rabbitmq on ^resolution\\., with a higher priority: policies "
             "do not merge",
         )
     note = f"no policy bounds the bytes in {', '.join(unbounded)}: see deploy/rabbitmq"
-    return Passed("no policy makes a queue of ours lose messages", (note,) if unbounded else ())
+    return Passed("no policy makes the worker's queues lose messages", (note,) if unbounded else ())
 
 
 def _bearing(policies: Iterable[Any], queue: str) -> Any:
-    """The one of them that bears on a queue of ours, or None: that of the highest priority."""
+    """The policy that applies to a queue: the matching one with the highest priority, or None."""
     matching = [
         each
         for each in policies
@@ -133,7 +135,9 @@ def _vhost(settings: Settings) -> str:
 async def _all(interface: Management, *path: str) -> list[Any]:
     found = await interface.get(*path)
     if not isinstance(found, list):
-        raise ManagementRefused("it does not know this virtual host, or lets this user not see it")
+        raise ManagementRefused(
+            "it does not know this virtual host, or does not show it to this user"
+        )
     return found
 
 
@@ -149,6 +153,6 @@ async def _asking(settings: Settings) -> AsyncIterator[Management]:
         unreachable = isinstance(error, ManagementUnavailable)
         raise Failed(
             f"the management interface: {what}",
-            f"{remedy or 'see that its user has the tag administrator'}; the address is {_SETTING}",
+            f"{remedy or 'give its user the tag administrator'}; the address is {_SETTING}",
             Cause.UNREACHABLE if unreachable else Cause.SETUP,
         ) from None

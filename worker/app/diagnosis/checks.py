@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are told, and what each needs."""
+"""All checks in the order in which they are reported, and which others each needs."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ NAMES: Final = (
     "aws endpoint",
     "aws call",
 )
-"""Every check there is. `migrator` is left out where `migrate` connects as the worker does, and
-what the management interface tells where that is not set."""
+"""The names of all checks. `migrator` is left out if `migrate` connects as the worker does, and
+the checks through the management interface if that is not set."""
 
 
 async def examine(load: Callable[[], Settings], tell: Callable[[Finding], None]) -> list[Finding]:
-    """Look at everything that a worker needs. Changes nothing anywhere.
+    """Check everything that a worker needs. Changes nothing.
 
     Args:
         load: Loads the settings.
-        tell: Told of each finding, in the order of `NAMES`, as soon as it is there.
+        tell: Called with each finding, in the order of `NAMES`, as soon as it is known.
     """
     secrets = Secrets()
     accepted, fault = _loaded(load)
@@ -67,10 +67,10 @@ async def examine(load: Callable[[], Settings], tell: Callable[[Finding], None])
     first = Check(_CONFIGURATION, settings)
     others = _unsettled() if accepted is None else _checks(accepted, secrets)
 
-    def told(finding: Finding) -> None:
+    def report(finding: Finding) -> None:
         tell(_hidden(finding, secrets))
 
-    return await run([first, *others], told)
+    return await run([first, *others], report)
 
 
 def _loaded(load: Callable[[], Settings]) -> tuple[Settings | None, SettingsError | None]:
@@ -81,7 +81,7 @@ def _loaded(load: Callable[[], Settings]) -> tuple[Settings | None, SettingsErro
 
 
 def _unsettled() -> list[Check]:
-    """What can't be looked at without settings; none of it is ever run."""
+    """The checks that need settings; without settings they are skipped, never run."""
 
     async def look() -> Passed:
         raise AssertionError
@@ -144,7 +144,7 @@ def _passwords(settings: Settings) -> list[str]:
         if each is not None
     ]
     keys = [key.get_secret_value() for key in settings.dead_letters.open_keys]
-    # One that equals the user's name is no secret, and would hide that name.
+    # A password equal to the user's name is no secret, and hiding it would hide that name.
     return keys + [
         password
         for url in urls
@@ -154,8 +154,8 @@ def _passwords(settings: Settings) -> list[str]:
 
 
 def _hidden(finding: Finding, secrets: Secrets) -> Finding:
-    """A finding without secrets, whatever a server or a library has said."""
+    """A finding without secrets, which a server's or library's message may contain."""
     if finding.check == _CONFIGURATION:
-        return finding  # its words are ours
+        return finding  # contains only our own texts
     notes = tuple(map(secrets.hide, finding.notes))
     return replace(finding, detail=secrets.hide(finding.detail), notes=notes)

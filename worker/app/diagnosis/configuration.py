@@ -1,4 +1,4 @@
-"""Checks of what needs no other server: the settings, the seal key, the HTTP port."""
+"""Checks that need no other server: the settings, the seal key, the HTTP port."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _KEYGEN: Final = (
 )
 
 _OPENS: Final = (
-    "WORKER_DEAD_LETTERS__OPEN_KEYS is set: right where dead letters are replayed; take it out of "
-    "a worker's environment, which needs no private key"
+    "WORKER_DEAD_LETTERS__OPEN_KEYS is set: that is right where dead letters are replayed; remove "
+    "it from a worker's environment, which needs no private key"
 )
 
 
 def settings(accepted: Settings | None, fault: SettingsError | None) -> Passed:
-    """The settings can be accepted, all of them."""
+    """All settings are valid."""
     if accepted is None:
         faults = tuple(fault.faults) if fault else ()
         count = "1 setting" if len(faults) == 1 else f"{len(faults)} settings"
         raise Failed(
             f"{count} can't be accepted",
-            "correct what is named here; config/worker.toml is an annotated example",
+            "correct the settings named here; config/worker.toml is an annotated example",
             Cause.CONFIGURATION,
             faults,
         )
     notes = [accepted.passed_over] if accepted.passed_over else []
     if accepted.allow_plaintext:
         notes.append(
-            "WORKER_ALLOW_PLAINTEXT is true: connections beyond loopback may be read on the way"
+            "WORKER_ALLOW_PLAINTEXT is true: connections beyond loopback may be read by others"
         )
     return Passed("all settings can be accepted", tuple(notes))
 
 
 async def seal_key(accepted: Settings) -> Passed:
-    """Payloads of dead letters can be sealed; where there are open keys, one of them fits."""
+    """Payloads of dead letters can be sealed; if open keys are set, one of them opens them."""
     key = accepted.dead_letters.seal_key
     if key is None:
         raise Failed(
@@ -76,7 +76,7 @@ def _made(make: Callable[[], _Made], name: str) -> _Made:
 
 
 async def http_port(accepted: Settings) -> Passed:
-    """The port for metrics and probes is free, or a worker has it already."""
+    """The port for metrics and probes is free, or in use by a worker."""
     host, port = accepted.http.host, accepted.http.port
     if port == 0:
         return Passed("port 0: each worker takes a free one")

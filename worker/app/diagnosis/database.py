@@ -1,4 +1,4 @@
-"""Checks of the database: reachable and writable, the right schema, the right rights."""
+"""Checks of the database: reachability, schema, rights, shared state and clock."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _OLDEST_SERVER: Final = 12_00_00  # the first with generated columns
 _GRANTS: Final = "run deploy/postgres/grants.sql as the schema's owner"
 
 _SURPLUS: Final = (
-    "it has more rights than this version needs: once no worker of the version before runs, run "
+    "it has more rights than this version needs: once no worker of an earlier version runs, run "
     "deploy/postgres/revoke.sql as the schema's owner"
 )
 _RESTORE: Final = (
     "restore them from a backup, or run their statements in worker/adapters/postgres/migrations "
     "as the schema's owner, then deploy/postgres/grants.sql; `resolution-worker migrate` runs no "
-    "file twice and can't do it"
+    "file twice, so it can't restore them"
 )
 
 
 async def connection(settings: Settings) -> Passed:
-    """The database can be reached, lets the worker in, and takes writes."""
+    """The database can be reached, accepts the worker, and is writable."""
     dsn = settings.current_postgres_dsn()
     await resolved(addresses.postgres_hosts(dsn), "WORKER_POSTGRES__DSN")
     async with _asking(dsn) as inspector:
@@ -66,20 +66,20 @@ def _read_only(found: Inspection) -> Failed:
         )
     return Failed(
         "the database is read-only: it takes no writes",
-        "end that, with `ALTER DATABASE … RESET default_transaction_read_only`, or the same of "
-        "ROLE or SYSTEM, say",
+        "make it writable, for example with `ALTER DATABASE … RESET "
+        "default_transaction_read_only`, or the same with ROLE or SYSTEM",
     )
 
 
 async def migrator(settings: Settings) -> Passed:
-    """The database lets in whoever `migrate` connects as."""
+    """The database accepts the role that `migrate` connects as."""
     async with _asking(settings.current_postgres_admin_dsn()) as inspector:
         found = await inspector.inspect()
     return Passed(f"database {found.database}, as {found.role}")
 
 
 async def schema(settings: Settings) -> Passed:
-    """The schema is there, whole, and at least as new as this program needs."""
+    """The schema exists, is complete, and is at least as new as this program needs."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         found = await inspector.inspect()
         version = await _version(inspector, found)
@@ -94,15 +94,15 @@ async def schema(settings: Settings) -> Passed:
     if changed:
         raise Failed(
             f"{', '.join(changed)} was changed after it had been applied",
-            "deploy the program as it was released: what it brings is not what made this schema, "
-            "and `migrate` refuses it",
+            "deploy the program as it was released: its migrations are not the ones that made this "
+            "schema, and `migrate` refuses them",
         )
-    newer = (f"it is newer than this program, which knows versions to {LATEST_VERSION}",)
+    newer = (f"it is newer than this program, which knows versions up to {LATEST_VERSION}",)
     return Passed(f"version {version}", newer if version > LATEST_VERSION else ())
 
 
 async def stand_in(settings: Settings) -> Passed:
-    """Whoever answers at an unencrypted endpoint makes customers in a playground alone."""
+    """Answers from an unencrypted endpoint are stored only in a database marked as a playground."""
     try:
         address = await called(endpoint(settings))
     except Failed:
@@ -111,14 +111,17 @@ async def stand_in(settings: Settings) -> Passed:
         marked = await inspector.is_stand_in()
     if not (marked or address.is_encrypted):
         raise Failed(
-            f"the endpoint {shown(address)} is unencrypted, and the database is no playground",
+            f"the endpoint {shown(address)} is unencrypted, and the database is not marked as a "
+            "playground",
             f"correct {address.named_by}; or use a database that was marked while it was empty "
             "(`resolution-worker migrate --stand-in`)",
             Cause.CONFIGURATION,
         )
     if not marked:
-        return Passed("the database is not marked as a playground: only AWS makes customers in it")
-    real = ("what AWS answers is stored among what a simulator made up",)
+        return Passed(
+            "the database is not marked as a playground: only answers from AWS are stored in it"
+        )
+    real = ("AWS's answers are stored among a simulator's made-up ones",)
     detail = "the database is marked as a playground, for a simulator"
     return Passed(detail, real if address.is_encrypted else ())
 
@@ -136,7 +139,7 @@ def _outdated(what: str) -> Failed:
 
 
 async def grants(settings: Settings) -> Passed:
-    """The role has every right that the worker uses."""
+    """The role has every right that the worker needs."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         found = await inspector.inspect()
         if found.absent:
@@ -151,12 +154,12 @@ async def grants(settings: Settings) -> Passed:
 
 
 def _given(missing: Sequence[MissingRight], role: str) -> str:
-    """Statements that give what is missing, on one line that can be pasted as it is."""
+    """The statements that grant the missing rights, on one line that can be pasted."""
     return "; ".join(f"GRANT {right.text} TO {role}" for right in missing)
 
 
 async def fleet(settings: Settings) -> Passed:
-    """What the replicas share; that calls are stopped is worth a note, and no fault of a set-up."""
+    """What the replicas share. Stopped calls are noted: they are not a fault of the set-up."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         found = await inspector.fleet(DEFAULT_SELLER)
     rate = "no rate yet" if found.rate is None else f"{found.rate:.4g} calls a second shared"
@@ -173,19 +176,19 @@ def _stopped(found: Standing) -> Iterator[str]:
 
 
 async def retention(settings: Settings) -> Passed:
-    """How long the database keeps things, and which settings it was not told of."""
+    """How long the database keeps rows, and which settings it does not follow."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         kept = await inspector.periods()
-    told = {name: days(seconds) for name, seconds in kept.items()}
+    periods = {name: days(seconds) for name, seconds in kept.items()}
     detail = (
-        f"kept: what is resolved {told['ledger']}, other outcomes {told['unresolved']}, "
-        f"dead letters {told['dead_letters']}, the audit {told['audit']}"
+        f"kept: what is resolved {periods['ledger']}, other outcomes {periods['unresolved']}, "
+        f"dead letters {periods['dead_letters']}, the audit {periods['audit']}"
     )
     return Passed(detail, tuple(unheeded(settings, kept)))
 
 
 async def clock(settings: Settings) -> Passed:
-    """This machine's clock and the database's show about the same time."""
+    """This machine's clock and the database's agree."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         before = datetime.now(UTC)
         found = await inspector.now()

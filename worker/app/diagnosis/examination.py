@@ -1,4 +1,4 @@
-"""Checks run side by side, each after those it needs, each within a bound."""
+"""Runs checks concurrently, each after those it needs, and with a time limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 STEP_SECONDS: Final = 4.0
-"""Bound of one exchange with a dependency: it expires before the check does, and says more."""
+"""Time limit of one exchange with a dependency: shorter than the check's, so that the failure is
+specific."""
 CHECK_SECONDS: Final = 5.0
 PATIENT_SECONDS: Final = 15.0
 """For many exchanges with a dependency that has just answered."""
@@ -20,13 +21,13 @@ PATIENT_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at.
+    """One check.
 
     Attributes:
-        name: Unique, for people.
-        look: Returns what was found; raises `Failed` or `Skipped`.
-        needs: Checks that must have passed before this one makes sense.
-        seconds: The bound.
+        name: Unique; shown to people.
+        look: Returns the result; raises `Failed` or `Skipped`.
+        needs: Checks without whose success this one makes no sense.
+        seconds: Time limit.
     """
 
     name: str
@@ -36,17 +37,17 @@ class Check:
 
 
 async def run(checks: Sequence[Check], tell: Callable[[Finding], None]) -> list[Finding]:
-    """Run all checks and tell of them in their order, each as soon as it and those before end.
+    """Run all checks and report them in order, each as soon as it and those before it have ended.
 
     Args:
         checks: Each comes after those it needs.
-        tell: Told of each finding.
+        tell: Called with each finding.
 
     Raises:
-        OSError: From `tell`, which has nowhere to write; what is still looked at is given up.
+        OSError: `tell` could not write; unfinished checks are cancelled.
     """
     findings = []
-    unheard: OSError | None = None
+    unwritten: OSError | None = None
     tasks: dict[str, asyncio.Task[Finding]] = {}
     async with asyncio.TaskGroup() as group:
         for check in checks:
@@ -57,14 +58,14 @@ async def run(checks: Sequence[Check], tell: Callable[[Finding], None]) -> list[
             findings.append(finding)
             try:
                 tell(finding)
-            except OSError as error:  # not in a group: whoever called knows what to do about it
-                unheard = error
+            except OSError as error:  # not in the group, which would wrap it
+                unwritten = error
                 break
-        if unheard is not None:
+        if unwritten is not None:
             for task in tasks.values():
                 task.cancel()
-    if unheard is not None:
-        raise unheard
+    if unwritten is not None:
+        raise unwritten
     return findings
 
 
@@ -84,7 +85,7 @@ async def _find(check: Check, needed: Sequence[asyncio.Task[Finding]]) -> Findin
         )
     except TimeoutError:
         detail = f"no answer within {check.seconds:g} s"
-        remedy = "look whether it is overloaded or frozen, or a firewall swallows the traffic"
+        remedy = "check whether it is overloaded or frozen, or a firewall drops the traffic"
         return Finding(check.name, State.FAILED, detail, remedy, (), Cause.UNREACHABLE)
     return Finding(check.name, State.OK, passed.detail, notes=passed.notes)
 
@@ -100,16 +101,16 @@ async def _look(check: Check) -> Passed:
     try:
         return await check.look()
     except asyncio.CancelledError:
-        # The AMQP libraries cancel what waits on a connection that is lost: nobody asked for it.
+        # The AMQP libraries cancel tasks that wait on a lost connection; nobody else did.
         if task.cancelling() > cancelled_before:
             raise
         raise Failed(
-            "the connection was lost", "look into the server's log", Cause.UNREACHABLE
+            "the connection was lost", "check the server's log", Cause.UNREACHABLE
         ) from None
     except (Failed, Skipped, TimeoutError):
         raise
     except Exception as error:
-        # One check that meets what nobody foresaw must not hide what the others find.
+        # An unexpected error in one check must not hide the findings of the others.
         raise Failed(
             f"the check itself failed with {type(error).__name__}",
             "this is a defect of the check: please report it",

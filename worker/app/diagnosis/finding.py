@@ -1,4 +1,4 @@
-"""What a check can come to."""
+"""The results of a check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class State(StrEnum):
 
 
 class Cause(StrEnum):
-    """What kind of thing is wrong where a check failed."""
+    """The kind of failure."""
 
     CONFIGURATION = "configuration"
     UNREACHABLE = "unreachable"
@@ -24,14 +24,14 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check has found.
+    """The result of one check, for output.
 
     Attributes:
         check: The name of the check.
-        detail: What was found; where skipped, why.
+        detail: What was found; if skipped, why.
         remedy: What to do about a failure.
-        notes: What else is worth knowing, or the single faults of a failure.
-        cause: What kind of failure it is.
+        notes: Additional information, or the individual faults of a failure.
+        cause: The kind of failure.
     """
 
     check: str
@@ -44,24 +44,24 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """All is well, with what was found."""
+    """The check succeeded."""
 
     detail: str
     notes: tuple[str, ...] = ()
 
 
-class Skipped(Exception):  # noqa: N818 - a result, not a bug
-    """There is nothing to check here; the message says why."""
+class Skipped(Exception):
+    """The check does not apply; the message gives the reason."""
 
 
-class Failed(Exception):  # noqa: N818 - a result, not a bug
-    """Something is not well.
+class Failed(Exception):
+    """The check failed.
 
     Attributes:
-        detail: What.
+        detail: What is wrong.
         remedy: What to do about it.
-        cause: What kind of thing is wrong.
-        notes: The single faults, where there are several.
+        cause: The kind of failure.
+        notes: The individual faults, if there are several.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Whether the name of a host can be resolved, as the first step to it."""
+"""Checks that a host's name can be resolved, before connecting to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 async def resolved(hosts: Sequence[str], setting: str) -> None:
-    """At least one of the hosts is known to the name service, or needs none.
+    """Check that at least one of the hosts is local or can be resolved.
 
     Raises:
-        Failed: None is.
+        Failed: None of them can be resolved.
     """
     fault = ""
     for host in hosts:
@@ -29,6 +29,4 @@ async def resolved(hosts: Sequence[str], setting: str) -> None:
             fault = str(error)
         else:
             return
-    raise Failed(
-        fault, f"correct the host name in {setting}, or the name service", Cause.UNREACHABLE
-    )
+    raise Failed(fault, f"correct the host name in {setting}, or check DNS", Cause.UNREACHABLE)

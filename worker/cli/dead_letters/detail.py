@@ -20,9 +20,9 @@ from worker.cli.dead_letters.format_values import (
     wrapped,
 )
 from worker.cli.dead_letters.list import members
+from worker.core.dead_letters.remedies import remedy
 from worker.core.dead_letters.views import LetterEvent
 from worker.core.records import LetterReason
-from worker.core.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from worker.cli.options import ConfigOption, JsonOption, with_option_groups
 from worker.cli.printing import print_json
 from worker.cli.running import progress
 from worker.cli.settings import settings_of
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands

@@ -13,7 +13,7 @@ from worker.cli.exits import WRONG_USAGE, failure
 from worker.cli.options import OptionGroup
 from worker.core.dead_letters.filters import FILTERS, Filter, LetterState, Selection, ValueKind
 from worker.core.records import LetterReason
-from worker.core.token.messages import read_instant
+from worker.core.timestamps import parse_time
 from worker.settings.durations import parse
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _read(each: Filter, given: Any, now: datetime) -> Any:
     if each.kind is ValueKind.FLAG:
         return given
     if each.kind is ValueKind.INSTANT:
-        return read_instant(given.strip()) or _ago(each.option, given, now)
+        return parse_time(given.strip()) or _ago(each.option, given, now)
     values = _distinct(given)
     if (read := _READERS.get(each.kind)) is None:
         return values

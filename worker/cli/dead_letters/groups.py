@@ -23,7 +23,7 @@ from worker.cli.dead_letters.shared import group_all
 from worker.cli.options import ConfigOption, JsonOption, with_option_groups
 from worker.cli.printing import print_json
 from worker.cli.settings import settings_of
-from worker.core.remedies import remedy
+from worker.core.dead_letters.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from worker.adapters.rabbitmq.connection import BrokerLost, BrokerUnavailable
 from worker.app.dead_letters import ReplayRequest
 from worker.app.dead_letters import replay as carry_out
 from worker.app.dead_letters.publisher import ReplayPublisher
@@ -20,6 +19,7 @@ from worker.cli.printing import print_json
 from worker.cli.running import progress
 from worker.cli.settings import settings_of
 from worker.core.dead_letters.replay import MOST_CANARIES, Eligibility
+from worker.core.exceptions import BrokerUnavailable
 from worker.core.token.verdict import AWS_LIFETIME
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def replay(
     asked = _Replay(settings, request, opener, intent.dry_run, yes, json)
     try:
         code = shared.act(settings, lambda commands: _act(commands, asked), "nothing was replayed")
-    except (BrokerUnavailable, BrokerLost) as error:
+    except BrokerUnavailable as error:
         raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
     raise typer.Exit(code)
 

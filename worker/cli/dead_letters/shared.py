@@ -20,7 +20,7 @@ from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, WRON
 from worker.cli.options import ActorOption, DryRunOption, OptionGroup
 from worker.cli.running import stopping_on_signals
 from worker.core.dead_letters.commands import Actor
-from worker.ports import LedgerUnavailable, RowsRefused
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

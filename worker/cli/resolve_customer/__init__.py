@@ -1,7 +1,7 @@
-"""`resolve-customer`: one token by hand, as users of the AWS CLI know it.
+"""`resolve-customer`: resolves one token by hand, with the options and output of the AWS CLI.
 
-Start-up is what the AWS CLI is slow at, so nothing here is imported before it is needed: botocore
-when a call is to be made, the worker's settings and the database only for what asks for them.
+The AWS CLI is slow to start, so nothing here is imported before it is needed: botocore only for a
+call, the worker's settings and the database only where they are used.
 """
 
 from worker.cli.resolve_customer.command import main

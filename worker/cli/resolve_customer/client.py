@@ -1,4 +1,4 @@
-"""A botocore client with the AWS CLI v2's chains in place: region, retries, time-outs, identity."""
+"""A botocore client with the AWS CLI v2's precedence for region, retries, time-outs, identity."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_MARKETPLACE_METERING", "AWS_ENDP
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A client, and what the same configuration says besides.
+    """A client, and other values from the same configuration.
 
     Attributes:
-        client: botocore's client of the metering service.
-        output: The form of the output.
-        ca_bundle: Who is trusted instead of the well-known authorities; None for these.
+        client: botocore's client for the metering service.
+        output: The output format.
+        ca_bundle: A file of authorities to trust instead of the well-known ones, or None.
     """
 
     client: Any
@@ -77,7 +77,7 @@ def _session(options: Options) -> Any:
     store.set_config_provider("region", _chain(session, "region", *_REGION_VARIABLES))
     output = _chain(session, "output", "AWS_DEFAULT_OUTPUT", default="json")
     store.set_config_provider("output", output)
-    # botocore's default would be another mode with more tries.
+    # botocore's default is another mode, with more attempts.
     retries = _chain(session, "retry_mode", "AWS_RETRY_MODE", default="standard")
     store.set_config_provider("retry_mode", retries)
     return session
@@ -87,7 +87,7 @@ _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 def _chain(session: Any, name: str, *variables: str, default: str | None = None) -> Any:
-    """The environment, then the profile, then the default."""
+    """A provider that tries the environment, then the profile, then the default."""
     environment = [EnvironmentProvider(each, os.environ) for each in variables]
     profile = ScopedConfigProvider(config_var_name=name, session=session)
     return ChainProvider([*environment, profile, ConstantProvider(default)])
@@ -103,7 +103,7 @@ def _config(options: Options) -> Config:
 
 
 def _endpoint(session: Any, settings: WorkerSettings) -> str | None:
-    """The worker's own endpoint, unless the AWS configuration names one, which botocore finds."""
+    """The worker's endpoint, unless the AWS configuration sets one, which botocore itself uses."""
     if settings.endpoint_url is None or any(os.environ.get(each) for each in _ENDPOINT_VARIABLES):
         return None
     profile = session.get_scoped_config()

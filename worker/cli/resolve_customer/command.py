@@ -1,4 +1,4 @@
-"""The command from its arguments to its exit code."""
+"""Runs the command, from its arguments to its exit code."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _OPERATION: Final = "ResolveCustomer"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command as a process of its own; returns the AWS CLI v2's exit code.
+    """Run the command in a process of its own; returns the AWS CLI v2's exit code.
 
-    The process is over before garbage could matter, and collecting takes a fifth of its time.
+    Garbage collection is off: it would take a fifth of the time of this short process.
     """
     gc.disable()
     try:
         return run(arguments)
     finally:
-        gc.freeze()  # so that the interpreter does not collect at its end either
+        gc.freeze()  # so that the interpreter does not collect at exit either
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; every fault becomes words on standard error and an exit code."""
+    """Run the command; every fault becomes a message on standard error and an exit code."""
     options: Options | None = None
     try:
         options = parse(arguments)
@@ -40,7 +40,9 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(finished.text)
         return errors.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the command's outermost edge
-        return errors.report(error, options)
+        if options is None:
+            return errors.report(error)
+        return errors.report(error, options.secrets, debug=options.debug, explain=options.explain)
 
 
 def _run(options: Options) -> int:
@@ -84,7 +86,7 @@ def _resolve(opened: Opened, parameters: dict[str, Any], options: Options) -> No
     answer = opened.client.resolve_customer(**parameters)
     answer.pop("ResponseMetadata", None)
     if not answer:
-        notices.say_unusable(options)
+        notices.warn_unusable(options)
     formats.write(_OPERATION, answer, options, opened.output)
     if shelf is not None:
         shelf.keep(parameters["RegistrationToken"], answer)

@@ -23,7 +23,7 @@ _SECRET_VARIABLES: Final = (
     "AWS_BEARER_TOKEN_MARKETPLACE_METERING",
 )
 
-# What the credential providers (STS, SSO, containers, instances) and the signer tell their log.
+# Secrets that the credential providers (STS, SSO, containers, instances) and the signer log.
 _NAMES: Final = (
     r"(?:secret_?access_?key|session_?token|access_?token|refresh_?token|id_?token|"
     r"client_?secret|web_?identity_?token|saml_?assertion|device_?code|token)"
@@ -58,10 +58,10 @@ class _Formatter(logging.Formatter):
 
 
 def start(tokens: AbstractSet[str]) -> None:
-    """Write what the libraries log from now on.
+    """Write the libraries' log from now on.
 
     Args:
-        tokens: What must not be shown; read at each line, so it may grow.
+        tokens: Secrets that must not be shown; read for each line, so the set may grow.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(tokens))
@@ -72,5 +72,5 @@ def start(tokens: AbstractSet[str]) -> None:
 
 
 def log_failure(error: BaseException) -> None:
-    """The traceback of what ended the command: here it was asked for."""
+    """Log the traceback of the error that ended the command."""
     _log.debug("the command has failed", exc_info=error)

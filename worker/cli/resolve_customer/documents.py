@@ -1,4 +1,4 @@
-"""What the call is made with: the token, from wherever it is given, and the input document."""
+"""Reads the call's parameters: the token, from wherever it is given, and the input document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_BYTES: Final = 1 << 20
 
 
 def parameters(options: Options) -> dict[str, Any]:
-    """The members of the request; an option wins over the same in the input document.
+    """The members of the request; an option takes precedence over the input document.
 
     Raises:
         UsageFault: The document or the token can't be read.
@@ -37,7 +37,7 @@ def _token(typed: str) -> str | bytes:
         return _from_standard_input()
     if typed.startswith(_FILES):
         content = _file(typed, "--registration-token")
-        # Files end with a line end, and tokens have none: the AWS CLI sends it along.
+        # Most files end with a line end, which the AWS CLI would send as part of the token.
         return (
             content.removesuffix("\n").removesuffix("\r") if isinstance(content, str) else content
         )
@@ -47,7 +47,7 @@ def _token(typed: str) -> str | bytes:
 
 def _warn_exposed(option: str) -> None:
     notices.warn(
-        f"{option} shows the token in the list of processes and the shell's history; "
+        f"{option} exposes the token in the list of processes and the shell's history; "
         f"{'--registration-token - or ' if 'token' in option else ''}file://PATH does not"
     )
 
@@ -64,7 +64,7 @@ def _from_standard_input() -> str:
 
 
 def _file(location: str, option: str) -> str | bytes:
-    """What the file holds; text, or bytes for `fileb://`."""
+    """The file's content: text, or bytes for `fileb://`."""
     prefix, path = location.split("://", 1)
     path = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111 - as the AWS CLI does
     try:
@@ -77,7 +77,7 @@ def _file(location: str, option: str) -> str | bytes:
 
 def _decoded(content: bytes, name: str, option: str) -> str:
     if len(content) > _MAX_BYTES:
-        raise _unreadable(option, f"{name} holds more than {_MAX_BYTES:,} bytes")
+        raise _unreadable(option, f"{name} is larger than {_MAX_BYTES:,} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -116,7 +116,7 @@ def _json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        # Its words give the place and quote nothing.
+        # Its message gives the position and quotes nothing.
         where = f" {error}" if isinstance(error, json.JSONDecodeError) else ""
         raise _unreadable("cli-input-json", f"Invalid JSON received.{where}") from None
 
@@ -142,7 +142,7 @@ def _mapping(document: Any, kind: str) -> dict[str, Any]:
 
 
 def _check_token(given: dict[str, Any], options: Options) -> None:
-    """Note the token as a secret, and refuse one of another type without repeating it."""
+    """Record the token as a secret, and refuse a token of another type without repeating it."""
     if TOKEN not in given:
         return
     token = given[TOKEN]

@@ -1,4 +1,4 @@
-"""Sections drawn with `-`, `+` and `|`, with widths, turns and colours as the AWS CLI has them."""
+"""Draws sections with `-`, `+` and `|`, with the AWS CLI's widths, orientation and colours."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _EDGE: Final = "\x1b[2m\x1b[33m"
 
 
 def _length(text: str) -> int:
-    """Columns a text takes in a terminal."""
+    """The number of terminal columns that a text takes."""
     return sum(2 if unicodedata.east_asian_width(each) in _WIDE else 1 for each in text)
 
 
 @dataclass(slots=True)
 class Section:
-    """A title, perhaps headers, and rows of one length."""
+    """A title, optional headers, and rows of equal length."""
 
     title: str
     indent: int
@@ -34,7 +34,7 @@ class Section:
     _columns: int | None = None
 
     def add_headers(self, headers: list[str]) -> None:
-        """Name the columns."""
+        """Set the names of the columns."""
         self.headers = headers
         self._count(headers)
 
@@ -42,7 +42,7 @@ class Section:
         """Add a row.
 
         Raises:
-            ValueError: It has another length than those before.
+            ValueError: Its length differs from that of earlier rows.
         """
         if self._columns is not None and len(values) != self._columns:
             raise ValueError(
@@ -59,13 +59,13 @@ class Section:
 
     @property
     def width(self) -> int:
-        """Columns that it needs, borders and indentation included."""
+        """The number of terminal columns it needs, including borders and indentation."""
         around = _BORDER + 2 * self.indent
         cells = sum(wide + _PADDING for wide in self._widest)
         return max(_length(self.title), cells) + around
 
     def upright(self) -> Section:
-        """The same with a line a column, where there is one row with headers."""
+        """A single row with headers as one line per column; other sections unchanged."""
         if len(self.rows) != 1 or not self.headers:
             return self
         turned = Section(self.title, self.indent)
@@ -89,9 +89,10 @@ class Section:
 
 
 class _Pen:
-    """Writes lines between the edges of a section; in colours, each write is followed by a reset.
+    """Writes lines between the edges of a section; with colours, each write ends with a reset.
 
-    The AWS CLI writes through colorama, which resets after each write, so the pieces count.
+    The AWS CLI writes through colorama, which resets after each write, so the number of writes
+    matters.
     """
 
     def __init__(self, stream: IO[str], *, coloured: bool) -> None:
@@ -114,7 +115,7 @@ class _Pen:
 
 
 def draw(sections: list[Section], stream: IO[str], *, coloured: bool) -> None:
-    """Draw all sections, as wide as the widest; upright where the terminal is too narrow."""
+    """Draw all sections, as wide as the widest; upright if the terminal is too narrow."""
     width = max(section.width for section in sections)
     if width > _terminal_columns(stream):
         sections = [section.upright() for section in sections]
@@ -168,7 +169,7 @@ def _rule(widths: list[int], indent: int, pen: _Pen) -> None:
 def _centred(text: str, width: int, left_edge: str) -> str:
     long = _length(text)
     before = left_edge + " " * (width // 2 - long // 2 - 1)
-    # Not the length of what stands before: with a title too long it is shorter than reckoned.
+    # Not len(before): with a title that is too long, `before` is shorter than this calculation.
     taken = len(left_edge) + (width // 2 - long // 2 - 1) + long
     return f"{before}{text}{' ' * (width - 1 - taken)}|"
 

@@ -1,4 +1,4 @@
-"""How a fault ends the command: the AWS CLI v2's exit codes and words, on standard error."""
+"""Reports faults with the AWS CLI v2's exit codes and messages, on standard error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
-    from worker.cli.resolve_customer.options import Options
+    from collections.abc import Collection
 
 DONE: Final = 0
 USAGE: Final = 252
@@ -16,11 +16,11 @@ CONFIGURATION: Final = 253
 SERVICE: Final = 254
 GENERAL: Final = 255
 _INTERRUPTED: Final = 128 + signal.SIGINT
-_TELLING_CHARS: Final = 8
+_LEAST_SECRET_CHARS: Final = 8
 
 
-class CommandFault(Exception):  # noqa: N818 - its subclasses are named for what happened
-    """A foreseen fault of the command; its text is for the person who typed it."""
+class CommandFault(Exception):
+    """An expected fault of the command; its text is for the user."""
 
     code: ClassVar[int] = GENERAL
 
@@ -37,38 +37,49 @@ class ConfigurationFault(CommandFault):
     code = CONFIGURATION
 
 
-def report(error: BaseException, options: Options | None) -> int:
-    """Say what went wrong and return the exit code."""
+def report(
+    error: BaseException,
+    secrets: Collection[str] = (),
+    *,
+    debug: bool = False,
+    explain: bool = False,
+) -> int:
+    """Print an error; returns the exit code.
+
+    Args:
+        error: The error.
+        secrets: Texts that must not be printed.
+        debug: Whether to write the traceback to the debug log.
+        explain: Whether to add its meaning and what to do.
+    """
     if isinstance(error, KeyboardInterrupt):
         sys.stdout.write("\n")
         return _INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return _reader_gone()
-    code, text = _told(error)
-    if options is not None:
-        text = _without_token(text, options)
-    sys.stderr.write(f"\n{text}\n")
-    if options is not None and options.debug:
-        from worker.cli.resolve_customer import debug  # noqa: PLC0415 - start-up
+    code, text = _described(error)
+    sys.stderr.write(f"\n{_without(secrets, text)}\n")
+    if debug:
+        from worker.cli.resolve_customer import debug as debugging  # noqa: PLC0415 - start-up
 
-        debug.log_failure(error)
-    if options is not None and options.explain:
-        from worker.cli.resolve_customer import explain  # noqa: PLC0415 - start-up
+        debugging.log_failure(error)
+    if explain:
+        from worker.cli.resolve_customer import explain as explaining  # noqa: PLC0415 - start-up
 
-        sys.stderr.write(explain.of(error))
+        sys.stderr.write(explaining.of(error))
     return code
 
 
 def _reader_gone() -> int:
-    """Whoever read the output has left; there is nobody to tell, and the AWS CLI does not."""
+    """Handle a closed output pipe: as in the AWS CLI, this is not an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
 
-def _told(error: BaseException) -> tuple[int, str]:
+def _described(error: BaseException) -> tuple[int, str]:
     if isinstance(error, CommandFault):
         return error.code, str(error)
-    # Its absence shows that no call was made: then the error can't be one of botocore's.
+    # If it is not loaded, no call was made, so the error can't be botocore's.
     exceptions = sys.modules.get("botocore.exceptions")
     for name, code, words in _OF_BOTOCORE if exceptions is not None else ():
         if isinstance(error, getattr(exceptions, name)):
@@ -92,12 +103,12 @@ _OF_BOTOCORE: Final = (
 )
 
 
-def _without_token(text: str, options: Options) -> str:
-    """The service and the libraries may repeat what they were given."""
+def _without(secrets: Collection[str], text: str) -> str:
+    """The text without secrets, which the service and the libraries may repeat."""
     from worker.core import secrecy  # noqa: PLC0415 - start-up
 
-    for secret in options.secrets:
-        # A shorter one is no token, and would be found in innocent words.
-        if len(secret) >= _TELLING_CHARS and secrecy.contains(text, secret):
+    for secret in secrets:
+        # A shorter one is no token, and would match harmless words.
+        if len(secret) >= _LEAST_SECRET_CHARS and secrecy.contains(text, secret):
             text = secrecy.without(text, secret)
     return text

@@ -1,4 +1,4 @@
-"""The answer on standard output, in the forms and the very bytes of the AWS CLI."""
+"""Prints the answer to standard output, byte for byte as the AWS CLI does."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check(name: str) -> None:
-    """Refuse an output form that there is not, before a call is spent.
+    """Refuse an unknown output format before a call is made.
 
     Raises:
-        CommandFault: There is none of that name.
+        CommandFault: There is no format of that name.
     """
     if name not in _WRITERS:
         raise CommandFault(f"Unknown output type: {name}")
@@ -27,10 +27,10 @@ def write(title: str, answer: dict[str, Any], options: Options, output: str) -> 
     """Write an answer, filtered by the query.
 
     Args:
-        title: The operation's name, the table's heading.
+        title: The operation's name, used as the table's heading.
         answer: The members of the answer.
         options: For the query and the colours.
-        output: The form's name.
+        output: The name of the format.
     """
     value = answer if options.query is None else _queried(answer, options)
     _WRITERS[output](title, value, options, sys.stdout)
@@ -82,7 +82,7 @@ def _yaml_stream(_title: str, value: Any, _options: Options, stream: IO[str]) ->
 
 def _yaml_document(value: Any, stream: IO[str]) -> None:
     if not isinstance(value, (dict, list)):
-        _json_line(value, stream)  # YAML would mark a bare scalar's end with three dots
+        _json_line(value, stream)  # YAML would end a bare scalar with three dots
         return
     from ruamel.yaml import YAML  # noqa: PLC0415 - start-up
 
@@ -93,7 +93,7 @@ def _yaml_document(value: Any, stream: IO[str]) -> None:
 
 
 def _off(_title: str, _value: Any, _options: Options, _stream: IO[str]) -> None:
-    """Print nothing: the exit code says it."""
+    """Print nothing: there is only the exit code."""
 
 
 _WRITERS: Final[dict[str, Callable[[str, Any, Options, IO[str]], None]]] = {

@@ -1,4 +1,4 @@
-"""Whose call it is: botocore's chain, then the worker's role and the account it expects."""
+"""The call's identity: botocore's chain, then the worker's role and expected account."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 def credentials(
     session: Any, options: Options, settings: WorkerSettings, region: str | None
 ) -> dict[str, str | None]:
-    """Arguments for a client; none where botocore's own chain is to be used as it is.
+    """Credential arguments for a client; empty to use botocore's own chain.
 
-    Whoever names a profile has chosen an identity: then the worker's role is left alone, and only
-    its account is compared.
+    With `--profile` the user has chosen an identity: then the worker's role is not assumed, and
+    only the account is compared.
 
     Raises:
-        ConfigurationFault: The identity is of another account than is expected.
+        ConfigurationFault: The identity belongs to another account than the expected one.
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: STS refuses.
     """
     if not options.sign_request or region is None:
@@ -62,5 +62,5 @@ def _confirm(session: Any, found: dict[str, str | None], expected: str, region: 
     if account != expected:
         raise ConfigurationFault(
             f"The credentials belong to account {account}, not to {expected}, which "
-            "WORKER_AWS__EXPECTED_ACCOUNT names: use that account's, or mend the setting."
+            "WORKER_AWS__EXPECTED_ACCOUNT names: use that account's, or correct the setting."
         )

@@ -1,7 +1,7 @@
-"""botocore's data files, found and read at a tenth of the cost.
+"""Finds and reads botocore's data files at a tenth of the cost.
 
-botocore's own loader looks into each of its 400 services' directories to answer whether one of
-them is there, and reads every file into ordered dictionaries. A sixth of the command went there.
+botocore's own loader searches the directories of all its 400 services to find whether one exists,
+and reads every file into ordered dictionaries. That took a sixth of the command's time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from botocore.loaders import JSONFileLoader, Loader
 
 
 class _Reader(JSONFileLoader):  # type: ignore[misc]  # ships no types
-    """Reads a file into plain dictionaries, which keep their order as well."""
+    """Reads a file into plain dictionaries, which keep the order too."""
 
     def _load_file(self, full_path: str, open_method: Any) -> Any:
         if not os.path.isfile(full_path):  # noqa: PTH113 - text in, text out, as botocore has it
@@ -30,12 +30,12 @@ class ModelLoader(Loader):  # type: ignore[misc]  # as above
 
     @classmethod
     def on(cls, data_path: str | None) -> ModelLoader:
-        """A loader that looks into these directories first, separated as in PATH."""
+        """A loader that searches these directories first; they are separated as in PATH."""
         paths = [] if data_path is None else data_path.split(os.pathsep)
         return cls([os.path.expandvars(os.path.expanduser(each)) for each in paths])  # noqa: PTH111 - as botocore
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's
-        """All names that may be services; whoever asks for one finds out whether it is."""
+        """All names that may be services, without a check of each."""
         return [
             name
             for path in self.search_paths

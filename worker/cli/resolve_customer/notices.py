@@ -1,4 +1,4 @@
-"""What is said beside the answer, on standard error."""
+"""Notices on standard error, in addition to the answer."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _NAME: Final = "resolve-customer"
 
 
 def warn(text: str) -> None:
-    """A warning, on a line of its own."""
+    """Print a warning on one line."""
     sys.stderr.write(f"{_NAME}: warning: {text}\n")
 
 
 def tell(text: str) -> None:
-    """Something worth knowing, on a line of its own."""
+    """Print a notice on one line."""
     sys.stderr.write(f"{_NAME}: {text}\n")
 
 
-def say_unusable(options: Options) -> None:
-    """AWS answered with success and with no member at all; the AWS CLI then says nothing."""
-    warn("the service answered with success, but with nothing that can be used")
+def warn_unusable(options: Options) -> None:
+    """Warn that AWS reported success with an empty answer; the AWS CLI prints nothing then."""
+    warn("the service reported success, but its answer is empty or can't be used")
     if options.explain:
         from worker.cli.resolve_customer.explain import UNUSABLE  # noqa: PLC0415 - start-up
 

@@ -1,4 +1,4 @@
-"""The options, read as the AWS CLI v2 reads them: global ones first, the operation's after."""
+"""Parses the options as the AWS CLI v2 does: global ones first, then the operation's."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _DEFAULT_TIMEOUT_SECONDS: Final = 60
 _CHOICES_A_LINE: Final = 2
 
 
-class Finished(Exception):  # noqa: N818 - no error: there is nothing more to do
-    """The command has nothing to do but to print a text."""
+class Finished(Exception):
+    """The command only has to print a text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class Finished(Exception):  # noqa: N818 - no error: there is nothing more to do
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything that was asked for.
+    """All parsed options.
 
     Attributes:
-        token: `--registration-token` as it was typed: the token, `-`, or where to read it.
+        token: `--registration-token` as given: the token, `-`, or where to read it.
         query: The compiled JMESPath expression, or None.
-        read_timeout: Seconds; None waits for ever.
-        connect_timeout: Seconds; None waits for ever.
-        secrets: What must not be repeated; filled as soon as it is known.
+        read_timeout: Seconds; None for no limit.
+        connect_timeout: Seconds; None for no limit.
+        secrets: Texts that must not be printed; added as soon as they are known.
     """
 
     token: str | None = field(repr=False)
@@ -62,7 +62,7 @@ class Options:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Faults are raised in the AWS CLI's words, not printed."""
+    """Raises faults with the AWS CLI's messages, instead of printing them."""
 
     def __init__(self, *, allow_abbrev: bool = True) -> None:
         super().__init__(prog="resolution-worker", add_help=False, allow_abbrev=allow_abbrev)
@@ -84,13 +84,13 @@ def _choices(choices: Sequence[str]) -> str:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Read the arguments after `resolve-customer`.
+    """Parse the arguments after `resolve-customer`.
 
     Raises:
-        Finished: Help or the version was asked for.
-        UsageFault: They can't be accepted.
+        Finished: Help or the version was requested.
+        UsageFault: The arguments are not valid.
     """
-    # Our own options first and unabbreviated: so none changes what the AWS CLI's own mean.
+    # Our own options first and unabbreviated, so that they do not change the AWS CLI's.
     own, rest = _own().parse_known_args(list(arguments))
     if own.help:
         raise Finished(HELP)
@@ -175,7 +175,7 @@ def _parse_operation(arguments: list[str]) -> argparse.Namespace:
     parsed, unknown = parser.parse_known_args(arguments)
     unknown += [parsed.help] if parsed.help else []
     if unknown:
-        # What is not an option's name may be a token whose option was mistyped.
+        # An argument that is not an option's name may be a token after a mistyped option.
         named = (each.split("=")[0] if each.startswith("--") else _HIDDEN for each in unknown)
         raise UsageFault(f"usage: {USAGE}\nUnknown options: {', '.join(named)}\n")
     return parsed
@@ -185,7 +185,7 @@ _HIDDEN: Final = "(an argument without an option)"
 
 
 def _token_is_required(arguments: list[str]) -> bool:
-    """An input document may hold the token; a skeleton of the input needs none."""
+    """Whether the token is required: not with an input document or a skeleton of the input."""
     if "--cli-input-json" in arguments or "--cli-input-yaml" in arguments:
         return False
     if "--generate-cli-skeleton" not in arguments:
@@ -217,7 +217,7 @@ def _check_endpoint(url: str | None) -> None:
 
 
 def _timeout(text: str | None) -> int | None:
-    """Seconds; 0 stands for "wait for ever"."""
+    """Seconds; 0 means no limit, as None."""
     try:
         return int(_DEFAULT_TIMEOUT_SECONDS if text is None else text) or None
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What the worker would not do either: tell a token to whoever listens on the way."""
+"""Refuses, as the worker does, to send a token over a connection that others could read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.cli.resolve_customer.worker_settings import all_settings
 if TYPE_CHECKING:
     from worker.cli.resolve_customer.options import Options
 
-# The endpoint rules of the service, and the names that interface endpoints in a VPC have.
+# The endpoint rules of the service, and the names of interface endpoints in a VPC.
 _AWS_HOST: Final = re.compile(
     r"(vpce-[a-z0-9-]+\.)?metering[.-]marketplace(-fips)?\.[a-z]{2,4}(-[a-z]+)+-\d+(\.vpce)?\."
     r"(amazonaws\.(com|com\.cn|eu)|api\.aws|api\.amazonwebservices\.(com\.cn|eu)|c2s\.ic\.gov|"
@@ -23,10 +23,10 @@ _AWS_HOST: Final = re.compile(
 
 
 def check(endpoint_url: str, options: Options, ca_bundle: str | None) -> None:
-    """Refuse an endpoint that must not be told a token.
+    """Refuse an endpoint that must not be sent a token.
 
     Raises:
-        ConfigurationFault: Beyond loopback, unencrypted or unverified, and not allowed.
+        ConfigurationFault: It is beyond loopback, unencrypted or unverified, and not allowed.
         CommandFault: The CA bundle can't be read.
     """
     encrypted = endpoint_url.lower().startswith("https://")
@@ -38,14 +38,14 @@ def check(endpoint_url: str, options: Options, ca_bundle: str | None) -> None:
         return
     fault = "unverified" if encrypted else "unencrypted"
     raise ConfigurationFault(
-        f'The endpoint URL "{endpoint_url}" leads beyond loopback {fault}, and a token is a '
-        "secret: use https:// and verify the certificate (--ca-bundle names another authority); "
+        f'The endpoint URL "{endpoint_url}" connects beyond loopback {fault}, and a token is a '
+        "secret: use https:// and verify the certificate (--ca-bundle sets another authority); "
         "where the network itself is trusted, set WORKER_ALLOW_PLAINTEXT=true."
     )
 
 
 def _check_bundle(endpoint_url: str, path: str) -> None:
-    """The name of an unreadable file, which the system's own words leave out."""
+    """Report an unreadable file by its name, which the system's own message omits."""
     import ssl  # noqa: PLC0415 - start-up
 
     try:
@@ -57,7 +57,7 @@ def _check_bundle(endpoint_url: str, path: str) -> None:
 
 
 def is_local(url: str) -> bool:
-    """Whether a URL leads to this machine."""
+    """Whether a URL's host is this machine."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost":
         return True

@@ -26,14 +26,14 @@ def _model() -> Any:
 
 
 def print_input(stream: IO[str]) -> None:
-    """An empty input document in JSON."""
+    """Print an empty input document in JSON."""
     document = ArgumentGenerator().generate_skeleton(_model().input_shape)
     json.dump(document, stream, indent=4)
     stream.write("\n")
 
 
 def print_yaml_input(stream: IO[str]) -> None:
-    """An empty input document in YAML, with what each member means behind it."""
+    """Print an empty input document in YAML, with a comment on each member's meaning."""
     from ruamel.yaml import YAML  # noqa: PLC0415 - start-up
 
     yaml = YAML()
@@ -56,7 +56,7 @@ def _first_sentence(documentation: str) -> str:
 
 
 def output(client: Any, parameters: dict[str, Any]) -> dict[str, Any]:
-    """An answer as its model describes it; the parameters are checked, and nobody is called."""
+    """A sample answer from the model; the parameters are validated, and no call is made."""
     shape = client.meta.service_model.operation_model(_OPERATION).output_shape
     answer = ArgumentGenerator(use_member_names=True).generate_skeleton(shape)
     method = xform_name(_OPERATION)
@@ -64,6 +64,6 @@ def output(client: Any, parameters: dict[str, Any]) -> dict[str, Any]:
         stubber.add_response(method, answer)
         reply: dict[str, Any] = getattr(client, method)(**parameters)
     reply.pop("ResponseMetadata", None)
-    # botocore's ordered dictionaries, at every depth, would be marked as such in YAML.
+    # YAML would mark botocore's ordered dictionaries as such, at every depth.
     plain: dict[str, Any] = json.loads(json.dumps(reply))
     return plain

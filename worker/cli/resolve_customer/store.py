@@ -1,4 +1,4 @@
-"""`--store`: the answer into the worker's database, as the worker would, and audited."""
+"""`--store`: stores the answer in the worker's database, as the worker would, and audits it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from worker.cli.resolve_customer import notices, protections
 from worker.cli.resolve_customer.errors import CommandFault, ConfigurationFault
 from worker.cli.resolve_customer.worker_settings import all_settings
 from worker.core.aws_errors import read_answer
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import DEFAULT_SELLER, Answer, Batch, Outcome, Submission, Token
 from worker.core.token import verdict
-from worker.ports import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -36,11 +36,11 @@ _NO_RETRIES: Final = verdict.Policy(attempts=1, delays=("0s",))
 
 
 def open_shelf(opened: Opened, options: Options) -> Shelf:
-    """Where to keep the answer, found ready before a call is spent.
+    """The database for the answer, checked before a call is made.
 
     Raises:
         ConfigurationFault: The settings or the endpoint can't be accepted.
-        CommandFault: The database can't be reached, or is not ready to be written.
+        CommandFault: The database can't be reached, or is not ready.
     """
     settings = all_settings()
     endpoint = opened.client.meta.endpoint_url
@@ -53,19 +53,21 @@ def open_shelf(opened: Opened, options: Options) -> Shelf:
 
 
 def _forgery(endpoint: str, options: Options) -> ConfigurationFault:
-    """Only AWS may say who a customer is, except to a database that is marked as a playground."""
+    """Only AWS's answers may be stored, except in a database marked as a playground."""
     return ConfigurationFault(
         f'--store refuses the answers of "{endpoint}"'
-        f"{_why(endpoint, options)}: whoever answers there could forge customers. Call AWS's own "
-        "endpoint with its certificate verified, or store into a database that is marked as a "
+        f"{_why(endpoint, options)}: a server there could forge customers. Call AWS's own "
+        "endpoint with its certificate verified, or store in a database that is marked as a "
         "playground (WORKER_POSTGRES__DSN, `resolution-worker migrate --stand-in`)."
     )
 
 
 def _why(endpoint: str, options: Options) -> str:
     if not protections.is_aws(endpoint):
-        return ", which is no endpoint of AWS's metering service"
-    return ", for a CA bundle of your own" if options.verify_ssl else ", for --no-verify-ssl"
+        return ", which is not an endpoint of AWS's metering service"
+    return (
+        ", because of your own CA bundle" if options.verify_ssl else ", because of --no-verify-ssl"
+    )
 
 
 def _actor(options: Options) -> str:
@@ -74,7 +76,7 @@ def _actor(options: Options) -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        raise CommandFault("Nobody knows who you are: name yourself with --actor.") from None
+        raise CommandFault("Your login name is not known: give your name with --actor.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ class Shelf:
     """The worker's database, for one answer.
 
     Attributes:
-        dsn: Its address, asked for at each connection.
-        endpoint: Who has answered, for the audit.
+        dsn: Returns its address; called for each connection.
+        endpoint: The endpoint that answered, for the audit.
         actor: Who stores, for the audit.
         reason: Why, for the audit.
     """
@@ -94,10 +96,10 @@ class Shelf:
     reason: str | None
 
     def check(self) -> None:
-        """Find out whether it can be written.
+        """Check that it can be written.
 
         Raises:
-            CommandFault: It can't; the message says what to do.
+            CommandFault: It can't be; the message says what to do.
         """
 
         async def check() -> None:
@@ -113,7 +115,7 @@ class Shelf:
         """Whether it is marked as a playground.
 
         Raises:
-            CommandFault: It can't be asked.
+            CommandFault: The query failed.
         """
 
         async def ask() -> bool:
@@ -127,26 +129,26 @@ class Shelf:
         return bool(_run(ask()))
 
     def keep(self, token: str, reply: dict[str, Any]) -> None:
-        """Store an answer, and say what stands.
+        """Store an answer, and report the resulting outcome.
 
         Raises:
-            CommandFault: The answer can't be used, or the database did not take it.
+            CommandFault: The answer can't be used, or the database failed.
         """
         outcome = _outcome(token, reply, _run(self._now()))
         entry = Entry(self.actor, self.reason or _REASON, _ACTION, self._subject(outcome))
         batch = Batch(outcomes=(outcome,))
-        stands = _run(settle_audited(connector(self.dsn), batch, entry))[outcome.key]
+        stored = _run(settle_audited(connector(self.dsn), batch, entry))[outcome.key]
         repeated = (
-            stands.message_id != outcome.message_id or stands.settled_at != outcome.settled_at
+            stored.message_id != outcome.message_id or stored.settled_at != outcome.settled_at
         )
         fingerprint = outcome.key.sha256.hex()
         if repeated:
-            notices.tell(f"the token was resolved before and its outcome stands ({fingerprint})")
+            notices.tell(f"the token was resolved before; its outcome is unchanged ({fingerprint})")
         else:
             notices.tell(f"stored as resolved ({fingerprint})")
 
     async def _now(self) -> datetime:
-        """By the clock of the database, as all that is stored there."""
+        """The time of the database's clock, which all stored times use."""
         ledger = PostgresLedger(connector(self.dsn), readers=1)
         try:
             return await ledger.now()
@@ -154,7 +156,7 @@ class Shelf:
             await ledger.close()
 
     def _subject(self, outcome: Outcome) -> dict[str, str]:
-        # Nothing that names a customer: an audit outlives an erasure.
+        # Nothing that names a customer: the audit is kept after an erasure.
         return {
             "seller": outcome.key.seller,
             "token_sha256": outcome.key.sha256.hex(),
@@ -189,4 +191,4 @@ def _run(asking: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(asking)
     except (LedgerUnavailable, RowsRefused) as error:
-        raise CommandFault(f"The database: {told(str(error))}") from None
+        raise CommandFault(f"Database: {told(str(error))}") from None

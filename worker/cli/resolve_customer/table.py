@@ -1,4 +1,4 @@
-"""The output form `table`: a value as sections, one below the other; `drawing` draws them."""
+"""The output format `table`: a value as sections, one below the other; `drawing` draws them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from worker.cli.resolve_customer.drawing import Section, draw
 
 
 def write(title: str, value: Any, stream: IO[str], *, coloured: bool) -> None:
-    """Write any JSON value; an empty one leaves nothing to write.
+    """Write any JSON value; nothing for an empty one.
 
     Raises:
         ValueError: Rows of one section differ in length.
@@ -60,7 +60,7 @@ def _records(
     scalars, nested = _members(records)
     sections[-1].add_headers(scalars)
     for position, record in enumerate(records):
-        if position and nested:  # what is nested stands between: begin anew below it
+        if position and nested:  # nested sections come in between: start a new one below them
             sections.append(Section(title or "", indent))
             sections[-1].add_headers(scalars)
         sections[-1].add_row([record.get(name, "") for name in scalars])
@@ -70,7 +70,7 @@ def _records(
 
 
 def _members(records: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """The names of members with scalar values, and of the others, over all records."""
+    """The names of members with scalar values, and of all others, over all records."""
     members = [(name, _is_scalar(value)) for record in records for name, value in record.items()]
     scalars = {name for name, scalar in members if scalar}
     nested = {name for name, scalar in members if not scalar}

@@ -1,4 +1,4 @@
-"""The output form `text`: a line a record, tabs between, names of nested members in capitals."""
+"""The output format `text`: one line per record, with tabs; nested names in capitals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _of_own(value: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _of_columns(value: dict[str, Any], columns: list[str]) -> tuple[list[str], list[str]]:
-    """The same columns for each record of a list, empty where a record lacks one."""
+    """The same columns for each record of a list, empty if a record lacks one."""
     return [str(value.get(each, "")) for each in columns], sorted(value.keys() - set(columns))
 
 

@@ -1,7 +1,7 @@
-"""The worker's settings that were set explicitly, and matter to a call.
+"""The worker's settings that were set explicitly and affect a call.
 
-Reading all settings takes twice as long as the whole command. So the environment is asked
-directly, and the package only where a file or a directory of secrets must be read as well.
+Loading all settings takes twice as long as the whole command. So the environment is read directly,
+and the settings package is used only if there is a file or a directory of secrets too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PREFIX: Final = "WORKER_AWS__"
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Settings of the section `aws`; None where nobody has set one."""
+    """Settings of the section `aws`; None for those that are not set."""
 
     region: str | None
     endpoint_url: str | None
@@ -30,7 +30,7 @@ class WorkerSettings:
 
 
 def worker_settings() -> WorkerSettings:
-    """What was set explicitly; a default counts as not set.
+    """The settings that were set explicitly; a default counts as not set.
 
     Raises:
         ConfigurationFault: A file or the directory of secrets can't be accepted.
@@ -60,10 +60,10 @@ def _from_all_sources() -> WorkerSettings:
 
 
 def all_settings() -> Settings:
-    """All settings of the worker; takes about half a second.
+    """All settings of the worker; loading takes about half a second.
 
     Raises:
-        ConfigurationFault: They can't be accepted.
+        ConfigurationFault: They are not valid.
     """
     from worker.settings import SettingsError, load  # noqa: PLC0415 - start-up
 

@@ -19,7 +19,7 @@ from worker.core.token.verdict import AWS_LIFETIME
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
 
 
 @dataclass(frozen=True, slots=True)

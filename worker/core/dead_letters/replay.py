@@ -10,7 +10,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from worker.core.records import DEFAULT_SELLER, LetterReason, Malformed, TokenKey
-from worker.core.token import messages, outgoing
+from worker.core.token import outgoing
+from worker.core.token.incoming import read_envelope
+from worker.core.token.submissions import parse
 from worker.core.token.verdict import AWS_LIFETIME
 
 if TYPE_CHECKING:
@@ -104,19 +106,19 @@ def prepare(letter: Claimed, envelope: bytes, lane: Lane, now: datetime) -> Prep
 
     Args:
         letter: The dead letter, claimed.
-        envelope: What was sealed of it; see `messages.envelope`.
+        envelope: What was sealed of it; see `envelope`.
         lane: The lane to publish it into.
         now: The current time (UTC).
 
     Returns:
         What to publish, or the reason why it can't be.
     """
-    incoming = messages.read_envelope(envelope)
+    incoming = read_envelope(envelope)
     if incoming is None:
         return "not all of the message was kept"
     if hashlib.sha256(incoming.body).digest() != letter.body_sha256:
         return "the payload is that of another message: it was exchanged"
-    submission, _ = messages.parse(incoming, now, frozenset({DEFAULT_SELLER, letter.seller}))
+    submission, _ = parse(incoming, now, frozenset({DEFAULT_SELLER, letter.seller}))
     if isinstance(submission, Malformed):
         return f"{submission.code}: {submission.reason}"
     is_identified = letter.reason != LetterReason.PARKED

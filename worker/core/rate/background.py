@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from worker.core.rate.fleet import Report
-    from worker.core.rate.quota import SharedRate
+    from worker.core.rate.state import SharedRate
 
 BELIEVED: Final = 4  # tokens: fewer come from cuts that were not deep enough
 UNSURE: Final = 2  # of them: who stops counting at the fourth has counted too many

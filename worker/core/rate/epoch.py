@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.rate import background, recall, regrowth
 
 if TYPE_CHECKING:
-    from worker.core.rate.quota import SharedRate
+    from worker.core.rate.state import SharedRate
 
 LEAST_SECONDS: Final = 2.0
 LONGEST_SECONDS: Final = 10.0

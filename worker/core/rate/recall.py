@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from worker.core.rate import regrowth
 
 if TYPE_CHECKING:
-    from worker.core.rate.quota import SharedRate
+    from worker.core.rate.state import SharedRate
 
 FALLEN: Final = 3.0  # times the quota: where another user takes half of it, that is no fall
 CLEAN_SECONDS: Final = 2.0  # of growth since the cut

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worker.lab.servers.errors import ServiceError, StartError
 from worker.lab.servers.management import Management
-from worker.lab.servers.node import Node, epmd_recipe, node_at, recipe
+from worker.lab.servers.node import Node, broker_spec, epmd_spec, node_at
 from worker.lab.servers.ports import LOOPBACK
 from worker.lab.servers.program import output
 from worker.lab.servers.server import Server
@@ -115,8 +115,8 @@ async def _start(directory: Path, programs: Path) -> tuple[Node, Server, Server]
     """Start the node, again elsewhere if another process took a port meanwhile."""
     for attempt in range(1, _STARTS + 1):
         node = node_at(directory / f"node-{attempt}", _USER, secrets.token_hex(16))
-        epmd = Server(epmd_recipe(node, programs))
-        server = Server(recipe(node, programs, _management(node)))
+        epmd = Server(epmd_spec(node, programs))
+        server = Server(broker_spec(node, programs, _management(node)))
         try:
             await epmd.start(within=10)
             await server.start()

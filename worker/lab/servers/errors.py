@@ -1,4 +1,4 @@
-"""What goes wrong with a private server, said to the person who has to mend it."""
+"""The errors of private servers, worded for the person who has to mend them."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class StartError(ServiceError):
 
 
 def the_fault(faults: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a person should be told of a failed start: one server's fault, else all there is."""
+    """The error to report of a failed start: one server's fault, or all where none is known."""
     known = faults.subgroup(ServiceError)
     if known is None:
         return faults

@@ -1,4 +1,4 @@
-"""How one RabbitMQ node is told to keep everything in a folder of its own."""
+"""One RabbitMQ node: its configuration, which keeps everything in one folder."""
 
 import asyncio
 import os
@@ -81,7 +81,7 @@ def node_at(directory: Path, user: str, password: str) -> Node:
     return node
 
 
-def recipe(node: Node, programs: Path, management: Management) -> ServerSpec:
+def broker_spec(node: Node, programs: Path, management: Management) -> ServerSpec:
     """How the broker itself is run."""
 
     async def ready(_: int) -> bool:
@@ -96,7 +96,7 @@ def recipe(node: Node, programs: Path, management: Management) -> ServerSpec:
     )
 
 
-def epmd_recipe(node: Node, programs: Path) -> ServerSpec:
+def epmd_spec(node: Node, programs: Path) -> ServerSpec:
     """How Erlang's name server is run: the one beside the broker's programs, else the system's.
 
     Left to itself Erlang would start it on all interfaces, as a daemon that outlives the

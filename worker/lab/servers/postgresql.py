@@ -83,10 +83,10 @@ async def postgres(
     Raises:
         ServiceError: Its programs are missing or it does not start; the text says why.
     """
-    with sandbox(directory, _installation()) as lodging:
+    with sandbox(directory, _installation()) as place:
         password = secrets.token_hex(16)
-        await _initialise(lodging, password)
-        running = await _start(lodging, password, environment or {})
+        await _initialise(place, password)
+        running = await _start(place, password, environment or {})
         try:
             yield running
         finally:
@@ -105,55 +105,55 @@ def _installation() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall"
 
 
-async def _initialise(lodging: Sandbox, password: str) -> None:
-    secret = lodging.home / "password"
+async def _initialise(place: Sandbox, password: str) -> None:
+    secret = place.home / "password"
     secret.write_text(password)
     secret.chmod(0o600)
-    owner = lodging.home.stat()
+    owner = place.home.stat()
     os.chown(secret, owner.st_uid, owner.st_gid)
     command = [
-        *lodging.prefix,
-        str(lodging.binaries / "initdb"),
-        f"--pgdata={lodging.home / 'data'}",
+        *place.prefix,
+        str(place.binaries / "initdb"),
+        f"--pgdata={place.home / 'data'}",
         *("--no-sync", "--no-instructions", "--no-locale", "--encoding=UTF8"),
         *(f"--username={_SUPERUSER}", f"--pwfile={secret}", "--auth=scram-sha-256"),
     ]
-    await output("initdb", command, _ENVIRONMENT, lodging.home)
+    await output("initdb", command, _ENVIRONMENT, place.home)
     secret.unlink()
-    (lodging.home / "data" / "pg_hba.conf").write_text(_ACCESS)
+    (place.home / "data" / "pg_hba.conf").write_text(_ACCESS)
 
 
-async def _start(lodging: Sandbox, password: str, more: Mapping[str, str]) -> Postgres:
+async def _start(place: Sandbox, password: str, more: Mapping[str, str]) -> Postgres:
     """Start the server, again elsewhere if another process took the port meanwhile."""
     for last in (*[False] * (_STARTS - 1), True):
         (port,) = free_ports(1)
-        server = Server(_recipe(lodging, port, more))
+        server = Server(_spec(place, port, more))
         try:
             await server.start()
         except StartError as error:
             if last or not error.port_taken:
                 raise
         else:
-            return Postgres(port, lodging.home / "postgresql.log", server, password)
+            return Postgres(port, place.home / "postgresql.log", server, password)
     raise AssertionError
 
 
-def _recipe(lodging: Sandbox, port: int, more: Mapping[str, str]) -> ServerSpec:
+def _spec(place: Sandbox, port: int, more: Mapping[str, str]) -> ServerSpec:
     options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
-    data = lodging.home / "data"
+    data = place.home / "data"
 
     async def ready(pid: int) -> bool:
         return _says_ready(data / "postmaster.pid", pid)
 
     return ServerSpec(
         name=_NAME,
-        command=[str(lodging.binaries / "postgres"), "-D", str(data), "-p", str(port), *options],
+        command=[str(place.binaries / "postgres"), "-D", str(data), "-p", str(port), *options],
         environment={**_ENVIRONMENT, **more},
-        log=lodging.home / "postgresql.log",
+        log=place.home / "postgresql.log",
         ready=ready,
         quit=signal.SIGINT,  # disconnects clients, then writes a checkpoint
         at_end=signal.SIGQUIT,  # no checkpoint, but it gives its shared memory back
-        lowered=lodging.prefix,
+        prefix=place.prefix,
     )
 
 

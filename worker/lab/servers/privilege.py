@@ -1,4 +1,4 @@
-"""PostgreSQL refuses to run as root: here root lends it another identity."""
+"""PostgreSQL refuses to run as root: if we are root, it runs as another user."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ _NOBODY = "nobody"
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """Where and as whom an unprivileged server runs.
+    """The directory and the user of a server that must not run as root.
 
     Attributes:
-        prefix: The command that lowers the privileges; empty if there are none.
-        home: A directory which that identity owns.
-        binaries: The server's programs, readable by that identity.
+        prefix: The command that changes to this user; empty if we are not root.
+        home: A directory that this user owns.
+        binaries: The server's programs, which this user may read.
     """
 
     prefix: list[str]
@@ -32,7 +32,7 @@ class Sandbox:
 
 @contextmanager
 def sandbox(directory: Path, installation: Path) -> Iterator[Sandbox]:
-    """Lodge a server that must not run as root.
+    """A directory and a user for a server that must not run as root.
 
     Args:
         directory: Where its data goes if that can be.
@@ -47,8 +47,8 @@ def sandbox(directory: Path, installation: Path) -> Iterator[Sandbox]:
     elif _works(namespace := _namespace()):
         yield Sandbox(namespace, directory, installation / "bin")
     else:
-        with _lodgings(installation) as lodgings:
-            yield lodgings
+        with _as_nobody(installation) as made:
+            yield made
 
 
 def _namespace() -> list[str]:
@@ -68,11 +68,11 @@ def _works(prefix: list[str]) -> bool:
 
 
 @contextmanager
-def _lodgings(installation: Path) -> Iterator[Sandbox]:
+def _as_nobody(installation: Path) -> Iterator[Sandbox]:
     """A folder of the user `nobody`, with a copy of the programs.
 
     The environment may lie beneath a folder that only root can enter, and opening other
-    people's folders is not ours to do.
+    people's folders is not for us to do.
     """
     if not _works(_nobody()):
         raise ServiceError(

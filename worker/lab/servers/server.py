@@ -1,4 +1,8 @@
-"""One server process: started, waited for, stopped, killed or frozen, never left behind."""
+"""One server process: started, waited for, stopped, killed or frozen, never left behind.
+
+A signal to its process group would not reach all of it: PostgreSQL's backends and Erlang's port
+programs each open a session of their own.
+"""
 
 import asyncio
 import contextlib
@@ -10,11 +14,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from worker.lab.servers.errors import ServiceError, StartError
-from worker.lab.servers.process_tree import Process, family
 
 _POLL_SECONDS = 0.02
 _REAP_SECONDS = 10.0
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +28,14 @@ class ServerSpec:
     """How a server is run.
 
     Attributes:
-        name: What to call it in messages.
-        command: The command and its arguments, after whatever lowers its privileges.
+        name: Its name in messages.
+        command: The command and its arguments.
         environment: Its whole environment.
-        log: Where its standard output and error go.
-        ready: Says whether the process of that number serves; asked again and again until it
-            does.
+        log: The file that its standard output and error go to.
+        ready: Whether the process of that number serves; polled until it does.
         quit: The signal that ends it in an orderly way.
         at_end: The signal that ends it when nothing it holds is needed any longer.
-        lowered: The command that lowers its privileges; empty for none.
+        prefix: The command before `command` that lowers its privileges; empty for none.
     """
 
     name: str
@@ -40,7 +45,7 @@ class ServerSpec:
     ready: Callable[[int], Awaitable[bool]]
     quit: signal.Signals = signal.SIGTERM
     at_end: signal.Signals = signal.SIGKILL
-    lowered: Sequence[str] = ()
+    prefix: Sequence[str] = ()
 
 
 class Server:
@@ -50,8 +55,8 @@ class Server:
     with SIGKILL leaves it behind.
     """
 
-    def __init__(self, recipe: ServerSpec) -> None:
-        self._recipe = recipe
+    def __init__(self, spec: ServerSpec) -> None:
+        self._spec = spec
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,7 +85,7 @@ class Server:
         except TimeoutError:
             self.kill()
             raise StartError(
-                self._recipe.name, f"was not ready within {within:g} s", self._recipe.log
+                self._spec.name, f"was not ready within {within:g} s", self._spec.log
             ) from None
         except BaseException:
             self.kill()
@@ -92,7 +97,7 @@ class Server:
             return
         members = self._family()
         self.thaw()
-        self._running().send_signal(self._recipe.quit)
+        self._running().send_signal(self._spec.quit)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self.ended()
@@ -112,42 +117,46 @@ class Server:
             return
         members = self._family()
         self.thaw()
-        self._running().send_signal(self._recipe.at_end)
+        self._running().send_signal(self._spec.at_end)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._running().wait(within)
         self._finish(members + self._family())
 
     def freeze(self) -> None:
         """Suspend it and its descendants: its sockets stay open and nothing answers."""
-        for member in self._family():
-            member.send(signal.SIGSTOP)
+        _send(signal.SIGSTOP, self._family())
 
     def thaw(self) -> None:
         """Let it go on after `freeze`."""
-        for member in self._family():
-            member.send(signal.SIGCONT)
+        _send(signal.SIGCONT, self._family())
 
     async def ended(self) -> None:
         """Wait until its first process has ended, however it ended."""
         while self.alive:  # noqa: ASYNC110 - the loop's child watcher would bind it to one loop
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _family(self) -> list[Process]:
-        """Nobody once it has ended: the number may be another process's by then."""
-        return family(self.pid) if self.alive else []
+    def _family(self) -> list[psutil.Process]:
+        """It and its descendants, parents first; none once it has ended."""
+        if not self.alive:  # its number may be another process's by now
+            return []
+        try:
+            first = psutil.Process(self.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            raise ServiceError(f"{self._recipe.name} was never started")
+            raise ServiceError(f"{self._spec.name} was never started")
         return self._process
 
     def _spawn(self) -> None:
-        recipe = self._recipe
-        with recipe.log.open("ab") as log:
+        spec = self._spec
+        with spec.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [*recipe.lowered, *_dying_with_parent(recipe.at_end), *recipe.command],
-                env=recipe.environment,
-                cwd=recipe.log.parent,
+                [*spec.prefix, *_dying_with_parent(spec.at_end), *spec.command],
+                env=spec.environment,
+                cwd=spec.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -155,21 +164,35 @@ class Server:
             )
 
     async def _until_ready(self) -> None:
-        while not await self._recipe.ready(self.pid):
+        while not await self._spec.ready(self.pid):
             if not self.alive:
                 code = self._running().returncode
                 fault = f"ended with code {code} while starting"
-                raise StartError(self._recipe.name, fault, self._recipe.log)
+                raise StartError(self._spec.name, fault, self._spec.log)
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _finish(self, members: list[Process]) -> None:
+    def _finish(self, members: list[psutil.Process]) -> None:
         """Make sure of the end of everything that belonged to the server."""
-        for member in members:
-            member.send(signal.SIGKILL)
+        _send(signal.SIGKILL, members)
         self._running().wait(_REAP_SECONDS)
         deadline = time.monotonic() + _REAP_SECONDS
-        while any(member.lives() for member in members) and time.monotonic() < deadline:
+        while any(map(_runs, members)) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
+
+
+def _send(number: signal.Signals, members: list[psutil.Process]) -> None:
+    """Send a signal to those that still run; psutil spares a later process of the same number."""
+    for member in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.send_signal(number)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it still runs; one that has ended but was not reaped does not."""
+    try:
+        return process.is_running() and process.status() not in _ENDED
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _dying_with_parent(number: signal.Signals) -> list[str]:

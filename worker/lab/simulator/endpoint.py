@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.lab.simulator.answer import Answer
-    from worker.lab.simulator.canonical import Request
+    from worker.lab.simulator.signature import Request
 
-TARGET: Final = b"AWSMPMeteringService.ResolveCustomer"
+TARGET: Final = "AWSMPMeteringService.ResolveCustomer"
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 
-_CONTENT_TYPE_BYTES: Final = CONTENT_TYPE.encode()
 _VALIDATION: Final = (
     "1 validation error detected: Value {} at 'registrationToken' failed to satisfy constraint: {}"
 )
@@ -84,7 +83,6 @@ class Endpoint:
     def __init__(self, options: Options, sources: Sources) -> None:
         self._options = options
         self._sources = sources
-        self._secrets = {key.encode(): secret.encode() for key, secret in options.secrets.items()}
         self._bucket = TokenBucket(options.quota, sources.monotonic_s())
         self.stats = Stats()
         self.tokens = TokenCalls()
@@ -108,7 +106,7 @@ class Endpoint:
         if self.fault is not None:
             return self.fault
         try:
-            access_key = verify(request, self._secrets, self._sources.epoch_s())
+            access_key = verify(request, self._options.secrets, self._sources.epoch_s())
         except SignatureError as error:
             return answer.fault(error.code, error.message)
         return self._admitted(request, token, nth, access_key)
@@ -127,10 +125,10 @@ def is_resolve_customer(request: Request) -> bool:
     """Whether the request is for the one operation there is."""
     headers = request.headers
     return (
-        headers.get(b"x-amz-target") == TARGET
+        headers.get("x-amz-target") == TARGET
         and request.method == "POST"
         and request.target == "/"
-        and headers.get(b"content-type", b"").partition(b";")[0].strip() == _CONTENT_TYPE_BYTES
+        and headers.get("content-type", "").partition(";")[0].strip() == CONTENT_TYPE
     )
 
 

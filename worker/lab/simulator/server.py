@@ -15,8 +15,8 @@ import uvloop
 from aiohttp import web
 
 from worker.lab.simulator import admin
-from worker.lab.simulator.canonical import Request, fold
 from worker.lab.simulator.endpoint import CONTENT_TYPE, Endpoint, Options, Sources
+from worker.lab.simulator.signature import Request, fold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

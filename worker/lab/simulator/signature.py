@@ -1,36 +1,66 @@
-"""Verification of AWS Signature Version 4, from the request as it came over the wire.
+"""Verification of AWS Signature Version 4: the request is signed once more, by botocore's signer.
 
-The rules are those of AWS's reference "Create a signed AWS API request"; the wording of the
-refusals is AWS's own, so that a client's handling of them is tested too.
+The wording of the refusals is AWS's own, so that a client's handling of them is tested too.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from worker.lab.simulator.canonical import canonical_form
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
+from botocore.credentials import ReadOnlyCredentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from worker.lab.simulator.canonical import Request
-
-SERVICE: Final = b"aws-marketplace"
+SERVICE: Final = "aws-marketplace"
 SKEW_S: Final = 15 * 60
 
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _AUTHORIZATION: Final = re.compile(
-    rb"AWS4-HMAC-SHA256 +"
-    rb"Credential=([^\s,]+)/([0-9]{8})/([^\s,/]+)/([^\s,/]+)/aws4_request, *"
-    rb"SignedHeaders=([^\s,]+), *"
-    rb"Signature=([0-9a-f]{64})"
+    r"AWS4-HMAC-SHA256 +"
+    r"Credential=([^\s,]+)/([0-9]{8})/([^\s,/]+)/([^\s,/]+)/aws4_request, *"
+    r"SignedHeaders=([^\s,]+), *"
+    r"Signature=([0-9a-f]{64})"
 )
-_PARTS: Final = (b"Credential", b"Signature", b"SignedHeaders")
+_PARTS: Final = ("Credential", "Signature", "SignedHeaders")
+_MISMATCH: Final = (
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your AWS Secret Access Key and signing method. "
+    "Consult the service documentation for details."
+)
+
+
+class Request(NamedTuple):
+    """An HTTP request as received.
+
+    Attributes:
+        method: The method, upper case.
+        target: Path and query as sent, still escaped.
+        headers: Values by lower-case name, as `fold` makes them.
+        body: The body's bytes.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def fold(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by lower-case name; those of one name joined by commas, as signing wants them."""
+    folded: dict[str, str] = {}
+    for raw in headers:
+        name, value = (part.decode("utf-8", "replace") for part in raw)
+        name = name.lower()
+        folded[name] = f"{folded[name]},{value}" if name in folded else value
+    return folded
 
 
 class SignatureError(Exception):
@@ -48,15 +78,15 @@ class SignatureError(Exception):
 
 
 class _Authorization(NamedTuple):
-    access_key: bytes
-    day: bytes
-    region: bytes
-    service: bytes
-    signed: bytes
-    signature: bytes
+    access_key: str
+    day: str
+    region: str
+    service: str
+    signed: list[str]
+    signature: str
 
 
-def verify(request: Request, secrets: Mapping[bytes, bytes], now: float) -> str:
+def verify(request: Request, secrets: Mapping[str, str], now: float) -> str:
     """The access key that signed the request.
 
     Args:
@@ -74,14 +104,14 @@ def verify(request: Request, secrets: Mapping[bytes, bytes], now: float) -> str:
         raise SignatureError("UnrecognizedClientException", message)
     stamp = _check_scope(request.headers, claim)
     _check_age(stamp, now)
-    _check_coverage(request.headers, claim.signed.split(b";"))
-    if not hmac.compare_digest(_signature(request, claim, secret, stamp), claim.signature):
-        raise _invalid(
-            "The request signature we calculated does not match the signature you provided. "
-            "Check your AWS Secret Access Key and signing method. "
-            "Consult the service documentation for details."
-        )
-    return claim.access_key.decode()
+    _check_coverage(request.headers, claim.signed)
+    try:
+        signature = _signature(request, claim, secret, stamp)
+    except ValueError:  # a target or a header that nobody can have signed
+        raise _invalid(_MISMATCH) from None
+    if not hmac.compare_digest(signature, claim.signature):
+        raise _invalid(_MISMATCH)
+    return claim.access_key
 
 
 def _invalid(message: str) -> SignatureError:
@@ -92,20 +122,21 @@ def _incomplete(message: str) -> SignatureError:
     return SignatureError("IncompleteSignatureException", message)
 
 
-def _claim(headers: Mapping[bytes, bytes]) -> _Authorization:
-    header = headers.get(b"authorization")
+def _claim(headers: Mapping[str, str]) -> _Authorization:
+    header = headers.get("authorization")
     if header is None:
         raise SignatureError("MissingAuthenticationTokenException", "Missing Authentication Token")
     found = _AUTHORIZATION.fullmatch(header)
     if found is None:
         raise _incomplete(_what_is_missing(header))
-    return _Authorization(*found.groups())
+    access_key, day, region, service, signed, signature = found.groups()
+    return _Authorization(access_key, day, region, service, signed.split(";"), signature)
 
 
-def _what_is_missing(header: bytes) -> str:
-    if not header.startswith(b"AWS4-HMAC-SHA256 "):
+def _what_is_missing(header: str) -> str:
+    if not header.startswith("AWS4-HMAC-SHA256 "):
         return "Authorization header requires the algorithm 'AWS4-HMAC-SHA256'."
-    absent = [part.decode() for part in _PARTS if part + b"=" not in header]
+    absent = [part for part in _PARTS if f"{part}=" not in header]
     if absent:
         return " ".join(f"Authorization header requires '{part}' parameter." for part in absent)
     return (
@@ -114,17 +145,16 @@ def _what_is_missing(header: bytes) -> str:
     )
 
 
-def _check_scope(headers: Mapping[bytes, bytes], claim: _Authorization) -> str:
+def _check_scope(headers: Mapping[str, str], claim: _Authorization) -> str:
     if claim.service != SERVICE:
-        raise _invalid(f"Credential should be scoped to correct service: '{SERVICE.decode()}'. ")
-    stamp = headers.get(b"x-amz-date", b"").decode("ascii", "replace")
+        raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'. ")
+    stamp = headers.get("x-amz-date", "")
     if not stamp:
         raise _incomplete("Authorization header requires existence of an 'X-Amz-Date' header.")
-    day = claim.day.decode()
-    if stamp[:8] != day:
+    if stamp[:8] != claim.day:
         raise _invalid(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from "
-            f"HTTP: '{day}' != '{stamp[:8]}', from '{stamp}'."
+            f"HTTP: '{claim.day}' != '{stamp[:8]}', from '{stamp}'."
         )
     return stamp
 
@@ -154,33 +184,33 @@ def _check_age(stamp: str, now: float) -> None:
         raise _invalid(f"{message} ({seen} + 15 min.)")
 
 
-def _check_coverage(headers: Mapping[bytes, bytes], signed: list[bytes]) -> None:
-    if b"host" not in signed:
+def _check_coverage(headers: Mapping[str, str], signed: list[str]) -> None:
+    if "host" not in signed:
         message = "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
         raise _invalid(message)
     for name in headers:
-        if name.startswith(b"x-amz-") and name not in signed:
-            message = f"'{name.decode('ascii', 'replace')}' must be a 'SignedHeader'"
-            raise _invalid(f"{message} in the AWS Authorization.")
+        if name.startswith("x-amz-") and name not in signed:
+            message = f"'{name}' must be a 'SignedHeader' in the AWS Authorization."
+            raise _invalid(message)
 
 
-def _signature(request: Request, claim: _Authorization, secret: bytes, stamp: str) -> bytes:
-    digest = hashlib.sha256(canonical_form(request, sorted(claim.signed.split(b";")))).hexdigest()
-    to_sign = b"AWS4-HMAC-SHA256\n%b\n%b/%b/%b/aws4_request\n%b" % (
-        stamp.encode(),
-        claim.day,
-        claim.region,
-        claim.service,
-        digest.encode(),
-    )
-    key = signing_key(secret, claim.day, claim.region)
-    return hmac.digest(key, to_sign, "sha256").hex().encode()
+class _Signer(SigV4Auth):  # type: ignore[misc]  # botocore ships no types
+    """botocore's signer, over just those headers that the request says were signed."""
+
+    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+        return request.context["headers"]
 
 
-@lru_cache(maxsize=1024)
-def signing_key(secret: bytes, day: bytes, region: bytes) -> bytes:
-    """The key that signs a day's requests (`day` as YYYYMMDD) to this service in a region."""
-    key = b"AWS4" + secret
-    for part in (day, region, SERVICE, b"aws4_request"):
-        key = hmac.digest(key, part, "sha256")
-    return key
+def _signature(request: Request, claim: _Authorization, secret: str, stamp: str) -> str:
+    """The signature that the request should bear.
+
+    Raises:
+        ValueError: The request holds what can't be signed.
+    """
+    signer = _Signer(ReadOnlyCredentials(claim.access_key, secret, None), SERVICE, claim.region)
+    # Without headers: a hash of the body that one of them gives is not taken on trust.
+    received = AWSRequest(request.method, f"http://localhost{request.target}", data=request.body)
+    headers = HTTPHeaders.from_pairs((name, request.headers.get(name, "")) for name in claim.signed)
+    received.context.update(timestamp=stamp, headers=headers)
+    to_sign = signer.string_to_sign(received, signer.canonical_request(received))
+    return str(signer.signature(to_sign, received))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import Lease, decayed
 from worker.core.rate.pacing import Gcra
 from worker.core.rate.slowing import Slowing
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.core.rate.usage import Usage

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core import backoff
+from worker.core.exceptions import Refused, Unanswered, Unsendable
 from worker.core.token.answers import RefusedReplies
 from worker.core.token.outgoing import Kind
-from worker.ports import NotConfirmed, Refused, Unanswered, Unsendable
 from worker.runtime.token.waiting import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import ConfirmedPublisher, Delivery
+    from worker.ports import ConfirmedPublisher, Delivery, PublishFailure
     from worker.runtime.token.answer_log import AnswerLog
     from worker.runtime.token.event_outbox import EventOutbox
 
@@ -51,7 +51,7 @@ class PendingAck:
     delivery: Delivery
     left: int
     done: Callable[[], None]
-    refused: Callable[[NotConfirmed], None] | None
+    refused: Callable[[PublishFailure], None] | None
     otherwise: Outgoing | None
     since: float
 
@@ -85,7 +85,7 @@ class AckAfterConfirm:
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._confirmed: deque[PendingAck] = deque()
         self._some = asyncio.Event()
-        self._unsaid: list[NotConfirmed] = []
+        self._unsaid: list[PublishFailure] = []
         self.pending = Pending()
 
     def put(
@@ -93,7 +93,7 @@ class AckAfterConfirm:
         delivery: Delivery,
         messages: tuple[Outgoing, ...],
         done: Callable[[], None] = lambda: None,
-        refused: Callable[[NotConfirmed], None] | None = None,
+        refused: Callable[[PublishFailure], None] | None = None,
         otherwise: Outgoing | None = None,
     ) -> None:
         """Say this about a delivery, then ack it, then call `done`; see `PendingAck`."""
@@ -142,17 +142,17 @@ class AckAfterConfirm:
         return message.kind is not Kind.REPLY or self._replies.worth_a_try(key, now)
 
     async def _send(self, batch: list[_Unconfirmed]) -> None:
-        fates = await self._publisher.send([one.message for one in batch])
-        for one, fate in zip(batch, fates, strict=True):
-            if fate is None:
+        results = await self._publisher.send([one.message for one in batch])
+        for one, result in zip(batch, results, strict=True):
+            if result is None:
                 self._confirm(one)
-            elif isinstance(fate, NotConfirmed):
-                self._fail(one, fate)
+            elif isinstance(result, asyncio.Future):
+                result.add_done_callback(partial(self._late, one))
             else:
-                fate.add_done_callback(partial(self._late, one))
+                self._fail(one, result)
 
-    def _late(self, one: _Unconfirmed, fate: asyncio.Future[NotConfirmed | None]) -> None:
-        fault = fate.result()
+    def _late(self, one: _Unconfirmed, result: asyncio.Future[PublishFailure | None]) -> None:
+        fault = result.result()
         if fault is None:
             self._confirm(one)
         else:
@@ -183,7 +183,7 @@ class AckAfterConfirm:
 
     # --- what is not confirmed ---
 
-    def _fail(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
+    def _fail(self, one: _Unconfirmed, fault: PublishFailure) -> None:
         if one.ack.refused is not None:
             one.ack.refused(fault)  # first, for it may put another
             self.pending.add(-1)
@@ -199,7 +199,7 @@ class AckAfterConfirm:
         else:
             self._reply_refused(one, fault)
 
-    def _again(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
+    def _again(self, one: _Unconfirmed, fault: PublishFailure) -> None:
         loop = asyncio.get_running_loop()
         one.failures += 1
         ack = one.ack
@@ -220,7 +220,7 @@ class AckAfterConfirm:
         faults, self._unsaid = self._unsaid, []
         log.warning("publish_not_confirmed", messages=len(faults), reason=str(faults[0]))
 
-    def _reply_refused(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
+    def _reply_refused(self, one: _Unconfirmed, fault: PublishFailure) -> None:
         loop = asyncio.get_running_loop()
         one.failures += 1
         self._answers.refused(one.message, fault)
@@ -239,8 +239,8 @@ class AckAfterConfirm:
         self._replies.resumed(one.message.routing_key)
         self._push(one)
 
-    def _drop(self, one: _Unconfirmed, fault: NotConfirmed) -> None:
-        """Give an answer up for good: its delivery is not to wait for whoever does not take it."""
+    def _drop(self, one: _Unconfirmed, fault: PublishFailure) -> None:
+        """Give an answer up for good: its delivery does not wait for a queue that refuses it."""
         self._answers.dropped(one.message, fault)
         self._settle(one)
 

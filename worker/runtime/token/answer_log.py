@@ -1,4 +1,4 @@
-"""Says which answers nobody takes: each is counted, and the log has a line a minute at most."""
+"""Reports answers that no queue takes: each is counted, and a line a minute at most is logged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from worker.core.token.outgoing import EVENTS, Kind
 
 if TYPE_CHECKING:
     from worker.core.token.outgoing import Outgoing
-    from worker.ports import NotConfirmed, Telemetry
+    from worker.ports import PublishFailure, Telemetry
 
 log: Final = structlog.get_logger()
 
-_SOON_SECONDS: Final = 1.0  # the first line is to tell more than one message
+_SOON_SECONDS: Final = 1.0  # so that the first line counts more than one message
 _PERIOD_SECONDS: Final = 60.0
 _REMEDY: Final = (
     "a queue bound under this key is full, or broken: see who consumes it. Replies that it refuses "
@@ -33,11 +33,11 @@ class AnswerLog:
         self._last: dict[str, str] = {}
         self._said_at = float("-inf")
 
-    def refused(self, message: Outgoing, fault: NotConfirmed) -> None:
+    def refused(self, message: Outgoing, fault: PublishFailure) -> None:
         """The broker has refused an answer, for the first time or not."""
         self._note(message.exchange, message.routing_key, str(fault), f"{message.kind}_refusals", 1)
 
-    def dropped(self, message: Outgoing, reason: NotConfirmed | str) -> None:
+    def dropped(self, message: Outgoing, reason: PublishFailure | str) -> None:
         """An answer was given up for good."""
         self._drop(message.kind, message.exchange, message.routing_key, str(reason), 1)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import aws_errors
+from worker.core import aws_causes, aws_errors
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Fault, FaultKind
 from worker.core.token.breaker import BreakerState
 from worker.core.token.outage import Outage
 from worker.core.token.systemic_answers import OwnCalls
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Breaker:
         fleet: Whose turn it is to probe.
         secrets: What must not be in the words of a fault.
         resumed: Called when calls may go on after probes were refused.
-        changed: Called when what the others are told of it has changed.
+        changed: Called when there is news for the other replicas.
         remedy: What to do about a fault, by its code and words; for the log.
 
     Attributes:
@@ -86,7 +86,7 @@ class Breaker:
     def refused(self) -> Fault | None:
         """Why this replica can't work; an outage that is everybody's is no fault of a replica."""
         fault = self.state.fault
-        outage = fault is not None and fault.code == aws_errors.OUTAGE
+        outage = fault is not None and fault.code == aws_causes.OUTAGE
         return None if outage and not self.state.alone else fault
 
     def answered(self, token: SystemicAnswers) -> None:
@@ -113,6 +113,18 @@ class Breaker:
             log.error("calls_stopped", code=fault.code, reason=fault.message, remedy=remedy)
             self._gate.shut(_WHO, f"{fault.code}: {fault.message}")
             self._wake.set()
+
+    async def confirm(self, others_are_refused: bool) -> None:  # noqa: FBT001 - a state
+        """Look whether AWS accepts us, before the first call.
+
+        Args:
+            others_are_refused: Only then is a call made for it.
+        """
+        fault = await self._marketplace.confirm()
+        if fault is None and others_are_refused:
+            fault = await self._marketplace.probe()
+        if fault is not None and fault.kind is FaultKind.SYSTEMIC:
+            self.open(fault)
 
     def follow(self, lease: Lease) -> None:
         """Hear of the other replicas."""
@@ -180,7 +192,7 @@ class Breaker:
             )
 
     def _harmless(self, fault: Fault) -> Fault:
-        """A fault as it may be told to all: whoever answers may repeat any token."""
+        """A fault as it may be shown to all: an answer may repeat any token."""
         return replace(fault, message=self._secrets.hide(fault.message))
 
     def _resume(self) -> None:

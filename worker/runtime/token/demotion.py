@@ -1,4 +1,4 @@
-"""Moves tokens aside, out of the live line: demoted ones, and what an origin has too many of."""
+"""Moves tokens out of the live line: those past the patience, and an origin's surplus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.records import Origin
-    from worker.ports import NotConfirmed
+    from worker.ports import PublishFailure
     from worker.runtime.clock import Clock
     from worker.runtime.gate import Gate
     from worker.runtime.token.settlement import Settlement
@@ -37,10 +37,10 @@ _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
 
 
 class Demoter:
-    """Looks at the live line, and lets those who have waited too long give way.
+    """Looks at the live line, and demotes tokens that have waited too long.
 
     Those go to the backlog lane. What one origin has in hand beyond its turns goes to the crowd's,
-    so that nobody stands behind it: see `worker.core.token.turns`.
+    so that no other token waits behind it: see `worker.core.token.turns`.
 
     It looks by itself and not when a permit is had: at a low rate permits are seconds apart, and
     thousands may have to move.
@@ -52,11 +52,9 @@ class Demoter:
         gate: While it is shut, calls wait for something else than the quota.
         limits: Whether a call waits for a permit at this moment.
         rate: Calls a second that this replica may make.
+        behind_seconds: How long whoever comes now will wait in the broker's queue.
         patience_seconds: How long a buyer is taken to wait.
         clock: What time it is.
-
-    Attributes:
-        behind_seconds: How long whoever comes now will wait in the broker's queue.
     """
 
     def __init__(
@@ -68,11 +66,12 @@ class Demoter:
         gate: Gate,
         limits: Callable[[], bool],
         rate: Callable[[], float],
+        behind_seconds: Callable[[], float],
         patience_seconds: float,
         clock: Clock,
     ) -> None:
         self._rate = rate
-        self.behind_seconds: Callable[[], float] = lambda: 0.0
+        self._behind_seconds = behind_seconds
         self._company = Company()
         self._clock = clock
         self._waiting = waiting
@@ -102,7 +101,7 @@ class Demoter:
             await asyncio.sleep(_MOVED_SECONDS if moved else rest)
 
     def look(self) -> int:
-        """Look once, and move whoever is to give way; how many in_flight that were."""
+        """Look once, and move what is to be demoted; how many tokens that were."""
         return self._look_at_turns() + self._look_at_waits()
 
     def _look_at_turns(self) -> int:
@@ -111,7 +110,7 @@ class Demoter:
         if not self._at_quota(now):
             return 0
         by_origin: defaultdict[Origin, list[InFlightToken]] = defaultdict(list)
-        for token in self._waiting.standing(Lane.LIVE):
+        for token in self._waiting.waiting_in(Lane.LIVE):
             if not token.leader.submission.replay:
                 by_origin[token.origin].append(token)
         for origin in by_origin:
@@ -133,11 +132,11 @@ class Demoter:
         now, instant = asyncio.get_running_loop().time(), self._clock.now()
         line = [
             (token, seconds)
-            for token in self._waiting.standing(Lane.LIVE)
+            for token in self._waiting.waiting_in(Lane.LIVE)
             if (seconds := buyers_wait(token, instant)) is not None
         ]
         oldest = max((seconds for token, seconds in line if not came_back(token)), default=0.0)
-        behind = self.behind_seconds()
+        behind = self._behind_seconds()
         before = self._demotion.moving
         most = self._demotion.look(now, oldest, at_quota=self._at_quota(now), behind_seconds=behind)
         self._tell(before, now, oldest, behind)
@@ -152,7 +151,7 @@ class Demoter:
     def _to_demote(
         self, line: list[tuple[InFlightToken, float]], behind: float
     ) -> list[InFlightToken]:
-        """Who gives way by their wait, and by their place."""
+        """Which are demoted by their wait, and which by their place."""
         by_place = sorted((token for token, _ in line), key=lambda token: token.arrived)
         first = set(by_place[: self._demotion.surplus(len(line), self._rate(), behind)])
         return [
@@ -162,7 +161,7 @@ class Demoter:
         ]
 
     def _at_quota(self, now: float) -> bool:
-        """Whether calls have waited for permits of late, and wait for nothing else."""
+        """Whether calls have waited for permits lately, and wait for nothing else."""
         if self._limits():
             self._limited_at = now
         return not self._gate.reasons and now - self._limited_at < _AT_QUOTA_SECONDS
@@ -197,7 +196,7 @@ class Demoter:
         refusals.confirmed(asyncio.get_running_loop().time())
 
     def _refused(
-        self, refusals: Refusals, token: InFlightToken, waiter: Waiter, failure: NotConfirmed
+        self, refusals: Refusals, token: InFlightToken, waiter: Waiter, failure: PublishFailure
     ) -> None:
         now = asyncio.get_running_loop().time()
         if seconds := refusals.refused(now):

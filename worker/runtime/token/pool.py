@@ -14,8 +14,11 @@ from worker.core.records import Answer, Fault, FaultKind
 from worker.core.token import verdict
 from worker.core.token.verdict import Halt, Policy, RetryIn, Store, TryAgain
 from worker.runtime.token.in_flight import InFlightToken, Stage
+from worker.runtime.token.waiting import Pending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.core.rate.usage import Usage
     from worker.core.records import Outcome
     from worker.core.token.retry_budget import RetryBudget
@@ -25,13 +28,13 @@ if TYPE_CHECKING:
     from worker.runtime.rate.pacer import Pacer
     from worker.runtime.token.breaker import Breaker
     from worker.runtime.token.settlement import Settlement
-    from worker.runtime.token.waiting import Pending, WaitingRoom
+    from worker.runtime.token.waiting import WaitingRoom
 
 log: Final = structlog.get_logger()
 
 
 class Pool:
-    """Takes in_flight from the waiting room, calls AWS for them and acts on the verdict.
+    """Takes tokens from the waiting room, calls AWS for them and acts on the verdict.
 
     Attributes:
         calling: How many calls are in flight.
@@ -51,7 +54,7 @@ class Pool:
         policy: Policy,
         telemetry: Telemetry,
         concurrency: int,
-        calling: Pending,
+        calls_changed: Callable[[int], None],
         clock: Clock,
         secrets: Secrets,
     ) -> None:
@@ -68,7 +71,7 @@ class Pool:
         self._policy = policy
         self._telemetry = telemetry
         self._slots = asyncio.Semaphore(concurrency)
-        self.calling = calling
+        self.calling = Pending(calls_changed)
 
     async def run(self) -> None:
         """Call until cancelled; calls in flight are cancelled with it."""
@@ -83,21 +86,12 @@ class Pool:
     async def _next(self) -> InFlightToken:
         """The next token to call for, chosen at the last moment, with a permit in hand."""
         while True:
-            await self._waiting.wait(self._settled_by_age)
+            await self._waiting.wait()
             await self._gate.passed()
             await self._pacer.permit()
             await self._gate.passed()
-            if token := self._waiting.next(self._settled_by_age):
+            if token := self._waiting.next():
                 return token
-
-    def _settled_by_age(self, token: InFlightToken) -> bool:
-        """Settle a token that is past its lifetime, which costs neither a call nor a turn."""
-        submission, now = token.leader.submission, self._clock.now()
-        if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
-            return False
-        outcome = verdict.lifetime_exceeded(submission, now)
-        self._settlement.store(token, replace(outcome, attempts=token.attempts))
-        return True
 
     async def _call(self, token: InFlightToken) -> None:
         loop = asyncio.get_running_loop()
@@ -123,7 +117,7 @@ class Pool:
             return aws_errors.unforeseen(type(error).__name__)
 
     def _learn(self, token: InFlightToken, result: Answer | Fault) -> None:
-        """Count what the call has told about its token, and about all."""
+        """Count what the call shows about its token, and about all."""
         self._budget.called()
         token.attempts += verdict.counts(result)
         if isinstance(result, Answer):
@@ -180,7 +174,7 @@ class Pool:
                 self._waiting.join_later(token, backoff.HALTED.bound(token.failures))
 
     def _harmless(self, outcome: Outcome) -> Outcome:
-        """An outcome as it may be told: whoever answers may repeat anybody's token."""
+        """An outcome as it may be stored: an answer may repeat any token."""
         if outcome.error_message is None:
             return outcome
         return replace(outcome, error_message=self._secrets.hide(outcome.error_message))

@@ -6,6 +6,7 @@ acked before its time.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,8 @@ import structlog
 from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
-from worker.core.token import messages, outgoing, verdict
+from worker.core.token import outgoing, verdict
+from worker.core.token.incoming import envelope
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.malformed_log import MalformedLog
 from worker.runtime.token.writer import PendingWrite
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.records import DeadLetter, Malformed
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
     from worker.core.token.verdict import Policy, RetryIn
-    from worker.ports import Delivery, NotConfirmed, Sealer, Telemetry
+    from worker.ports import Delivery, PublishFailure, Sealer, Telemetry
     from worker.runtime.clock import Clock
     from worker.runtime.token.acks import AckAfterConfirm
     from worker.runtime.token.writer import Writer
@@ -59,7 +61,7 @@ class Settlement:
 
     def seal(self, incoming: Incoming) -> Sealed:
         """A message, sealed to the public key."""
-        return Sealed(self._sealer.key_id, self._sealer.seal(messages.envelope(incoming)))
+        return Sealed(self._sealer.key_id, self._sealer.seal(envelope(incoming)))
 
     # --- a token's outcome ---
 
@@ -67,7 +69,7 @@ class Settlement:
         """Commit an outcome, then answer everybody who waits for it."""
         token.stage = Stage.WRITING
         write = PendingWrite(
-            stands=partial(self._stands, token, outcome),
+            committed=partial(self._committed, token, outcome),
             refused=partial(self._refused, token, outcome),
             outcome=outcome,
             letter=self._letter(token.leader, outcome),
@@ -75,20 +77,33 @@ class Settlement:
         )
         self._writer.put(write)
 
+    def settle_if_expired(self, token: InFlightToken) -> bool:
+        """Settle a token that is past its lifetime, which needs no call; whether it was."""
+        submission, now = token.leader.submission, self._clock.now()
+        if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
+            return False
+        outcome = verdict.lifetime_exceeded(submission, now)
+        self.store(token, replace(outcome, attempts=token.attempts))
+        return True
+
     def answer(self, token: InFlightToken, outcome: Outcome, *, repeated: bool) -> None:
         """Answer everybody who waits, without writing."""
         for waiter in self._in_flight.finish(token):
             self._answer(waiter, outcome, repeated=repeated)
 
-    def _stands(self, token: InFlightToken, meant: Outcome, standing: Outcome | None) -> None:
-        """Answer with what stands: ours for who asked first, a repeated answer for the rest."""
-        stood = standing or meant
-        ours = stood.status is meant.status and stood.settled_at == meant.settled_at
+    def _committed(self, token: InFlightToken, meant: Outcome, stored: Outcome | None) -> None:
+        """Answer with the stored outcome: the first waiter as asked, the others as repeated.
+
+        Another replica may have settled the token first; then the stored outcome is not `meant`,
+        and repeated for everybody.
+        """
+        outcome = stored or meant
+        ours = outcome.status is meant.status and outcome.settled_at == meant.settled_at
         for place, waiter in enumerate(self._in_flight.finish(token)):
-            if verdict.wants_own_call(stood, waiter.submission, late=waiter.late):
+            if verdict.wants_own_call(outcome, waiter.submission, late=waiter.late):
                 self._return(waiter, waiter.submission.attempts)
             else:
-                self._answer(waiter, stood, repeated=place > 0 or not ours)
+                self._answer(waiter, outcome, repeated=place > 0 or not ours)
 
     def _answer(self, waiter: Waiter, outcome: Outcome, *, repeated: bool) -> None:
         said = outgoing.answers(outcome, waiter.submission, repeated=repeated)
@@ -191,7 +206,7 @@ class Settlement:
         lane: Lane,
         *,
         moved: Callable[[], None],
-        refused: Callable[[Waiter, NotConfirmed], None],
+        refused: Callable[[Waiter, PublishFailure], None],
     ) -> None:
         """Into another lane with all that came through the live one, age and attempts kept.
 
@@ -210,12 +225,12 @@ class Settlement:
             message = outgoing.give_back(
                 waiter.submission, waiter.delivery.incoming, lane, attempts=token.attempts
             )
-            done = partial(self._gave_way, waiter, moved)
+            done = partial(self._demoted, waiter, moved)
             self._acks.put(waiter.delivery, (message,), done, partial(refused, waiter))
         if not token.waiters:
             self._in_flight.finish(token)
 
-    def _gave_way(self, waiter: Waiter, moved: Callable[[], None]) -> None:
+    def _demoted(self, waiter: Waiter, moved: Callable[[], None]) -> None:
         self._telemetry.submission(waiter.lane)
         moved()
 

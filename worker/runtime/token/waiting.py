@@ -1,4 +1,4 @@
-"""Where in_flight wait for their call: a line for each lane."""
+"""Where tokens wait for their call: a line for each lane."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def _nobody(_: InFlightToken) -> bool:
+def _never(_: InFlightToken) -> bool:
     return False
 
 
 class WaitingRoom:
-    """A line of in_flight for each lane. A token that left in the meantime is passed over.
+    """A line of tokens for each lane; in the live one origins have turns.
 
-    In the live one origins have turns. Whoever waits for a turn, or takes one, may say who needs
-    none any more: those are shown to it when their turn comes, leave, and use up none.
+    Tokens that left meanwhile stay in their line until their turn, and are dropped then.
+
+    Args:
+        settle_if_expired: Settles a token whose turn has come and that needs no call any more, and
+            says whether it did; such a token leaves and uses up no turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settle_if_expired: Callable[[InFlightToken], bool] = _never) -> None:
+        self._settle_if_expired = settle_if_expired
         self._lines: dict[Lane, Turns[InFlightToken]] = {lane: Turns() for lane in Lane}
         self._chooser = LaneChooser()
         self._someone = asyncio.Event()
 
     def join(self, token: InFlightToken, *, first: bool = False) -> None:
-        """Stand in line; first in it for a call that is made again."""
-        line = self._stand(token)
+        """Add a token to its line; first in it for a call that is made again."""
+        line = self._entered(token)
         if first:
             line.join_first(token)
         else:
@@ -40,11 +44,11 @@ class WaitingRoom:
         self._someone.set()
 
     def rejoin(self, token: InFlightToken) -> None:
-        """Stand in line before all who were delivered later."""
-        self._stand(token).rejoin(token, token.origin, lambda other: _later(other, token))
+        """Add a token before all that were delivered later."""
+        self._entered(token).rejoin(token, token.origin, lambda other: _later(other, token))
         self._someone.set()
 
-    def _stand(self, token: InFlightToken) -> Turns[InFlightToken]:
+    def _entered(self, token: InFlightToken) -> Turns[InFlightToken]:
         lane = token.lane
         token.stage = Stage.WAITING
         token.line = lane
@@ -52,64 +56,60 @@ class WaitingRoom:
         return self._lines[lane]
 
     def join_later(self, token: InFlightToken, seconds: float) -> None:
-        """Stand first in line after a time, if the token has not left by then."""
+        """Add a token to its line as the first, after a time, if it has not left by then."""
         token.stage = Stage.WAITING
         token.line = None
-        asyncio.get_running_loop().call_later(seconds, self._rejoin, token)
+        asyncio.get_running_loop().call_later(seconds, self._join_now, token)
 
-    def _rejoin(self, token: InFlightToken) -> None:
+    def _join_now(self, token: InFlightToken) -> None:
         if token.waiters:
             self.join(token, first=True)
 
     def promote(self, token: InFlightToken) -> None:
-        """Let a token change lines, for which a buyer has begun to wait."""
+        """Move a token to the live line, for which a buyer has begun to wait."""
         if token.line not in {None, Lane.LIVE} and token.lane is Lane.LIVE:
             self.leave(token)
             self.join(token)
 
-    def standing(self, lane: Lane) -> Iterator[InFlightToken]:
+    def waiting_in(self, lane: Lane) -> Iterator[InFlightToken]:
         """Those in a line, each origin's in their order; none may join or leave meanwhile."""
         return (token for token in self._lines[lane] if token.waiters and token.line is lane)
 
     def leave(self, token: InFlightToken) -> None:
-        """Stand in line no more."""
+        """Remove a token from its line."""
         if token.line is not None:
             self._lines[token.line].leave(token, token.origin)
             token.line = None
 
-    async def wait(self, over: Callable[[InFlightToken], bool] = _nobody) -> None:
-        """Wait until somebody stands in line.
-
-        Args:
-            over: Takes a token that needs no turn any more, and says whether it did.
-        """
-        while not self._occupied(over):
+    async def wait(self) -> None:
+        """Wait until a token waits."""
+        while not self._drop_departed():
             self._someone.clear()
             await self._someone.wait()
 
-    def next(self, over: Callable[[InFlightToken], bool] = _nobody) -> InFlightToken | None:
-        """The token whose turn it is, or None if all have left; `over` as in `wait`."""
-        lane = self._chooser.choose(self._occupied(over))
+    def next(self) -> InFlightToken | None:
+        """The token whose turn it is, or None if all have left."""
+        lane = self._chooser.choose(self._drop_departed())
         if lane is None:
             return None
         token = self._lines[lane].take()
         token.line = None
         return token
 
-    def _occupied(self, over: Callable[[InFlightToken], bool]) -> list[Lane]:
-        """Lanes in which somebody waits; who has left any is let go of."""
-        return [lane for lane in Lane if self._prune(lane, over)]
+    def _drop_departed(self) -> list[Lane]:
+        """Drop from the heads of all lines who left or is settled; the lanes with others."""
+        for lane in Lane:
+            self._drop_departed_of(lane)
+        return [lane for lane in Lane if self._lines[lane].first() is not None]
 
-    def _prune(self, lane: Lane, over: Callable[[InFlightToken], bool]) -> bool:
-        """Whether it is the turn of somebody who has neither left nor changed lines."""
+    def _drop_departed_of(self, lane: Lane) -> None:
         line = self._lines[lane]
         while (first := line.first()) is not None:
-            if first.waiters and first.line is lane and not over(first):
-                return True
+            if first.waiters and first.line is lane and not self._settle_if_expired(first):
+                return
             if first.line is lane:
                 first.line = None
             line.drop_first()
-        return False
 
 
 def _later(one: InFlightToken, other: InFlightToken) -> bool:

@@ -1,4 +1,4 @@
-"""Outcomes into the ledger, in batches: one transaction, then each write learns what stands."""
+"""Outcomes into the ledger, in batches: one transaction, then each learns what the ledger has."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core import backoff, batching
+from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import Batch, DeadLetter, Malformed, Outcome
-from worker.ports import LedgerUnavailable, RowsRefused
 from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.waiting import Pending
 
@@ -30,10 +30,10 @@ LEDGER: Final = "ledger"
 
 @dataclass(slots=True, eq=False)
 class PendingWrite:
-    """What is to be written of one message, and who wants to know that it stands.
+    """What is to be written of one message, and whom to tell once it is committed.
 
     Attributes:
-        stands: Called once it is committed, with what stands in the ledger for the token.
+        committed: Called once it is committed, with what the ledger has of the token now.
         refused: Called if the database refuses this very write for its data, with its words.
         letter: Makes the dead letter that goes with it, sealed. Not before it is written: sealed
             and written as text a message takes several times its size.
@@ -42,7 +42,7 @@ class PendingWrite:
             when the broker hands it out anew, and must not pile up here meanwhile.
     """
 
-    stands: Callable[[Outcome | None], None]
+    committed: Callable[[Outcome | None], None]
     refused: Callable[[str], None]
     wanted: Callable[[], bool] = lambda: True
     outcome: Outcome | None = None
@@ -66,22 +66,22 @@ class Writer:
         self._ledger = ledger
         self._gate = gate
         self._telemetry = telemetry
-        self._entries: BatchQueue[PendingWrite] = BatchQueue(batching.OUTCOMES)
+        self._writes: BatchQueue[PendingWrite] = BatchQueue(batching.OUTCOMES)
         self.pending = Pending()
 
     def put(self, write: PendingWrite) -> None:
         """Write this with the next batch."""
         self.pending.add(1)
-        self._entries.put(write)
+        self._writes.put(write)
 
     def drop_unwanted(self) -> None:
         """Forget what needs no writing any more, instead of keeping it until its turn comes."""
-        self.pending.add(-self._entries.drop(lambda write: not write.wanted()))
+        self.pending.add(-self._writes.drop(lambda write: not write.wanted()))
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._write(await self._entries.batch())
+            await self._write(await self._writes.batch())
 
     async def _write(self, writes: Sequence[PendingWrite]) -> None:
         """Commit a batch whole or, if a row of it is poison, in halves; large ones in portions."""
@@ -92,7 +92,7 @@ class Writer:
 
     async def _write_wanted(self, writes: Sequence[PendingWrite]) -> None:
         try:
-            standing = await self._commit(_batch(writes))
+            stored = await self._commit(_batch(writes))
         except RowsRefused as error:
             if len(writes) == 1:
                 log.error("row_refused", reason=str(error))
@@ -104,7 +104,7 @@ class Writer:
             return
         self.pending.add(-len(writes))
         for write in writes:
-            write.stands(standing.get(write.outcome.key) if write.outcome else None)
+            write.committed(stored.get(write.outcome.key) if write.outcome else None)
 
     async def _commit(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
         """Commit, however long the database is away; the batch may be given twice."""
@@ -112,7 +112,7 @@ class Writer:
         while True:
             began = asyncio.get_running_loop().time()
             try:
-                standing = await self._ledger.settle(batch)
+                stored = await self._ledger.settle(batch)
             except LedgerUnavailable as error:
                 failures += 1
                 await self._unavailable(error, failures)
@@ -123,7 +123,7 @@ class Writer:
             self._gate.open(LEDGER)
             rows = len(batch.outcomes) + len(batch.malformed)
             self._telemetry.written(rows, asyncio.get_running_loop().time() - began)
-            return standing
+            return stored
 
     async def _unavailable(self, error: LedgerUnavailable, failures: int) -> None:
         self._gate.shut(LEDGER, str(error))

@@ -1,2 +1,2 @@
--- Closes the letters of tokens that stand resolved.
+-- Closes the dead letters of tokens that are resolved.
 SELECT resolution.close_letters($1::json)

@@ -34,11 +34,11 @@ _CALL_SECONDS: Final = 10.0
 
 
 class PostgresOutbox:
-    """See `worker.ports.Outbox`. Its connections open when something is refused.
+    """See `worker.ports.Outbox`. Its connections open when an event is first refused.
 
     Args:
-        connect: Opens one connection; see `connection.connector`.
-        most: How many events may wait, about: what replicas add at once may exceed it.
+        connect: Opens one connection; see `sessions.connector`.
+        most: About how many events may wait; replicas that add concurrently may exceed it.
     """
 
     def __init__(self, connect: Connect, *, most: int = MOST_EVENTS) -> None:
@@ -47,21 +47,29 @@ class PostgresOutbox:
         self._holder = uuid.uuid4().hex
 
     async def add(self, events: Sequence[Outgoing]) -> int:
-        """Commit these, as far as there is room; how many of them, from the first on.
+        """Commit as many of the events as there is room for, from the first on; returns how many.
 
         Raises:
-            LedgerUnavailable: Nothing was written, or nobody knows whether it was.
-            RowsRefused: None was written; at least one never can be.
+            LedgerUnavailable: Nothing was written, or it is unknown whether it was.
+            RowsRefused: None was written; at least one can never be stored.
         """
         given = document([_row(place, event) for place, event in enumerate(events)])
         (found,) = await self._ask(_ADD, given, len(events), self._most)
         return int(found["events"])
 
     async def take(self, key: str, most: int, done: Sequence[int]) -> OutboxTurn | None:
-        """Take, or keep, the turn to send, and look at the oldest events of a key.
+        """Take or keep the turn to send, and read the oldest events of a key.
+
+        Args:
+            key: The routing key.
+            most: Maximum number of events to read.
+            done: Numbers of events that were sent; they are deleted.
+
+        Returns:
+            The turn, or None if another replica has it.
 
         Raises:
-            LedgerUnavailable: The database could not be asked; give the same numbers again.
+            LedgerUnavailable: The statement failed; pass the same numbers again.
         """
         rows = await self._ask(_TAKE, self._holder, key, most, orjson.dumps(list(done)).decode())
         if not rows:
@@ -120,5 +128,5 @@ def _bytes(text: str) -> str:
 def _text(stored: bytes) -> str:
     try:
         return stored.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:  # no worker has written that
+    except UnicodeDecodeError:  # not written by any worker
         return stored.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
--- Reads what stands of the tokens asked for.
+-- Reads the outcomes of the given tokens.
 SELECT
     seller, token_sha256, status, message_id, attempts, received_at, settled_at, product_code,
     customer_aws_account_id, customer_identifier, license_arn, agreement_id, offer_type,

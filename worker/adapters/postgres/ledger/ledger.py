@@ -37,16 +37,16 @@ _TRIES: Final = 5
 
 
 class PostgresLedger:
-    """The record of what became of each token, in the schema `resolution`.
+    """The record of each token's outcome, in the schema `resolution`.
 
-    One connection writes, a few read; each opens when first needed, and anew after a fault.
+    One connection writes, a few read; each opens when first needed, and again after a fault.
 
     Args:
-        connect: Opens one connection; see `connection.connector`.
-        readers: Most connections that `recall` and the gauges use.
-        call_seconds: Bound of one whole call, waiting and connecting included.
-        statement_cache: Whether statements are prepared once a connection. By default each
-            connection finds out whether a pooler stands between, and then does without.
+        connect: Opens one connection; see `sessions.connector`.
+        readers: Maximum number of connections for reads.
+        call_seconds: Time limit of one whole call, including waiting and connecting.
+        statement_cache: Whether statements are prepared once per connection. By default each
+            connection detects whether there is a pooler in between, and then prepares none.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class PostgresLedger:
         self._call_seconds = call_seconds
 
     def _doubt(self) -> None:
-        """A session was lost: the others may be gone too, and each would find out for itself.
+        """Replace all sessions after one was lost: the others are probably dead too.
 
-        A network or a failover that says nothing costs a whole time-out for each dead session.
+        If network or failover drop packets silently, each dead session would cost a whole time-out.
         """
         self._writer.distrust()
         self._readers.distrust()
 
     async def find_outcomes(self, keys: Sequence[TokenKey]) -> Mapping[TokenKey, Outcome]:
-        """What is settled of these tokens; those not settled are absent.
+        """The outcomes of these tokens; tokens that are not settled are absent.
 
         Raises:
             LedgerUnavailable: Nothing could be read.
@@ -82,12 +82,12 @@ class PostgresLedger:
         return stored_outcomes(await self._read(_FIND_OUTCOMES, keys_document(keys)))
 
     async def settle(self, batch: Batch) -> Mapping[TokenKey, Outcome]:
-        """Commit a batch and return what stands for each of its tokens afterwards.
+        """Commit a batch; returns the outcome that each of its tokens has afterwards.
 
         Raises:
             LedgerUnavailable: Nothing was written, or the connection was lost at the commit and
-                nobody knows: give the same batch again.
-            RowsRefused: Nothing was written; at least one row can never be.
+                the result is unknown: pass the same batch again.
+            RowsRefused: Nothing was written; at least one row can never be stored.
         """
         if not (batch.outcomes or batch.letters or batch.malformed):
             return {}
@@ -96,30 +96,30 @@ class PostgresLedger:
                 return await self._commit(batch)
 
     async def check(self) -> None:
-        """Whether a worker could work here.
+        """Check that a worker can use this database.
 
         Raises:
-            LedgerUnavailable: It could not; the message says what to do about it. A schema newer
-                than this program knows is none of those cases.
+            LedgerUnavailable: It can't; the message says what to do about it. A schema newer than
+                this program knows is accepted.
         """
         try:
-            await self._look()
+            await self._check()
         except Unfit:
-            # A session that began before the fault was mended would say so for ever.
-            await self._look()
+            # A session that began before the fault was corrected would report it for ever.
+            await self._check()
 
     async def now(self) -> datetime:
-        """What the database's clock shows.
+        """The time of the database's clock.
 
         Raises:
-            LedgerUnavailable: It could not be asked.
+            LedgerUnavailable: It could not be read.
         """
         (found,) = await self._read("SELECT clock_timestamp() AS now")
         instant: datetime = found["now"]
         return instant
 
     async def schema_version(self) -> int:
-        """The version the schema is at; 0 where nothing was migrated yet.
+        """The schema's version; 0 if no migration was applied yet.
 
         Raises:
             LedgerUnavailable: It could not be read, or there is no schema.
@@ -128,7 +128,7 @@ class PostgresLedger:
         return int(found["version"])
 
     async def dead_letter_counts(self) -> Mapping[str, int]:
-        """How many dead letters are open, by reason; every known reason is there.
+        """The number of open dead letters by reason; every known reason is included.
 
         Raises:
             LedgerUnavailable: Nothing could be read.
@@ -139,7 +139,7 @@ class PostgresLedger:
         }
 
     async def redeemable(self) -> int:
-        """How many open dead letters have a token that could still be redeemed.
+        """The number of open dead letters whose token can still be redeemed.
 
         Raises:
             LedgerUnavailable: Nothing could be read.
@@ -148,9 +148,9 @@ class PostgresLedger:
         return int(found["letters"])
 
     async def first_expiries(self) -> Mapping[str, float]:
-        """In how many seconds the first open dead letter of each reason can't be redeemed any more.
+        """Seconds until the first open dead letter of each reason expires.
 
-        Reasons without a letter that still may are absent.
+        Reasons without a redeemable letter are absent.
 
         Raises:
             LedgerUnavailable: Nothing could be read.
@@ -163,7 +163,7 @@ class PostgresLedger:
         await self._writer.close()
         await self._readers.close()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
                 (found,) = await session.fetch(_READINESS)

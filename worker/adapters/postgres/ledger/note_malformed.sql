@@ -1,2 +1,2 @@
--- Notes messages that could not be read.
+-- Records malformed messages.
 SELECT resolution.note_malformed($1::json)

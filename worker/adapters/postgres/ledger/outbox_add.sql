@@ -1,5 +1,5 @@
--- Stores events in their order, as far as there is room; says how many that were. Numbers are never
--- given twice, so the oldest and the newest bound the count, and only near the limit it is counted.
+-- Stores events in order, as many as there is room for; returns how many. Numbers are never reused,
+-- so the oldest and the newest give an upper bound of the count; only near the limit rows are counted.
 WITH given AS (
     SELECT *
     FROM json_to_recordset($1::json) AS told (

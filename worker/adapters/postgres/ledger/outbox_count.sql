@@ -1,3 +1,3 @@
--- Counts the events that wait.
+-- Counts the waiting events.
 SELECT count(*) AS events
 FROM resolution.event_outbox

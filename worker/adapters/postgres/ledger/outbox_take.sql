@@ -1,6 +1,6 @@
--- Removes events that were sent, takes or keeps the turn to send, drops the oldest of a key that are
--- too old, and reads those that are to be sent next. No row: another replica has the turn. A row
--- without a number: nothing waits under this key.
+-- Deletes sent events, takes or keeps the turn to send, deletes a key's events that are too old, and
+-- reads the ones to send next. No row: another replica has the turn. A row without a number: no
+-- event waits under this key.
 WITH done AS (
     SELECT value::bigint AS id
     FROM json_array_elements_text($4::json)
@@ -19,7 +19,7 @@ turn AS (
     WHERE
         held.holder = excluded.holder
         OR held.held_until < clock_timestamp()
-        -- No replica takes it for so long.
+        -- Longer than any replica takes it, so not valid.
         OR held.held_until > clock_timestamp() + interval '16 seconds'
     RETURNING holder
 ),

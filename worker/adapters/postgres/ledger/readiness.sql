@@ -1,5 +1,5 @@
--- Reads what a worker must find before it can work: the schema's version, a database that takes
--- writes, and the right to write each table, itself or by a function.
+-- Reads what a worker must check before it can work: the schema's version, whether the database is
+-- writable, and which tables the role may not write, directly or through a function.
 SELECT
     (SELECT coalesce(max(version), 0) FROM resolution.schema_migration) AS version,
     current_setting('transaction_read_only') = 'on' AS read_only,

@@ -1,5 +1,5 @@
--- Remembers the agreements of resolved outcomes: null never overwrites a value, and the offer
--- type is the first seen. What names an agreement is the same expression as the table's identity.
+-- Stores the agreements of resolved outcomes: null never overwrites a value, and the first offer
+-- type is kept. An agreement is identified by the same expression as the table's column `identity`.
 INSERT INTO resolution.agreement AS known (
     seller, customer_aws_account_id, customer_identifier, product_code, license_arn,
     agreement_id, offer_type, first_resolved_at, last_resolved_at

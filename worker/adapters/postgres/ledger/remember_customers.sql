@@ -1,4 +1,4 @@
--- Remembers the customers of resolved outcomes; null never overwrites a value.
+-- Stores the customers of resolved outcomes; null never overwrites a value.
 INSERT INTO resolution.customer AS known (
     seller, customer_aws_account_id, customer_identifier, first_resolved_at, last_resolved_at
 )

@@ -1,5 +1,5 @@
--- Writes outcomes, one for each token, and returns what stands of those it wrote.
--- Sorted by key, so that overlapping batches of two workers wait for each other, never in a ring.
+-- Writes outcomes, one for each token, and returns the resulting rows of those it wrote.
+-- Sorted by key, so that overlapping batches of two workers can't deadlock.
 INSERT INTO resolution.ledger AS stood (
     seller, token_sha256, status, message_id, attempts, received_at, settled_at, product_code,
     customer_aws_account_id, customer_identifier, license_arn, agreement_id, offer_type,
@@ -41,7 +41,7 @@ WHERE
     AND (
         excluded.status = 'resolved'
         OR excluded.settled_at >= stood.settled_at
-        -- Settled in the future, and so by a clock that was off.
+        -- Settled in the future, so by a clock that was wrong.
         OR stood.settled_at > clock_timestamp() + interval '10 seconds'
     )
 RETURNING

@@ -1,4 +1,4 @@
-"""What one transaction writes, in which order, and what stands afterwards."""
+"""Writes one batch in a transaction, in a fixed order; returns the resulting outcomes."""
 
 from __future__ import annotations
 
@@ -33,62 +33,62 @@ _CLOSE_LETTERS: Final = load_sql("ledger/close_letters")
 
 
 async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
-    """Write a batch in the transaction that is open; returns what stands of its tokens.
+    """Write a batch in the open transaction; returns the resulting outcome of each of its tokens.
 
-    The order of the tables is the same for every batch, and within a table that of the keys:
-    so no two batches wait for each other.
+    Every batch writes the tables in the same order, and each table's rows in the order of their
+    keys, so that two batches can't deadlock.
     """
-    stands = await _write_outcomes(session, batch.outcomes) if batch.outcomes else {}
+    current = await _write_outcomes(session, batch.outcomes) if batch.outcomes else {}
     if batch.letters:
         letters = document([letter_row(letter) for letter in batch.letters])
         await session.fetch(_TELL_LETTERS, letters)
     if batch.malformed:
         messages = document([malformed_row(message) for message in batch.malformed])
         await session.fetch(_NOTE_MALFORMED, messages)
-    return stands
+    return current
 
 
 async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict[TokenKey, Outcome]:
     distinct = _distinct(outcomes)
     given = document([outcome_row(outcome) for outcome in distinct.values()])
-    stands = stored_outcomes(await session.fetch(_SETTLE, given))
-    refused = distinct.keys() - stands.keys()
+    current = stored_outcomes(await session.fetch(_SETTLE, given))
+    refused = distinct.keys() - current.keys()
     if refused:
-        stands |= stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(refused)))
+        current |= stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(refused)))
     if len(distinct) < len(outcomes):
         given = document([outcome_row(outcome) for outcome in outcomes])
-    await _follow_up(session, given, stands)
-    return stands
+    await _follow_up(session, given, current)
+    return current
 
 
-async def _follow_up(session: Session, given: str, stands: Mapping[TokenKey, Outcome]) -> None:
-    resolved = [key for key, outcome in stands.items() if outcome.status is Status.RESOLVED]
+async def _follow_up(session: Session, given: str, current: Mapping[TokenKey, Outcome]) -> None:
+    resolved = [key for key, outcome in current.items() if outcome.status is Status.RESOLVED]
     if resolved:
         await session.fetch(_REMEMBER_CUSTOMERS, given)
         await session.fetch(_REMEMBER_AGREEMENTS, given)
-        # Apart from the upsert, which locked these tokens: so it sees the letters of a
-        # transaction that the upsert had to wait for.
+        # In a statement after the upsert, which locked these tokens, so that it sees the letters
+        # of a transaction that the upsert had to wait for.
         await session.fetch(_CLOSE_LETTERS, keys_document(resolved))
 
 
 def _distinct(outcomes: Iterable[Outcome]) -> dict[TokenKey, Outcome]:
-    """One outcome for each token, as if they had been settled one after another."""
+    """One outcome for each token, as if all had been settled one after another."""
     chosen: dict[TokenKey, Outcome] = {}
     for outcome in outcomes:
-        stood = chosen.get(outcome.key)
-        chosen[outcome.key] = outcome if stood is None else _merged(stood, outcome)
+        earlier = chosen.get(outcome.key)
+        chosen[outcome.key] = outcome if earlier is None else _merged(earlier, outcome)
     return chosen
 
 
-def _merged(stood: Outcome, given: Outcome) -> Outcome:
-    if stood.status is Status.RESOLVED:
-        return stood
-    if given.status is not Status.RESOLVED and given.settled_at < stood.settled_at:
-        return stood
-    first = given if given.received_at < stood.received_at else stood
+def _merged(earlier: Outcome, given: Outcome) -> Outcome:
+    if earlier.status is Status.RESOLVED:
+        return earlier
+    if given.status is not Status.RESOLVED and given.settled_at < earlier.settled_at:
+        return earlier
+    first = given if given.received_at < earlier.received_at else earlier
     return replace(
         given,
         message_id=first.message_id,
         received_at=first.received_at,
-        first_seen=min(stood.seen_since, given.seen_since),
+        first_seen=min(earlier.seen_since, given.seen_since),
     )

@@ -1,2 +1,2 @@
--- Keeps messages that were given up, or tells their letters again.
+-- Stores dead letters, or records another occurrence of existing ones.
 SELECT resolution.tell_letters($1::json)

@@ -1,4 +1,4 @@
-"""The audit: who has done what by hand, and why, written together with what was done."""
+"""The audit: who did what by hand, and why, written in the same transaction as the act."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Entry:
     """One act of a person.
 
     Attributes:
-        actor: Who says to have done it; the server adds the role it let in.
+        actor: Who did it, by their own account; the server adds the database role.
         reason: Why.
         action: What, as `command.verb`: `dead-letters.discard`, `resolve-customer.store`.
-        subject: What it was done to; no token, and nothing that names a customer.
+        subject: The object of the act; contains no token, and nothing that names a customer.
     """
 
     actor: str
@@ -43,7 +43,7 @@ class Entry:
 
 
 async def record(session: Session, entry: Entry) -> None:
-    """Write an entry in the transaction that is open: so act and entry stand or fall together."""
+    """Write an entry in the open transaction, so that act and entry are committed together."""
     subject = orjson.dumps(dict(entry.subject)).decode()
     texts = (storable_text(each) for each in (entry.actor, entry.reason, entry.action))
     await session.fetch(_RECORD_AUDIT, *texts, subject)
@@ -52,20 +52,20 @@ async def record(session: Session, entry: Entry) -> None:
 async def settle_audited(
     connect: Connect, batch: Batch, entry: Entry
 ) -> Mapping[TokenKey, Outcome]:
-    """Commit a batch together with its entry; returns what stands of its tokens afterwards.
+    """Commit a batch together with its entry; returns the resulting outcome of each token.
 
     Raises:
         LedgerUnavailable: Nothing was written, or the connection was lost at the commit and
-            nobody knows.
-        RowsRefused: Nothing was written; a row can never be.
+            the result is unknown.
+        RowsRefused: Nothing was written; a row can never be stored.
     """
     with translated():
         async with asyncio.timeout(_CALL_SECONDS):
             session = await Session.open(connect, statement_cache=False)
             try:
                 async with session.transaction():
-                    stands = await write(session, batch)
+                    current = await write(session, batch)
                     await record(session, entry)
             finally:
                 await session.close()
-    return stands
+    return current

@@ -1,3 +1,3 @@
--- Removes what is stored of a customer, and audits it; says how many rows of each kind went.
+-- Deletes a customer's data, and audits it; returns how many rows of each kind were affected.
 SELECT stored, entries
 FROM resolution.erase_customer($1, $2, $3, $4)

@@ -1,4 +1,4 @@
-"""Erasure of one customer: all in one transaction, audited by the function that does it."""
+"""Erasure of one customer, in one transaction; the database function that erases also audits."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session
 from worker.adapters.postgres.sql import load_sql
-from worker.ports import LedgerUnavailable
+from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Connect
 
 _SCHEMA_VERSION: Final = load_sql("schema_version")
 _ERASE: Final = load_sql("operator/erase_customer")
-# The whole ledger is read, for customers have no index in it: so it costs the workers nothing.
+# The whole ledger is scanned: an index by customer would cost the workers on every write.
 COMMAND_SECONDS: Final = 150.0
 _CALL_SECONDS: Final = 180.0
 _TRIES: Final = 5
 _NAMES_CUSTOMER: Final = "22023"
 _NO_RIGHT: Final = (
-    "this role may not erase; connect as resolution_operator (WORKER_POSTGRES__DSN), to whom "
+    "this role may not erase; connect as resolution_operator (WORKER_POSTGRES__DSN), to which "
     "deploy/postgres/grants.sql gives that right"
 )
 
 
-class NamesCustomer(Exception):  # noqa: N818 - named for what is wrong
-    """The actor or the reason names the customer, and would stay in the audit."""
+class NamesCustomer(Exception):
+    """The actor or the reason names the customer, which would remain in the audit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was removed of a customer, or would be.
+    """Numbers of rows that were removed for a customer, or would be.
 
     Attributes:
-        outcomes: Tokens of its own in the ledger.
+        outcomes: Its tokens in the ledger.
         letters: Dead letters of those tokens, or whose clear text names it.
         events: Entries in the histories of those letters, and events that were not sent yet.
-        malformed: Notes of messages that could not be read.
-        mentions: Other letters' events and replays from whose text its name was taken out.
-        audited: Entries of the audit that name it, which stay: the audit only grows.
+        malformed: Records of malformed messages.
+        mentions: Other letters' events and replays from whose text its name was removed.
+        audited: Entries of the audit that name it; they stay, because the audit only grows.
     """
 
     outcomes: int
@@ -59,19 +59,19 @@ class Erased:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether nothing was stored; then nothing was audited either."""
+        """Whether there was nothing to erase; then nothing was audited either."""
         removed = (self.outcomes, self.customers, self.agreements, self.letters, self.events)
         return not any(removed) and not self.malformed and not self.mentions
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to erase, and for whom.
+    """A request for erasure.
 
     Attributes:
-        customer: An AWS account id or a customer identifier.
-        seller: Of this seller alone; None for all.
-        actor: Who erases, for the audit.
+        customer: An AWS account ID or a customer identifier.
+        seller: Erase only this seller's data; None for all sellers.
+        actor: Who erases, for the audit; it must not name the customer.
         reason: Why, for the audit; it must not name the customer.
     """
 
@@ -82,17 +82,18 @@ class Request:
 
 
 async def erase(connect: Connect, request: Request, *, dry_run: bool = False) -> Erased:
-    """Remove what is stored of a customer, all or nothing.
+    """Remove all data of a customer, or nothing.
 
     Args:
-        connect: As a role that may; `COMMAND_SECONDS` should bound its statements.
-        request: What, and for whom.
-        dry_run: Do it, count, and roll it back.
+        connect: Opens a connection as a role that may erase; its statements should have
+            `COMMAND_SECONDS` as their time limit.
+        request: Whom to erase, and for the audit by whom and why.
+        dry_run: Erase and count, then roll back.
 
     Raises:
-        NamesCustomer: See there; nothing was removed.
+        NamesCustomer: The actor or the reason names the customer; nothing was removed.
         LedgerUnavailable: Nothing was removed, or the connection was lost at the commit and
-            nobody knows: doing it again is safe.
+            the result is unknown: it is safe to repeat.
         RowsRefused: Nothing was removed.
     """
     with translated():

@@ -1,4 +1,4 @@
-"""What the database says to a person at a command, who can look, correct and run it again."""
+"""Database errors for people at a command, who can correct the cause and run it again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _WAIT: Final = errors.BY_SQLSTATE["08"].remedy
 _GRANTS: Final = errors.BY_SQLSTATE["42501"].remedy
 _LOOK_AT_SERVER: Final = (
-    "look into the server's log, and whether a firewall or a pooler stands between"
+    "check the server's log, and whether there is a firewall or a pooler in between"
 )
 _RUN_AGAIN: Final = f"run it again; if that does not help, {_LOOK_AT_SERVER}"
 _AS_OPERATOR: Final = (
-    "connect as resolution_operator, who may do this, with WORKER_POSTGRES__DSN; if you do, "
+    "connect as resolution_operator, which may do this, with WORKER_POSTGRES__DSN; if you do, "
     "run deploy/postgres/grants.sql as the schema's owner"
 )
 _DSN: Final = "WORKER_POSTGRES__DSN (for `migrate`, WORKER_POSTGRES__ADMIN_DSN)"
@@ -30,16 +30,16 @@ _SYSTEM: Final = "sslrootcert=/etc/ssl/certs/ca-certificates.crt"
 
 
 FAULTS: Final = (errors.NotConnected, *errors.FAULTS)
-"""What may be raised by whoever opens a session and uses it."""
+"""The errors that may be raised when a session is opened or used."""
 
 
-class DatabaseFault(Exception):  # noqa: N818 - a state of the world
-    """The database could not be asked.
+class DatabaseFault(Exception):
+    """The database failed or could not be reached.
 
     Attributes:
-        what: What is the matter, in our words and the server's.
+        what: What is wrong, with the server's own message.
         remedy: What to do about it.
-        place: Hosts and ports of the database; empty where nobody said.
+        place: Hosts and ports of the database; empty if unknown.
     """
 
     def __init__(self, what: str, remedy: str, place: str = "") -> None:
@@ -56,11 +56,11 @@ class DatabaseFault(Exception):  # noqa: N818 - a state of the world
 
 
 def fault_of(error: BaseException, dsn: str = "") -> DatabaseFault:
-    """What the driver raised, in words for a person.
+    """The driver's error as a `DatabaseFault`.
 
     Args:
-        error: Of `FAULTS`.
-        dsn: Where to it was; nothing but hosts, ports and files of it is told.
+        error: One of `FAULTS`.
+        dsn: The address used; only its hosts, ports and files are shown.
     """
     if isinstance(error, errors.NotConnected):
         error = error.error
@@ -68,24 +68,24 @@ def fault_of(error: BaseException, dsn: str = "") -> DatabaseFault:
     else:
         found = errors.diagnose(error)
     # The first argument alone: asyncpg appends DETAIL and HINT to str().
-    said = f" ({error.args[0]})" if isinstance(error, asyncpg.PostgresError) else ""
-    # What the worker does by itself is no remedy for a person.
+    message = f" ({error.args[0]})" if isinstance(error, asyncpg.PostgresError) else ""
+    # That the worker tries again by itself is no remedy for a person.
     remedy = _LOOK_AT_SERVER if found.remedy == _WAIT else found.remedy
-    return DatabaseFault(f"{found.what}{said}", remedy, place(dsn))
+    return DatabaseFault(f"{found.what}{message}", remedy, place(dsn))
 
 
-def told(said: str) -> str:
-    """A fault in the worker's words, with what a person does in place of what the worker does."""
-    return said.replace(_WAIT, _RUN_AGAIN)
+def told(message: str) -> str:
+    """A worker's fault message, with a remedy for a person in place of the worker's own retry."""
+    return message.replace(_WAIT, _RUN_AGAIN)
 
 
-def told_operator(said: str) -> str:
-    """As `told`, of what resolution_operator may do and the worker's role may not."""
-    return told(said).replace(_GRANTS, _AS_OPERATOR)
+def told_operator(message: str) -> str:
+    """As `told`, for acts that resolution_operator may do but the worker's role may not."""
+    return told(message).replace(_GRANTS, _AS_OPERATOR)
 
 
 def place(dsn: str) -> str:
-    """Hosts and ports of a DSN as they are written there, and nothing else of it."""
+    """Only the hosts and ports of a DSN, as they are written there."""
     try:
         parts = urlsplit(dsn)
     except ValueError:
@@ -97,7 +97,7 @@ def place(dsn: str) -> str:
 
 
 def _set_up(error: BaseException, dsn: str) -> Diagnosis | None:
-    """What is the matter with the address or with TLS, where the driver says more than a kind."""
+    """A diagnosis of the address or of TLS, if the driver's error is specific enough."""
     if isinstance(error, ssl.SSLCertVerificationError):
         remedy = _VERIFYING.get(error.verify_code, _ANOTHER_AUTHORITY)
         what = f"the server's certificate can't be verified: {error.verify_message}"
@@ -112,42 +112,45 @@ def _set_up(error: BaseException, dsn: str) -> Diagnosis | None:
 
 
 _ANOTHER_AUTHORITY: Final = (
-    f"let sslrootcert in {_DSN} name the authority that signed it, {_SYSTEM} for a public one"
+    f"set sslrootcert in {_DSN} to the authority that signed it, {_SYSTEM} for a public one"
 )
 _ANOTHER_NAME: Final = (
     f"use in {_DSN} a host name that the certificate is for, or give the server one for this name"
 )
 # By the codes of X509_verify_cert_error_string(3).
 _VERIFYING: Final[dict[int, str]] = {
-    9: "set this machine's clock, or the server's certificate anew: it is not valid yet",
+    9: "set this machine's clock, or replace the server's certificate: it is not valid yet",
     10: "renew the server's certificate; if it is not old, set this machine's clock",
     62: _ANOTHER_NAME,
     64: _ANOTHER_NAME,
 }
 _NO_TLS: Final = Diagnosis(
-    "the server speaks no TLS",
+    "the server does not support TLS",
     f"set `ssl = on` there, with a certificate; or correct host, port or sslmode in {_DSN}",
 )
 
 
-def _unusable(said: str) -> Diagnosis:
-    if said.startswith("root certificate file"):
+def _unusable(message: str) -> Diagnosis:
+    if message.startswith("root certificate file"):
         return Diagnosis(
-            said, f"add {_SYSTEM}, or the authority that signed the server's own, to {_DSN}"
+            message,
+            f"add {_SYSTEM}, or the authority that signed the server's certificate, to {_DSN}",
         )
-    return Diagnosis(f"the address can't be used{said and f': {said}'}", f"correct {_DSN}")
+    return Diagnosis(f"the address can't be used{message and f': {message}'}", f"correct {_DSN}")
 
 
 def _unencrypted(error: OSError) -> Diagnosis | None:
     if not isinstance(error, ssl.SSLError):
         return None
-    said = error.reason or str(error.args[-1])
-    if error.library in {"PEM", "X509"} or "PEM" in said:
+    message = error.reason or str(error.args[-1])
+    if error.library in {"PEM", "X509"} or "PEM" in message:
         return Diagnosis(
-            f"a file of the address is no certificate or key: {said}",
+            f"a file named in the address is not a certificate or key: {message}",
             f"correct sslrootcert, sslcert, sslkey or sslcrl in {_DSN}",
         )
-    return Diagnosis(f"no encrypted connection came about: {said}", f"correct {_DSN}: sslmode")
+    return Diagnosis(
+        f"no encrypted connection could be established: {message}", f"correct {_DSN}: sslmode"
+    )
 
 
 def _unreadable(dsn: str) -> Iterator[Diagnosis]:

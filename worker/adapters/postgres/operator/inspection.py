@@ -1,4 +1,4 @@
-"""A look at the database: what it is, what the role may do, what lies in it."""
+"""Inspects the database: its server, schema and contents, and what the role may do."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _RECENT_OUTCOMES: Final = load_sql("operator/recent_outcomes")
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a database says of itself and of the role that asks.
+    """Facts about a database and the connected role.
 
     Attributes:
-        read_only: Whether it takes no writes.
-        standby: Whether that is because it follows another server.
-        has_schema: Whether the schema `resolution` is there.
-        may_read_version: Whether the role may read at which version it is.
-        absent: Tables that are not there.
-        absent_parts: Views, functions and triggers that are not there, each with its kind.
-        writes_directly: The role has rights that only programs of the version before need.
+        read_only: Whether it is not writable.
+        standby: Whether it is a standby of another server.
+        has_schema: Whether the schema `resolution` exists.
+        may_read_version: Whether the role may read the schema's version.
+        absent: Missing tables.
+        absent_parts: Missing views, functions and triggers, each with its kind.
+        writes_directly: Whether the role has rights that only programs of an earlier version need.
     """
 
     server_version: str
@@ -63,12 +63,12 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class MissingRight:
-    """A right that a role needs and lacks.
+    """A right that a role needs but lacks.
 
     Attributes:
-        name: A table, or `SCHEMA` and a schema.
+        name: A table, or the keyword and name of a schema or function, as in a GRANT.
         wanted: Such as `INSERT`.
-        columns: The columns it is lacking on; empty for all of the table.
+        columns: The columns without this right; empty for the whole object.
     """
 
     name: str
@@ -84,34 +84,34 @@ class MissingRight:
 
 @dataclass(frozen=True, slots=True)
 class Redeemable:
-    """Open dead letters whose token may still be redeemed, and when the first no longer may."""
+    """The number of open dead letters whose token can still be redeemed, and the first expiry."""
 
     letters: int
     first_expiry: datetime | None
 
 
 class Inspector:
-    """Asks over one connection; see `inspecting`."""
+    """Runs queries over one connection; see `inspecting`."""
 
     def __init__(self, connection: Any, dsn: str) -> None:
         self._connection = connection
         self._dsn = dsn
 
     async def inspect(self) -> Inspection:
-        """What the database says of itself.
+        """Facts about the database and the role.
 
         Raises:
-            DatabaseFault: It could not be asked.
+            DatabaseFault: The query failed.
         """
         (row,) = await self._fetch(_INSPECTION)
         lists = {name: tuple(row[name]) for name in ("absent", "absent_parts")}
         return Inspection(**{**row, **lists})
 
     async def now(self) -> datetime:
-        """What the server's clock shows.
+        """The time of the server's clock.
 
         Raises:
-            DatabaseFault: It could not be asked.
+            DatabaseFault: The query failed.
         """
         (row,) = await self._fetch(_NOW)
         moment: datetime = row["now"]
@@ -127,7 +127,7 @@ class Inspector:
         return bool(row["marked"])
 
     async def schema_version(self) -> int:
-        """The version the schema is at; `LATEST_VERSION` is what this program needs.
+        """The schema's version; this program needs `LATEST_VERSION`.
 
         Raises:
             DatabaseFault: It could not be read.
@@ -136,10 +136,10 @@ class Inspector:
         return int(row["version"])
 
     async def changed_migrations(self) -> list[str]:
-        """Files of this program that were applied with other text, as `migrate` refuses them.
+        """Migration files whose text differs from the applied one; `migrate` refuses them.
 
         Raises:
-            DatabaseFault: What was applied could not be read.
+            DatabaseFault: The applied migrations could not be read.
         """
         rows = await self._fetch(_MIGRATION_LIST)
         applied = {row["version"]: row["checksum"] for row in rows}
@@ -150,16 +150,16 @@ class Inspector:
         ]
 
     async def missing_rights(self) -> list[MissingRight]:
-        """What the role may not do, and needs to; tables that are not there are passed over.
+        """The rights that the role needs but lacks; missing tables are ignored.
 
         Raises:
-            DatabaseFault: It could not be asked.
+            DatabaseFault: The query failed.
         """
         rows = await self._fetch(_MISSING_RIGHTS)
         return [MissingRight(row["name"], row["wanted"], tuple(row["columns"])) for row in rows]
 
     async def periods(self) -> Mapping[str, float | None]:
-        """How long the database keeps things, in seconds by name, None for ever.
+        """The retention periods in the database, in seconds by name; None for ever.
 
         Raises:
             DatabaseFault: It could not be read.
@@ -177,7 +177,7 @@ class Inspector:
         return {row["reason"]: row["letters"] for row in rows}
 
     async def redeemable(self) -> Redeemable:
-        """Open dead letters that could still be of use.
+        """The open dead letters that can still be redeemed.
 
         Raises:
             DatabaseFault: They could not be counted.
@@ -186,10 +186,10 @@ class Inspector:
         return Redeemable(row["letters"], row["first_expiry"])
 
     async def recent_outcomes(self, seconds: float) -> Mapping[str, int]:
-        """Tokens settled in the last so many seconds, by status.
+        """The number of tokens settled in the last `seconds`, by status.
 
         Raises:
-            DatabaseFault: They could not be counted, in time say.
+            DatabaseFault: They could not be counted, for example in time.
         """
         rows = await self._fetch(_RECENT_OUTCOMES, seconds)
         return {row["status"]: row["outcomes"] for row in rows}
@@ -216,14 +216,14 @@ LATEST_VERSION: Final = LATEST
 
 @asynccontextmanager
 async def inspecting(dsn: str, seconds: float) -> AsyncIterator[Inspector]:
-    """A connection to look over.
+    """An `Inspector` with a connection of its own.
 
     Args:
-        dsn: Where to, and as whom.
-        seconds: Bound of connecting, and of each question.
+        dsn: The address and role.
+        seconds: Time limit of connecting, and of each query.
 
     Raises:
-        DatabaseFault: No connection.
+        DatabaseFault: No connection could be opened.
     """
     connect = connector(lambda: dsn, connect_seconds=seconds, command_seconds=seconds)
     try:

@@ -1,4 +1,4 @@
--- Looks at a database from the catalogue alone, which every role may read.
+-- Inspects a database through the system catalogue only, which every role may read.
 SELECT
     current_setting('server_version') AS server_version,
     current_setting('server_version_num')::int AS server_version_number,
@@ -113,7 +113,7 @@ SELECT
                     AND tri.tgname = name
             )
     ) AS absent_parts,
-    -- Of an owner's or a superuser's role nothing else is expected.
+    -- Not reported for the owner or a superuser, who always have these rights.
     EXISTS (
         SELECT
         FROM pg_class AS rel

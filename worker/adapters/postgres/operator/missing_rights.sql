@@ -1,5 +1,5 @@
 -- Lists the rights that the worker needs and the current role lacks, as they are granted: by table,
--- by column where deploy/postgres/grants.sql gives columns, and by function.
+-- by column where deploy/postgres/grants.sql grants columns, and by function.
 WITH needed (name, wanted, columns) AS (
     VALUES
     ('ledger', 'SELECT', NULL),
@@ -116,7 +116,7 @@ lacking AS (
     INNER JOIN tables ON needed.name = tables.relname
     INNER JOIN pg_attribute AS att
         ON tables.oid = att.attrelid AND att.attname = ANY(needed.columns)
-    -- Guarded, for it refuses to be asked about a right that only whole tables have.
+    -- In a CASE, because the function raises an error for a right that only whole tables have.
     WHERE
         CASE
             WHEN needed.columns IS NOT NULL

@@ -1,4 +1,4 @@
--- Reads how long things are kept, in seconds; null for ever.
+-- Reads the retention periods, in seconds; null for ever.
 SELECT
     extract(EPOCH FROM ledger)::float8 AS ledger,
     extract(EPOCH FROM unresolved)::float8 AS unresolved,

@@ -1,4 +1,4 @@
--- Counts the tokens settled in the last so many seconds by status.
+-- Counts the tokens settled in the last $1 seconds, by status.
 SELECT status, count(*) AS outcomes
 FROM resolution.ledger
 WHERE settled_at > now() - make_interval(secs => $1)

@@ -1,4 +1,4 @@
-"""One connection for what a person does by hand, with faults told in words."""
+"""One session for an operator's command; its faults are raised as `DatabaseFault`."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ async def operating(
 ) -> AsyncIterator[Session]:
     """A session on a schema that is new enough.
 
-    What the driver raises within the block is told as `DatabaseFault` too, time-outs and faults
-    of the network included: other servers are not to be asked there.
+    The driver's errors within the block are raised as `DatabaseFault` too, including time-outs and
+    network errors; so do not call other servers within the block.
 
     Args:
-        dsn: Where to, and as whom.
-        command_seconds: Bound of one statement.
+        dsn: Returns the address and role.
+        command_seconds: Time limit of one statement.
 
     Raises:
-        DatabaseFault: No connection, a schema that is too old, or a statement that failed.
+        DatabaseFault: No connection, a schema that is too old, or a failed statement.
     """
     address = dsn()
     connect = connector(

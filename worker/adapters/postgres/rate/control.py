@@ -1,6 +1,6 @@
-"""What operators tell a fleet: pause, resume, another ceiling. Each act is audited with its change.
+"""An operator's commands to a fleet: pause, resume, another ceiling, a new search.
 
-Each is one function of the schema's owner, on a session that is given. All replicas hear of it with
+Each calls one database function, which makes the change and audits it. All replicas receive it with
 their next lease.
 """
 
@@ -28,10 +28,10 @@ _CEILING: Final = load_sql("rate/ceiling")
 
 @dataclass(frozen=True, slots=True)
 class AuditContext:
-    """Who tells the fleet something, and why.
+    """Who gives a command, and why.
 
     Attributes:
-        seller: Whose account it is about.
+        seller: The seller whose fleet it is for.
     """
 
     seller: str
@@ -40,21 +40,21 @@ class AuditContext:
 
 
 async def pause(session: Session, context: AuditContext) -> tuple[Pause, bool]:
-    """Stop all calls until somebody resumes.
+    """Stop all calls until they are resumed.
 
-    A pause that stands already stays as it is: whoever ends it shall know whose it was.
+    An existing pause is not changed, so that whoever ends it can see who began it.
 
     Returns:
-        The pause that stands now, and whether it is this one.
+        The pause now in force, and whether this call began it.
     """
     (row,) = await session.fetch(_PAUSE, context.seller, *_texts(context))
-    stands = pause_of(row)
-    assert stands is not None  # it stood, or has just been written
-    return stands, row["changed"]
+    in_force = pause_of(row)
+    assert in_force is not None  # it existed, or has just been written
+    return in_force, row["changed"]
 
 
 async def resume(session: Session, context: AuditContext) -> Pause | None:
-    """Let calls go on; returns the pause that is over, or None where there was none."""
+    """Resume calls; returns the pause that ended, or None if there was none."""
     (row,) = await session.fetch(_RESUME, context.seller, *_texts(context))
     return pause_of(row)
 
@@ -62,29 +62,31 @@ async def resume(session: Session, context: AuditContext) -> Pause | None:
 async def set_ceiling(
     session: Session, context: AuditContext, ceiling: float | None
 ) -> Override | None:
-    """Bound the rate, whatever the replicas' settings say; returns what was said before.
+    """Set a ceiling in place of the replicas' settings; returns the previous override, if any.
 
     Args:
-        session: Open, and in no transaction.
+        session: Open, and not in a transaction.
         context: Who, and why.
-        ceiling: Calls a second; None for no bound at all.
+        ceiling: Calls a second; None for no ceiling.
     """
-    return await _say(session, context, math.inf if ceiling is None else ceiling)
+    return await _override(session, context, math.inf if ceiling is None else ceiling)
 
 
 async def reset_ceiling(session: Session, context: AuditContext) -> Override | None:
-    """Let the replicas' settings bound the rate again; returns what was said before."""
-    return await _say(session, context, None)
+    """Return to the ceilings in the replicas' settings; returns the previous override, if any."""
+    return await _override(session, context, None)
 
 
 async def search_again(session: Session, context: AuditContext) -> float | None:
-    """Double the rate from where it is until AWS throttles; returns where that is, if anywhere."""
+    """Double the rate from its present value until AWS throttles; returns that value, if any."""
     (row,) = await session.fetch(_SEARCH, context.seller, *_texts(context))
     rate: float | None = row["rate"]
     return rate
 
 
-async def _say(session: Session, context: AuditContext, ceiling: float | None) -> Override | None:
+async def _override(
+    session: Session, context: AuditContext, ceiling: float | None
+) -> Override | None:
     (row,) = await session.fetch(_CEILING, context.seller, ceiling, *_texts(context))
     return override_of(row)
 

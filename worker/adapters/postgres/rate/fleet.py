@@ -18,8 +18,8 @@ from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session, Sessions
 from worker.adapters.postgres.sql import load_sql
 from worker.core import backoff
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import DEFAULT_SELLER
-from worker.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -36,34 +36,34 @@ _LEAVE: Final = load_sql("rate/leave")
 log: Final = structlog.get_logger()
 
 _CONNECTIONS: Final = 2  # so that a lease does not wait behind a permit
-# Between two attempts at a lease: of many at once, each time one comes through.
+# Between two attempts at a lease: of many concurrent attempts, one succeeds each time.
 _COLLISION: Final = backoff.FullJitter(base_seconds=0.004, cap_seconds=0.1)
 _CODE_CHARS: Final = 100
 _MESSAGE_CHARS: Final = 500
 
 
 class PostgresFleet:
-    """The shared rate, the state of each replica and an operator's word, in PostgreSQL.
+    """The shared rate, the state of each replica and operators' commands, in PostgreSQL.
 
-    All times are those of the database's clock, for the replicas' own may be off. It has
-    connections of its own, so that it never waits behind the ledger's batches.
+    All times are the database clock's, because the replicas' own may be off. It has connections of
+    its own, so that it never waits behind the ledger's batches.
 
-    A lease holds no lock while it is computed: it is written only if nobody else's was written
-    since what it was computed from was read, and else computed again. So a replica that is frozen
-    in the middle of it stops nobody.
+    No lock is held while a lease is computed: it is written only if no other lease was written
+    since its inputs were read, and otherwise computed again. So a replica that freezes in the
+    middle does not block the others.
 
     Args:
-        connect: Opens one connection; see `connection.connector`.
-        initial: Calls a second at which the search for the quota starts, where none is known yet.
-        ceiling: The most calls a second, by this replica's settings; None for no bound.
-        seller: Whose account it is.
-        replica: What names this process among all of the fleet.
-        call_seconds: Bound of one whole call, waiting and connecting included.
+        connect: Opens one connection; see `sessions.connector`.
+        initial: Calls a second at which the search starts if no quota is known yet.
+        ceiling: The ceiling in this replica's settings, in calls a second; None for none.
+        seller: The seller whose fleet it is.
+        replica: The unique ID of this process; random by default.
+        call_seconds: Time limit of one whole call, including waiting and connecting.
         statement_cache: As in `PostgresLedger`.
 
     Attributes:
-        ceiling: As given; a new value counts from the next lease on. The lowest of all live
-            replicas holds, unless an operator's word stands in its place.
+        ceiling: As given; a new value counts from the next lease on. The lowest ceiling of all live
+            replicas applies, unless an operator has set another.
     """
 
     def __init__(
@@ -86,21 +86,21 @@ class PostgresFleet:
 
     @property
     def replica(self) -> str:
-        """What names this process among all of the fleet."""
+        """The unique ID of this process."""
         return self._replica
 
     async def lease(self, report: Report, state: ReplicaState) -> Lease:
-        """Report, and learn how to go on. To be called about each second.
+        """Report, and get a lease. To be called about once a second.
 
-        A replica that does not call for three seconds is taken for dead, and its share is free. A
-        report that is given twice counts twice, which moves the rate no further than one epoch.
+        A replica that does not call for three seconds counts as dead, and its share is free. A
+        report that is passed twice counts twice, which moves the rate no further than one epoch.
 
         Args:
-            report: What was seen since the last report that went through.
-            state: What this replica tells the others of itself.
+            report: The observations since the last successful report.
+            state: This replica's state, published to the others.
 
         Raises:
-            LedgerUnavailable: The database could not be asked; whether it was told is unknown.
+            LedgerUnavailable: The call failed; whether the report was stored is unknown.
         """
         with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._sessions.borrow() as session:
@@ -114,13 +114,15 @@ class PostgresFleet:
     async def _try_lease(
         self, session: Session, report: Report, state: ReplicaState
     ) -> Lease | None:
-        """One attempt; None where another replica's lease was written meanwhile."""
+        """One attempt; None if another replica's lease was written meanwhile."""
         clock = asyncio.get_running_loop().time
         asked = clock()
         (row,) = await session.fetch(_LOOK, self._seller)
         snapshot = FleetSnapshot.of(row, self._replica, asked=asked, heard=clock())
         if snapshot.nonsense:
-            log.warning("rate_state_replaced", reason="what was stored no worker has written")
+            log.warning(
+                "rate_state_replaced", reason="the stored state was not written by a worker"
+            )
         rate_state, lease = grant(snapshot, report, initial=self._initial, ceiling=self.ceiling)
         written = await session.fetch(
             _LEASE,
@@ -135,19 +137,19 @@ class PostgresFleet:
             lease.share,
             self.ceiling,
             __version__,
-            _told(state),
+            _document(state),
         )
         return lease if written else None
 
     async def permit(self) -> float:
-        """Take the fleet's next single permit: seconds until it may be used, 0 for now.
+        """Take the fleet's next single permit; returns the seconds until it may be used, 0 for now.
 
-        The rows of all replicas together bound how far ahead it is: as many intervals as there are
-        replicas, if each takes one at a time.
+        If each replica takes one at a time, it is at most as many intervals ahead as there are
+        replicas.
 
         Raises:
-            LedgerUnavailable: The database could not be asked, or knows no rate: no lease was
-                ever written.
+            LedgerUnavailable: The call failed, or there is no rate yet because no lease was ever
+                written.
         """
         rows = await self._ask(_PERMIT, self._seller)
         if not rows:
@@ -155,18 +157,18 @@ class PostgresFleet:
         return max(0.0, float(rows[0]["seconds"]))
 
     async def may_probe(self) -> bool:
-        """Take the fleet's turn to ask AWS whether it accepts us again: one a second, for all.
+        """Take the fleet's turn to probe AWS, one a second for all replicas; whether it was taken.
 
         Raises:
-            LedgerUnavailable: The database could not be asked.
+            LedgerUnavailable: The call failed.
         """
         return bool(await self._ask(_PROBE, self._seller))
 
     async def leave(self) -> None:
-        """Give the share back: this replica ends.
+        """Give the share back when this replica ends.
 
         Raises:
-            LedgerUnavailable: The database could not be told; the share is free after seconds.
+            LedgerUnavailable: The call failed; the share becomes free after some seconds.
         """
         await self._ask(_LEAVE, self._seller, self._replica)
 
@@ -180,8 +182,8 @@ class PostgresFleet:
                 return await session.fetch(sql, *arguments)
 
 
-def _told(state: ReplicaState) -> str:
-    """A replica's state as `fleet_lease.sql` unpacks it."""
+def _document(state: ReplicaState) -> str:
+    """A replica's state as `lease.sql` unpacks it."""
     refusal = state.refusal
     return orjson.dumps(
         {

@@ -1,5 +1,5 @@
--- Writes a lease that was computed from this version of the seller's row; returns no row where
--- another replica came first.
+-- Writes a lease that was computed from this version of the seller's row; returns no row if another
+-- replica's lease was written first.
 SELECT written
 FROM
     resolution.lease(

@@ -1,4 +1,4 @@
--- Reads in one snapshot all that a lease is computed from; always one row.
+-- Reads, in one snapshot, all inputs of a lease; always one row.
 SELECT
     extract(EPOCH FROM moment.now)::float8 AS now,
     coalesce(quota.version, 0) AS version,
@@ -18,8 +18,8 @@ SELECT
         FROM resolution.replica
         WHERE replica.seller = $1 AND replica.expires_at > moment.now
     ) AS living,
-    -- Processes that died: their lease lapsed without a goodbye, and some seconds after somebody
-    -- noticed it they had still not come back, as those do that the database was away for.
+    -- Processes that died: their lease expired although they had not left, and some seconds after
+    -- another replica noticed it they had not renewed it, as they do after an outage of the database.
     (
         SELECT count(*)
         FROM resolution.replica
@@ -38,6 +38,6 @@ SELECT
             WHERE event_outbox.routing_key = known.routing_key
         )
     ) AS outbox_keys
--- A volatile function in a row of its own is asked once.
+-- In a row of its own the volatile function is called once.
 FROM (SELECT clock_timestamp() AS now) AS moment
 LEFT JOIN resolution.quota ON quota.seller = $1

@@ -1,3 +1,3 @@
--- Ends a pause, audited; the pause that is over.
+-- Ends a pause, audited; returns that pause.
 SELECT pause_actor, pause_reason, paused_at
 FROM resolution.resume($1, $2, $3)

@@ -1,4 +1,4 @@
--- Reads what is shared by all replicas of a seller; no row where none was ever at work.
+-- Reads the shared state of a seller's replicas; no row if none has ever worked.
 SELECT
     rate, singly, ceiling, ceiling_actor, ceiling_reason, ceiling_at, pause_actor, pause_reason,
     paused_at

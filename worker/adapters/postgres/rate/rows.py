@@ -1,4 +1,4 @@
-"""What a replica sees of its fleet, and the lease that follows from it."""
+"""The fleet's state as a replica reads it, and the lease computed from it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from worker.core.rate.fleet import Lease, Pause
 
 if TYPE_CHECKING:
     from worker.core.rate.fleet import Report
+    from worker.core.rate.state import SharedRate
 
 
 class _Living(NamedTuple):
-    """A live replica, as `fleet_look.sql` lists it.
+    """A live replica, as `look.sql` lists it.
 
     Attributes:
-        accepted_seconds: How long ago AWS last accepted a call of its; None for never.
+        accepted_seconds: How long ago AWS last accepted one of its calls; None for never.
     """
 
     id: str
@@ -34,24 +35,24 @@ class _Living(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FleetSnapshot:
-    """What `fleet_look.sql` returns.
+    """The result of `look.sql`.
 
     Attributes:
-        clock: What the database's clock showed.
-        version: Of the seller's row; 0 where there is none.
-        state: The shared rate, or None where none is known.
-        nonsense: A state is stored that no version of this program writes.
-        singly: Whether permits are asked for one by one.
-        override: The ceiling by an operator's word: Infinity for none at all, None for no word.
-        granted: What this replica has already.
+        clock: A reading of the database's clock.
+        version: The version of the seller's row; 0 if there is none.
+        state: The shared rate; None if none is known.
+        nonsense: Whether the stored state can't have been written by this program.
+        singly: Whether permits are taken one by one.
+        override: The ceiling that an operator has set: infinite for no ceiling, None if not set.
+        granted: The share that this replica already has, in calls a second.
         others: The other live replicas.
-        deaths: Replicas that died lately.
+        deaths: Number of replicas that died recently.
         outbox_keys: Routing keys of the events that wait in the outbox.
     """
 
     clock: Reading
     version: int
-    state: quota.SharedRate | None
+    state: SharedRate | None
     nonsense: bool
     singly: bool
     override: float | None
@@ -63,13 +64,13 @@ class FleetSnapshot:
 
     @classmethod
     def of(cls, row: Any, replica: str, *, asked: float, heard: float) -> FleetSnapshot:
-        """Read a row, as this replica sees it.
+        """Read the row of `look.sql` from this replica's point of view.
 
         Args:
-            row: The only one.
-            replica: Which replica this is.
-            asked: When the database was asked, in seconds of the loop's clock.
-            heard: When its answer was there.
+            row: The row.
+            replica: This replica's ID.
+            asked: When the query was sent, in seconds of the loop's clock.
+            heard: When its result arrived.
         """
         living = [_Living(*each) for each in orjson.loads(row["living"] or "[]")]
         instant = datetime.fromtimestamp(row["now"], UTC)
@@ -90,18 +91,18 @@ class FleetSnapshot:
 
     @property
     def claims(self) -> tuple[shares.Claim, ...]:
-        """What the other live replicas need and have."""
+        """The needs and present shares of the other live replicas."""
         return tuple(shares.Claim(float(each.need), each.granted) for each in self.others)
 
     @property
     def accepted_elsewhere(self) -> float | None:
-        """When AWS last accepted a call of one that it does not refuse (loop time)."""
+        """When AWS last accepted a call of another replica that it does not refuse (loop time)."""
         ages = [each.accepted_seconds for each in self.others if not each.refused]
         known = [age for age in ages if age is not None]
         return self.clock.at - min(known) if known else None
 
     def ceiling(self, own: float | None) -> float | None:
-        """The most that the rate may be; None for no bound."""
+        """The ceiling in force, given this replica's `own`; None for none."""
         if self.override is not None:
             return None if math.isinf(self.override) else self.override
         ceilings = (own, *(each.ceiling for each in self.others))
@@ -118,17 +119,17 @@ def pause_of(row: Any) -> Pause | None:
 def grant(
     snapshot: FleetSnapshot, report: Report, *, initial: float, ceiling: float | None
 ) -> tuple[dict[str, Any], Lease]:
-    """The shared rate's next state as it is stored, and this replica's lease.
+    """The next state of the shared rate, to be stored, and this replica's lease.
 
     Args:
-        snapshot: What was seen.
-        report: What this replica has to report.
-        initial: Where the search for the quota starts, where none is known yet.
-        ceiling: The one in this replica's settings.
+        snapshot: The fleet's state.
+        report: This replica's report.
+        initial: Calls a second at which the search starts if no quota is known yet.
+        ceiling: The ceiling in this replica's settings.
     """
     most = snapshot.ceiling(ceiling)
     replicas = len(snapshot.others) + 1
-    # The ceiling bounds what is used and not what is known, so that raising it is felt at once.
+    # The ceiling limits the rate in use, not the known quota, so that raising it works at once.
     now = snapshot.clock.instant.timestamp()
     known = snapshot.state or quota.initial(initial, now)
     state = quota.advance(known, report, now, None, replicas)
@@ -152,8 +153,8 @@ def grant(
     return asdict(state), lease
 
 
-def _state(stored: str) -> quota.SharedRate | None:
+def _state(stored: str) -> SharedRate | None:
     try:
         return quota.restored(orjson.loads(stored))
-    except orjson.JSONDecodeError:  # a number that no float holds
+    except orjson.JSONDecodeError:  # a number too large for a float
         return None

@@ -1,3 +1,3 @@
--- Begins the search for the quota anew, audited; from which rate, null for none.
+-- Restarts the search for the quota, audited; returns the rate it starts from, null for none.
 SELECT rate
 FROM resolution.search_again($1, $2, $3) AS rate

@@ -1,4 +1,4 @@
-"""How a fleet stands: what its replicas share, as a person wants to see it."""
+"""The state of a fleet, for people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Override:
     """An operator's ceiling in place of the configured ones.
 
     Attributes:
-        ceiling: Calls a second; None for no bound at all.
+        ceiling: Calls a second; None for no ceiling.
     """
 
     ceiling: float | None
@@ -42,16 +42,16 @@ class Member:
 
     Attributes:
         need: Calls a second that it could use; infinite while tokens wait for a permit.
-        share: Calls a second that are its own.
-        ceiling: The one in its settings.
-        identity: As whom it calls AWS.
-        version: Of its program.
-        refused_code: Why AWS refuses its calls, in AWS's code and words; None while it does not.
+        share: Its share of the rate, in calls a second.
+        ceiling: The ceiling in its settings.
+        identity: A hash of the identity and endpoint of its calls to AWS.
+        version: The program's version.
+        refused_code: Why AWS refuses its calls, as AWS's code; None while it does not.
         refused_at: Since when.
-        probes: How often it has looked since whether that is over.
-        accepted_at: When AWS last accepted a call of its.
-        suspected: Messages that it handles apart, since one of them may end the process.
-        skew_seconds: By how much its machine's clock is ahead of the database's.
+        probes: How many probes it has sent since then.
+        accepted_at: When AWS last accepted one of its calls.
+        suspected: Number of messages that it handles apart, because one may crash the process.
+        skew_seconds: How much its machine's clock is ahead of the database's.
     """
 
     replica: str
@@ -72,11 +72,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the replicas of a seller share.
+    """The shared state of a seller's replicas.
 
     Attributes:
-        rate: Calls a second of all together, the last known if none lives; None if none ever did.
-        singly: Permits are asked for one by one.
+        rate: Calls a second of all together; the last known rate if no replica is live, None if
+            none ever was.
+        singly: Whether permits are taken one by one.
         configured: The lowest ceiling in the settings of the live replicas.
     """
 
@@ -89,7 +90,7 @@ class Standing:
 
     @property
     def ceiling(self) -> float | None:
-        """The most that the rate may be; None for no bound."""
+        """The ceiling in force; None for none."""
         return self.override.ceiling if self.override else self.configured
 
     @property
@@ -99,11 +100,11 @@ class Standing:
 
 
 async def standing(fetch: Fetch, seller: str) -> Standing:
-    """Read how a seller's fleet stands.
+    """Read the state of a seller's fleet.
 
     Args:
         fetch: Runs a statement with arguments and returns its rows.
-        seller: Whose account it is.
+        seller: The seller.
     """
     rows = await fetch(_ROW, seller)
     members = tuple(Member(*row) for row in await fetch(_REPLICAS, seller))

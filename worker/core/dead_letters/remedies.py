@@ -1,0 +1,79 @@
+"""What most likely helps against a failure, for whoever looks at the dead letters."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from worker.core import aws_causes
+from worker.core.records import LetterReason
+from worker.core.token.verdict import UNSTORABLE
+
+_WRONG_ACCOUNT: Final = (
+    "wrong seller account or region? Compare WORKER_AWS__ROLE_ARN, WORKER_AWS__REGION and "
+    "WORKER_AWS__EXPECTED_ACCOUNT with the account that published the product (`check` shows "
+    "it), correct them, then replay. If it is one of a few, the token itself is wrong: discard"
+)
+_STRANGERS: Final = (
+    "AWS knows no such token, and resolved others of this account within five minutes before: what "
+    "strangers send, or a token that was spoilt on its way. If none has resolved since, look for a "
+    "wrong seller account first; else discard, and limit them at the landing page if they are many"
+)
+_TOO_LATE: Final = (
+    "past saving: the buyer must click through again from AWS Marketplace. Look why it took so "
+    "long (`status`: queues, rate, breaker), then discard"
+)
+_UNSTORABLE: Final = "AWS's answer can't be stored: look at `show`, and report it as a defect"
+_PUBLISHER: Final = (
+    "the publisher wrote what can't be read: correct the publisher, which then sends it anew; a "
+    "replay would fail again, so discard"
+)
+_DECODE: Final = (
+    "the publisher must decode the form field exactly once: correct the publisher, have the buyer "
+    "click through again, and discard"
+)
+_ECHO: Final = (
+    "the publisher put the token, a secret, where it is shown: correct the publisher, which then "
+    "sends it anew; discard"
+)
+_SELLER: Final = "the publisher names a seller that is not configured: correct either, then replay"
+_PARKED: Final = (
+    "workers died or lost the broker while they held it: look in their logs for crashes and "
+    "restarts, then replay"
+)
+
+_BY_REASON: Final[dict[str, str]] = {
+    LetterReason.REJECTED: _WRONG_ACCOUNT,
+    LetterReason.EXPIRED: _TOO_LATE,
+    LetterReason.MALFORMED: _PUBLISHER,
+    LetterReason.PARKED: _PARKED,
+}
+_MALFORMED: Final[dict[str, str]] = {
+    "TokenHasWhiteSpace": _DECODE,
+    "TokenPercentEncoded": _DECODE,
+    "SellerUnknown": _SELLER,
+}
+
+
+def remedy(reason: str, error_code: str, *, others_resolved: bool = False) -> str:
+    """What most likely helps, in a sentence without its full stop.
+
+    Args:
+        reason: Why the message was given up.
+        error_code: Of the failure.
+        others_resolved: Whether other tokens of the account resolved within five minutes before.
+    """
+    if reason == LetterReason.DEAD:
+        return _of_dead(error_code)
+    if reason == LetterReason.REJECTED and others_resolved:
+        return _STRANGERS
+    if reason == LetterReason.MALFORMED and error_code.endswith("ContainsToken"):
+        return _ECHO
+    if reason == LetterReason.MALFORMED and error_code in _MALFORMED:
+        return _MALFORMED[error_code]
+    return _BY_REASON.get(reason, "look at one of them with `dead-letters show`")
+
+
+def _of_dead(error_code: str) -> str:
+    if error_code == UNSTORABLE:
+        return _UNSTORABLE
+    return f"{aws_causes.of_systemic(error_code, '').remedy}; then replay"
