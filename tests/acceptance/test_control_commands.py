@@ -78,7 +78,7 @@ async def test_pause_and_resume(fleet: Crew, operator: Operator) -> None:
     (one,) = fleet.replicas(1)
     told = operator.says("pause", "--reason", "  incident\n 12 ", "--actor", "alice")
     assert told.startswith("paused by alice, 20")
-    assert told.endswith("UTC: incident 12; all replicas hear of it within two seconds\n")
+    assert told.endswith("UTC: incident 12; it takes effect on all replicas within two seconds\n")
     pause = (await one.lease(HUNGRY, SOUND)).pause
     assert pause is not None
     assert (pause.actor, pause.reason) == ("alice", "incident 12")
@@ -86,7 +86,7 @@ async def test_pause_and_resume(fleet: Crew, operator: Operator) -> None:
     assert again.startswith("already paused by alice, 20")
     assert (await one.lease(HUNGRY, SOUND)).pause == pause
     over = operator.says("resume", "--reason", "mended")
-    assert over.startswith("resumed; they were paused by alice, 20")
+    assert over.startswith("resumed; calls were paused by alice, 20")
     assert (await one.lease(HUNGRY, SOUND)).pause is None
     assert operator.says("resume", "--reason", "mended") == "calls were not paused\n"
     rows = await fleet.schema.rows(

@@ -157,7 +157,7 @@ async def test_pages_go_on_where_the_last_one_ended(desk: Desk) -> None:
     times = [letter["failed_at"] for letter in found]
     assert times == sorted(times, reverse=True)
     done = desk.run("list", "--limit", "150")
-    assert done.stderr.startswith("There are more: repeat the command with --after ")
+    assert done.stderr.startswith("There are more: repeat with --after ")
 
 
 async def test_filters_compose(desk: Desk) -> None:

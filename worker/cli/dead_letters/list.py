@@ -167,4 +167,4 @@ def _print_rest(found: Page, selection: Selection) -> None:
     if not found.letters:
         typer.echo(f"No dead letter matches ({selection.words()}).", err=True)
     elif found.next is not None:
-        typer.echo(f"There are more: repeat the command with --after {found.next.text}", err=True)
+        typer.echo(f"There are more: repeat with --after {found.next.text}", err=True)

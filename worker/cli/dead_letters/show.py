@@ -87,11 +87,15 @@ async def _read(
 ) -> tuple[DeadLetterDetail, bytes | None]:
     if letter_id is None:
         letter_id = await _only_id(session, message_id or "")
-    opened = None if revealing is None else await revealing.open(session, letter_id)
     found = await views.dossier(session, letter_id)
     if found is None:
         _end_unknown(f"there is no dead letter {letter_id}")
-    return found, opened
+    if revealing is None:
+        return found, None
+    revealing.require_key(found)
+    opened = await revealing.open(session, letter_id)
+    # Once more, for the history now has who revealed it.
+    return await views.dossier(session, letter_id) or found, opened
 
 
 async def _only_id(session: Session, message_id: str) -> int:
@@ -121,6 +125,16 @@ class _Revealing:
     opener: Opener = field(repr=False)
     actor: Actor
 
+    def require_key(self, found: DeadLetterDetail) -> None:
+        """End the command if no key here fits, before the audit says that the payload was read."""
+        if found.is_kept and found.seal_key_id not in self.opener.key_ids:
+            raise failure(
+                f"no key here opens the payload: it is sealed to the key {found.seal_key_id}, and "
+                f"WORKER_DEAD_LETTERS__OPEN_KEYS has {', '.join(self.opener.key_ids)}. Add the "
+                "private key of that pair",
+                PARTLY_FAILED,
+            )
+
     async def open(self, session: Session, letter_id: int) -> bytes | None:
         """Return the payload once the audit has it that it was read; None without the letter."""
         found = await views.reveal(session, letter_id, self.actor)
@@ -137,13 +151,7 @@ class _Revealing:
         try:
             return self.opener.open(found.sealed)
         except CannotOpen:
-            raise failure(self._why_closed(found), PARTLY_FAILED) from None
-
-    def _why_closed(self, found: SealedPayload) -> str:
-        keys = ", ".join(self.opener.key_ids)
-        if found.seal_key_id in self.opener.key_ids:
-            return f"the payload was altered: the key {found.seal_key_id} does not open it"
-        return (
-            f"no key here opens the payload: it is sealed to the key {found.seal_key_id}, and "
-            f"WORKER_DEAD_LETTERS__OPEN_KEYS has {keys}. Add the private key of that pair"
-        )
+            raise failure(
+                f"the payload was altered: the key {found.seal_key_id} does not open it",
+                PARTLY_FAILED,
+            ) from None
