@@ -335,6 +335,6 @@ def test_the_endpoint_may_come_from_the_environment(
 
 
 _EXPOSED: Final = (
-    "resolve-customer: warning: --registration-token exposes the token in the list of processes and "
-    "the shell's history; --registration-token - or file://PATH does not\n"
+    "resolve-customer: warning: --registration-token exposes the token in the list of processes "
+    "and the shell's history; --registration-token - or file://PATH does not\n"
 )
