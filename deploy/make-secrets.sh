@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes all passwords, addresses and keys that compose.yaml needs, in deploy/secrets: nothing of it
-# is in the repository, and nothing is printed.
+# Creates all passwords, addresses and keys that compose.yaml needs, in deploy/secrets. Prints none of
+# them; none is in the repository.
 #
 # Usage: make-secrets.sh [COMMAND...]
-#   COMMAND  runs resolution-worker, whose `keygen` makes the sealing pair; unless given, the image
-#            that `docker compose build` has made
+#   COMMAND  runs resolution-worker, whose `keygen` creates the sealing pair; by default the image
+#            built by `docker compose build`
 #
-# What is there is left alone: the servers keep the passwords they began with. SECRETS names
-# another folder; it is for tests, compose.yaml knows this one.
+# Does not overwrite existing secrets: the servers keep their first passwords. SECRETS sets another
+# directory, for tests; compose.yaml uses only this one.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,13 +15,13 @@ folder=${SECRETS:-$here/secrets}
 [ $# -gt 0 ] || set -- docker run --rm --network none resolution-worker:local
 
 if [ -e "$folder" ]; then
-    echo "make-secrets.sh: $folder is there already. For new secrets remove it together with" \
+    echo "make-secrets.sh: $folder already exists. For new secrets remove it together with" \
         "the data of the servers: docker compose --file $here/compose.yaml down --volumes" >&2
     exit 1
 fi
 
-# Made whole or not at all. Nobody else may enter the folder, so that the files in it can be
-# readable to whatever user reads them inside a container.
+# Created completely or not at all. Other users can't enter the directory, so the files in it may be
+# readable for any user inside a container.
 umask 022
 new=$(mktemp -d "$folder.XXXXXX")
 trap 'rm -rf "$new"' EXIT
@@ -31,8 +31,8 @@ mkdir "$new/worker" "$new/migrate" "$new/topology" "$new/publish" "$new/reproces
 password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 write() { printf '%s\n' "$2" >"$new/$1"; }
 
-# The sealing pair. The private key is for reprocessing alone, by people on call: no container gets
-# it, nor the passwords that they connect with.
+# The sealing pair. The private key is only for reprocessing by people on call: no container gets it,
+# nor the passwords with which they connect.
 keys=$("$@" keygen) || {
     echo "make-secrets.sh: \`$* keygen\` failed; build the image first:" \
         "docker compose --file $here/compose.yaml build" >&2
@@ -42,7 +42,7 @@ value() { printf '%s\n' "$keys" | sed -n "s/^WORKER_DEAD_LETTERS__$1=//p"; }
 write worker/dead_letters__seal_key "$(value SEAL_KEY)"
 write reprocessing/dead_letters__open_keys "$(value OPEN_KEYS)"
 
-# PostgreSQL. psql reads passwords from a file only if nobody else may.
+# PostgreSQL. psql reads passwords from a file only if other users can't read it.
 write postgres/superuser "$(password)"
 for role in worker migrator operator; do write "postgres/resolution_$role" "$(password)"; done
 login() { printf 'postgres:5432:*:%s:%s\n' "$1" "$(cat "$new/postgres/$2")"; }
@@ -53,11 +53,11 @@ login() { printf 'postgres:5432:*:%s:%s\n' "$1" "$(cat "$new/postgres/$2")"; }
 chmod 600 "$new/postgres/pgpass"
 dsn() { echo "postgresql://$1:$(cat "$new/postgres/$1")@postgres:5432/marketplace"; }
 write worker/postgres__dsn "$(dsn resolution_worker)"
-from_outside() { printf '%s\n' "$1" | sed "s/@[a-z]*:/@127.0.0.1:/"; }  # as people reach it
+from_outside() { printf '%s\n' "$1" | sed "s/@[a-z]*:/@127.0.0.1:/"; }  # as reached from the host
 write reprocessing/postgres__dsn "$(from_outside "$(dsn resolution_operator)")"
 write migrate/postgres__admin_dsn "$(dsn resolution_migrator)"
 
-# RabbitMQ. `operator` may do anything, and looks at the management pages.
+# RabbitMQ. `operator` is an administrator, for the management pages.
 for user in worker operator publisher admin web; do
     write "rabbitmq/passwords/resolution_$user" "$(password)"
 done
@@ -74,4 +74,4 @@ write grafana/admin "$(password)"
 chmod 700 "$new"
 mv "$new" "$folder"
 trap - EXIT
-echo "make-secrets.sh: made $folder" >&2
+echo "make-secrets.sh: created $folder" >&2

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Creates the roles of roles.sql, and gives those that log in their passwords, or brings both up to
-# date. Safe to run again: a role gets the password that the file has now.
+# Creates or updates the roles of roles.sql, and sets the passwords of those that log in. Safe to run
+# again: a role gets the password that its file now contains.
 #
 # Usage: create-roles.sh PASSWORDS
-#   PASSWORDS  a directory with one file for each role that logs in, named like the role, that holds
-#              the password; a role without a file keeps what it has
+#   PASSWORDS  a directory with one file for each role that logs in, named like the role, that contains
+#              the password; a role without a file keeps its password
 #
-# Run it where `psql` reaches the worker's database as superuser: PGHOST, PGDATABASE, PGUSER and
-# PGPASSFILE say how. psql makes a verifier of each password and sends no more than that, so that no
-# statement that the server may log holds a password, and no list of processes shows one.
+# Run it where `psql` reaches the worker's database as superuser, as set by PGHOST, PGDATABASE, PGUSER
+# and PGPASSFILE. psql computes a verifier of each password and sends only that, so that no statement
+# in the server's log contains a password, and no process list shows one.
 set -eu
 
 here=$(dirname "$0")
@@ -16,12 +16,12 @@ passwords=${1:?usage: create-roles.sh PASSWORDS}
 
 refuse() { echo "create-roles.sh: $*" >&2; exit 2; }
 
-[ -d "$passwords" ] || refuse "$passwords is no directory"
+[ -d "$passwords" ] || refuse "$passwords is not a directory"
 
 psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --file="$here/roles.sql"
 
-# psql asks for a password twice, on standard input if there is no terminal: `setsid` sees to that.
-# What it says is kept for when it fails, for it is mostly the prompts.
+# psql asks for a password twice, on standard input if there is no terminal, hence `setsid`. Its
+# output, mostly prompts, is shown only if it fails.
 give_password() { # ROLE PASSWORD
     printf '%s\n%s\n' "$2" "$2" |
         PGOPTIONS='-c password_encryption=scram-sha-256' setsid \
@@ -29,11 +29,11 @@ give_password() { # ROLE PASSWORD
 }
 
 for role in resolution_migrator resolution_worker resolution_operator; do
-    [ -f "$passwords/$role" ] || { echo "$role: no file in $passwords, left out" >&2; continue; }
+    [ -f "$passwords/$role" ] || { echo "$role: no file in $passwords, skipped" >&2; continue; }
     password=$(head -n 1 "$passwords/$role")
     [ -n "$password" ] || refuse "$role: its file in $passwords is empty"
-    said=$(give_password "$role" "$password") || {
-        echo "$role: its password could not be set: $said" >&2
+    output=$(give_password "$role" "$password") || {
+        echo "$role: its password could not be set: $output" >&2
         exit 1
     }
 done

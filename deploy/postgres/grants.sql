@@ -1,12 +1,12 @@
--- Exactly the rights that the worker, the people on call and the readers need.
+-- Grants exactly the rights that the worker, people on call and readers need.
 --
 -- Run by resolution_migrator, the schema's owner, after each `resolution-worker migrate`;
 -- running it again changes nothing:
 --
 --     psql --dbname=marketplace --username=resolution_migrator --file=deploy/postgres/grants.sql
 --
--- and then, in a new installation at once, after an update when no worker of the version before
--- runs any more, the same with revoke.sql.
+-- Then run revoke.sql in the same way: in a new installation at once, after an update once no worker
+-- of an earlier version is running.
 
 BEGIN;
 
@@ -18,8 +18,7 @@ GRANT USAGE ON SCHEMA resolution TO resolution_worker, resolution_operator, reso
 
 -- --- the worker ---
 
--- It merges what it settles into what stands; it deletes nothing, and names no other row than
--- the one that it writes.
+-- It merges outcomes into existing rows; it deletes nothing, and can't change a row's key.
 GRANT SELECT, INSERT, UPDATE (
     status, message_id, attempts, received_at, settled_at, product_code, customer_aws_account_id,
     customer_identifier, license_arn, agreement_id, offer_type, error_code, error_message, advice,
@@ -33,8 +32,8 @@ GRANT SELECT, INSERT, UPDATE (
     first_resolved_at, last_resolved_at
 ) ON resolution.agreement TO resolution_worker;
 
--- Letters are kept, closed and counted by functions. It can't read back what is sealed in them,
--- nor the rest of what the publisher wrote.
+-- Dead letters are written, closed and counted by functions. It can't read their sealed payloads, nor
+-- the other data from the publisher.
 GRANT SELECT (
     id, state, seller, reason, token_sha256, body_sha256, message_id, occurrences, received_at,
     failed_at, redeemable_until
@@ -46,7 +45,7 @@ TO resolution_worker;
 GRANT SELECT ON resolution.schema_migration, resolution.stand_in, resolution.retention
 TO resolution_worker;
 
--- What the replicas share, within the bounds of these functions.
+-- The replicas' shared state, within the limits of these functions.
 GRANT SELECT ON resolution.quota, resolution.replica TO resolution_worker;
 GRANT EXECUTE ON FUNCTION
     resolution.lease(
@@ -56,18 +55,17 @@ GRANT EXECUTE ON FUNCTION
     resolution.leave(text, text), resolution.permit(text), resolution.take_probe(text)
 TO resolution_worker;
 
--- Events that wait for an observer, and whose turn it is to send them. The server numbers them.
+-- Events that wait for an observer, and the turn to send them. The server numbers the events.
 GRANT SELECT, DELETE, INSERT (
     routing_key, message_id, correlation_id, body, seller, customer_aws_account_id,
     customer_identifier
 ) ON resolution.event_outbox TO resolution_worker;
 GRANT SELECT, INSERT, UPDATE ON resolution.event_outbox_turn TO resolution_worker;
 
--- What people do by hand is added to the audit and stays there; when, and as which role, the
--- server says.
+-- Acts by hand are added to the audit and stay there; the server adds the time and the role.
 GRANT SELECT, INSERT (actor, reason, action, subject) ON resolution.audit TO resolution_worker;
 
--- What is old goes through these alone: each keeps what must be kept, whatever it is told.
+-- Old rows are deleted only by these functions, which keep what must be kept, whatever their arguments.
 GRANT EXECUTE ON FUNCTION
     resolution.shred_payloads(integer), resolution.archive_letters(integer),
     resolution.prune_letters(interval, integer), resolution.prune_malformed(interval, integer),
@@ -75,8 +73,8 @@ GRANT EXECUTE ON FUNCTION
     resolution.prune_unresolved(interval, integer), resolution.prune_audit(interval, integer)
 TO resolution_worker;
 
--- `pause`, `resume` and `rate` by whoever has the worker's address at hand: each leaves an entry in
--- the audit that names this role.
+-- `pause`, `resume` and `rate`, for anyone who has the worker's address: each writes an entry with this
+-- role into the audit.
 GRANT EXECUTE ON FUNCTION
     resolution.pause(text, text, text), resolution.resume(text, text, text),
     resolution.set_ceiling(text, double precision, text, text),
@@ -85,9 +83,9 @@ TO resolution_worker;
 
 -- --- people on call ---
 
--- They read everything but what is sealed, take letters up and put them away. They write no
--- outcome, and delete nothing. To open a payload, to pause, to bound the rate and to erase there
--- are functions that leave an entry in the audit.
+-- They read everything except sealed payloads, and replay and discard dead letters. They write no
+-- outcome, and delete nothing. To open a payload, to pause, to limit the rate and to erase there are
+-- functions that write an entry into the audit.
 GRANT SELECT ON
     resolution.ledger, resolution.customer, resolution.agreement, resolution.malformed_message,
     resolution.letter_event, resolution.replay, resolution.audit, resolution.schema_migration,
@@ -125,9 +123,9 @@ TO resolution_operator;
 GRANT SELECT ON resolution.outcomes, resolution.agreements, resolution.malformed
 TO resolution_reader;
 
--- --- what programs of the version before still need; revoke.sql takes it back ---
+-- --- rights that only programs of an earlier version need; revoke.sql revokes them ---
 
--- They look whether they may write these tables as a whole.
+-- They check for the right to insert into these tables as a whole.
 GRANT INSERT ON resolution.dead_letter, resolution.malformed_message, resolution.event_outbox
 TO resolution_worker;
 GRANT UPDATE (

@@ -1,8 +1,8 @@
--- Takes back what only programs of the version before need.
+-- Revokes the rights that only programs of an earlier version need.
 --
 -- Run by resolution_migrator, the schema's owner, after grants.sql: in a new installation at once,
--- after an update when the last worker of the version before has ended. While one is at work it
--- changes nothing, and says so; running it again changes nothing:
+-- after an update once the last worker of an earlier version has ended. While one is running it
+-- changes nothing, and warns; running it again changes nothing:
 --
 --     psql --dbname=marketplace --username=resolution_migrator --file=deploy/postgres/revoke.sql
 
@@ -21,7 +21,7 @@ BEGIN
 
     REVOKE INSERT, UPDATE ON resolution.dead_letter FROM resolution_worker;
     REVOKE INSERT ON resolution.letter_event, resolution.malformed_message FROM resolution_worker;
-    -- With the right to a table go those to its columns.
+    -- Revoking a right on a table also revokes it on its columns.
     REVOKE INSERT ON resolution.event_outbox FROM resolution_worker;
     GRANT INSERT (
         routing_key, message_id, correlation_id, body, seller, customer_aws_account_id,

@@ -344,7 +344,7 @@ async def test_the_script_applies_the_lists(series: str, tmp_path: Path) -> None
 
         other = await script.run("orders", "shop", files=("shop",), word="another")
         assert other.code == 1
-        assert "shop: is there with another password" in other.said
+        assert "shop: its password differs" in other.said
 
         staging = await script.run("staging", "shop", files=("resolution_worker", "shop"))
         assert staging.code == 1

@@ -48,7 +48,7 @@ _BY_EXCEPTION: Final[dict[str, Explanation]] = {
         "The proxy can't be reached.", "Check HTTPS_PROXY and NO_PROXY."
     ),
     "EndpointConnectionError": Explanation(
-        "There is no connection to the endpoint: no such name, or nothing listens there.",
+        "No connection to the endpoint: the name does not exist, or no server listens there.",
         "Check --endpoint-url, AWS_ENDPOINT_URL, --region, the network and the proxy.",
     ),
     "ParamValidationError": Explanation(

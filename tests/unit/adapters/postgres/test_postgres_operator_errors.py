@@ -111,7 +111,7 @@ async def test_a_file_that_holds_no_certificate(tmp_path: Path) -> None:
     file = tmp_path / "root.pem"
     file.write_text("nothing\n")
     found = await fault("127.0.0.1", 1, f"sslmode=verify-full&sslrootcert={file}")
-    assert "no certificate or key" in found.what
+    assert "not a certificate or key" in found.what
     assert "sslrootcert" in found.remedy
 
 
