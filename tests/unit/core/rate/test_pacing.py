@@ -62,7 +62,7 @@ def test_full_jitter_spreads_evenly_from_nothing_to_the_bound(
 
 
 def test_equal_jitter_keeps_at_least_half() -> None:
-    """Equal jitter reaches from half to the whole, three sandbox on average."""
+    """Equal jitter reaches from half to the whole, three quarters on average."""
     waits = [equal_jitter(8.0, draw) for draw in draws(2)]
     assert statistics.fmean(waits) == pytest.approx(6.0, rel=0.01)
     assert 4.0 <= min(waits) < 4.05
