@@ -7,15 +7,15 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tests.connections import drop_connections
+from harness.connections import drop_connections
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable
 
-    from tests.acceptance.stage import Worker
-    from tests.faults.arena import Arena
-    from tests.faults.wire import Wire
+    from harness.arena import Arena
+    from harness.installation import Worker
+    from harness.tcp_proxy import Proxy
     from worker.lab.servers import Services
 
     Fault: TypeAlias = Callable[["Troupe", random.Random], Awaitable[None]]
@@ -102,35 +102,35 @@ async def _stopped(troupe: Troupe, chance: random.Random) -> None:
 # --- networks ---
 
 
-async def _reset(wire: Wire, _: random.Random) -> None:
-    await wire.reset()
+async def _reset(proxy: Proxy, _: random.Random) -> None:
+    await proxy.reset()
 
 
-async def _shut(wire: Wire, _: random.Random) -> None:
-    await wire.shut()
+async def _shut(proxy: Proxy, _: random.Random) -> None:
+    await proxy.shut()
     try:
         await asyncio.sleep(_OUTAGE_SECONDS)
     finally:
-        await wire.open()
+        await proxy.open()
 
 
-async def _stalled(wire: Wire, chance: random.Random) -> None:
-    wire.stall()
+async def _stalled(proxy: Proxy, chance: random.Random) -> None:
+    proxy.stall()
     try:
         await asyncio.sleep(chance.uniform(*_FROZEN_SECONDS))
     finally:
-        wire.resume()
+        proxy.resume()
 
 
-async def _cut(wire: Wire, chance: random.Random) -> None:
-    wire.cut_after_bytes(chance.randrange(20_000))
+async def _cut(proxy: Proxy, chance: random.Random) -> None:
+    proxy.cut_after_bytes(chance.randrange(20_000))
     try:
         await asyncio.sleep(_OUTAGE_SECONDS)
     finally:
-        wire.cut_after_bytes(None)
+        proxy.cut_after_bytes(None)
 
 
-def _before(name: str, fault: Callable[[Wire, random.Random], Awaitable[None]]) -> Fault:
+def _before(name: str, fault: Callable[[Proxy, random.Random], Awaitable[None]]) -> Fault:
     """The fault on the way to one of the servers."""
 
     async def befall(troupe: Troupe, chance: random.Random) -> None:

@@ -25,17 +25,17 @@ import aio_pika
 from benchmarks.ground import laid
 from benchmarks.mutation import Mutation
 from benchmarks.vitals import starved_seconds
-from tests.acceptance.front import LANES, front
-from tests.acceptance.stage import eventually
-from tests.faults.arena import SETTINGS
+from harness.arena import SETTINGS
+from harness.installation import eventually
+from harness.web_tier import LANES, web_tier
 from worker.core.records import Malformed
-from worker.core.token.messages import parse
 from worker.core.token.outgoing import malformed_answers
+from worker.core.token.submissions import parse
 
 if TYPE_CHECKING:
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Worker
-    from worker.core.token.messages import Incoming
+    from harness.installation import Worker
+    from harness.web_tier import WebTier
+    from worker.core.token.incoming import Incoming
 
 _TICK_SECONDS = 0.05
 _PATIENCE_SECONDS = 120.0
@@ -112,7 +112,7 @@ class _Sent:
 async def _worker(options: argparse.Namespace) -> list[str]:
     async with laid() as field_, field_.ground.arena(options.seed) as arena:
         stage = arena.stage
-        async with front(stage) as web:
+        async with web_tier(stage) as web:
             worker = await stage.run(**SETTINGS | {"WORKER_LOG__LEVEL": "info"})
             await web.settled("ok-first")  # what the first of all costs is nobody's neighbour
             pid = worker.process.pid
@@ -128,7 +128,7 @@ async def _worker(options: argparse.Namespace) -> list[str]:
         return faults
 
 
-async def _control(web: Front, options: argparse.Namespace) -> float:
+async def _control(web: WebTier, options: argparse.Namespace) -> float:
     """The longest wait of good tokens that come alone, as many a second as both later."""
     sent, began = _Sent(), time.monotonic()
     pause = 1 / options.rate / (1 + 1 / _GOOD_EVERY)
@@ -140,7 +140,7 @@ async def _control(web: Front, options: argparse.Namespace) -> float:
     return _say_waits("good tokens alone", sent, web)
 
 
-def _say_waits(who: str, sent: _Sent, web: Front) -> float:
+def _say_waits(who: str, sent: _Sent, web: WebTier) -> float:
     waits = sorted(
         max(0.0, _settled_at(web, ident) - at)
         for ident, at in sent.good.items()
@@ -155,7 +155,7 @@ def _say_waits(who: str, sent: _Sent, web: Front) -> float:
 
 
 async def _through(
-    web: Front, worker: Worker, options: argparse.Namespace, alone: float
+    web: WebTier, worker: Worker, options: argparse.Namespace, alone: float
 ) -> list[str]:
     began = time.monotonic()
     sent = await _publish(web, options)
@@ -175,7 +175,7 @@ async def _through(
     return faults + await _end(web, worker)
 
 
-async def _publish(web: Front, options: argparse.Namespace) -> _Sent:
+async def _publish(web: WebTier, options: argparse.Namespace) -> _Sent:
     mutation, sent = Mutation(random.Random(options.seed), sendable=True), _Sent()
     burst = max(1, round(options.rate * _TICK_SECONDS))
     loop = asyncio.get_running_loop()
@@ -191,13 +191,13 @@ async def _publish(web: Front, options: argparse.Namespace) -> _Sent:
     return sent
 
 
-async def _good(web: Front, number: int, sent: _Sent) -> None:
+async def _good(web: WebTier, number: int, sent: _Sent) -> None:
     ident = f"good-{number}"
     await web.submit(f"ok-good-{number}-{secrets.token_hex(8)}", message_id=ident)
     sent.good[ident] = time.time()
 
 
-async def _fuzzed(web: Front, message: Incoming, number: int, sent: _Sent) -> None:
+async def _fuzzed(web: WebTier, message: Incoming, number: int, sent: _Sent) -> None:
     parsed, _ = parse(message, datetime.now(UTC))
     sent.fuzzed[parsed.message_id] += 1
     published = aio_pika.Message(
@@ -219,16 +219,16 @@ async def _fuzzed(web: Front, message: Incoming, number: int, sent: _Sent) -> No
     assert type(confirm).__name__ == "Ack", confirm
 
 
-def _missing(sent: _Sent, web: Front) -> list[str]:
+def _missing(sent: _Sent, web: WebTier) -> list[str]:
     due = sent.fuzzed + Counter(dict.fromkeys(sent.good, 1))
     return [ident for ident, count in due.items() if len(web.events[ident]) < count]
 
 
-def _settled_at(web: Front, ident: str) -> float:
+def _settled_at(web: WebTier, ident: str) -> float:
     return datetime.fromisoformat(web.events[ident][0].body["settled_at"]).timestamp()
 
 
-async def _end(web: Front, worker: Worker) -> list[str]:
+async def _end(web: WebTier, worker: Worker) -> list[str]:
     """What is wrong with the worker afterwards."""
     faults = []
     if worker.process.poll() is not None:

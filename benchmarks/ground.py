@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import bare_environment, product, simulating
-from tests.faults.ground import Ground
-from tests.schema import prepare
-from tests.servers import BrokerServer, PostgresServer
+from harness.ground import Ground
+from harness.installation import bare_environment, product, simulating
+from harness.schema import prepare
+from harness.servers import BrokerServer, PostgresServer
 from worker.lab.servers import services
 
 if TYPE_CHECKING:

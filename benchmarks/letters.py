@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from tests.many_letters import KINDS, keep_many
-from tests.schema import connected, prepare
-from tests.servers import PostgresServer
+from harness.many_letters import KINDS, keep_many
+from harness.schema import connected, prepare
+from harness.servers import PostgresServer
 from worker.adapters.postgres.dead_letters.filters import select
 from worker.adapters.postgres.sql import load_sql
 from worker.core.dead_letters import grouping
@@ -34,7 +34,7 @@ from worker.lab.servers import postgres
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.schema import Schema
+    from harness.schema import Schema
 
 _PAGE: Final = 50
 _SHOWN: Final = 15

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core.token.messages import Incoming
+from worker.core.token.incoming import Incoming
 
 if TYPE_CHECKING:
     import random

@@ -28,9 +28,9 @@ import aio_pika
 import psutil
 
 from benchmarks.ground import laid
-from tests.acceptance.reprocessing import failed, on_call, states
-from tests.acceptance.stage import COMMAND, Stage, eventually
-from tests.schema import addresses
+from harness.installation import COMMAND, Installation, eventually
+from harness.reprocessing import failed, on_call, states
+from harness.schema import addresses
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 
@@ -79,7 +79,7 @@ def _told(bound: Bound) -> Bound:
 
 
 @asynccontextmanager
-async def _stage(*simulator: str) -> AsyncIterator[Stage]:
+async def _stage(*simulator: str) -> AsyncIterator[Installation]:
     async with laid(*simulator) as ground_and_services:
         ground = ground_and_services.ground
         with (
@@ -88,7 +88,7 @@ async def _stage(*simulator: str) -> AsyncIterator[Stage]:
         ):
             await declare(broker.url, topology({"5s": 5.0, "30s": 30.0, "2m": 120.0}))
             web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
-            stage = Stage(
+            stage = Installation(
                 broker,
                 addresses(database),
                 ground.simulator,
@@ -123,7 +123,7 @@ async def _speed(options: argparse.Namespace) -> list[Bound]:
     return bounds
 
 
-def _measured(stage: Stage) -> tuple[float, float]:
+def _measured(stage: Installation) -> tuple[float, float]:
     environment = stage.environment(**on_call(stage))
     began = time.monotonic()
     process = psutil.Popen(
@@ -144,7 +144,7 @@ def _measured(stage: Stage) -> tuple[float, float]:
     return time.monotonic() - began, most / _MEGABYTE
 
 
-async def _all_resolved(stage: Stage, letters: int) -> None:
+async def _all_resolved(stage: Installation, letters: int) -> None:
     async def resolved() -> bool:
         return await states(stage) == {"resolved": letters}
 
@@ -193,7 +193,7 @@ class Audience:
 
 
 @asynccontextmanager
-async def _audience(stage: Stage) -> AsyncIterator[Audience]:
+async def _audience(stage: Installation) -> AsyncIterator[Audience]:
     async with await aio_pika.connect(stage.broker.url, timeout=30) as connection:
         channel = await connection.channel(publisher_confirms=True)
         audience = Audience(await channel.get_exchange("resolution", ensure=False))
@@ -227,7 +227,7 @@ async def _live(options: argparse.Namespace) -> list[Bound]:
 
 
 async def _three_waits(
-    stage: Stage, audience: Audience, options: argparse.Namespace
+    stage: Installation, audience: Audience, options: argparse.Namespace
 ) -> tuple[list[float], list[float], list[float]]:
     ending = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -261,7 +261,7 @@ def _quantile(waits: list[float], percent: int) -> float:
 
 
 async def _kills(options: argparse.Namespace) -> list[Bound]:
-    test = "tests/acceptance/test_dead_letters_replayed.py"
+    test = "tests/acceptance/dead_letters/test_dead_letters_replayed.py"
     letters = options.letters // 2
     environment = os.environ | {
         "REPLAY_LETTERS": str(letters),

@@ -30,14 +30,14 @@ from typing import TYPE_CHECKING
 from benchmarks.breakage import FAULTS, QUOTA_FELL, Troupe
 from benchmarks.ground import laid
 from benchmarks.vitals import Vitals, starved_seconds
-from tests.acceptance.stage import eventually
-from tests.faults.arena import QUEUES
-from tests.faults.wire import wire_to
-from tests.history import EVENT, History, check, count
+from harness.arena import QUEUES
+from harness.history import EVENT, History, check, count
+from harness.installation import eventually
+from harness.tcp_proxy import proxy_to
 
 if TYPE_CHECKING:
-    from tests.faults.arena import Arena
-    from tests.history import Finding, Submission, Told
+    from harness.arena import Arena
+    from harness.history import Finding, Submission, Told
 
 _RECOVERY_SECONDS = 15.0
 _QUOTA_RECOVERY_SECONDS = 30.0
@@ -66,7 +66,7 @@ async def main() -> int:
     async with (
         laid() as field_,
         field_.ground.arena(options.seed) as arena,
-        wire_to(arena.stage.simulator.url) as arena.door,  # nobody counts calls: the short way
+        proxy_to(arena.stage.simulator.url) as arena.door,  # nobody counts calls: the short way
     ):
         troupe = await Troupe.gather(arena, field_.services, options.workers)
         report, vitals = _Report(), Vitals(troupe)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.acceptance.stage import fetch
+from harness.installation import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import Broker, BrokerServer, Database, PostgresServer, Servers
+pytest.register_assert_rewrite("harness")
+
+from harness.servers import (  # noqa: E402 - its asserts are rewritten first
+    Broker,
+    BrokerServer,
+    Database,
+    PostgresServer,
+    Servers,
+)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worker.core.exceptions import BrokerUnavailable, NotConfirmed
     from worker.core.rate.fleet import Lease, ReplicaState, Report
     from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.stage import eventually, fetch
+from harness.installation import eventually, fetch
 from worker.core.records import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.acceptance.stage import Stage, Worker
+    from harness.installation import Installation, Worker
 
 # In full, whatever the stage of the tests has in their place.
 SETTINGS: Final = {
@@ -54,7 +54,7 @@ class Fleet:
         self._ports: dict[Worker, int] = {}
 
     @classmethod
-    async def start(cls, stage: Stage, replicas: int, settings: dict[str, str]) -> Fleet:
+    async def start(cls, stage: Installation, replicas: int, settings: dict[str, str]) -> Fleet:
         """Start so many, and wait until all are ready.
 
         Raises:

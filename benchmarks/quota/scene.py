@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.quota.fleet import SETTINGS, Fleet
 from benchmarks.quota.supply import supplying
 from benchmarks.quota.timeline import Timeline, second_begins, until
-from tests.acceptance.stage import Stage, simulating
-from tests.schema import addresses
+from harness.installation import Installation, simulating
+from harness.schema import addresses
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import BACKLOG, topology
 from worker.settings.durations import parse
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from benchmarks.quota.supply import Supply
-    from tests.acceptance.stage import Simulator
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Simulator
 
 _SAMPLE_SECONDS: Final = 5.0
 _SPARE: Final = 4000  # what the workers hold in hand, and then some
@@ -57,7 +57,7 @@ class Scene:
     """One scenario's own."""
 
     bench: Bench
-    stage: Stage
+    stage: Installation
     supply: Supply
 
     @property
@@ -122,7 +122,7 @@ async def scene(bench: Bench, rate: float, burst: float, backlog: float) -> Asyn
         await declare(broker.url, topology({text: parse(text).seconds for text in delays}))
         web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
         schema = addresses(database)
-        stage = Stage(broker, schema, simulator, ground.keys, ground.home, web, worker)
+        stage = Installation(broker, schema, simulator, ground.keys, ground.home, web, worker)
         try:
             async with supplying(broker.url) as supply:
                 await supply.fill(round(backlog * max(bench.scale, 0.2)) + _SPARE)

@@ -12,7 +12,7 @@ from benchmarks.quota.figures import share
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.acceptance.stage import Simulator
+    from harness.installation import Simulator
 
 _OK: Final = "ok"
 _THROTTLED: Final = "throttled"

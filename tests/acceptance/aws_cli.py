@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import botocore
 
-from tests.acceptance.stage import COMMAND, bare_environment
+from harness.installation import COMMAND, bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

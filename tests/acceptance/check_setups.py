@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from tests.acceptance.stage import COMMAND, Simulator, bare_environment, simulating
-from tests.schema import prepare
-from tests.servers import shipped
+from harness.installation import COMMAND, Simulator, bare_environment, simulating
+from harness.schema import prepare
+from harness.servers import shipped
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 from worker.adapters.sealing import generate
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.servers import Broker, BrokerServer, Database, Permissions, PostgresServer
+    from harness.servers import Broker, BrokerServer, Database, Permissions, PostgresServer
 
 ACCESS_KEY = "AKIDCHECKCHECK"
 SECRETS = {

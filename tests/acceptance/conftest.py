@@ -1,4 +1,4 @@
-"""The stage of the acceptance tests: of a test's own, or shared by all that only send messages."""
+"""The installation of acceptance tests: a test's own, or shared by all that only send messages."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-for module in ("stage", "front", "outcomes"):
-    pytest.register_assert_rewrite(f"tests.acceptance.{module}")
+pytest.register_assert_rewrite("tests.acceptance.outcomes")
 
-from tests.acceptance.front import Front, front  # noqa: E402 - its asserts are rewritten first
-from tests.acceptance.stage import (  # noqa: E402 - as above
+from harness.installation import (  # noqa: E402 - asserts are rewritten before imports
     DELAYS,
+    Installation,
     Simulator,
-    Stage,
     Worker,
     bare_environment,
     product,
     simulating,
 )
-from tests.schema import prepare  # noqa: E402 - as above
+from harness.schema import prepare  # noqa: E402 - as above
+from harness.web_tier import WebTier, web_tier  # noqa: E402 - as above
 from worker.adapters.rabbitmq.declaration import declare  # noqa: E402 - as above
 from worker.adapters.rabbitmq.topology import topology  # noqa: E402 - as above
 from worker.settings.durations import parse  # noqa: E402 - as above
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
     from pathlib import Path
 
-    from tests.schema import Schema
-    from tests.servers import Broker, BrokerServer, Database, PostgresServer
+    from harness.schema import Schema
+    from harness.servers import Broker, BrokerServer, Database, PostgresServer
 
 T = TypeVar("T")
 
@@ -59,10 +58,10 @@ def _done(work: Coroutine[Any, Any, T]) -> T:
 @contextmanager
 def staged(
     broker: Broker, schema: Schema, simulator: Simulator, keys: Mapping[str, str], home: Path
-) -> Iterator[Stage]:
+) -> Iterator[Installation]:
     """A stage on these servers until the block ends."""
     web, worker = map(broker.shipped, ("CALLER", "resolution_worker"))
-    stage = Stage(broker, schema, simulator, keys, home, web, worker)
+    stage = Installation(broker, schema, simulator, keys, home, web, worker)
     try:
         yield stage
     finally:
@@ -83,7 +82,7 @@ def stage(
     simulator: Simulator,
     keys: Mapping[str, str],
     tmp_path: Path,
-) -> Iterator[Stage]:
+) -> Iterator[Installation]:
     """A stage of the test's own, with topology and schema, and no worker yet."""
     declare_topology(broker)
     with staged(broker, _done(prepare(database)), simulator, keys, tmp_path) as stage:
@@ -91,9 +90,9 @@ def stage(
 
 
 @pytest.fixture
-async def web(stage: Stage) -> AsyncIterator[Front]:
+async def web(stage: Installation) -> AsyncIterator[WebTier]:
     """A web tier on the test's own stage."""
-    async with front(stage) as told:
+    async with web_tier(stage) as told:
         yield told
 
 
@@ -103,7 +102,7 @@ def shared_stage(
     postgres_server: PostgresServer,
     keys: Mapping[str, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stage]:
+) -> Iterator[Installation]:
     """A stage for tests that only send messages, each with ids and tokens of its own."""
     home = tmp_path_factory.mktemp("shared")
     with (
@@ -117,14 +116,14 @@ def shared_stage(
 
 
 @pytest.fixture(scope="session")
-def shared_worker(shared_stage: Stage) -> Worker:
+def shared_worker(shared_stage: Installation) -> Worker:
     """The one worker of the shared stage; a test must leave it as it was."""
     return shared_stage.start(WORKER_LOG__LEVEL="debug", WORKER_AWS__TIMEOUT="1500ms")
 
 
 @pytest.fixture
-async def shop(shared_stage: Stage, shared_worker: Worker) -> AsyncIterator[Front]:
+async def shop(shared_stage: Installation, shared_worker: Worker) -> AsyncIterator[WebTier]:
     """A web tier on the shared stage, whose worker is ready."""
     await shared_worker.ready()
-    async with front(shared_stage) as told:
+    async with web_tier(shared_stage) as told:
         yield told

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.acceptance.front import Front, Told
-    from tests.acceptance.stage import Stage
+    from harness.installation import Installation
+    from harness.web_tier import Told, WebTier
 
 OUTCOME = {
     "version", "message_id", "status", "repeated", "token_sha256", "product_code",
@@ -39,7 +39,7 @@ def sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-async def row(stage: Stage, token: str) -> dict[str, Any]:
+async def row(stage: Installation, token: str) -> dict[str, Any]:
     """What the view of outcomes says of a token; exactly one row."""
     query = "SELECT * FROM resolution.outcomes WHERE token_sha256 = $1"
     (found,) = await stage.schema.rows(query, sha256(token))
@@ -53,7 +53,7 @@ def instant(text: str) -> datetime:
     return read
 
 
-async def asked(shop: Front, token: str, **members: Any) -> tuple[Told, Told]:
+async def asked(shop: WebTier, token: str, **members: Any) -> tuple[Told, Told]:
     """Submit a token; its event and its reply."""
     correlation_id = uuid.uuid4().hex
     message_id = await shop.submit(
@@ -66,7 +66,7 @@ async def asked(shop: Front, token: str, **members: Any) -> tuple[Told, Told]:
 
 
 @asynccontextmanager
-async def buyers(web: Front) -> AsyncIterator[list[str]]:
+async def buyers(web: WebTier) -> AsyncIterator[list[str]]:
     """Let a buyer come now and then until the block ends; the message ids of those who came.
 
     Only beside others who succeed is a token that AWS alone refuses known for what it is.

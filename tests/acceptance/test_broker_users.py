@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.installation import COMMAND, bare_environment
+from harness.servers import Permissions, shipped
 from tests.acceptance.check_setups import sound_setup
-from tests.acceptance.stage import COMMAND, bare_environment
-from tests.servers import Permissions, shipped
 from worker.adapters.rabbitmq.permissions import POLICY_BODY, ROLES, Rights, of_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from harness.servers import Broker, BrokerServer, PostgresServer
     from tests.acceptance.check_setups import Setup
-    from tests.servers import Broker, BrokerServer, PostgresServer
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acceptance.stage import COMMAND, bare_environment, eventually
+from harness.installation import COMMAND, bare_environment, eventually
+from harness.schema import addresses, prepare, run_script
 from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
-from tests.schema import addresses, prepare, run_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.acceptance.front import Front
-    from tests.acceptance.stage import Stage
-    from tests.servers import Database
+    from harness.installation import Installation
+    from harness.servers import Database
+    from harness.web_tier import WebTier
 
 
 class Operator:
@@ -78,7 +78,7 @@ async def test_pause_and_resume(fleet: Crew, operator: Operator) -> None:
     (one,) = fleet.replicas(1)
     told = operator.says("pause", "--reason", "  incident\n 12 ", "--actor", "alice")
     assert told.startswith("paused by alice, 20")
-    assert told.endswith("UTC: incident 12; all replicas hear of it within two seconds\n")
+    assert told.endswith("UTC: incident 12; it takes effect on all replicas within two seconds\n")
     pause = (await one.lease(HUNGRY, SOUND)).pause
     assert pause is not None
     assert (pause.actor, pause.reason) == ("alice", "incident 12")
@@ -86,7 +86,7 @@ async def test_pause_and_resume(fleet: Crew, operator: Operator) -> None:
     assert again.startswith("already paused by alice, 20")
     assert (await one.lease(HUNGRY, SOUND)).pause == pause
     over = operator.says("resume", "--reason", "mended")
-    assert over.startswith("resumed; they were paused by alice, 20")
+    assert over.startswith("resumed; calls were paused by alice, 20")
     assert (await one.lease(HUNGRY, SOUND)).pause is None
     assert operator.says("resume", "--reason", "mended") == "calls were not paused\n"
     rows = await fleet.schema.rows(
@@ -237,7 +237,7 @@ async def test_a_refusal_is_told_with_what_to_do(fleet: Crew, operator: Operator
 # --- with real workers ---
 
 
-async def test_workers_stop_and_go_on_within_two_seconds(stage: Stage, web: Front) -> None:
+async def test_workers_stop_and_go_on_within_two_seconds(stage: Installation, web: WebTier) -> None:
     """A pause reaches all running workers within two seconds, and one that starts under it too."""
     operator = Operator(stage.environment(USER="carol"))
     workers = [await stage.run() for _ in range(2)]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.servers import Broker, Database
+    from harness.servers import Broker, Database
 
 COMMAND = [sys.executable, "-m", "worker", "demo"]
 FEW = ("--tokens", "100")
@@ -190,7 +190,7 @@ async def test_a_broker_in_use_is_left_alone(tmp_path: Path, broker: Broker) -> 
 
 @pytest.mark.timeout(300)
 @pytest.mark.long
-async def test_an_interrupted_guest_takes_its_messages_away(tmp_path: Path, broker: Broker) -> None:
+async def test_an_interrupted_run_takes_its_messages_away(tmp_path: Path, broker: Broker) -> None:
     """Interrupted where others had queues, it leaves those, empty, and none of its own."""
     declare(environment(tmp_path, WORKER_AMQP__URL=broker.url))
     before = {one["name"] for one in broker.management.call("GET", "queues", broker.vhost)}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.stage import COMMAND, bare_environment
+from harness.installation import COMMAND, bare_environment
+from harness.schema import addresses, prepare, run_script
 from tests.fakes.ledger_suite import letter, resolved
-from tests.schema import addresses, prepare, run_script
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import connector
 from worker.core.records import Batch
@@ -20,8 +20,8 @@ from worker.core.records import Batch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.schema import Schema
-    from tests.servers import Database
+    from harness.schema import Schema
+    from harness.servers import Database
 
 ACCOUNT = "012345678901"
 WHO_AND_WHY = ("--actor", "ada", "--reason", "ticket 7")

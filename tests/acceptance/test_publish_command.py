@@ -16,8 +16,8 @@ from urllib.parse import quote, urlsplit
 import psutil
 import pytest
 
-from tests.connections import drop_connections
-from tests.servers import shipped
+from harness.connections import drop_connections
+from harness.servers import shipped
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractIncomingMessage
 
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 COMMAND = [sys.executable, "-m", "worker", "publish"]
 
@@ -151,7 +151,7 @@ async def test_bad_lines_are_named_by_number_and_the_rest_goes_on(
     assert "published: 2  not published: 5\n" in done.stderr
     assert "line 2: the token has a %XX escape" in done.stderr
     assert "line 3: the token has white space" in done.stderr
-    assert "line 4: it starts with { but is no JSON object" in done.stderr
+    assert "line 4: it starts with { but is not a JSON object" in done.stderr
     assert "line 5: the submission has no registration_token" in done.stderr
     assert "line 6: its message_id has more than 255 bytes" in done.stderr
     assert f"sed -n 2,6p {file} | resolution-worker publish --lane live" in done.stderr

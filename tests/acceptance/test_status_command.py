@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.installation import COMMAND, Worker, eventually
 from tests.acceptance.check_setups import SECRETS, execute, sound_setup
-from tests.acceptance.stage import COMMAND, Worker, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.servers import BrokerServer, PostgresServer
     from tests.acceptance.check_setups import Setup
-    from tests.servers import BrokerServer, PostgresServer
 
 _OUTCOMES = """
 INSERT INTO resolution.ledger (
@@ -127,7 +127,7 @@ def test_an_idle_fleet(sound: Setup) -> None:
     rest = "\n".join(lines[8:])
     assert "replicas      0" in rest
     assert "shares        0 live\n" in rest
-    assert "not yet known  (ceiling 40/s, by the settings here, for no replica is live)" in rest
+    assert "not yet known  (ceiling 40/s, by the settings here, as no replica is live)" in rest
     assert "paused        no\n" in rest
     assert "breaker       closed\n" in rest
     assert "oldest        unknown  (no worker answers" in rest
@@ -206,10 +206,10 @@ async def test_what_all_replicas_share(sound: Setup) -> None:
     assert "12.5/s shared  (ceiling 20/s, set by bob, 2026-11-22" in shown
     assert "paused        by alice, 2026-11-22 08:00:00 UTC: incident 12\n" in shown
     assert "breaker       open for 1 of 2 replicas, which take no messages\n" in shown
-    assert "1 replicas (sick) stopped since " in shown
+    assert "1 replica (sick) stopped since " in shown
     assert "ExpiredToken: the security token  [2J has expired\n" in shown
     assert "sick: its clock is -7 s off the database's; set it by NTP\n" in shown
-    assert "sound: handles 5 messages apart from the others, since a process died" in shown
+    assert "sound: handles 5 messages separately, because a process died" in shown
     assert "-> renew the credentials" in shown
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import Permissions
+from harness.servers import Permissions
 
 if TYPE_CHECKING:
-    from tests.servers import Broker
+    from harness.servers import Broker
 
 COMMAND = [sys.executable, "-m", "worker", "topology"]
 

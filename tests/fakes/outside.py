@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.exceptions import LedgerUnavailable, NotConfirmed
 from worker.core.records import Answer, Lane
-from worker.core.token.messages import shortened
+from worker.core.token.incoming import shortened
 from worker.ports import OutboxTurn
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from worker.core.clock import Reading
     from worker.core.records import Fault, Token
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
     from worker.ports import ConfirmedPublisher, PublishFailure, PublishResult
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from worker.core.records import Answer, Fault, FaultKind, Outcome, Status, Submission, Token
-from worker.core.token.messages import Incoming, parse
+from worker.core.token.incoming import Incoming
+from worker.core.token.submissions import parse
 from worker.core.token.verdict import Policy
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)

@@ -20,7 +20,8 @@ from tests.fakes.outside import (
 )
 from tests.fakes.records import POLICY, body
 from worker.core.records import Lane
-from worker.core.token.messages import Incoming, format_time
+from worker.core.timestamps import format_time
+from worker.core.token.incoming import Incoming
 from worker.runtime.replica import Plan, Ports, Replica
 
 if TYPE_CHECKING:

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-pytest.register_assert_rewrite("tests.faults.arena")
-
-from tests.acceptance.stage import simulating  # noqa: E402 - asserts are rewritten first
-from tests.faults.ground import Ground, migrated, sealing_pair  # noqa: E402 - as above
-from tests.servers import BrokerServer, PostgresServer  # noqa: E402 - as above
-from worker.lab.servers import postgres, rabbitmq  # noqa: E402 - as above
+from harness.ground import Ground, migrated, sealing_pair
+from harness.installation import simulating
+from harness.servers import BrokerServer, PostgresServer
+from worker.lab.servers import postgres, rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from tests.acceptance.stage import Simulator
+    from harness.installation import Simulator
     from worker.lab.servers import Postgres, RabbitMQ
 
 

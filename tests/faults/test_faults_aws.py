@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.stage import eventually
-from tests.faults import marketplace as aws
-from tests.faults.arena import Trial, endure, tell
-from tests.history import count
+from harness import marketplace as aws
+from harness.arena import Trial, endure, tell
+from harness.history import count
+from harness.installation import eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.faults.arena import Arena
-    from tests.faults.ground import Ground
-    from tests.faults.marketplace import Answer
+    from harness.arena import Arena
+    from harness.ground import Ground
+    from harness.marketplace import Answer
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

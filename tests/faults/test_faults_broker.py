@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import aio_pika
 import pytest
 
-from tests.acceptance.stage import eventually
-from tests.connections import drop_connections
-from tests.faults.arena import DELAYS, Trial, endure
+from harness.arena import DELAYS, Trial, endure
+from harness.connections import drop_connections
+from harness.installation import eventually
 from tests.faults.queues import with_arguments
 from tests.seeds import seeds
 from worker.adapters.rabbitmq.declaration import declare
@@ -19,8 +19,8 @@ from worker.adapters.rabbitmq.topology import topology
 from worker.settings.durations import parse
 
 if TYPE_CHECKING:
-    from tests.faults.arena import Arena
-    from tests.faults.ground import Ground
+    from harness.arena import Arena
+    from harness.ground import Ground
     from worker.adapters.rabbitmq.topology import Topology
     from worker.lab.servers import RabbitMQ
 

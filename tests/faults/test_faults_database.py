@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from tests.acceptance.stage import eventually
-from tests.faults.arena import Trial, conclude, endure
+from harness.arena import Trial, conclude, endure
+from harness.history import Due
+from harness.installation import eventually
+from harness.schema import connected
 from tests.faults.queues import with_arguments
 from tests.faults.tmpfs import fill, permitted, tmpfs
-from tests.history import Due
-from tests.schema import connected
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.faults.arena import Arena
-    from tests.faults.ground import Ground
+    from harness.arena import Arena
+    from harness.ground import Ground
     from worker.adapters.rabbitmq.topology import Topology
     from worker.lab.servers import Postgres
 

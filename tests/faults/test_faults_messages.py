@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from tests.acceptance.test_run_properties import Raw, short, table
-from tests.faults.arena import conclude
-from tests.history import MALFORMED, RESOLVED, Due
+from harness.arena import conclude
+from harness.history import MALFORMED, RESOLVED, Due
+from tests.acceptance.run.test_run_properties import Raw, short, table
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.faults.arena import Arena
-    from tests.faults.crowd import Crowd
-    from tests.faults.ground import Ground
-    from tests.history import Submission
+    from harness.arena import Arena
+    from harness.crowd import Crowd
+    from harness.ground import Ground
+    from harness.history import Submission
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.stage import eventually
-from tests.faults.arena import conclude, tell
-from tests.faults.ground import Ground
+from harness.arena import conclude, tell
+from harness.ground import Ground
+from harness.history import PARKED, Due
+from harness.installation import eventually
+from harness.servers import RABBITMQ_SERIES, BrokerServer, rabbitmq_home, rabbitmq_homes
 from tests.faults.queues import with_arguments
-from tests.history import PARKED, Due
 from tests.seeds import seeds
-from tests.servers import RABBITMQ_SERIES, BrokerServer, rabbitmq_home, rabbitmq_homes
 from worker.adapters.rabbitmq.topology import LANE_QUEUES
 from worker.lab.servers import rabbitmq
 

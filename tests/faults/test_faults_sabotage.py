@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.stage import eventually
-from tests.history import Kind
+from harness.history import Kind
+from harness.installation import eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.faults.arena import Arena
-    from tests.faults.ground import Ground
+    from harness.arena import Arena
+    from harness.ground import Ground
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

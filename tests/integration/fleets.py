@@ -17,7 +17,7 @@ from worker.core.records import Fault, FaultKind
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from tests.schema import Schema
+    from harness.schema import Schema
     from worker.core.rate.fleet import Lease
 
 HUNGRY = Report(need=float("inf"))

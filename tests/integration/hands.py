@@ -21,7 +21,7 @@ from worker.core.token.prefetch import MOST_IN_HAND
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.servers import Broker
+    from harness.servers import Broker
     from worker.adapters.rabbitmq.delivery import BrokerDelivery
 
 WANTED = topology({"5s": 5.0})

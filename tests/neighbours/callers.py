@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aio_pika
 
+from harness.servers import reply_key
 from tests.neighbours.watching import becomes
-from tests.servers import reply_key
 
 if TYPE_CHECKING:
     import random

@@ -8,13 +8,13 @@ import pytest
 
 pytest.register_assert_rewrite("tests.neighbours.scene")
 
-from tests.acceptance.stage import simulating  # noqa: E402 - asserts are rewritten first
-from tests.faults.ground import Ground, migrated, sealing_pair  # noqa: E402 - as above
+from harness.ground import Ground, migrated, sealing_pair  # noqa: E402 - as above
+from harness.installation import simulating  # noqa: E402 - asserts are rewritten first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.servers import BrokerServer, PostgresServer
+    from harness.servers import BrokerServer, PostgresServer
 
 
 def _asked_for(config: pytest.Config) -> bool:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.quota.figures import Figure, quantile, share
 from benchmarks.quota.fleet import SETTINGS
+from harness.arena import tell
+from harness.installation import Installation, simulating
 from tests.acceptance.outcomes import sha256
-from tests.acceptance.stage import Stage, simulating
-from tests.faults.arena import tell
 from tests.neighbours.callers import Caller, calling
 from tests.neighbours.watching import becomes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from tests.acceptance.stage import Simulator, Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Simulator, Worker
 
 _PATIENCE_SECONDS: Final = 5.0
 _DELAYS: Final = SETTINGS["WORKER_RETRY__DELAYS"]
@@ -44,7 +44,7 @@ class Scene:
     name: str
     seed: int
     chance: random.Random
-    stage: Stage
+    stage: Installation
     buyers: Caller
     others: list[Caller] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)

@@ -16,13 +16,14 @@ from benchmarks.quota.figures import Figure, quantile
 from tests.neighbours.callers import calling
 from tests.neighbours.scene import scene
 from tests.seeds import seeds
-from worker.core.token.messages import MAX_BODY_BYTES, MAX_TOKEN_CHARS
+from worker.core.token.incoming import MAX_BODY_BYTES
+from worker.core.token.submissions import MAX_TOKEN_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.acceptance.stage import Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Worker
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 

@@ -14,8 +14,8 @@ from tests.neighbours.scene import scene
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
-    from tests.acceptance.stage import Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Worker
     from tests.neighbours.callers import Caller
     from tests.neighbours.scene import Scene
 

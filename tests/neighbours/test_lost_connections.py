@@ -13,18 +13,18 @@ import pytest
 import pytest_asyncio
 
 from benchmarks.quota.figures import Figure
-from tests.acceptance.stage import eventually
+from harness.installation import eventually
+from harness.servers import BrokerServer, rabbitmq_home
 from tests.neighbours.scene import scene
 from tests.neighbours.watching import becomes
 from tests.seeds import seeds
-from tests.servers import BrokerServer, rabbitmq_home
 from worker.lab.servers import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.acceptance.stage import Simulator, Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Simulator, Worker
     from tests.neighbours.scene import Scene
     from worker.lab.servers import RabbitMQ
 

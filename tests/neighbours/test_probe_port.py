@@ -15,7 +15,7 @@ from tests.neighbours.watching import readiness
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(180)]
 

@@ -14,8 +14,8 @@ from tests.neighbours.watching import becomes, busiest_minute, in_hand, readines
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
-    from tests.faults.ground import Ground
-    from tests.servers import Broker
+    from harness.ground import Ground
+    from harness.servers import Broker
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 

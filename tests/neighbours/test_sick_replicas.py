@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
+from harness.installation import eventually
+from harness.marketplace import Marketplace, refusing
+from harness.tcp_proxy import proxy_to
 from tests.acceptance.aws_cli import self_signed
-from tests.acceptance.stage import eventually
 from tests.fakes.aws import raw_aws, reply
-from tests.faults.marketplace import Marketplace, refusing
-from tests.faults.wire import wire_to
 from tests.neighbours.clocks import clock
 from tests.neighbours.scene import scene
 from tests.neighbours.watching import becomes, readiness
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from tests.acceptance.stage import Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Worker
     from tests.neighbours.scene import Scene
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
@@ -62,8 +62,8 @@ async def wrong_secret(_: Scene) -> AsyncIterator[Sickness]:
 async def untrusted_authority(on: Scene) -> AsyncIterator[Sickness]:
     """AWS behind a proxy that opens TLS, whose authority one replica was not told of."""
     tls, certificate = self_signed(on.stage.home)
-    async with wire_to(on.simulator.url, tls) as wire:
-        url = {"WORKER_AWS__ENDPOINT_URL": f"https://localhost:{wire.url.rpartition(':')[2]}"}
+    async with proxy_to(on.simulator.url, tls=tls) as proxy:
+        url = {"WORKER_AWS__ENDPOINT_URL": f"https://localhost:{proxy.url.rpartition(':')[2]}"}
         trusting = {**url, "AWS_CA_BUNDLE": str(certificate)}
         yield Sickness(url, ("certificate",), trusting)
 

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
+from harness.ground import migrated
+from harness.servers import PostgresServer
 from tests.acceptance.outcomes import sha256
-from tests.faults.ground import migrated
 from tests.neighbours.clocks import clock
 from tests.neighbours.scene import dying, scene
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds
-from tests.servers import PostgresServer
 from worker.lab.servers import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tests.acceptance.stage import Stage, Worker
-    from tests.faults.ground import Ground
+    from harness.ground import Ground
+    from harness.installation import Installation, Worker
     from tests.neighbours.callers import Caller
     from tests.neighbours.scene import Scene
 
@@ -49,7 +49,7 @@ WHERE state = 'open' AND sealed IS NOT NULL
 """
 
 
-async def _letters(stage: Stage, callers: Sequence[Caller]) -> list[Figure]:
+async def _letters(stage: Installation, callers: Sequence[Caller]) -> list[Figure]:
     """How many tokens were given up, rightly, and can be replayed for as long as they live."""
     due = {sha256(token) for caller in callers for token in dying(caller)}
     found: set[bytes] = set()

@@ -14,8 +14,8 @@ from benchmarks.quota.figures import share
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from tests.acceptance.stage import Worker
-    from tests.servers import Broker
+    from harness.installation import Worker
+    from harness.servers import Broker
 
 _SAMPLE_SECONDS: Final = 0.2
 _MINUTE: Final = 60.0

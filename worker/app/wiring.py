@@ -96,15 +96,9 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     fleet = PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling)
     outbox = PostgresOutbox(connect)
     publishing = PublishingLink(_hidden(settings.current_amqp_url), health.reporter("publishing"))
+    sealer = Sealer(settings.dead_letters.seal_key)
     ports = Ports(
-        ledger=ledger,
-        fleet=fleet,
-        marketplace=marketplace,
-        publisher=publishing,
-        outbox=outbox,
-        sealer=Sealer(settings.dead_letters.seal_key),
-        secrets=logs.secrets,
-        telemetry=metrics,
+        ledger, fleet, marketplace, publishing, outbox, sealer, logs.secrets, telemetry=metrics
     )
     plan = Plan(
         policy=policy(settings),

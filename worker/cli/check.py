@@ -1,16 +1,16 @@
-"""`check`: what is wrong with a set-up, and what to do about it."""
+"""`check`: what is wrong with a set-up, and how to correct it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
 import typer
 
 from worker.app import diagnosis
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE
-from worker.cli.settings import ConfigOption  # noqa: TC001 - typer reads the annotation at run time
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -31,30 +31,30 @@ _MARKS: Final = {
 def check(
     config: ConfigOption = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Checks what a worker needs, and says of each failure what to do about it.
+    """Checks what a worker needs, and explains how to correct each failure.
 
     One line each: configuration, seal key, HTTP port, broker, topology, permissions on the broker,
     database, schema, grants, fleet, AWS credentials, account, endpoint, and one call to AWS with a
-    made-up token. What depends on a failed check is skipped. That calls are paused or stopped is
-    told with the fleet, and is no failure. Changes nothing; shows no secret.
+    made-up token. What depends on a failed check is skipped. The line of the fleet also shows
+    whether calls are paused or stopped, which is not a failure. Changes nothing; shows no secret.
 
     Exits with 0 if all is well, 78 if the configuration is bad, else 69 if a dependency can't be
     reached or the HTTP port is taken, else 1 if anything else failed.
     """
     findings = _examine(config, _no_line if json else _print_line)
     if json:
-        _print_json(findings)
+        print_json(findings)
     raise typer.Exit(_conclude(findings))
 
 
-def _examine(config: Path | None, tell: Callable[[Finding], None]) -> list[Finding]:
-    return asyncio.run(diagnosis.examine(lambda: load(config=config), tell))
+def _examine(config: Path | None, report: Callable[[Finding], None]) -> list[Finding]:
+    return asyncio.run(diagnosis.examine(lambda: load(config=config), report))
 
 
 def _no_line(_: Finding) -> None:
-    """With --json nothing is printed before the end."""
+    """Print nothing: with --json all is printed at the end."""
 
 
 def _print_line(finding: Finding) -> None:
@@ -69,12 +69,8 @@ def _print_line(finding: Finding) -> None:
         typer.echo(f"{_INDENT}-> {finding.remedy}")
 
 
-def _print_json(findings: Sequence[Finding]) -> None:
-    typer.echo(orjson.dumps(list(findings)).decode())
-
-
 def _conclude(findings: Sequence[Finding]) -> int:
-    """Say in one line how it went, and give the exit code."""
+    """Print in one line how it went, and return the exit code."""
     failed = [finding for finding in findings if finding.state == "failed"]
     skipped = sum(finding.state == "skipped" for finding in findings)
     if not failed:

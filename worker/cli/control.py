@@ -1,20 +1,18 @@
-"""`pause` and `resume`, and how an operator's word reaches all replicas at once."""
+"""`pause` and `resume`, and what all commands share that change how the replicas call AWS."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import typer
 
-from worker.adapters.postgres.operator.errors import DatabaseFault
-from worker.adapters.postgres.operator.session import operating
 from worker.adapters.postgres.rate import control
 from worker.adapters.postgres.rate.control import AuditContext
 from worker.cli import fleet_lines
 from worker.cli.actor import actor as actor_of
-from worker.cli.exits import UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.database import ask
+from worker.cli.options import ActorOption, ConfigOption
+from worker.cli.settings import settings_of
 from worker.core.records import DEFAULT_SELLER
 
 if TYPE_CHECKING:
@@ -22,82 +20,64 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.adapters.postgres.sessions import Session
-    from worker.settings import Settings
 
 _T = TypeVar("_T")
 
 _MOST_CHARS: Final = 500
-HEARD: Final = "; all replicas hear of it within two seconds"
-
-ActorOption: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Who acts, for the audit; else the login name.")
-]
+WITHIN: Final = "; it takes effect on all replicas within two seconds"
 
 
 def checked_reason(given: str | None) -> str | None:
-    """A reason on one line, or the end of the command with what is wrong about it."""
+    """Return a reason on one line, or end the command with what is wrong with it."""
     if given is None:
         return None
     reason = " ".join(given.split())
     if not reason:
-        raise typer.BadParameter("says nothing: say why, for whoever comes after you")
+        raise typer.BadParameter("is empty: give the reason, for whoever looks into this later")
     if not reason.isprintable():
-        raise typer.BadParameter("has control characters in it")
+        raise typer.BadParameter("contains control characters")
     if len(reason) > _MOST_CHARS:
-        raise typer.BadParameter(f"has {len(reason)} characters, and at most {_MOST_CHARS} fit")
+        raise typer.BadParameter(f"has {len(reason)} characters; at most {_MOST_CHARS} are allowed")
     return reason
 
 
 _Reason: TypeAlias = Annotated[
     str,
-    typer.Option(metavar="TEXT", callback=checked_reason, help="Why, for the audit and others."),
+    typer.Option(metavar="TEXT", callback=checked_reason, help="Why, for the audit."),
 ]
 
 
 def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = None) -> None:
     """Stops the calls of all replicas within two seconds, until `resume`; survives restarts.
 
-    Nothing is lost: tokens wait in their queues. A pause that stands already stays as it is, with
-    its actor and reason.
+    Nothing is lost: tokens wait in their queues. If calls are paused already, that pause stays as
+    it is, with its actor and its reason.
     """
-    word = word_of(actor, reason)
-    stands, new = tell(config, lambda session: control.pause(session, word))
-    told = fleet_lines.given(stands.actor, stands.reason, stands.since)
-    typer.echo(f"paused by {told}{HEARD}" if new else f"already paused by {told}", err=True)
+    context = audit_context(actor, reason)
+    paused, new = change(config, lambda session: control.pause(session, context))
+    by = fleet_lines.given(paused.actor, paused.reason, paused.since)
+    typer.echo(f"paused by {by}{WITHIN}" if new else f"already paused by {by}", err=True)
 
 
 def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = None) -> None:
     """Lets the calls of all replicas go on within two seconds."""
-    word = word_of(actor, reason)
-    over = tell(config, lambda session: control.resume(session, word))
-    if over is None:
+    context = audit_context(actor, reason)
+    ended = change(config, lambda session: control.resume(session, context))
+    if ended is None:
         typer.echo("calls were not paused", err=True)
         return
-    told = fleet_lines.given(over.actor, over.reason, over.since)
-    typer.echo(f"resumed; they were paused by {told}{HEARD}", err=True)
+    by = fleet_lines.given(ended.actor, ended.reason, ended.since)
+    typer.echo(f"resumed; calls were paused by {by}{WITHIN}", err=True)
 
 
-# --- asking the database ---
+# --- changing what the replicas share ---
 
 
-def word_of(actor: str | None, reason: str) -> AuditContext:
-    """Who acts and why, about the one seller account that there is."""
+def audit_context(actor: str | None, reason: str) -> AuditContext:
+    """Return who acts and why, for the one seller account that there is."""
     return AuditContext(DEFAULT_SELLER, actor_of(actor), reason)
 
 
-def tell(config: Path | None, act: Callable[[Session], Awaitable[_T]]) -> _T:
-    """As `ask`, with the settings of this configuration."""
+def change(config: Path | None, act: Callable[[Session], Awaitable[_T]]) -> _T:
+    """Return what the database answers, with the settings of this configuration."""
     return ask(settings_of(config), act)
-
-
-def ask(settings: Settings, act: Callable[[Session], Awaitable[_T]]) -> _T:
-    """What the database answers, or the end of the command with what is wrong."""
-
-    async def asking() -> _T:
-        async with operating(settings.current_postgres_dsn) as session:
-            return await act(session)
-
-    try:
-        return asyncio.run(asking())
-    except DatabaseFault as fault:
-        raise failure(fault.line, UNAVAILABLE) from None

@@ -10,23 +10,22 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
-from worker.core.exceptions import BrokerLost, BrokerUnavailable
-from worker.lab.demo.processes import Died
-from worker.lab.demo.progress import telling
-from worker.lab.demo.publishing import NotPublished
-from worker.lab.demo.report import as_json, show
-from worker.lab.demo.run import Script, perform
+from worker.cli.options import JsonOption
+from worker.cli.printing import print_json
+from worker.core.exceptions import BrokerUnavailable
+from worker.lab.demo.processes import ProcessFailed
+from worker.lab.demo.progress import reporting
+from worker.lab.demo.report import as_json, print_report
+from worker.lab.demo.run import Options, Result, run_demo
 from worker.lab.servers import ServiceError
 from worker.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.lab.demo.run import Ending
 
 _FEWEST_TOKENS: Final = 100
 _MOST_TOKENS: Final = 1_000_000
@@ -41,9 +40,11 @@ def demo(
     ] = 5000,
     seed: Annotated[
         int | None,
-        typer.Option(help="Draws order, lanes, and who is killed.", show_default="by chance"),
+        typer.Option(
+            help="Seed for order and lanes, and which worker is killed.", show_default="by chance"
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Shows the main job on this machine, and closes with an account of every token.
 
@@ -53,40 +54,40 @@ def demo(
 
     A server that WORKER_POSTGRES__DSN or WORKER_AMQP__URL names is used instead of a private one:
     the database is brought up to date and keeps this run's rows; the broker must be idle, and loses
-    again whatever this run has added. Other settings of the worker and AWS's are not heeded.
+    again whatever this run has added. Other settings of the worker, and AWS's, are ignored.
 
     Exits with 1 if the account does not balance.
     """
     began = time.monotonic()
     chosen = secrets.randbelow(1 << 31) if seed is None else seed
-    ending = _played(Script(tokens, chosen, os.environ))
+    result = _run(Options(tokens, chosen, os.environ))
     seconds = time.monotonic() - began
-    _print(ending, seconds, chosen, json=json)
-    if not ending.balances:
+    _print(result, seconds, chosen, json=json)
+    if not result.balances:
         raise typer.Exit(PARTLY_FAILED)
 
 
-def _played(script: Script) -> Ending:
-    """Play it; a foreseen fault ends the command in words."""
+def _run(options: Options) -> Result:
+    """Run it; a foreseen fault ends the command in words."""
     caught: list[signal.Signals] = []
     try:
-        return asyncio.run(_perform(script, caught))
+        return asyncio.run(_run_until_signalled(options, caught))
     except (asyncio.CancelledError, Exception) as error:
         if caught:  # whatever else went wrong then is of no interest any more
             raise _interrupted(caught[0]) from error
         match error:
             case SettingsError():
                 raise failure(str(error), BAD_CONFIGURATION) from error
-            case ServiceError() | BrokerUnavailable() | BrokerLost():
+            case ServiceError() | BrokerUnavailable():
                 raise failure(str(error), UNAVAILABLE) from error
-            case Died() | NotPublished():
+            case ProcessFailed():
                 raise failure(str(error), PARTLY_FAILED) from error
         raise
 
 
-async def _perform(script: Script, caught: list[signal.Signals]) -> Ending:
-    with _cancelling(caught), telling() as tell:
-        return await perform(script, tell)
+async def _run_until_signalled(options: Options, caught: list[signal.Signals]) -> Result:
+    with _cancelling(caught), reporting() as progress:
+        return await run_demo(options, progress)
 
 
 @contextmanager
@@ -115,8 +116,8 @@ def _interrupted(number: signal.Signals) -> typer.Exit:
     return failure(words, _OF_A_SIGNAL + number)
 
 
-def _print(ending: Ending, seconds: float, seed: int, *, json: bool) -> None:
-    if not json:
-        show(ending, seconds, seed)
-        return
-    typer.echo(orjson.dumps(as_json(ending, seconds, seed)).decode())
+def _print(result: Result, seconds: float, seed: int, *, json: bool) -> None:
+    if json:
+        print_json(as_json(result, seconds, seed))
+    else:
+        print_report(result, seconds, seed)

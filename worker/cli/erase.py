@@ -6,9 +6,8 @@ import asyncio
 import re
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-import orjson
 import typer
 
 from worker.adapters.postgres.operator import erasure
@@ -16,8 +15,10 @@ from worker.adapters.postgres.operator.erasure import Request
 from worker.adapters.postgres.operator.errors import told
 from worker.adapters.postgres.sessions import connector
 from worker.cli.actor import actor as actor_of
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
+from worker.cli.options import ActorOption, ConfigOption, DryRunOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.operator.erasure import Erased
 
-_WRONG_USAGE: Final = 2
 _LONGEST_CUSTOMER: Final = 255
 _LONGEST_REASON: Final = 1000
 _QUEUES: Final = (
@@ -43,40 +43,42 @@ _ROWS: Final = (
 )
 
 
+_Customer: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="ACCOUNT",
+        help="AWS account id of 12 digits, or a CustomerIdentifier.",
+        show_default=False,
+    ),
+]
+_Reason: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="Why, for the audit: a ticket, say. It must not name the customer.",
+        show_default=False,
+    ),
+]
+_Seller: TypeAlias = Annotated[
+    str | None, typer.Option(help="Only of this seller; else of all sellers.")
+]
+_Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
+
+
 def erase(
-    customer: Annotated[
-        str,
-        typer.Option(
-            metavar="ACCOUNT",
-            help="AWS account id of 12 digits, or a CustomerIdentifier.",
-            show_default=False,
-        ),
-    ],
-    reason: Annotated[
-        str,
-        typer.Option(
-            help="Why, for the audit: a ticket, say. It must not name the customer.",
-            show_default=False,
-        ),
-    ],
-    actor: Annotated[
-        str | None, typer.Option(help="Who you are, for the audit; else your login name.")
-    ] = None,
-    seller: Annotated[
-        str | None, typer.Option(help="Of this seller alone; else of all sellers.")
-    ] = None,
+    customer: _Customer,
+    reason: _Reason,
+    actor: ActorOption = None,
+    seller: _Seller = None,
     config: ConfigOption = None,
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    dry_run: DryRunOption = False,
+    yes: _Yes = False,
+    json: JsonOption = False,
 ) -> None:
     """Removes what is stored of one customer: ledger, agreements, dead letters, metadata.
 
-    All or nothing, and audited with counts alone. Uses WORKER_POSTGRES__DSN, as a role that may:
-    resolution_operator. Safe to run again. What can't be reached is said at the end.
+    Removes all or nothing, and writes only counts into the audit. Uses WORKER_POSTGRES__DSN, which
+    must connect as resolution_operator. Safe to run again. At the end it names what it can't reach.
 
     Exits with 1 if nothing is stored of that customer.
     """
@@ -85,25 +87,28 @@ def erase(
     if not (dry_run or yes):
         _ask_first(settings.current_postgres_dsn, request)
     erased = _erase(settings.current_postgres_dsn, request, dry_run=dry_run)
-    _print_json(erased, dry_run=dry_run) if json else _print_table(erased)
-    _say_end(erased, dry_run=dry_run)
+    if json:
+        print_json({"dry_run": dry_run, **asdict(erased)})
+    else:
+        _print_table(erased)
+    _print_end(erased, dry_run=dry_run)
 
 
 def _request(customer: str, seller: str | None, actor: str, reason: str) -> Request:
     customer, reason = customer.strip(), reason.strip()
     if not re.fullmatch(rf"[!-~]{{1,{_LONGEST_CUSTOMER}}}", customer):
         raise failure(
-            "--customer: neither an AWS account id of 12 digits nor a CustomerIdentifier",
-            _WRONG_USAGE,
+            "--customer is neither an AWS account id of 12 digits nor a CustomerIdentifier",
+            WRONG_USAGE,
         )
     if customer.isdecimal() and len(customer) != 12:  # noqa: PLR2004 - an AWS account
         raise failure(
-            "--customer: an AWS account id has 12 digits, leading zeros included", _WRONG_USAGE
+            "--customer: an AWS account id has 12 digits, leading zeros included", WRONG_USAGE
         )
     if not reason or len(reason) > _LONGEST_REASON:
-        raise failure(f"--reason: 1 to {_LONGEST_REASON} characters, please", _WRONG_USAGE)
+        raise failure(f"--reason takes 1 to {_LONGEST_REASON} characters", WRONG_USAGE)
     if customer.casefold() in f"{reason} {actor}".casefold():
-        raise failure(_NAMED, _WRONG_USAGE)
+        raise failure(_NAMED, WRONG_USAGE)
     return Request(customer, seller, actor, reason)
 
 
@@ -114,9 +119,9 @@ _NAMED: Final = (
 
 
 def _ask_first(dsn: Callable[[], str], request: Request) -> None:
-    """Show what would go and ask; the end of the command where nobody can answer, or says no."""
+    """Show what would be removed and ask; end the command unless the answer is yes."""
     if not sys.stdin.isatty():
-        raise failure("say --yes, or --dry-run to look first; nobody can be asked", _WRONG_USAGE)
+        raise failure("without a terminal give --yes, or --dry-run to look first", WRONG_USAGE)
     found = _erase(dsn, request, dry_run=True)
     _print_table(found, err=True)
     if found.is_nothing:
@@ -130,15 +135,11 @@ def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased
     try:
         return asyncio.run(erasure.erase(connect, request, dry_run=dry_run))
     except erasure.NamesCustomer:
-        raise failure(_NAMED, _WRONG_USAGE) from None
+        raise failure(_NAMED, WRONG_USAGE) from None
     except LedgerUnavailable as error:
         raise failure(f"The database: {told(str(error))}", UNAVAILABLE) from None
     except RowsRefused as error:
         raise failure(f"The database: {error}", PARTLY_FAILED) from None
-
-
-def _print_json(erased: Erased, *, dry_run: bool) -> None:
-    typer.echo(orjson.dumps({"dry_run": dry_run, **asdict(erased)}).decode())
 
 
 def _print_table(erased: Erased, *, err: bool = False) -> None:
@@ -147,11 +148,11 @@ def _print_table(erased: Erased, *, err: bool = False) -> None:
         typer.echo(f"{counts[name]:>8,}  {words}", err=err)
 
 
-def _say_end(erased: Erased, *, dry_run: bool) -> None:
+def _print_end(erased: Erased, *, dry_run: bool) -> None:
     if erased.audited:
         typer.echo(
             f"{erased.audited:,} older entries of the audit name this customer. They stay until "
-            "WORKER_RETENTION__AUDIT ends them: the audit only grows.",
+            "WORKER_RETENTION__AUDIT deletes them: nothing else may change the audit.",
             err=True,
         )
     if erased.is_nothing:

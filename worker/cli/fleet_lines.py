@@ -1,4 +1,4 @@
-"""What the replicas share, in words: for `status` and `rate`."""
+"""Formats what the replicas share, for `status` and `rate`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_SHARES = 16
 _SOURCES = {
     "replicas": "by the replicas' settings",
-    "settings": "by the settings here, for no replica is live",
+    "settings": "by the settings here, as no replica is live",
 }
 
 
@@ -42,7 +42,7 @@ def shared(rate: Rate, *, live: bool) -> str:
 
 
 def ceiling(rate: Rate) -> str:
-    """The most that the rate may be, and who says so."""
+    """Format the most that the rate may be, and who set it."""
     bound = "no ceiling" if rate.ceiling is None else f"ceiling {rate.ceiling:g}/s"
     if rate.source != "command":
         return bound if rate.ceiling is None else f"{bound}, {_SOURCES[rate.source]}"
@@ -53,7 +53,7 @@ def ceiling(rate: Rate) -> str:
 
 
 def given(actor: str, reason: str, since: datetime) -> str:
-    """Who has said something, when, and why."""
+    """Format who did something, when, and why."""
     return f"{plain(actor)}, {moment(since)}: {plain(reason)}"
 
 
@@ -70,23 +70,24 @@ def shares(members: Sequence[Member]) -> str:
 
 
 def breaker(found: Breaker) -> Iterator[str]:
-    """Whether AWS refuses us; then, for each reason, which replicas and what to do about it."""
+    """Format whether AWS refuses us; then, by reason, which replicas and what to do about it."""
     stopped = sum(each.replicas for each in found.stopped)
     if found.alone:
         yield f"open for {stopped} of {found.live} replicas, which take no messages"
     else:
         yield "open" if found.open else "closed"
     for each in found.stopped:
+        noun = "replica" if each.replicas == 1 else "replicas"
         which = f" ({', '.join(map(plain, each.names))})" if found.alone else ""
         yield (
-            f"{each.replicas} replicas{which} stopped since {moment(each.since)}, "
+            f"{each.replicas} {noun}{which} stopped since {moment(each.since)}, "
             f"{each.probes} probes: {plain(each.code)}: {plain(each.message)}"
         )
         yield f"-> {each.remedy}"
 
 
 def oddities(members: Sequence[Member]) -> Iterator[str]:
-    """Replicas whose clock is off, or that handle messages apart from all others."""
+    """Format which replicas have a clock that is off, or handle some messages separately."""
     for each in members:
         if each.skew_seconds is not None and abs(each.skew_seconds) > TOLD_SECONDS:
             yield (
@@ -95,8 +96,8 @@ def oddities(members: Sequence[Member]) -> Iterator[str]:
             )
         if each.suspected:
             yield (
-                f"{plain(each.replica)}: handles {each.suspected} messages apart from the others, "
-                "since a process died that held them"
+                f"{plain(each.replica)}: handles {each.suspected} messages separately, "
+                "because a process died while it held them"
             )
 
 

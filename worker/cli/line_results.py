@@ -1,4 +1,4 @@
-"""What became of each line, told by line numbers alone: the lines themselves are secrets."""
+"""What became of each line, by line numbers only: the lines themselves are secrets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Accounts:
         return f"published: {self.published}  not published: {self.not_published}"
 
     def faults(self, file: str | None, lane: str) -> Iterator[str]:
-        """What was not published and why, and how to publish it; nothing if all was.
+        """Format what was not published and why, and how to publish it; nothing if all was.
 
         Args:
             file: What was read, or None for standard input.
@@ -79,10 +79,10 @@ class Accounts:
         for reason, numbers in self._numbers.items():
             yield f"{_numbered(numbers)}: {reason}"
         if self.not_published > _MOST_NUMBERS:
-            yield f"and {self.not_published - _MOST_NUMBERS} lines more"
+            yield f"and {self.not_published - _MOST_NUMBERS} more lines"
         if self.stopped is not None:
             yield f"stopped: {self.stopped}"
-            yield f"from line {self.resume_from_line} on nothing was sent"
+            yield f"nothing was sent from line {self.resume_from_line} on"
         if not self.is_complete:
             yield self._remedy(file, lane)
 
@@ -91,7 +91,7 @@ class Accounts:
         wanted = [f"{first},{last}p" for first, last in ranges]
         if self.resume_from_line is not None:
             wanted.append(f"{self.resume_from_line},$p")
-        remedy = "Once that is mended publish those lines, and only those, again"
+        remedy = "Once that is corrected, publish those lines again, and only those"
         too_many = self.not_published > _MOST_NUMBERS or len(wanted) > _MOST_RANGES_IN_A_COMMAND
         if file is None or too_many:
             return f"{remedy}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
 from worker.adapters.postgres import migrate as migrations
@@ -13,7 +12,9 @@ from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.operator.errors import told
 from worker.app.retention import configured, days
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 from worker.core.exceptions import LedgerUnavailable, RowsRefused
 
 if TYPE_CHECKING:
@@ -27,34 +28,36 @@ def migrate(
     *,
     stand_in: Annotated[
         bool,
-        typer.Option("--stand-in", help="Mark an empty schema as a playground, for good."),
+        typer.Option("--stand-in", help="Mark an empty schema as a playground, permanently."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the applied list as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Brings the database schema up to date; safe to run twice or at once.
 
-    How long things are kept (WORKER_RETENTION__…) is the database's word: what is set here it is
-    told; what is not set stays.
+    How long rows are kept is stored in the database: those of the settings WORKER_RETENTION__…
+    that are given are written there, the others stay as they are.
 
-    Where a simulator answers instead of AWS, over an unencrypted connection, workers take a marked
-    database alone: customers may be made up there.
+    With a simulator in place of AWS, over an unencrypted connection, workers accept only a database
+    marked as a playground: customers may be made up there.
     """
     settings = settings_of(config)
     periods = configured(settings)
     applied = _apply(settings.current_postgres_admin_dsn, stand_in=stand_in, periods=periods)
     if periods:
-        told = ", ".join(f"{name} {days(seconds)}" for name, seconds in periods.items())
-        typer.echo(f"the database was told how long to keep things: {told}", err=True)
+        written = ", ".join(f"{name} {days(seconds)}" for name, seconds in periods.items())
+        typer.echo(f"how long rows are kept: {written}", err=True)
     if json:
-        _print_json(applied)
-    _say_state(applied)
+        print_json(applied)
+    _print_state(applied)
 
 
 def _apply(
     dsn: Callable[[], str], *, stand_in: bool, periods: Mapping[str, float | None]
 ) -> list[Applied]:
     try:
-        done = migrations.migrate(dsn, stand_in=stand_in, periods=periods, on_applied=_say_applied)
+        done = migrations.migrate(
+            dsn, stand_in=stand_in, periods=periods, on_applied=_print_applied
+        )
         applied = asyncio.run(done)
     except LedgerUnavailable as error:
         raise failure(told(str(error)), UNAVAILABLE) from error
@@ -65,16 +68,12 @@ def _apply(
     return applied
 
 
-def _say_applied(step: Applied) -> None:
+def _print_applied(step: Applied) -> None:
     typer.echo(f"applied {step.version:04}_{step.name}", err=True)
 
 
-def _say_state(applied: Sequence[Applied]) -> None:
+def _print_state(applied: Sequence[Applied]) -> None:
     newest = applied[-1].version
     typer.echo(f"schema is up to date (version {newest})", err=True)
     if newest > LATEST:
-        typer.echo(f"it is newer than this program, which knows versions to {LATEST}", err=True)
-
-
-def _print_json(applied: Sequence[Applied]) -> None:
-    typer.echo(orjson.dumps(applied).decode())
+        typer.echo(f"it is newer than this program, which knows versions up to {LATEST}", err=True)

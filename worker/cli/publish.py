@@ -4,39 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TimeRemainingColumn,
-)
+from rich.progress import DownloadColumn
 
 from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk, Item
-from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, failure
+from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
 from worker.cli.line_results import Accounts
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.options import ConfigOption, JsonOption, seconds
+from worker.cli.printing import print_json
+from worker.cli.running import bar, stopping_on_signals
+from worker.cli.settings import settings_of
 from worker.cli.submission_lines import BadLine, Lines
 from worker.core.exceptions import BrokerUnavailable
 from worker.core.records import Lane
-from worker.settings.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
-
-
-_WRONG_USAGE: Final = 2
 
 
 class _LaneName(StrEnum):
@@ -50,38 +41,40 @@ class _Plan:
 
     url: Callable[[], str]
     lane: _LaneName
-    patience_seconds: float
+    retry_for_seconds: float
 
 
 def publish(
     file: Annotated[
         Path,
-        typer.Argument(metavar="[FILE]", help="One token or submission a line; - is stdin."),
+        typer.Argument(
+            metavar="[FILE]", help="One token or submission a line; - is standard input."
+        ),
     ] = Path("-"),
     *,
     lane: Annotated[
-        _LaneName, typer.Option(help="live: a buyer is waiting; backlog: whenever there is room.")
+        _LaneName, typer.Option(help="live: a buyer is waiting; backlog: when there is capacity.")
     ] = _LaneName.LIVE,
     patience: Annotated[
-        str, typer.Option(help="How long to keep trying while the broker is away or full.")
+        str, typer.Option(help="How long to retry while the broker is away or full.")
     ] = "30s",
     config: ConfigOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Publishes tokens, each confirmed by the broker; never takes a token as an argument.
 
     A line that starts with { is a submission: a JSON object with registration_token and, besides
     the members of a submission, message_id, correlation_id and reply_to. Any other line is a token.
-    Blank lines are skipped. What can't be read is named by its line number, and the rest goes on;
-    whether a submission is well-formed in all else is for the worker to say. A line may be
-    published twice if the connection is lost, never lost while this says it was published.
+    Blank lines are skipped. A line that can't be read is reported by its number, and the rest goes
+    on; everything else about a submission is checked by the worker. If the connection is lost a
+    line may be published twice, but no line that is reported as published is lost.
 
-    Exits with 1 if some lines were not published, and says how to publish those alone.
+    Exits with 1 if some lines were not published, and shows how to publish only those.
     """
     plan = _plan(lane, patience, config)
     with _opened(file) as source:
         accounts = _run(plan, source)
-    _print_json(accounts) if json else typer.echo(accounts.counts(), err=True)
+    print_json(accounts.as_dict()) if json else typer.echo(accounts.counts(), err=True)
     for fault in accounts.faults(None if file == Path("-") else str(file), lane.value):
         typer.echo(fault, err=True)
     if not accounts.is_complete:
@@ -89,11 +82,8 @@ def publish(
 
 
 def _plan(lane: _LaneName, patience: str, config: Path | None) -> _Plan:
-    try:
-        seconds = parse(patience).seconds
-    except ValueError as error:
-        raise failure(f"--patience {error}", _WRONG_USAGE) from None
-    return _Plan(settings_of(config).current_amqp_url, lane, seconds)
+    retry_for = seconds("--patience", patience)
+    return _Plan(settings_of(config).current_amqp_url, lane, retry_for)
 
 
 @contextmanager
@@ -109,8 +99,8 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         # Not the name: it may be a token that was given by mistake.
         raise failure(
             f"FILE can't be read: {error.strerror}. Tokens come from a file or from standard "
-            "input, never as an argument: lists of processes would show them.",
-            _WRONG_USAGE,
+            "input, never as an argument, which lists of processes would show.",
+            WRONG_USAGE,
         ) from None
     with opened:
         yield opened
@@ -127,9 +117,15 @@ async def _publish(plan: _Plan, source: BinaryIO) -> Accounts:
     lane = next(lane for lane in Lane if lane.label == plan.lane)
     lines = Lines(source.fileno(), lane, MOST_IN_A_BATCH)
     accounts = Accounts()
-    bulk = Bulk(plan.url, accounts, plan.patience_seconds)
+    bulk = Bulk(plan.url, accounts, plan.retry_for_seconds)
+
+    def interrupt() -> None:
+        accounts.stopped = "interrupted"
+        lines.stop()
+        bulk.stop()
+
     with ExitStack() as stack:
-        stack.enter_context(_stopping_on_signals(lines, bulk.stop, accounts))
+        stack.enter_context(stopping_on_signals(interrupt))
         show = stack.enter_context(_progress(source))
         await bulk.run(lambda: _next_batch(lines, accounts, show))
     accounts.stopped = bulk.gave_up or accounts.stopped
@@ -155,41 +151,11 @@ async def _next_batch(
 
 
 @contextmanager
-def _stopping_on_signals(
-    lines: Lines, stop: Callable[[], None], accounts: Accounts
-) -> Iterator[None]:
-    """The first signal stops in order; a second one ends the program as usual."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def on_signal() -> None:
-        accounts.stopped = "interrupted"
-        lines.stop()
-        stop()
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-    for number in signals:
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
-@contextmanager
 def _progress(source: BinaryIO) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, by bytes read; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
     total = os.fstat(source.fileno()).st_size or None
-    columns = ("publishing", BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("publishing", total=total)
-        yield lambda count: progress.update(task, completed=count)
-
-
-def _print_json(accounts: Accounts) -> None:
-    typer.echo(orjson.dumps(accounts.as_dict()).decode())
+    with bar("publishing", total, DownloadColumn()) as show:
+        yield show

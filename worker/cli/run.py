@@ -9,14 +9,15 @@ from typing import Final
 import structlog
 import uvloop
 
-from worker import app
 from worker.adapters import logs
 from worker.adapters.aws import BadAwsSetup
 from worker.adapters.http import PortTaken
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.adapters.sealing import BadKey
+from worker.app import service
 from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, loaded
+from worker.cli.options import ConfigOption
+from worker.cli.settings import loaded
 from worker.core.shortage import DESCRIPTORS
 
 _SPARE_DESCRIPTORS: Final = 100  # beside calls: database, broker, HTTP, files, credentials
@@ -41,7 +42,7 @@ def run(
     if limit < needed:
         log.warning("few_descriptors", limit=limit, wanted=needed, remedy=DESCRIPTORS.remedy)
     try:
-        uvloop.run(app.run(settings))
+        uvloop.run(service.run(settings))
     except PortTaken as error:
         raise failure(str(error), UNAVAILABLE) from error
     except (BadAwsSetup, NotAStandIn) as error:

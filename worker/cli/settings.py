@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING
 
 import structlog
 import typer
@@ -12,9 +11,8 @@ import typer
 from worker.cli.exits import BAD_CONFIGURATION, failure
 from worker.settings import Settings, SettingsError, load
 
-ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="TOML file of settings; else WORKER_CONFIG.")
-]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def settings_of(config: Path | None) -> Settings:

@@ -1,4 +1,4 @@
-"""`status`: how the fleet stands, at a glance."""
+"""`status`: the state of the fleet at a glance."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from worker.app.status import gather
 from worker.cli import fleet_lines
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,10 +35,12 @@ _DECLARE: Final = (
 def status(
     config: ConfigOption = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    json: JsonOption = False,
     watch: Annotated[
         float | None,
-        typer.Option(min=0.5, max=3600, metavar="SECONDS", help="Look again so often, until ^C."),
+        typer.Option(
+            min=0.5, max=3600, metavar="SECONDS", help="Repeat every so many seconds, until ^C."
+        ),
     ] = None,
 ) -> None:
     """Shows queues, replicas, rate, breaker, dead letters and recent outcomes at a glance.
@@ -45,12 +48,13 @@ def status(
     Asks the broker, the database and the worker of this machine, if one answers at
     WORKER_HTTP__HOST and WORKER_HTTP__PORT: the oldest unsettled message is that worker's own.
     Rate, shares, pause and breaker are those of all replicas together, as the database has them.
-    Components that are away are named, and the rest is shown.
+    Parts that can't be reached are named, and the rest is shown.
 
-    Exits with 69 if a part is away or the schema is too old, else 1 if a queue is missing, else 0.
+    Exits with 69 if a part can't be reached or the schema is too old, else 1 if a queue is missing,
+    else 0.
     """
     settings = settings_of(config)
-    show = _print_json if json else _print_text
+    show = print_json if json else _print_text
     if watch is None:
         raise typer.Exit(_once(settings, show))
     raise typer.Exit(_again_and_again(settings, show, watch, clear=not json))
@@ -81,10 +85,6 @@ def _again_and_again(
             time.sleep(seconds)
     except KeyboardInterrupt:
         return code
-
-
-def _print_json(found: Status) -> None:
-    typer.echo(orjson.dumps(found).decode())
 
 
 def _print_text(found: Status) -> None:
@@ -137,7 +137,7 @@ def _fleet_lines(found: Status) -> Iterator[str]:
 
 
 def _own_breaker(found: Status) -> tuple[str | None, str]:
-    """What the worker of this machine says, where the database does not."""
+    """Return the state that the worker of this machine reports, if the database has none."""
     if found.worker is None:
         return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
     return found.worker.breaker, f"the worker at {found.worker.address}"
@@ -148,7 +148,7 @@ def _oldest(found: Status) -> tuple[str | None, str]:
         return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
     ages = found.worker.oldest_unsettled_seconds
     words = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in ages.items())
-    return words or None, f"in hand of the worker at {found.worker.address}"
+    return words or None, f"held by the worker at {found.worker.address}"
 
 
 def _letters(found: Status) -> tuple[str | None, str]:

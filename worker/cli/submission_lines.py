@@ -30,33 +30,33 @@ _TEXT: Final = msgspec.json.Decoder(str)
 _TEXT_OR_NULL: Final[msgspec.json.Decoder[str | None]] = msgspec.json.Decoder(str | None)
 
 _FAULTS_OF_TOKENS: Final = (
-    (re.compile(r"\s"), "the token has white space in it; decode it once and quote nothing"),
+    (re.compile(r"\s"), "the token has white space in it; decode it once and without quotes"),
     (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "the token has a control character in it"),
     (re.compile(r"%[0-9A-Fa-f]{2}"), "the token has a %XX escape in it; decode it once"),
 )
 
 
 class BadLine(ValueError):
-    """A line can't be published. The message gives the reason and nothing of the line."""
+    """A line can't be published. The message gives the reason, without any of the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line that is no blank one: its number from 1, and its message or what is wrong."""
+    """One line that is not blank: its number from 1, and its message or what is wrong."""
 
     number: int
     message: Outgoing | BadLine
 
 
 def read_line(line: bytes, lane: Lane, now: datetime) -> Outgoing:
-    """The message that a line asks for.
+    """Return the message that a line asks for.
 
     Of a submission only what this needs is checked, so that everything else reaches the worker
     and gets its answer there. The members that stay keep their exact spelling.
 
     Args:
         line: Without its end. One that starts with `{` is a submission, any other one a token.
-        lane: Where to.
+        lane: The lane to publish it into.
         now: AMQP timestamp, and `received_at` of a bare token (UTC).
 
     Raises:
@@ -88,9 +88,9 @@ def _submission(line: bytes) -> dict[str, msgspec.Raw]:
             raise BadLine("the submission has no registration_token")
         _TEXT.decode(token)
     except msgspec.ValidationError:
-        raise BadLine("the registration_token is no text") from None
+        raise BadLine("the registration_token is not a text") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadLine("it starts with { but is no JSON object") from None
+        raise BadLine("it starts with { but is not a JSON object") from None
     return members
 
 
@@ -122,7 +122,7 @@ class Lines:
 
     Attributes:
         bytes_read: How much was read.
-        next_number: Number of the first line that was not handed out.
+        next_number: Number of the first line that was not returned.
     """
 
     def __init__(self, descriptor: int, lane: Lane, most: int) -> None:
@@ -138,13 +138,13 @@ class Lines:
         self.next_number = 1
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Return no more lines."""
         self._ended = True
         self._ready.clear()
         self._wake.set()
 
     async def batch(self) -> list[Line]:
-        """The next lines that are not blank, as many as are there; none at the end."""
+        """Return the next lines that are not blank, as many as are there; none at the end."""
         async with self._turn:
             while True:
                 while not self._ready and not self._ended:
@@ -180,7 +180,7 @@ class Lines:
         self.bytes_read += len(data)
         *whole, rest = (self._rest + data).split(b"\n")
         self._ready.extend(line.removesuffix(b"\r") for line in whole)
-        # Of a line that is too long a bit more than the limit is kept, which shows that it is.
+        # Of a line that is too long one byte more than the limit is kept, to recognise it.
         self._rest = rest[: MAX_LINE_BYTES + 1]
         if not data:
             self._ended = True

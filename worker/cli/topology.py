@@ -1,4 +1,4 @@
-"""`topology`: declares exchanges and queues, and shows how they stand on the broker."""
+"""`topology`: declares exchanges and queues, shows their state, and makes the broker's users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +18,9 @@ from worker.adapters.rabbitmq.topology import topology
 from worker.app import broker_users
 from worker.app.diagnosis import broker
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.options import ConfigOption, JsonOption
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 from worker.core.exceptions import BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -42,25 +43,25 @@ def declare(config: ConfigOption = None) -> None:
     try:
         done = _ask(declaration.declare(url, wanted))
     except declaration.TopologyFault as fault:
-        _say_done(fault.done)
+        _print_done(fault.done)
         raise failure(str(fault), PARTLY_FAILED) from None
-    _say_done(done)
+    _print_done(done)
 
 
 def show(
     config: ConfigOption = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Shows each exchange and queue, and the first thing that differs; changes nothing.
 
-    Exits with 1 if anything is missing or differs; what this user may not compare is unchecked, and
-    no failure. Bindings can't be read over AMQP: if messages
-    come back as unroutable, run `topology declare`, which makes them anew.
+    Exits with 1 if anything is missing or differs. What this user may not compare is unchecked,
+    which is not a failure. Bindings can't be read over AMQP: if messages come back as unroutable,
+    run `topology declare`, which makes them again.
     """
     url, wanted = _wanted(config)
     rows = _ask(declaration.show(url, wanted))
-    _print_json(rows) if json else _print_table(rows)
+    print_json([asdict(row) for row in rows]) if json else _print_table(rows)
     _conclude(rows, url)
 
 
@@ -118,15 +119,17 @@ async def _make_users(
 
 
 def _conclude(rows: Sequence[Row], url: str) -> None:
-    """Say what to do about what is not well, and end the command if anything surely is not."""
+    """Print what to do, and end the command if anything is missing or differs."""
     if any(row.state == "unchecked" for row in rows):
         typer.echo(
-            "What is unchecked may be well: to compare it, set WORKER_AMQP__ADMIN_URL to a user "
+            "What is unchecked may be correct: to compare it, set WORKER_AMQP__ADMIN_URL to a user "
             "who may declare (see deploy/rabbitmq).",
             err=True,
         )
     if remedies := broker.remedies(rows, url):
-        raise failure(f"Not all is as it should be: {'; then '.join(remedies)}.", PARTLY_FAILED)
+        raise failure(
+            f"Something is missing or differs: {'; then '.join(remedies)}.", PARTLY_FAILED
+        )
 
 
 def _wanted(config: Path | None) -> tuple[str, Topology]:
@@ -142,13 +145,9 @@ def _ask(asking: Coroutine[object, object, _T]) -> _T:
         raise failure(str(error), UNAVAILABLE) from None
 
 
-def _say_done(done: Iterable[Declared]) -> None:
+def _print_done(done: Iterable[Declared]) -> None:
     for one in done:
         typer.echo(f"{one.action:<9}  {one.kind:<8}  {one.name}", err=True)
-
-
-def _print_json(rows: Iterable[Row]) -> None:
-    typer.echo(orjson.dumps([asdict(row) for row in rows]).decode())
 
 
 _HEADINGS: Final = ("kind", "name", "state", "messages", "consumers", "detail")

@@ -63,7 +63,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an operator decides, and what the runtime asks or tells of the rest of the process.
+    """What an operator decides, and what the runtime asks and reports in the process.
 
     Attributes:
         policy: The rules for trying again.
@@ -133,19 +133,10 @@ class Replica:
 
     def _assemble(self) -> None:
         """The way of a token, from its end to its beginning."""
-        ports, policy, clock = self._ports, self._plan.policy, self.clock
         in_flight = InFlight()
-        writer = Writer(ports.ledger, self.gate, ports.telemetry)
-        acks = AckAfterConfirm(ports.publisher, self.events, self._answers)
-        settlement = Settlement(
-            in_flight=in_flight,
-            writer=writer,
-            acks=acks,
-            sealer=ports.sealer,
-            policy=policy,
-            telemetry=ports.telemetry,
-            clock=clock,
-        )
+        writer = Writer(self._ports.ledger, self.gate, self._ports.telemetry)
+        acks = AckAfterConfirm(self._ports.publisher, self.events, self._answers)
+        settlement = self._settlement(in_flight, writer, acks)
         waiting = WaitingRoom(settlement.settle_if_expired)
         self.demoter = Demoter(
             waiting=waiting,
@@ -156,20 +147,10 @@ class Replica:
             rate=self.pacer.local,
             behind_seconds=self._behind_seconds,
             patience_seconds=self._plan.patience_seconds,
-            clock=clock,
+            clock=self.clock,
         )
         self.pipeline = Pipeline(
-            intake=Intake(
-                ledger=ports.ledger,
-                in_flight=in_flight,
-                waiting=waiting,
-                writer=writer,
-                settlement=settlement,
-                secrets=ports.secrets,
-                policy=policy,
-                telemetry=ports.telemetry,
-                clock=clock,
-            ),
+            intake=self._intake(in_flight, waiting, writer, settlement),
             pool=self._pool(waiting, settlement),
             writer=writer,
             acks=acks,
@@ -180,7 +161,33 @@ class Replica:
             lease_keeper=self.lease_keeper,
             in_flight=in_flight,
             gate=self.gate,
-            clock=clock,
+            clock=self.clock,
+        )
+
+    def _settlement(self, in_flight: InFlight, writer: Writer, acks: AckAfterConfirm) -> Settlement:
+        return Settlement(
+            in_flight=in_flight,
+            writer=writer,
+            acks=acks,
+            sealer=self._ports.sealer,
+            policy=self._plan.policy,
+            telemetry=self._ports.telemetry,
+            clock=self.clock,
+        )
+
+    def _intake(
+        self, in_flight: InFlight, waiting: WaitingRoom, writer: Writer, settlement: Settlement
+    ) -> Intake:
+        return Intake(
+            ledger=self._ports.ledger,
+            in_flight=in_flight,
+            waiting=waiting,
+            writer=writer,
+            settlement=settlement,
+            secrets=self._ports.secrets,
+            policy=self._plan.policy,
+            telemetry=self._ports.telemetry,
+            clock=self.clock,
         )
 
     def _pool(self, waiting: WaitingRoom, settlement: Settlement) -> Pool:
@@ -209,7 +216,7 @@ class Replica:
     # --- what replicas tell each other ---
 
     def _state(self, now: float) -> ReplicaState:
-        """What the others are told of this replica."""
+        """What the other replicas learn of this one."""
         breaker = self.breaker.state
         since = now - breaker.since if breaker.confirmed else 0.0
         accepted = None if breaker.accepted_at is None else now - breaker.accepted_at

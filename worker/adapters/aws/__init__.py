@@ -1,10 +1,7 @@
 """AWS's ResolveCustomer through aiobotocore."""
 
-from worker.adapters.aws.client import (
-    AwsMarketplace,
-    BadAwsSetup,
-    Endpoint,
-    open_marketplace,
-)
+from worker.adapters.aws.client import AwsMarketplace
+from worker.adapters.aws.endpoint import Endpoint
+from worker.adapters.aws.opening import BadAwsSetup, open_marketplace
 
 __all__ = ["AwsMarketplace", "BadAwsSetup", "Endpoint", "open_marketplace"]

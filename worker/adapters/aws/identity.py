@@ -13,13 +13,13 @@ from botocore.utils import get_environ_proxies
 
 from worker.adapters.aws.addresses import OUR_SETTING, Address, check
 from worker.adapters.aws.chain import Chain, compare
-from worker.adapters.aws.client import called
 from worker.adapters.aws.credentials import Credentials
+from worker.adapters.aws.opening import called
 from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
     from worker.adapters.aws.chain import Found
-    from worker.adapters.aws.client import Endpoint
+    from worker.adapters.aws.endpoint import Endpoint
     from worker.adapters.aws.signing import Identity
 
 # We report these errors ourselves; without a handler Python would print log lines and tracebacks.

@@ -1,23 +1,17 @@
-"""Whether the broker holds publishers back: it says so to a connection that publishes.
-
-aiormq keeps what it is told (`connection.blocked`, with the reason) to itself; its two handlers are
-wrapped here, on the one connection that is watched.
-"""
+"""Whether the broker holds publishers back, and time-outs that are suspended meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from worker.adapters.rabbitmq.library import watch_blocked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from aiormq.connection import Connection
-    from pamqp import commands as spec
-
-_BLOCKED = "_Connection__handle_connection_blocked"
-_UNBLOCKED = "_Connection__handle_connection_unblocked"
 
 
 def alarm_words(reason: str) -> str:
@@ -28,27 +22,14 @@ def alarm_words(reason: str) -> str:
     )
 
 
-def watch_alarm(connection: Connection, told: Callable[[str | None], None]) -> None:
-    """Call `told` with the reason in words when the broker blocks a connection, None when it ends.
+def watch_alarm(connection: Connection, report: Callable[[str | None], None]) -> None:
+    """Call `report` with the reason when the broker blocks a connection, and None after it.
 
     Args:
         connection: One that is open, and over which nothing was published yet.
-        told: Must not raise: it runs in the connection's reader.
+        report: Must not raise.
     """
-    blocked, unblocked = (getattr(connection, name, None) for name in (_BLOCKED, _UNBLOCKED))
-    if blocked is None or unblocked is None:
-        return  # a version of the library that names them otherwise: alarms are silence again
-
-    async def on_blocked(frame: spec.Connection.Blocked) -> None:
-        await blocked(frame)
-        told(alarm_words(str(frame.reason)))
-
-    async def on_unblocked(frame: Any) -> None:
-        await unblocked(frame)
-        told(None)
-
-    setattr(connection, _BLOCKED, on_blocked)
-    setattr(connection, _UNBLOCKED, on_unblocked)
+    watch_blocked(connection, lambda reason: report(alarm_words(reason)), lambda: report(None))
 
 
 class Bounds:

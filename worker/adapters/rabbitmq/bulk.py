@@ -55,7 +55,7 @@ class Account(Protocol):
 class Bulk:
     """Publishes batches until there are none, and tries again what was not confirmed.
 
-    A message whose fate is unknown is sent again under the same id: the list is published at
+    A message whose result is unknown is sent again under the same id: the list is published at
     least once.
 
     Each message bears the user who publishes it, so that callers have turns.

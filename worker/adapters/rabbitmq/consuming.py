@@ -37,12 +37,12 @@ log: Final = structlog.get_logger()
 
 _LOOK_SECONDS: Final = 5.0
 _STARVING_SECONDS: Final = 15.0
-_ZOMBIES_BEFORE_FAILING: Final = 3
+_STALLS_BEFORE_FAILING: Final = 3
 _QUIET_SECONDS: Final = 0.25
 _UNKNOWN_SECONDS: Final = 12.0  # until a death is noticed: the lease lapses, and is not renewed
 
 
-class Zombie(BrokerLost):
+class ConsumptionStalled(BrokerLost):
     """Messages wait, we could take them, and the broker hands out none."""
 
 
@@ -63,7 +63,7 @@ class ConsumingLink:
 
     Attributes:
         ready: Messages waiting, by queue, as last measured.
-        zombies: How often in a row a queue's consumer was found to stand still.
+        stalls: How often in a row a queue's consumer was found to stand still.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class ConsumingLink:
         self._stopping = False
         self._look_at = 0.0
         self.ready: dict[str, int] = {}
-        self.zombies: Counter[str] = Counter()
+        self.stalls: Counter[str] = Counter()
 
     @property
     def stands_still(self) -> bool:
         """Whether consuming was rebuilt several times, and still hands out nothing."""
-        return any(times >= _ZOMBIES_BEFORE_FAILING for times in self.zombies.values())
+        return any(times >= _STALLS_BEFORE_FAILING for times in self.stalls.values())
 
     @property
     def suspected(self) -> int:
@@ -267,13 +267,13 @@ class ConsumingLink:
         for consumer in self._consumers:
             queue = consumer.source.queue
             if consumer.starving(self.ready[queue], now, _STARVING_SECONDS):
-                self.zombies[queue] += 1
-                raise Zombie(
+                self.stalls[queue] += 1
+                raise ConsumptionStalled(
                     f"{self.ready[queue]} messages wait in {queue}, and none was "
                     f"delivered for {_STARVING_SECONDS:g} s: the consumer is rebuilt"
                 )
             if consumer.seen or not self.ready[queue]:
-                self.zombies[queue] = 0
+                self.stalls[queue] = 0
 
 
 def _why_closed(wire: Wire) -> BrokerLost:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pamqp.commands import Basic
 
 from worker.adapters.rabbitmq import lenient_decoding
-from worker.core.token import messages, poison
-from worker.core.token.messages import MOST_TRACE_CHARS, OUR_HEADERS, TRACE_HEADERS, Incoming
+from worker.core.token import poison
+from worker.core.token.headers import OUR_HEADERS
+from worker.core.token.incoming import MOST_TRACE_CHARS, TRACE_HEADERS, Incoming, shortened
 from worker.core.token.outgoing import INTERNAL
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class BrokerDelivery:
 
     def shorten(self, sha256: bytes | None = None) -> None:
         """Keep no more of a body that is too large than is ever sealed."""
-        self.incoming = messages.shortened(self.incoming, sha256)
+        self.incoming = shortened(self.incoming, sha256)
 
     async def ack(self) -> None:
         """Ack it, within a bound; a loss on the way ends the epoch, not the caller."""

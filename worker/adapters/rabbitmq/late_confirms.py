@@ -28,11 +28,11 @@ _LOOK_SECONDS: Final = 0.5
 _MOST_GIVEN_UP: Final = 10_000  # the channel remembers each: a new one begins without
 
 
-class Straggler:
+class LateConfirm:
     """One message whose confirmation is late.
 
     Attributes:
-        fate: What becomes of it.
+        result: What becomes of it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Straggler:
         self._message = message
         self._confirmation = confirmation
         self._released = released
-        self.fate: asyncio.Future[PublishFailure | None] = confirmation.get_loop().create_future()
+        self.result: asyncio.Future[PublishFailure | None] = confirmation.get_loop().create_future()
         confirmation.add_done_callback(self._confirmed)
 
     def _confirmed(self, confirmation: asyncio.Future[Any]) -> None:
@@ -55,14 +55,14 @@ class Straggler:
         self._released()
         self._confirmation.remove_done_callback(self._confirmed)
         self._confirmation.add_done_callback(_seen)
-        self.fate.set_result(fault)
+        self.result.set_result(fault)
 
 
 def _seen(confirmation: asyncio.Future[Any]) -> None:
     confirmation.exception()
 
 
-class Stragglers:
+class LateConfirms:
     """Looks after late confirmations of one channel.
 
     Args:
@@ -88,18 +88,18 @@ class Stragglers:
         self._held = held
         self._resumed = self._loop.time()
 
-    def add(self, some: Sequence[Straggler], sent_at: float) -> None:
+    def add(self, some: Sequence[LateConfirm], sent_at: float) -> None:
         """Look after these, which were sent then."""
         for one in some:
-            one.fate.add_done_callback(partial(self._answered, sent_at))
+            one.result.add_done_callback(partial(self._answered, sent_at))
         self._loop.call_later(_LOOK_SECONDS, self._look, some, sent_at)
 
-    def _answered(self, sent_at: float, fate: asyncio.Future[PublishFailure | None]) -> None:
-        if fate.result() is None:
+    def _answered(self, sent_at: float, result: asyncio.Future[PublishFailure | None]) -> None:
+        if result.result() is None:
             self.heard(sent_at)
 
-    def _look(self, some: Sequence[Straggler], sent_at: float) -> None:
-        left = [one for one in some if not one.fate.done()]
+    def _look(self, some: Sequence[LateConfirm], sent_at: float) -> None:
+        left = [one for one in some if not one.result.done()]
         if not left:
             return
         silence = 0.0 if self._held else self._loop.time() - max(sent_at, self._resumed)

@@ -15,8 +15,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from pamqp import decode
-
+from worker.adapters.rabbitmq.library import decode_table, decode_timestamp, replace_decoders
 from worker.core.token.poison import DELIVERIES_HEADER, VAIN_DELIVERIES
 
 if TYPE_CHECKING:
@@ -30,10 +29,6 @@ _TIMESTAMP_BYTES: Final = 8
 _MOST_SHORT_BYTES: Final = 255
 _LENGTH: Final = struct.Struct(">I")
 _SUSPECT: Final = {DELIVERIES_HEADER: VAIN_DELIVERIES}
-
-# As they come with the library, whatever is done to its table afterwards.
-_TIMESTAMP: Final = decode.timestamp
-_TABLE: Final = decode.field_table
 
 
 def short_text(value: bytes) -> tuple[int, str]:
@@ -50,7 +45,7 @@ def short_text(value: bytes) -> tuple[int, str]:
 def timestamp(value: bytes) -> tuple[int, Any]:
     """A timestamp, or None if it is out of range."""
     try:
-        return _TIMESTAMP(value)
+        return decode_timestamp(value)
     except (ValueError, OverflowError, OSError):
         return _TIMESTAMP_BYTES, None
 
@@ -64,11 +59,11 @@ def table(value: bytes) -> tuple[int, Any]:
     size = _LENGTH.unpack_from(value)[0]
     if size <= MOST_TABLE_BYTES:
         with suppress(ValueError, OverflowError, OSError, ArithmeticError, RecursionError):
-            return _TABLE(value)
+            return decode_table(value)
     return _LENGTH.size + size, {**_SUSPECT, UNREAD: True}
 
 
-_TOLERANT: Final[dict[str, Callable[[bytes], tuple[int, Any]]]] = {
+_LENIENT: Final[dict[str, Callable[[bytes], tuple[int, Any]]]] = {
     "shortstr": short_text,
     "timestamp": timestamp,
     "table": table,
@@ -77,4 +72,4 @@ _TOLERANT: Final[dict[str, Callable[[bytes], tuple[int, Any]]]] = {
 
 def install() -> None:
     """Let the codec read properties so, in this whole process; may be called again."""
-    decode.METHODS.update(_TOLERANT)
+    replace_decoders(_LENIENT)

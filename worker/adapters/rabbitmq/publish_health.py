@@ -20,7 +20,7 @@ DOUBT_SECONDS: Final = 8.0
 """Longer than a move ever waits between two tries: after it nothing is left to publish."""
 
 
-class Standing:
+class PublishHealth:
     """Remembers what was not confirmed, by where it was to go, until something is, there.
 
     An answer that is refused is the matter of whoever wanted it, and does not count here. What is

@@ -1,11 +1,9 @@
 """Publishing with confirms: a message is published when the broker has said so, not before.
 
-Frames are written here rather than by `basic_publish`, over what aiormq's channel shows of itself
-(`write_queue`, `delivery_tag`, `confirmations`, `message_id_delivery_tag`). A batch then costs one
-write and one wait, instead of a task, a lock and half a dozen callbacks a message: about a fifth
-of the CPU. The broker counts what arrives on a channel, so a message gets its number in the same
-step in which its frames enter the write queue, and nothing has to be taken back when a publish is
-cancelled while it waits its turn.
+Frames are written here rather than by aiormq's `basic_publish` (see `library.ConfirmChannel`). A
+batch then costs one write and one wait, instead of a task, a lock and half a dozen callbacks a
+message: about a fifth of the CPU. A message gets its number in the same step in which its frames
+enter the write queue, so nothing has to be undone when a publish is cancelled while it waits.
 """
 
 from __future__ import annotations
@@ -15,16 +13,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiormq.abc import ChannelFrame
-from aiormq.channel import Channel, Returning
-from aiormq.connection import Connection
-
 from worker.adapters.rabbitmq.blocked import Bounds, watch_alarm
 from worker.adapters.rabbitmq.connection import bounded, loss
 from worker.adapters.rabbitmq.framing import frames
-from worker.adapters.rabbitmq.late_confirms import Straggler, Stragglers
+from worker.adapters.rabbitmq.late_confirms import LateConfirm, LateConfirms
+from worker.adapters.rabbitmq.library import ConfirmChannel
 from worker.adapters.rabbitmq.publish_results import settled, verdict
-from worker.adapters.rabbitmq.returns import Encoded, Returnable, Sent
+from worker.adapters.rabbitmq.returns import Encoded, MandatoryInFlight, Sent
 from worker.adapters.rabbitmq.window import Window, batches
 from worker.core.exceptions import BrokerLost, NotConfirmed, Unsendable
 
@@ -56,7 +51,7 @@ class Publisher:
     def __init__(
         self,
         channel: AbstractChannel,
-        wire: Channel,
+        wire: ConfirmChannel,
         in_flight: int,
         alarmed: Callable[[str | None], None] | None = None,
     ) -> None:
@@ -66,13 +61,13 @@ class Publisher:
         self._most_in_flight = in_flight
         self._window = Window(in_flight)
         self._turn = asyncio.Lock()
-        self._returnable = Returnable(wire)
+        self._returnable = MandatoryInFlight(wire)
         self._loss: BrokerLost | None = None
         self._closing: asyncio.Future[None] = self._loop.create_future()
         self._alarmed = alarmed
         self._alarm: str | None = None
         self._bounds = Bounds()
-        self._stragglers = Stragglers(PUBLISH_SECONDS, self._end)
+        self._late = LateConfirms(PUBLISH_SECONDS, self._end)
         wire.closing.add_done_callback(self._on_closing)
 
     @classmethod
@@ -97,9 +92,7 @@ class Publisher:
         """
         channel = connection.channel(publisher_confirms=True, on_return_raises=True)
         await bounded(channel.initialize(), PUBLISH_SECONDS)
-        wire = await channel.get_underlay_channel()
-        assert isinstance(wire, Channel)
-        assert isinstance(wire.connection, Connection)
+        wire = ConfirmChannel(await channel.get_underlay_channel())
         publisher = cls(channel, wire, in_flight, alarmed)
         watch_alarm(wire.connection, publisher._on_alarm)
         return publisher
@@ -135,7 +128,7 @@ class Publisher:
             Unroutable: It is mandatory and no queue takes it.
             Refused: The broker did not take it.
             Unsendable: AMQP can't carry it.
-            BrokerLost: Its fate is unknown. Its kind `ChannelRefused` says what is missing.
+            BrokerLost: Its result is unknown. Its kind `ChannelRefused` says what is missing.
         """
         (fault,) = await self.publish_all((message,), seconds)
         if fault is not None:
@@ -159,7 +152,7 @@ class Publisher:
     async def send(self, messages: Sequence[Outgoing]) -> list[PublishResult]:
         """Publish many messages, and wait only a moment for their confirmations.
 
-        What is not confirmed by then counts as in flight no more, and its fate is a future:
+        What is not confirmed by then counts as in flight no more, and its result is a future:
         `Unanswered` of a queue that stays silent while others answer. Silence of them all ends this
         publisher. The time of an alarm that is waited through does not count.
 
@@ -172,21 +165,21 @@ class Publisher:
         self, messages: Sequence[Outgoing], seconds: float, *, prompt: bool = False
     ) -> list[PublishResult]:
         silence = BrokerLost(f"no confirmation from the broker within {seconds:g} s")
-        fates: list[PublishResult] = [silence] * len(messages)
+        results: list[PublishResult] = [silence] * len(messages)
         size = min(MOST_AT_ONCE, self._most_in_flight)
         try:
             async with self._bounds.of(seconds):
                 start = 0
                 for batch in batches(messages, size):
-                    chunk = self._encode(batch, start, fates)
+                    chunk = self._encode(batch, start, results)
                     start += len(batch)
-                    await self._exchange(chunk, fates, prompt=prompt)
+                    await self._exchange(chunk, results, prompt=prompt)
         except TimeoutError:
             if self._alarm is not None:
                 silence = BrokerLost(self._alarm)
-                fates = [silence if isinstance(one, BrokerLost) else one for one in fates]
+                results = [silence if isinstance(one, BrokerLost) else one for one in results]
             self._end(silence)
-        return fates
+        return results
 
     def _on_alarm(self, reason: str | None) -> None:
         if self._loss is not None:
@@ -194,11 +187,11 @@ class Publisher:
         self._alarm = reason
         if self._alarmed is not None:
             self._bounds.hold(held=reason is not None)
-            self._stragglers.hold(held=reason is not None)
+            self._late.hold(held=reason is not None)
             self._alarmed(reason)
 
     def _encode(
-        self, chunk: Sequence[Outgoing], start: int, fates: list[PublishResult]
+        self, chunk: Sequence[Outgoing], start: int, results: list[PublishResult]
     ) -> list[Encoded]:
         encoded = []
         number, size = self._wire.number, self._wire.max_content_size
@@ -206,22 +199,22 @@ class Publisher:
             try:
                 encoded.append(Encoded(place, message, frames(message, number, size)))
             except Unsendable as fault:
-                fates[place] = fault
+                results[place] = fault
         return encoded
 
     async def _exchange(
-        self, waiting: list[Encoded], fates: list[PublishResult], *, prompt: bool
+        self, waiting: list[Encoded], results: list[PublishResult], *, prompt: bool
     ) -> None:
         """Send, and hear what becomes of it; those of one id go one after the other."""
         while waiting:
             async with self._turn:
                 now, waiting = self._returnable.split(waiting)
                 sent = await self._send(now)
-            await self._settle(sent, fates, prompt=prompt)
+            await self._settle(sent, results, prompt=prompt)
             twin = self._returnable.twin(waiting[0]) if waiting else None
             if twin is not None and not await self._done([twin], prompt=prompt):
                 for one in waiting:
-                    fates[one.place] = NotConfirmed("another of its id is not confirmed yet")
+                    results[one.place] = NotConfirmed("another of its id is not confirmed yet")
                 return
 
     async def _send(self, batch: list[Encoded]) -> list[Sent]:
@@ -233,7 +226,7 @@ class Publisher:
         if not await self._window.room([one.message for one in batch], lambda: self.is_closed):
             return False
         payload = b"".join([one.frames for one in batch])
-        await self._wire.write_queue.put(ChannelFrame(payload, should_close=False))
+        await self._wire.write(payload)
         return not self._wire.is_closed
 
     def _register(self, one: Encoded, *, written: bool) -> Sent:
@@ -242,35 +235,34 @@ class Publisher:
         if not written:
             confirmation.set_exception(self._loss or loss(None))
             return Sent(one.place, one.message, 0, confirmation)
-        self._wire.delivery_tag += 1
-        number = self._wire.delivery_tag
-        self._wire.confirmations[number] = confirmation
-        sent = Sent(one.place, one.message, number, confirmation)
+        sent = Sent(one.place, one.message, self._wire.count(confirmation), confirmation)
         self._returnable.add(sent)
         return sent
 
-    async def _settle(self, sent: list[Sent], fates: list[PublishResult], *, prompt: bool) -> None:
+    async def _settle(
+        self, sent: list[Sent], results: list[PublishResult], *, prompt: bool
+    ) -> None:
         sent_at = self._loop.time()
-        late: list[Straggler] = []
+        late: list[LateConfirm] = []
         try:
             await self._done([one.confirmation for one in sent], prompt=prompt)
         finally:
             for one in sent:
                 if one.confirmation.done():
-                    fates[one.place] = verdict(one.message, one.confirmation)
+                    results[one.place] = verdict(one.message, one.confirmation)
                     self._release(one)
                 elif prompt:
                     self._window.leave(one.message)
                     forget = partial(self._returnable.forget, one)
-                    late.append(Straggler(one.message, one.confirmation, forget))
-                    fates[one.place] = late[-1].fate
+                    late.append(LateConfirm(one.message, one.confirmation, forget))
+                    results[one.place] = late[-1].result
                 else:
                     # Nobody waits for it any more, but it is in flight until the broker speaks.
                     one.confirmation.add_done_callback(partial(self._release_late, one))
         if len(late) < len(sent):
-            self._stragglers.heard(sent_at)
+            self._late.heard(sent_at)
         if late:
-            self._stragglers.add(late, sent_at)
+            self._late.add(late, sent_at)
 
     async def _done(self, confirmations: list[asyncio.Future[Any]], *, prompt: bool) -> bool:
         """Wait for confirmations, if `prompt` only for a moment; whether all have come."""
@@ -300,6 +292,5 @@ class Publisher:
     def _on_closing(self, closing: asyncio.Future[Any]) -> None:
         reason = None if closing.cancelled() else closing.exception()
         self._end(loss(reason))
-        for confirmation in self._wire.confirmations.values():
-            if not (confirmation.done() or isinstance(confirmation, Returning)):
-                confirmation.set_exception(loss(reason))
+        for confirmation in self._wire.unconfirmed():
+            confirmation.set_exception(loss(reason))

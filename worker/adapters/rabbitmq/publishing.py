@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.adapters.rabbitmq.connection import connected, loss
-from worker.adapters.rabbitmq.publish_health import DOUBT_SECONDS, Standing
+from worker.adapters.rabbitmq.publish_health import DOUBT_SECONDS, PublishHealth
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.reconnecting import supervise
 from worker.core.exceptions import BrokerLost
@@ -45,7 +45,7 @@ class PublishingLink:
         self._up = asyncio.Event()
         self._down: str | None = "no connection to the broker to publish over"
         self._alarm: str | None = None
-        self._standing = Standing()
+        self._standing = PublishHealth()
         self._look: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
@@ -60,22 +60,22 @@ class PublishingLink:
         """Publish a batch, waiting a while for a broker that is away."""
         self._standing.begun(batch)
         try:
-            fates = await self._send(batch)
+            results = await self._send(batch)
         except BaseException:
             self._standing.left(batch)
             raise
         now = asyncio.get_running_loop().time()
-        for message, fate in zip(batch, fates, strict=True):
-            if isinstance(fate, asyncio.Future):
-                fate.add_done_callback(partial(self._ended_late, message))
+        for message, result in zip(batch, results, strict=True):
+            if isinstance(result, asyncio.Future):
+                result.add_done_callback(partial(self._ended_late, message))
             else:
-                self._standing.ended(message, fate, now)
+                self._standing.ended(message, result, now)
         self._tell()
-        return fates
+        return results
 
-    def _ended_late(self, message: Outgoing, fate: asyncio.Future[PublishFailure | None]) -> None:
+    def _ended_late(self, message: Outgoing, result: asyncio.Future[PublishFailure | None]) -> None:
         now = asyncio.get_running_loop().time()
-        self._standing.ended(message, fate.result(), now)
+        self._standing.ended(message, result.result(), now)
         self._tell()
 
     async def _send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:

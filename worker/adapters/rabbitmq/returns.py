@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-    from aiormq.channel import Channel
-
+    from worker.adapters.rabbitmq.library import ConfirmChannel
     from worker.core.token.outgoing import Outgoing
 
 
@@ -37,10 +36,10 @@ class Sent:
     confirmation: asyncio.Future[Any]
 
 
-class Returnable:
+class MandatoryInFlight:
     """The mandatory messages in flight on one channel."""
 
-    def __init__(self, wire: Channel) -> None:
+    def __init__(self, wire: ConfirmChannel) -> None:
         self._wire = wire
         self._by_id: dict[str, asyncio.Future[Any]] = {}
 
@@ -52,15 +51,14 @@ class Returnable:
         """A message is in flight."""
         if sent.message.mandatory:
             self._by_id[sent.message.message_id] = sent.confirmation
-            self._wire.message_id_delivery_tag[sent.message.message_id] = sent.number
+            self._wire.expect_return(sent.message.message_id, sent.number)
 
     def forget(self, sent: Sent) -> None:
         """A message is settled, or nobody waits for it any more."""
         message_id = sent.message.message_id
         if self._by_id.get(message_id) is sent.confirmation:
             del self._by_id[message_id]
-        if self._wire.message_id_delivery_tag.get(message_id) == sent.number:
-            del self._wire.message_id_delivery_tag[message_id]
+        self._wire.forget_return(message_id, sent.number)
 
     def twin(self, one: Encoded) -> asyncio.Future[Any] | None:
         """What a message has to wait for, if it has to."""

@@ -1,6 +1,6 @@
-"""Replaying dead letters: claim, publish, mark, a batch at a time; killed anywhere it goes on."""
+"""Replaying dead letters: claim, publish, mark, in batches; after a kill it can be repeated."""
 
 from worker.app.dead_letters.replay import replay
-from worker.app.dead_letters.request import Order
+from worker.app.dead_letters.request import ReplayRequest
 
-__all__ = ["Order", "replay"]
+__all__ = ["ReplayRequest", "replay"]

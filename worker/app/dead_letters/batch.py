@@ -1,4 +1,4 @@
-"""One batch of claimed letters: opened, published, and marked as published."""
+"""One batch of claimed dead letters: opened, published, and marked as published."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from worker.adapters.sealing import CannotOpen
-from worker.app.dead_letters.retry_for import persist
+from worker.app.dead_letters.retry_for import retry_for
 from worker.core.dead_letters.replay import Prepared, prepare
 
 if TYPE_CHECKING:
@@ -26,33 +26,33 @@ class Batches:
     """Publishes batches for one replay.
 
     Attributes:
-        letters: Where they are.
-        opener: Opens what is sealed.
-        outlet: Where they go.
-        account: Is told what became of each.
-        replay: For which replay.
-        patience: Seconds for which a database that is away is waited for.
+        commands: The database.
+        opener: Opens the payloads.
+        publisher: Publishes the messages.
+        account: Counts what became of each.
+        replay: The number of the replay.
+        retry_for_seconds: How long to retry while the database is away.
     """
 
-    letters: DeadLetterCommands
+    commands: DeadLetterCommands
     opener: Opener
-    outlet: ReplayPublisher
+    publisher: ReplayPublisher
     account: Account
     replay: int
-    patience: float
+    retry_for_seconds: float
 
     async def publish(self, claimed: Sequence[Claimed], lane: Lane) -> list[int]:
-        """Publish a batch; returns the ids of the letters that the broker has.
+        """Publish a batch; return the ids of the dead letters whose message the broker confirmed.
 
         Raises:
-            LedgerUnavailable: The database could not be told; the account knows what is unmarked.
+            LedgerUnavailable: They could not be marked; the account counts them as unmarked.
         """
         prepared = await self._prepared(claimed, lane)
         if not prepared:
             return []
-        if parked := [each for each in prepared if not each.told]:
-            await persist(lambda: self.letters.identify(parked), self.patience)
-        sent = await self.outlet.send([each.message for each in prepared])
+        if parked := [each for each in prepared if not each.is_identified]:
+            await retry_for(self.retry_for_seconds, lambda: self.commands.identify(parked))
+        sent = await self.publisher.send([each.message for each in prepared])
         if sent.fault is not None:
             self.account.stop(f"the broker took no more: {sent.fault}")
         return await self._mark(prepared, sent)
@@ -69,7 +69,7 @@ class Batches:
                     refused.setdefault(why, []).append(letter.id)
         for why, ids in refused.items():
             self.account.refuse(why, len(ids))
-            await self.letters.release(self.replay, ids, "refused", why)
+            await self.commands.release(self.replay, ids, "refused", why)
         return prepared
 
     def _opened(self, letter: Claimed, lane: Lane, now: datetime) -> Prepared | str:
@@ -84,16 +84,18 @@ class Batches:
         self.account.published += len(ids)
         if ids:
             self.account.unmarked += len(ids)
-            await persist(lambda: self.letters.published(self.replay, ids), self.patience)
+            await retry_for(
+                self.retry_for_seconds, lambda: self.commands.published(self.replay, ids)
+            )
             self.account.unmarked -= len(ids)
-        if back := [prepared[place].letter.id for place in sorted(sent.nowhere)]:
+        if back := [prepared[place].letter.id for place in sorted(sent.unpublished)]:
             await self._give_back(back, sent.fault)
         return ids
 
     async def _give_back(self, ids: Sequence[int], fault: str | None) -> None:
-        """Letters that went nowhere: for the broker's sake, or their own where it has no fault."""
+        """Release what was not published; refuse it where the broker was not at fault."""
         kind, why = "released", fault
         if why is None:
             kind, why = "refused", "AMQP can't carry its properties"
             self.account.refuse(why, len(ids))
-        await self.letters.release(self.replay, ids, kind, why)
+        await self.commands.release(self.replay, ids, kind, why)

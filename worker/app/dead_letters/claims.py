@@ -1,4 +1,4 @@
-"""Which letters come next: claims of replays that are gone, then the oldest open ones."""
+"""Which dead letters come next: claims of replays that died, then the oldest open ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
-    from worker.app.dead_letters.request import Order
+    from worker.app.dead_letters.request import ReplayRequest
     from worker.core.dead_letters.replay import Claimed
 
 _LOOK_SECONDS: Final = 1.0
@@ -18,44 +18,44 @@ _BEGINNING: Final = {"after": "-infinity", "after_id": 0}
 
 
 class Claims:
-    """Claims letters for one replay, a batch at a time, each once.
+    """Claims dead letters for one replay, a batch at a time, each once.
 
     Args:
-        letters: Where they are.
-        order: What was asked for.
-        replay: For which replay.
-        began: When that began, on the database's clock: what fails later is left alone.
-        stopping: Once it is set, nobody is waited for.
+        commands: The database.
+        request: What was asked for.
+        replay: The number of the replay.
+        began: When it began, on the database's clock: what fails later is left alone.
+        stopping: Once it is set, this waits for no other replay.
 
     Attributes:
-        held: Letters that other replays, which are alive, hold.
+        held: Dead letters that other running replays have claimed.
     """
 
     def __init__(
         self,
-        letters: DeadLetterCommands,
-        order: Order,
+        commands: DeadLetterCommands,
+        request: ReplayRequest,
         replay: int,
         began: datetime,
         stopping: asyncio.Event,
     ) -> None:
-        self._letters = letters
-        self._order = order
+        self._commands = commands
+        self._request = request
         self._replay = replay
         self._stopping = stopping
         self._fixed = {
             "replay": replay,
-            "keys": order.keys,
-            "margin": order.margin,
+            "keys": request.keys,
+            "margin": request.margin,
             "failed_until": began,
         }
-        self._place: Mapping[str, Any] = _BEGINNING
+        self._cursor: Mapping[str, Any] = _BEGINNING
         self._heartbeats: dict[int, datetime] = {}
         self.held = 0
 
     async def next(self, most: int) -> list[Claimed]:
-        """Claim a batch; empty once there is nothing more that could be claimed."""
-        if self._place is _BEGINNING and (batch := await self._abandoned(most)):
+        """Claim a batch; return it empty once nothing is left to claim."""
+        if self._cursor is _BEGINNING and (batch := await self._abandoned(most)):
             return batch
         if batch := await self._open(most):
             return batch
@@ -64,31 +64,33 @@ class Claims:
         return batch or await self._passed_over(most)
 
     async def _passed_over(self, most: int) -> list[Claimed]:
-        """Those that somebody had locked for a moment, or has given back since."""
-        if self._place is _BEGINNING:
+        """Claim those that were locked for a moment, or were released since."""
+        if self._cursor is _BEGINNING:
             return []
-        self._place = _BEGINNING
+        self._cursor = _BEGINNING
         return await self._open(most)
 
     async def _open(self, most: int) -> list[Claimed]:
-        given = {**self._fixed, **self._place, "most": most}
-        found = await self._letters.claim(
-            self._order.actor, self._order.selection, given, abandoned=False
-        )
+        found = await self._claim(most, self._cursor, abandoned=False)
         if found:
-            self._place = {"after": found[-1][0], "after_id": found[-1][1].id}
+            self._cursor = {"after": found[-1][0], "after_id": found[-1][1].id}
         return [letter for _, letter in found]
 
     async def _abandoned(self, most: int) -> list[Claimed]:
-        given = {**self._fixed, "most": most}
-        found = await self._letters.claim(
-            self._order.actor, self._order.selection, given, abandoned=True
+        return [letter for _, letter in await self._claim(most, {}, abandoned=True)]
+
+    async def _claim(
+        self, most: int, cursor: Mapping[str, Any], *, abandoned: bool
+    ) -> list[tuple[datetime, Claimed]]:
+        given = {**self._fixed, **cursor, "most": most}
+        request = self._request
+        return await self._commands.claim(
+            request.actor, request.selection, given, abandoned=abandoned
         )
-        return [letter for _, letter in found]
 
     async def _worth_waiting(self) -> bool:
-        """Wait a moment if claims may turn out to be abandoned: not all holders show life."""
-        holders = await self._letters.holders(self._order.selection, self._replay)
+        """Wait a moment if claims may be abandoned: another replay showed no heartbeat."""
+        holders = await self._commands.holders(self._request.selection, self._replay)
         self.held = sum(holder.letters for holder in holders)
         for holder in holders:
             self._heartbeats.setdefault(holder.replay, holder.heartbeat_at)

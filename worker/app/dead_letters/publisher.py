@@ -1,4 +1,4 @@
-"""The way out to the broker: with confirms, and over lost connections while patience lasts."""
+"""Publishes to the broker with confirms, and retries over lost connections within a bound."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Sent:
 
     Attributes:
         confirmed: The broker has it.
-        nowhere: The broker surely does not have it.
-        doubtful: Nobody knows.
+        unpublished: The broker does not have it.
+        doubtful: It may have it.
         fault: Why no more is to be sent, or None.
     """
 
     confirmed: set[int] = field(default_factory=set)
-    nowhere: set[int] = field(default_factory=set)
+    unpublished: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)
     fault: str | None = None
 
@@ -41,16 +41,19 @@ class ReplayPublisher:
     """Publishes batches, one after another.
 
     Args:
-        url: Asked for at each new connection.
-        patience: Seconds for which a batch is tried again while the broker is away.
-        stopping: Once it is set, nothing is tried again.
+        url: Returns the broker's address; called for each new connection.
+        retry_for_seconds: How long a batch is retried while the broker is away.
+        stopping: Once it is set, nothing is retried.
     """
 
     def __init__(
-        self, url: Callable[[], str], patience: float, stopping: asyncio.Event | None = None
+        self,
+        url: Callable[[], str],
+        retry_for_seconds: float,
+        stopping: asyncio.Event | None = None,
     ) -> None:
         self._url = url
-        self._patience = patience
+        self._retry_for_seconds = retry_for_seconds
         self._stopping = stopping or asyncio.Event()
         self._connection: AbstractConnection | None = None
         self._publisher: Publisher | None = None
@@ -59,8 +62,8 @@ class ReplayPublisher:
         """Connect.
 
         Raises:
-            BrokerUnavailable: There is no connection to be had.
-            BrokerLost: The same, a moment later.
+            BrokerUnavailable: No connection could be opened.
+            BrokerLost: The connection was lost at once.
         """
         await self._connected()
 
@@ -71,7 +74,7 @@ class ReplayPublisher:
             await close_quietly(connection)
 
     async def send(self, messages: Sequence[Outgoing]) -> Sent:
-        """Publish a batch. What is in doubt is sent again while there is patience left."""
+        """Publish a batch; send what is in doubt again while there is time left."""
         began = asyncio.get_running_loop().time()
         sent, pending, failures = Sent(), list(range(len(messages))), 0
         while pending:
@@ -80,11 +83,11 @@ class ReplayPublisher:
             failures += 1
             if sent.fault or not pending:
                 break
-            impatient = asyncio.get_running_loop().time() - began > self._patience
-            if impatient or await self._stopped(failures):
+            is_over = asyncio.get_running_loop().time() - began > self._retry_for_seconds
+            if is_over or await self._stopped(failures):
                 sent.fault = str(next(fault for fault in faults if fault is not None))
                 break
-        sent.nowhere |= set(pending) - sent.doubtful
+        sent.unpublished |= set(pending) - sent.doubtful
         sent.doubtful -= sent.confirmed
         return sent
 
@@ -96,7 +99,7 @@ class ReplayPublisher:
         return await publisher.publish_all(batch)
 
     async def _stopped(self, failures: int) -> bool:
-        """Wait a while before another attempt; whether there shall be none."""
+        """Wait before another attempt; return whether it is to stop instead."""
         delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread, no secret
         try:
             async with asyncio.timeout(delay):
@@ -114,14 +117,14 @@ class ReplayPublisher:
 
 
 def _sorted(sent: Sent, places: Sequence[int], faults: Sequence[Exception | None]) -> list[int]:
-    """Note what became of each, and return the places of those that may be sent again."""
+    """Note what became of each; return the places of those that may be sent again."""
     again = []
     for place, fault in zip(places, faults, strict=True):
         match fault:
             case None:
                 sent.confirmed.add(place)
             case Unsendable():
-                sent.nowhere.add(place)
+                sent.unpublished.add(place)
             case Refused() | Unroutable() | ChannelRefused():
                 sent.fault = str(fault)
                 again.append(place)

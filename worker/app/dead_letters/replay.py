@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from worker.adapters.postgres.operator.audit import Entry
 from worker.app.dead_letters.batch import Batches
 from worker.app.dead_letters.claims import Claims
-from worker.app.dead_letters.retry_for import persist
+from worker.app.dead_letters.retry_for import retry_for
 from worker.app.dead_letters.watch import Watch, await_outcomes
-from worker.core.dead_letters.commands import Account, tally
+from worker.core.dead_letters.commands import Account, count_outcomes
 from worker.core.dead_letters.replay import HEARTBEAT, Pace
 from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import Lane
@@ -24,50 +24,46 @@ if TYPE_CHECKING:
     from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.adapters.sealing import Opener
     from worker.app.dead_letters.publisher import ReplayPublisher
-    from worker.app.dead_letters.request import Order
+    from worker.app.dead_letters.request import ReplayRequest
     from worker.core.dead_letters.replay import Claimed
 
 ACTION: Final = "dead-letters.replay"
 
 
 async def replay(
-    order: Order,
-    letters: DeadLetterCommands,
+    request: ReplayRequest,
+    commands: DeadLetterCommands,
     opener: Opener,
-    outlet: ReplayPublisher,
+    publisher: ReplayPublisher,
     *,
     chosen: int,
-    tell: Callable[[Account], None],
+    show: Callable[[Account], None],
     stopping: asyncio.Event,
 ) -> Account:
-    """Replay what was ordered.
+    """Replay what was asked for.
 
     Args:
-        order: What was asked for.
-        letters: Where they are.
-        opener: Opens what is sealed.
-        outlet: Where they go.
+        request: What was asked for.
+        commands: The database.
+        opener: Opens the payloads.
+        publisher: Publishes the messages.
         chosen: How many are ready, for the record.
-        tell: Told how far it is, again and again.
+        show: Called with what is done so far after each batch.
         stopping: Set it to end in order after the batch under way.
 
     Returns:
-        What was done. What was not is as it was, and the same command goes on with it.
+        What was done. The rest is as it was, and repeating the request goes on with it.
 
     Raises:
-        LedgerUnavailable: It could not even begin.
+        LedgerUnavailable: It could not begin.
     """
     account = Account(chosen=chosen)
-    entry = Entry(*order.actor, ACTION, {**order.described(), "chosen": chosen})
-    await letters.reconcile()
-    account.replay, began = await letters.begin(order.actor, order.selection, entry, chosen)
-    run = _Run(order, letters, opener, outlet, account, account.replay, began, tell, stopping)
-    async with _beating(letters, account):
-        try:
-            await run.publish_all()
-        except (LedgerUnavailable, RowsRefused) as error:
-            # What it says a worker would do about it is not for here.
-            account.stop(f"the database could not be asked: {str(error).partition('; ')[0]}")
+    entry = Entry(*request.actor, ACTION, {**request.described(), "chosen": chosen})
+    await commands.reconcile()
+    account.replay, began = await commands.begin(request.actor, request.selection, entry, chosen)
+    run = _Run(request, commands, opener, publisher, account, account.replay, began, show, stopping)
+    async with _beating(commands, account):
+        await run.publish_all()
     with suppress(LedgerUnavailable):
         await run.end()
     return account
@@ -75,14 +71,14 @@ async def replay(
 
 @dataclass(slots=True)
 class _Run:
-    order: Order
-    letters: DeadLetterCommands
+    request: ReplayRequest
+    commands: DeadLetterCommands
     opener: Opener
-    outlet: ReplayPublisher
+    publisher: ReplayPublisher
     account: Account
     replay: int
     began: datetime
-    tell: Callable[[Account], None]
+    show: Callable[[Account], None]
     stopping: asyncio.Event
     claims: Claims = field(init=False)
     batches: Batches = field(init=False)
@@ -90,19 +86,32 @@ class _Run:
     pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
-        order, letters = self.order, self.letters
-        self.claims = Claims(letters, order, self.replay, self.began, self.stopping)
+        request, commands = self.request, self.commands
+        self.claims = Claims(commands, request, self.replay, self.began, self.stopping)
         self.batches = Batches(
-            letters, self.opener, self.outlet, self.account, self.replay, order.patience_seconds
+            commands,
+            self.opener,
+            self.publisher,
+            self.account,
+            self.replay,
+            request.retry_for_seconds,
         )
-        self.watch = Watch(letters)
-        self.pace = Pace(order.rate)
+        self.watch = Watch(commands)
+        self.pace = Pace(request.rate)
 
     async def publish_all(self) -> None:
-        if self.order.canary:
+        """Publish what can be claimed; the account says why it ended early."""
+        try:
+            await self._publish_all()
+        except (LedgerUnavailable, RowsRefused) as error:
+            # Without the remedy, which is what a worker does by itself.
+            self.account.stop(f"the database could not be reached: {str(error).partition('; ')[0]}")
+
+    async def _publish_all(self) -> None:
+        if self.request.canary:
             await self._send_canaries()
         while self._goes_on() and await self._publish_batch():
-            self.tell(self.account)
+            self.show(self.account)
             await self._check_failures()
         self.account.held = self.claims.held
 
@@ -112,22 +121,22 @@ class _Run:
         return self.account.stopped is None and self._room() != 0
 
     def _room(self) -> int | None:
-        limit = self.order.limit
+        limit = self.request.limit
         return None if limit is None else max(0, limit - self.account.published)
 
     async def _publish_batch(self) -> bool:
-        """Publish the next batch; whether there was one."""
+        """Publish the next batch; return whether there was one."""
         loop = asyncio.get_running_loop()
         if await self._stopped_within(self.pace.wait(loop.time())):
             return True
         batch = await self._claim(self.pace.size(self._room()))
         if batch:
-            self.pace.went(len(batch), loop.time())
+            self.pace.published(len(batch), loop.time())
             self.watch.add(await self.batches.publish(batch, Lane.BACKLOG))
         return bool(batch)
 
     async def _claim(self, most: int) -> list[Claimed]:
-        return await persist(lambda: self.claims.next(most), self.order.patience_seconds)
+        return await retry_for(self.request.retry_for_seconds, lambda: self.claims.next(most))
 
     async def _stopped_within(self, seconds: float) -> bool:
         if not seconds:
@@ -140,33 +149,33 @@ class _Run:
         return True
 
     async def _send_canaries(self) -> None:
-        most = self.order.canary
+        most = self.request.canary
         room = self._room()
         batch = await self._claim(most if room is None else min(most, room))
         ids = await self.batches.publish(batch, Lane.LIVE)
-        self.tell(self.account)
-        seconds = self.order.canary_seconds
-        results = await await_outcomes(self.letters, ids, seconds, self.stopping)
+        self.show(self.account)
+        seconds = self.request.canary_seconds
+        results = await await_outcomes(self.commands, ids, seconds, self.stopping)
         account = self.account
         account.canaries, account.silent = tuple(results), len(ids) - len(results)
-        account.tally += tally(results)
-        if account.tally.failed:
+        account.counts += count_outcomes(results)
+        if account.counts.failed:
             account.stop("not every canary resolved", "aborted")
         elif account.silent and not self.stopping.is_set():
             account.stop(f"{account.silent} canaries had no outcome in {seconds:g} s", "aborted")
 
     async def _check_failures(self) -> None:
-        percent = self.order.abort_percent
+        percent = self.request.abort_percent
         if percent is None:
             return
         account = self.account
-        account.tally = await self.watch.look(account.tally)
-        if account.tally.exceeds(percent):
-            share = f"{account.tally.failed} of {account.tally.known} outcomes"
+        account.counts = await self.watch.look(account.counts)
+        if account.counts.exceeds(percent):
+            share = f"{account.counts.failed} of {account.counts.known} outcomes"
             account.stop(f"too many failed again: {share}, over {percent:g} %", "aborted")
 
     async def end(self) -> None:
-        """Give the rest back, write the end down, and count what is left."""
+        """Release the rest, record the end, and count what is left."""
         account = self.account
         subject = {
             "replay": self.replay,
@@ -175,39 +184,39 @@ class _Run:
             "refused": account.refusals,
             **({"stopped": account.stopped} if account.stopped else {}),
         }
-        entry = Entry(*self.order.actor, f"{ACTION}.end", subject)
+        entry = Entry(*self.request.actor, f"{ACTION}.end", subject)
         counts = (account.published, account.refusals)
-        await persist(
-            lambda: self.letters.end(self.replay, account.state, *counts, entry),
-            self.order.patience_seconds,
+        await retry_for(
+            self.request.retry_for_seconds,
+            lambda: self.commands.end(self.replay, account.state, *counts, entry),
         )
         if account.stopped is not None:
             await self._count_rest()
 
     async def _count_rest(self) -> None:
-        # What has failed since it began was replayed, or was not meant.
-        chosen = self.order.selection
+        # What has failed since it began was replayed by it, or not chosen.
+        chosen = self.request.selection
         before = self.began if chosen.until is None else min(chosen.until, self.began)
-        preview = await self.letters.preview(
-            replace(chosen, until=before), self.order.margin, self.order.keys, self.replay
+        preview = await self.commands.preview(
+            replace(chosen, until=before), self.request.margin, self.request.keys, self.replay
         )
         self.account.left = preview.ready
 
 
 @asynccontextmanager
-async def _beating(letters: DeadLetterCommands, account: Account) -> AsyncIterator[None]:
-    """Say again and again that the replay lives, until the block ends."""
+async def _beating(commands: DeadLetterCommands, account: Account) -> AsyncIterator[None]:
+    """Record a heartbeat of the replay every two seconds, until the block ends."""
     async with asyncio.TaskGroup() as group:
-        beating = group.create_task(_beat(letters, account))
+        beating = group.create_task(_beat(commands, account))
         try:
             yield
         finally:
             beating.cancel()
 
 
-async def _beat(letters: DeadLetterCommands, account: Account) -> None:
+async def _beat(commands: DeadLetterCommands, account: Account) -> None:
     assert account.replay is not None
     while True:
         await asyncio.sleep(HEARTBEAT.total_seconds())
         with suppress(LedgerUnavailable):
-            await letters.beat(account.replay, account.published, account.refusals)
+            await commands.beat(account.replay, account.published, account.refusals)

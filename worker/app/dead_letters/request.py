@@ -1,4 +1,4 @@
-"""What was asked for, and with what."""
+"""What a person asked a replay to do."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A replay that a person has ordered.
+class ReplayRequest:
+    """A replay that a person asked for.
 
     Attributes:
-        selection: Of which letters, whatever is being done about them.
-        keys: Ids of the keys that can be opened.
-        canary: How many letters go first, through the live lane; 0 for none.
-        canary_seconds: How long their outcomes are awaited.
-        rate: Letters a second, or None for as fast as can be.
+        selection: Which dead letters.
+        keys: Ids of the private keys that are at hand.
+        canary: How many dead letters go first, through the live lane; 0 for none.
+        canary_seconds: How long to wait for their outcomes.
+        rate: Dead letters a second, or None for as fast as possible.
         abort_percent: The share of failures among the outcomes above which it stops, or None.
-        limit: The most letters, or None.
+        limit: The most dead letters, or None.
         margin: How long before AWS's own limit this installation gives a token up.
-        patience_seconds: How long a broker or a database that is away is waited for.
+        retry_for_seconds: How long to retry while the broker or the database is away.
     """
 
     selection: Selection
@@ -36,15 +36,15 @@ class Order:
     abort_percent: float | None = None
     limit: int | None = None
     margin: timedelta = field(default_factory=timedelta)
-    patience_seconds: float = 20.0
+    retry_for_seconds: float = 20.0
 
     def described(self) -> dict[str, Any]:
-        """For the audit: no token, and nothing that names a customer."""
-        asked = {
+        """Return it for the audit: no token, and nothing that names a customer."""
+        options = {
             "canary": self.canary or None,
             "rate": self.rate,
             "abort_on_failures": self.abort_percent,
             "limit": self.limit,
         }
-        told = {name: value for name, value in asked.items() if value is not None}
-        return {"selection": self.selection.described(), **told}
+        given = {name: value for name, value in options.items() if value is not None}
+        return {"selection": self.selection.described(), **given}

@@ -1,4 +1,4 @@
-"""Waiting for a database that is away, within a bound."""
+"""Retries while the database is away, within a bound."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-async def persist(act: Callable[[], Awaitable[_T]], seconds: float) -> _T:
-    """Do it, and again for as long as patience lasts.
+async def retry_for(seconds: float, act: Callable[[], Awaitable[_T]]) -> _T:
+    """Return what `act` returns; retry it while the database is away, for so many seconds.
 
     Raises:
-        LedgerUnavailable: The database was still away at the end.
+        LedgerUnavailable: The database was still away when the time was over.
     """
     loop = asyncio.get_running_loop()
     ends, failures = loop.time() + seconds, 0

@@ -1,18 +1,18 @@
-"""What becomes of the letters that were replayed, looked at while the replay runs."""
+"""The outcomes of what was replayed, looked at while the replay runs."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from worker.core.dead_letters.commands import tally
+from worker.core.dead_letters.commands import count_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.core.dead_letters.commands import Result
-    from worker.core.dead_letters.replay import Tally
+    from worker.core.dead_letters.replay import OutcomeCounts
 
 _CANARY_LOOK_SECONDS: Final = 0.25
 _SHARE_LOOK_SECONDS: Final = 1.0
@@ -21,18 +21,18 @@ _AFTER_A_FAILURE_SECONDS: Final = 5.0
 
 
 async def await_outcomes(
-    letters: DeadLetterCommands, ids: Iterable[int], seconds: float, stopping: asyncio.Event
+    commands: DeadLetterCommands, ids: Iterable[int], seconds: float, stopping: asyncio.Event
 ) -> list[Result]:
-    """What became of a few letters, once all have an outcome or time is up.
+    """Return the outcomes of a few dead letters, once all have one or time is up.
 
-    After the first failure the rest is given a few seconds more, for the report.
+    After the first failure the others get a few seconds more, for the report.
     """
     loop = asyncio.get_running_loop()
     pending = set(ids)
     found: list[Result] = []
     ends = loop.time() + seconds
     while True:
-        news = await letters.outcomes(sorted(pending))
+        news = await commands.outcomes(sorted(pending))
         pending -= {result.id for result in news}
         found += news
         if any(not result.is_resolved for result in news):
@@ -45,24 +45,24 @@ async def await_outcomes(
 class Watch:
     """Counts outcomes while more is published; it looks once a second at most."""
 
-    def __init__(self, letters: DeadLetterCommands) -> None:
-        self._letters = letters
+    def __init__(self, commands: DeadLetterCommands) -> None:
+        self._commands = commands
         self._pending: dict[int, None] = {}
         self._next_look = 0.0
 
     def add(self, ids: Iterable[int]) -> None:
-        """These were published."""
+        """Add dead letters that were published."""
         self._pending.update(dict.fromkeys(ids))
 
-    async def look(self, known: Tally) -> Tally:
-        """What is known by now, what was known before included."""
+    async def look(self, known: OutcomeCounts) -> OutcomeCounts:
+        """Return the outcomes known by now, including those known before."""
         now = asyncio.get_running_loop().time()
         if now < self._next_look or not self._pending:
             return known
         self._next_look = now + _SHARE_LOOK_SECONDS
         # The oldest: lanes are handled in their order.
-        oldest = [letter for letter, _ in zip(self._pending, range(_MOST_AT_ONCE), strict=False)]
-        results = await self._letters.outcomes(oldest)
+        oldest = [one for one, _ in zip(self._pending, range(_MOST_AT_ONCE), strict=False)]
+        results = await self._commands.outcomes(oldest)
         for result in results:
             del self._pending[result.id]
-        return known + tally(results)
+        return known + count_outcomes(results)

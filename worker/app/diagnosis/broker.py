@@ -19,8 +19,8 @@ from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.names import resolved
 from worker.core.exceptions import BrokerLost, BrokerUnavailable
-from worker.core.token.messages import REPLY_PREFIX
 from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
+from worker.core.token.submissions import REPLY_PREFIX
 from worker.settings import addresses
 
 if TYPE_CHECKING:

@@ -1,143 +1,176 @@
-"""The options that choose dead letters, the same for every command of the group."""
+"""The options that choose dead letters, made from the table of filters."""
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 
-from worker.cli.exits import failure
-from worker.core.dead_letters.filters import LetterState, Selection
+from worker.cli.exits import WRONG_USAGE, failure
+from worker.cli.options import OptionGroup
+from worker.core.dead_letters.filters import FILTERS, Filter, LetterState, Selection, ValueKind
 from worker.core.records import LetterReason
-from worker.core.token.messages import read_instant
+from worker.core.timestamps import parse_time
 from worker.settings.durations import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _T = TypeVar("_T")
 
-WRONG_USAGE: Final = 2
 _MOST_VALUES: Final = 1_000
 _GROUP_CHARS: Final = 12
 _LATEST_ID: Final = 2**63 - 1
-
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
-
-_REASON_HELP: Final = f"Why it was given up: {', '.join(LetterReason)}."
-# `--reason` says why a person acts where a command changes or reveals something: there the filter
-# goes by its long name alone.
-ReasonOption: TypeAlias = Annotated[
-    list[LetterReason] | None,
-    typer.Option("--reason", "--letter-reason", metavar="REASON", help=_REASON_HELP),
-]
-LetterReasonOption: TypeAlias = Annotated[
-    list[LetterReason] | None, typer.Option("--letter-reason", metavar="REASON", help=_REASON_HELP)
-]
-ErrorOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--error", metavar="CODE", help="Error code.")
-]
-SinceOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="WHEN", help="Failed last at or after: 2h (ago), or 2026-11-22T03:00Z."),
-]
-UntilOption: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="WHEN", help="Failed last before: as --since.")
-]
-SellerOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--seller", metavar="NAME", help="Seller account.")
-]
-RedeemableOption: TypeAlias = Annotated[
-    bool, typer.Option("--redeemable", help="Only those whose token can still be redeemed.")
-]
-StateOption: TypeAlias = Annotated[
-    list[LetterState] | None,
-    typer.Option(
-        "--state", metavar="STATE", help=f"Open unless given; else {', '.join(LetterState)}."
-    ),
-]
-MessageIdOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--message-id", metavar="TEXT", help="The message's id.")
-]
-GroupOption: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--group", metavar="ID", help="Group, as `dead-letters groups` names it."),
-]
+_TYPES: Final[dict[ValueKind, Any]] = {
+    ValueKind.ID: list[int] | None,
+    ValueKind.STATE: list[LetterState] | None,
+    ValueKind.REASON: list[LetterReason] | None,
+    ValueKind.GROUP: list[str] | None,
+    ValueKind.TEXT: list[str] | None,
+    ValueKind.INSTANT: str | None,
+    ValueKind.FLAG: bool,
+}
 
 
-def chosen(
-    *,
-    reason: Sequence[LetterReason] | None = None,
-    error: Sequence[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    seller: Sequence[str] | None = None,
-    redeemable: bool = False,
-    state: Sequence[LetterState] | None = None,
-    message_id: Sequence[str] | None = None,
-    group: Sequence[str] | None = None,
-    ids: Sequence[int] | None = None,
-) -> Selection:
-    """The selection that the options describe, or the end of the command with what is wrong."""
+def chosen(**given: Any) -> Selection:
+    """Return the selection that options describe, or end the command with what is wrong with them.
+
+    Args:
+        given: Values as typer reads them, by the options' names with underscores, and `ids`.
+    """
     now = datetime.now(UTC)
     try:
-        selection = Selection(
-            states=_distinct(state) or (LetterState.OPEN,),
-            ids=tuple(_id(each) for each in _distinct(ids)),
-            groups=tuple(_group(each) for each in _distinct(group)),
-            reasons=tuple(each.value for each in _distinct(reason)),
-            errors=_texts("--error", error),
-            sellers=_texts("--seller", seller),
-            message_ids=_texts("--message-id", message_id),
-            since=_instant("--since", since, now),
-            until=_instant("--until", until, now),
-            redeemable=redeemable,
-        )
+        values = {
+            name: _read(each, given[_parameter_name(name)], now)
+            for name, each in FILTERS.items()
+            if given.get(_parameter_name(name))
+        }
+        selection = Selection(**values)
         _check_span(selection)
     except ValueError as fault:
         raise failure(str(fault), WRONG_USAGE) from None
     return selection
 
 
-def _distinct(values: Sequence[_T] | None) -> tuple[_T, ...]:
-    distinct = tuple(dict.fromkeys(values or ()))
+def _to_act_upon(*, everything: bool, **given: Any) -> Selection:
+    """As `chosen`, or the end of the command where nothing says which dead letters are meant.
+
+    Named dead letters are meant whatever their state, others while they are not closed.
+    """
+    selection = chosen(**given)
+    if everything and selection.is_narrowed:
+        raise failure("--all can't be combined with ids or filters", WRONG_USAGE)
+    if not everything and not selection.is_narrowed:
+        raise failure(
+            "choose dead letters: by id, by --group as `dead-letters groups` shows it, by another "
+            "filter, or with --all",
+            WRONG_USAGE,
+        )
+    pending = () if selection.ids else (LetterState.OPEN, LetterState.REPLAYING)
+    return replace(selection, states=pending)
+
+
+# --- options ---
+
+
+def _parameter_name(name: str) -> str:
+    return FILTERS[name].option.removeprefix("--").replace("-", "_") or name
+
+
+def _option(name: str, *before: str) -> inspect.Parameter:
+    each = FILTERS[name]
+    shown: Any = (
+        typer.Option(*before, each.option, metavar=each.metavar, help=each.help)
+        if each.option
+        else typer.Argument(metavar=each.metavar, help=each.help)
+    )
+    return _keyword(
+        _parameter_name(name), each.kind is not ValueKind.FLAG, _TYPES[each.kind], shown
+    )
+
+
+def _keyword(name: str, is_optional: bool, kind: Any, shown: Any) -> inspect.Parameter:  # noqa: FBT001 - private
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None if is_optional else False,
+        annotation=Annotated[kind, shown],
+    )
+
+
+_ALL: Final = typer.Option("--all", help="All of them, where neither ids nor filters are given.")
+# `--reason` says why a person acts where a command changes something: there the filter goes by its
+# long name alone.
+_READ: Final = tuple(
+    _option(name, *(["--reason"] if name == "reasons" else ())) for name in FILTERS if name != "ids"
+)
+_ACT: Final = (
+    *(_option(name) for name in FILTERS if name != "states"),
+    _keyword("everything", False, bool, _ALL),
+)
+ToRead: TypeAlias = Annotated[Selection, OptionGroup(chosen, _READ)]
+"""What a command that only reads is to show; open dead letters unless told otherwise."""
+ToActUpon: TypeAlias = Annotated[Selection, OptionGroup(_to_act_upon, _ACT)]
+"""What a command that changes dead letters is to change; the person must have said which."""
+
+
+# --- values ---
+
+
+def _read(each: Filter, given: Any, now: datetime) -> Any:
+    """Return a value of `Selection`; raises ValueError in words for the person who typed it."""
+    if each.kind is ValueKind.FLAG:
+        return given
+    if each.kind is ValueKind.INSTANT:
+        return parse_time(given.strip()) or _ago(each.option, given, now)
+    values = _distinct(given)
+    if (read := _READERS.get(each.kind)) is None:
+        return values
+    return tuple(read(each.option, value) for value in values)
+
+
+def _distinct(values: Sequence[_T]) -> tuple[_T, ...]:
+    distinct = tuple(dict.fromkeys(values))
     if len(distinct) > _MOST_VALUES:
         raise ValueError(f"at most {_MOST_VALUES} values of one filter; choose by group or time")
     return distinct
 
 
-def _texts(option: str, values: Sequence[str] | None) -> tuple[str, ...]:
-    texts = _distinct(values)
-    for text in texts:
-        if not text or "\0" in text:
-            raise ValueError(f"{option} must not be empty")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{option} is not UTF-8") from None
-    return texts
-
-
-def _id(given: int) -> int:
-    if not 0 < given <= _LATEST_ID:
-        raise ValueError("a letter's id is a whole number from 1, as `dead-letters list` shows it")
+def _text(option: str, given: str) -> str:
+    if not given or "\0" in given:
+        raise ValueError(f"{option} must not be empty or contain a NUL character")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{option} is not UTF-8") from None
     return given
 
 
-def _group(given: str) -> str:
+def _id(_: str, given: int) -> int:
+    if not 0 < given <= _LATEST_ID:
+        raise ValueError(
+            "the id of a dead letter is a whole number from 1, as `dead-letters list` shows it"
+        )
+    return given
+
+
+def _group(option: str, given: str) -> str:
     key = given.strip().lower()
     if len(key) != _GROUP_CHARS or set(key) - set("0123456789abcdef"):
         raise ValueError(
-            f"--group takes {_GROUP_CHARS} hexadecimal digits, as `dead-letters groups` shows them"
+            f"{option} takes {_GROUP_CHARS} hexadecimal digits, as `dead-letters groups` shows them"
         )
     return key
 
 
-def _instant(option: str, given: str | None, now: datetime) -> datetime | None:
-    if given is None:
-        return None
-    return read_instant(given.strip()) or _ago(option, given, now)
+_READERS: Final[dict[ValueKind, Callable[[str, Any], Any]]] = {
+    ValueKind.ID: _id,
+    ValueKind.GROUP: _group,
+    ValueKind.TEXT: _text,
+}
 
 
 def _ago(option: str, given: str, now: datetime) -> datetime:
@@ -153,4 +186,4 @@ def _ago(option: str, given: str, now: datetime) -> datetime:
 def _check_span(selection: Selection) -> None:
     since, until = selection.since, selection.until
     if since is not None and until is not None and since >= until:
-        raise ValueError("--since must be earlier than --until; as it is, nothing lies between")
+        raise ValueError("--since must be earlier than --until, or no time lies between them")

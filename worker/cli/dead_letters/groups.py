@@ -1,16 +1,15 @@
-"""`dead-letters groups`: where on-call begins."""
+"""`dead-letters groups`: failures by their cause, where on-call begins."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import orjson
 import typer
 
 from worker.adapters.postgres.dead_letters import views
+from worker.cli.database import ask
 from worker.cli.dead_letters import filters
-from worker.cli.dead_letters.connect import ask, grouped
 from worker.cli.dead_letters.format_values import (
     bold,
     columns,
@@ -20,7 +19,10 @@ from worker.cli.dead_letters.format_values import (
     redeemable,
     wrapped,
 )
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.dead_letters.shared import group_all
+from worker.cli.options import ConfigOption, JsonOption, with_option_groups
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 from worker.core.dead_letters.remedies import remedy
 
 if TYPE_CHECKING:
@@ -33,52 +35,34 @@ if TYPE_CHECKING:
 _MOST_GROUPS: Final = 1_000
 
 
+@with_option_groups
 def groups(
+    selection: filters.ToRead,
     *,
-    reason: filters.ReasonOption = None,
-    error: filters.ErrorOption = None,
-    since: filters.SinceOption = None,
-    until: filters.UntilOption = None,
-    seller: filters.SellerOption = None,
-    state: filters.StateOption = None,
-    message_id: filters.MessageIdOption = None,
-    group: filters.GroupOption = None,
-    redeemable: filters.RedeemableOption = False,
     limit: Annotated[int, typer.Option(min=1, max=_MOST_GROUPS, help="Most groups to show.")] = 20,
     config: ConfigOption = None,
-    json: filters.JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Groups failures by reason, error code and message, those that can be saved first.
+    """Groups failures by reason, error code and message, those that can be redeemed first.
 
-    Each with how many, when, how many can still be redeemed and for how long, and what most
-    likely helps. Its id is what the other commands take as --group. Filters compose: all of them
-    must hold, and one given several times takes any of its values.
+    For each: how many, when, how many can still be redeemed and for how long, and what most likely
+    helps. Its id is what the other commands take as --group. All filters must hold; one that is
+    given several times takes any of its values.
     """
-    selection = filters.chosen(
-        reason=reason,
-        error=error,
-        since=since,
-        until=until,
-        seller=seller,
-        redeemable=redeemable,
-        state=state,
-        message_id=message_id,
-        group=group,
-    )
     found = ask(settings_of(config), lambda session: _read(session, selection, limit))
     _print_json(found) if json else _print_text(found)
-    _say_rest(found, selection)
+    _print_rest(found, selection)
 
 
 async def _read(session: Session, selection: Selection, limit: int) -> Groups:
-    await grouped(session)
+    await group_all(session)
     return await views.groups(session, selection, limit)
 
 
 def _print_json(found: Groups) -> None:
     shown = [_members(group) for group in found.shown]
     totals = {"groups": found.groups, "letters": found.letters, "redeemable": found.redeemable}
-    typer.echo(orjson.dumps({"groups": shown, "total": totals}).decode())
+    print_json({"groups": shown, "total": totals})
 
 
 def _members(group: LetterGroup) -> dict[str, Any]:
@@ -113,10 +97,10 @@ def _lines(group: LetterGroup, now: datetime) -> Iterator[str]:
     yield from wrapped(printable(group.message) or "(no message)", "  ")
     first, last = instant(group.first_failed_at), instant(group.last_failed_at)
     times = f"at {last}" if first == last else f"from {first} to {last}"
-    yield from wrapped(f"{counted(group.letters, 'letter')} {times} UTC", "  ")
+    yield from wrapped(f"{counted(group.letters, 'dead letter')} {times} UTC", "  ")
     yield from wrapped(redeemable(group.redeemable, group.first_expiry, now), "  ")
     if group.not_kept:
-        yield from wrapped(f"{group.not_kept} more, of which only this count was kept", "  ")
+        yield from wrapped(f"{group.not_kept} more were counted, but not kept", "  ")
     yield from wrapped(f"remedy: {_remedy(group)}", "  ", "    ")
 
 
@@ -124,13 +108,13 @@ def _remedy(group: LetterGroup) -> str:
     return remedy(group.reason, group.error_code, others_resolved=group.others_resolved)
 
 
-def _say_rest(found: Groups, selection: Selection) -> None:
+def _print_rest(found: Groups, selection: Selection) -> None:
     if not found.groups:
         typer.echo(f"No dead letter matches ({selection.words()}).", err=True)
         return
     rest = found.groups - len(found.shown)
     more = f"; {rest} more with --limit {min(found.groups, _MOST_GROUPS)}" if rest else ""
-    counts = f"{counted(found.groups, 'group')}, {counted(found.letters, 'letter')}"
+    counts = f"{counted(found.groups, 'group')}, {counted(found.letters, 'dead letter')}"
     typer.echo(f"{counts}, {found.redeemable} redeemable{more}", err=True)
     if found.redeemable and columns() is not None:
         typer.echo("next: dead-letters replay --group ID --dry-run", err=True)

@@ -1,19 +1,21 @@
-"""`dead-letters list`: letters one a line, page by page."""
+"""`dead-letters list`: one dead letter a line, page by page."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import orjson
 import typer
 
 from worker.adapters.postgres.dead_letters import views
+from worker.cli.database import ask
 from worker.cli.dead_letters import filters
-from worker.cli.dead_letters.connect import ask, grouped
 from worker.cli.dead_letters.format_values import bold, columns, instant, left, printable, shortened
-from worker.cli.exits import failure
-from worker.cli.settings import ConfigOption, settings_of
+from worker.cli.dead_letters.shared import group_all
+from worker.cli.exits import WRONG_USAGE, failure
+from worker.cli.options import ConfigOption, JsonOption, with_option_groups
+from worker.cli.printing import print_json
+from worker.cli.settings import settings_of
 from worker.core.dead_letters.views import read_cursor
 
 if TYPE_CHECKING:
@@ -29,72 +31,54 @@ _ERROR_CHARS: Final = 8  # of an error code, at least
 _MESSAGE_ID_CHARS: Final = 12  # of a message id, if there is room for so many
 
 
+@with_option_groups
 def list_letters(
+    selection: filters.ToRead,
     *,
-    reason: filters.ReasonOption = None,
-    error: filters.ErrorOption = None,
-    since: filters.SinceOption = None,
-    until: filters.UntilOption = None,
-    seller: filters.SellerOption = None,
-    state: filters.StateOption = None,
-    message_id: filters.MessageIdOption = None,
-    group: filters.GroupOption = None,
-    redeemable: filters.RedeemableOption = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most letters of a page.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Dead letters on a page.")] = 50,
     after: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Go on where the page before ended.")
+        str | None, typer.Option(metavar="PLACE", help="Go on where the previous page ended.")
     ] = None,
     config: ConfigOption = None,
-    json: filters.JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Lists dead letters, the newest failure first.
 
-    Filters compose: all of them must hold, and one given several times takes any of its values.
-    At the end of a page standard error says how to get the next one; with --json the member
-    `next` is what --after takes. Into a pipe nothing is shortened.
+    All filters must hold; one that is given several times takes any of its values. At the end of a
+    page standard error shows how to get the next one; with --json the member `next` is what --after
+    takes. In a pipe nothing is shortened.
     """
-    selection = filters.chosen(
-        reason=reason,
-        error=error,
-        since=since,
-        until=until,
-        seller=seller,
-        redeemable=redeemable,
-        state=state,
-        message_id=message_id,
-        group=group,
-    )
-    place = _place(after)
-    found = ask(settings_of(config), lambda session: _read(session, selection, limit, place))
+    cursor = _cursor(after)
+    found = ask(settings_of(config), lambda session: _read(session, selection, limit, cursor))
     _print_json(found) if json else _print_table(found.letters)
-    _say_rest(found, selection)
+    _print_rest(found, selection)
 
 
-def _place(after: str | None) -> PageCursor | None:
+def _cursor(after: str | None) -> PageCursor | None:
     if after is None:
         return None
     try:
         return read_cursor(after)
     except ValueError as error:
-        raise failure(f"--after {error}", filters.WRONG_USAGE) from None
+        raise failure(f"--after {error}", WRONG_USAGE) from None
 
 
 async def _read(
     session: Session, selection: Selection, limit: int, after: PageCursor | None
 ) -> Page:
     if selection.groups:
-        await grouped(session)
+        await group_all(session)
     return await views.page(session, selection, limit, after)
 
 
 def _print_json(found: Page) -> None:
     letters = [members(letter) for letter in found.letters]
-    place = None if found.next is None else found.next.text
-    typer.echo(orjson.dumps({"letters": letters, "next": place}).decode())
+    cursor = None if found.next is None else found.next.text
+    print_json({"letters": letters, "next": cursor})
 
 
 def members(letter: DeadLetter) -> dict[str, Any]:
-    """A letter as a JSON object."""
+    """Return a dead letter as a JSON object."""
     return {
         "id": letter.id,
         "state": letter.state,
@@ -179,8 +163,8 @@ def _cut(heading: str, values: Sequence[str], room: int, least: int) -> list[str
     return [heading] + [shortened(printable(value), width) for value in values]
 
 
-def _say_rest(found: Page, selection: Selection) -> None:
+def _print_rest(found: Page, selection: Selection) -> None:
     if not found.letters:
         typer.echo(f"No dead letter matches ({selection.words()}).", err=True)
     elif found.next is not None:
-        typer.echo(f"There are more: the same with --after {found.next.text}", err=True)
+        typer.echo(f"There are more: repeat with --after {found.next.text}", err=True)

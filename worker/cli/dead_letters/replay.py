@@ -1,269 +1,227 @@
-"""`dead-letters replay`: publishes letters anew, once what made them fail is mended."""
+"""`dead-letters replay`: publishes dead letters again, once what made them fail is corrected."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import orjson
 import typer
 
-from worker.adapters.postgres.dead_letters.commands import acting
-from worker.adapters.postgres.operator.errors import told_operator
-from worker.adapters.postgres.sessions import connector
-from worker.app.dead_letters import Order
+from worker.app.dead_letters import ReplayRequest
 from worker.app.dead_letters import replay as carry_out
 from worker.app.dead_letters.publisher import ReplayPublisher
-from worker.cli.dead_letters import filters, options, report
-from worker.cli.dead_letters.preview import left_out, preview_members, print_preview
-from worker.cli.dead_letters.progress import progress
-from worker.cli.dead_letters.report import code
+from worker.cli.dead_letters import filters, replay_format, shared
+from worker.cli.dead_letters.format_values import counted
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
-from worker.cli.settings import ConfigOption, settings_of
-from worker.core.dead_letters.replay import Fate
-from worker.core.exceptions import BrokerUnavailable, LedgerUnavailable, RowsRefused
+from worker.cli.options import ConfigOption, JsonOption, OptionGroup, seconds, with_option_groups
+from worker.cli.printing import print_json
+from worker.cli.running import progress
+from worker.cli.settings import settings_of
+from worker.core.dead_letters.replay import MOST_CANARIES, Eligibility
+from worker.core.exceptions import BrokerUnavailable
 from worker.core.token.verdict import AWS_LIFETIME
-from worker.settings.durations import parse
 
 if TYPE_CHECKING:
     from worker.adapters.postgres.dead_letters.commands import DeadLetterCommands
     from worker.adapters.sealing import Opener
-    from worker.core.dead_letters.commands import Account, Preview
+    from worker.core.dead_letters.commands import Account, Actor, Preview
+    from worker.core.dead_letters.filters import Selection
     from worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What was asked for, checked."""
+class ReplayOptions:
+    """How a replay is to publish, as it was typed."""
 
-    settings: Settings
-    order: Order
-    opener: Opener | None = field(repr=False)
-    dry_run: bool
-    yes: bool
-    json: bool
-
-
-def replay(
-    ids: options.IdsArgument = None,
-    *,
-    group: filters.GroupOption = None,
-    letter_reason: filters.LetterReasonOption = None,
-    error: filters.ErrorOption = None,
-    since: filters.SinceOption = None,
-    until: filters.UntilOption = None,
-    seller: filters.SellerOption = None,
-    message_id: filters.MessageIdOption = None,
-    redeemable: filters.RedeemableOption = False,
-    everything: options.AllOption = False,
-    dry_run: options.DryRunOption = False,
     canary: Annotated[
         int,
         typer.Option(
             min=0,
-            max=20,
+            max=MOST_CANARIES,
             metavar="N",
             help="So many first, through the live lane; the rest only if all of them resolve.",
         ),
-    ] = 0,
+    ] = 0
     canary_wait: Annotated[
-        str, typer.Option(metavar="SPAN", help="How long the canaries' outcomes are awaited.")
-    ] = "60s",
+        str, typer.Option(metavar="SPAN", help="How long to wait for the canaries' outcomes.")
+    ] = "60s"
     rate: Annotated[
         float | None,
-        typer.Option(min=0.01, max=100_000, metavar="N", help="Most letters a second."),
-    ] = None,
+        typer.Option(min=0.01, max=100_000, metavar="N", help="Most dead letters a second."),
+    ] = None
     abort_on_failures: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=100,
             metavar="PERCENT",
-            help="Stop once more of the outcomes so far are failures; goes best with --rate.",
+            help="Stop once more of the outcomes so far are failures; works best with --rate.",
         ),
-    ] = None,
+    ] = None
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Most letters to replay.")
-    ] = None,
+        int | None, typer.Option(min=1, metavar="N", help="Most dead letters to replay.")
+    ] = None
     patience: Annotated[
         str,
         typer.Option(
-            metavar="SPAN", help="How long a broker or database that is away is waited for."
+            metavar="SPAN", help="How long to retry while the broker or the database is away."
         ),
-    ] = "20s",
-    reason: options.WhyOption = None,
-    actor: options.ActorOption = None,
-    yes: options.YesOption = False,
+    ] = "20s"
+
+    def __post_init__(self) -> None:
+        """Refuse a span that can't be read before anything else is looked at."""
+        seconds("--canary-wait", self.canary_wait)
+        seconds("--patience", self.patience)
+
+    def request(
+        self, selection: Selection, actor: Actor, keys: tuple[str, ...], margin: timedelta
+    ) -> ReplayRequest:
+        """Return what is to be replayed, and how; see `ReplayRequest`."""
+        return ReplayRequest(
+            selection=selection,
+            actor=actor,
+            keys=keys,
+            canary=self.canary,
+            canary_seconds=seconds("--canary-wait", self.canary_wait),
+            rate=self.rate,
+            abort_percent=self.abort_on_failures,
+            limit=self.limit,
+            margin=margin,
+            retry_for_seconds=seconds("--patience", self.patience),
+        )
+
+
+_Options: TypeAlias = Annotated[ReplayOptions, OptionGroup(ReplayOptions)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What was asked for, checked, and what it takes."""
+
+    settings: Settings
+    request: ReplayRequest
+    opener: Opener | None = field(repr=False)
+    dry_run: bool
+    yes: bool
+    json: bool
+
+
+@with_option_groups
+def replay(
+    selection: filters.ToActUpon,
+    intent: shared.IntentOptions,
+    options: _Options,
+    *,
+    yes: shared.YesOption = False,
     config: ConfigOption = None,
-    json: filters.JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Publishes dead letters anew into the backlog lane, the oldest failures first.
+    """Publishes dead letters again, into the backlog lane, the oldest failures first.
 
-    For the time after the cause was mended: begin with --dry-run, go on with --canary. A replayed
-    token is always called for; what fails again comes back with its history, what resolves is
-    closed. Tokens past saving are left out: their buyers must click through again.
+    For when the cause was corrected: begin with --dry-run, go on with --canary. A replayed token is
+    always called for; what fails again comes back with its history, what resolves is closed. Tokens
+    past saving are left out: their buyers must click through again.
 
-    Each letter is claimed before it is published. Killed, or left by the broker or the database,
-    the same command goes on where it was; two at once share the letters out. Opens payloads with
+    Each dead letter is claimed before it is published. If it is killed, or loses the broker or the
+    database, the same command goes on where it was; two at once share the work. Opens payloads with
     WORKER_DEAD_LETTERS__OPEN_KEYS.
 
-    Exits with 1 if it stopped early or refused letters, 69 if broker or database are away, 78
-    without a key that fits.
+    Exits with 1 if it stopped early or refused dead letters, 69 if the broker or the database is
+    away, 78 without a key that fits.
     """
-    selection = filters.chosen(
-        ids=ids,
-        group=group,
-        reason=letter_reason,
-        error=error,
-        since=since,
-        until=until,
-        seller=seller,
-        message_id=message_id,
-        redeemable=redeemable,
-    )
-    meant = options.meant(selection, everything=everything)
-    who = options.who(actor, reason, needed=not dry_run)
-    wait, patient = _seconds("--canary-wait", canary_wait), _seconds("--patience", patience)
     settings = settings_of(config)
-    opener = _opener(settings, needed=not dry_run)
-    order = Order(
-        selection=meant,
-        actor=who,
-        keys=() if opener is None else opener.key_ids,
-        canary=canary,
-        canary_seconds=wait,
-        rate=rate,
-        abort_percent=abort_on_failures,
-        limit=limit,
-        margin=_margin(settings),
-        patience_seconds=patient,
-    )
-    asked = _Asked(settings, order, opener, dry_run, yes, json)
-    raise typer.Exit(_run(asked))
-
-
-def _seconds(option: str, text: str) -> float:
+    opener = None
+    if not intent.dry_run or settings.dead_letters.open_keys:
+        opener = shared.opener_of(settings)
+    keys = () if opener is None else opener.key_ids
+    margin = AWS_LIFETIME - timedelta(seconds=settings.token.lifetime)
+    request = options.request(selection, intent.who, keys, margin)
+    asked = _Replay(settings, request, opener, intent.dry_run, yes, json)
     try:
-        return parse(text).seconds
-    except ValueError as error:
-        raise failure(f"{option} {error}", filters.WRONG_USAGE) from None
-
-
-def _margin(settings: Settings) -> timedelta:
-    return AWS_LIFETIME - timedelta(seconds=settings.token.lifetime)
-
-
-def _opener(settings: Settings, *, needed: bool) -> Opener | None:
-    if not needed and not settings.dead_letters.open_keys:
-        return None
-    return options.opener_of(settings)
-
-
-def _run(asked: _Asked) -> int:
-    try:
-        return asyncio.run(_act(asked))
+        code = shared.act(settings, lambda commands: _act(commands, asked), "nothing was replayed")
     except BrokerUnavailable as error:
         raise failure(f"{error}; nothing was replayed", UNAVAILABLE) from None
-    except (LedgerUnavailable, RowsRefused) as error:
-        raise failure(f"{told_operator(str(error))}; nothing was replayed", UNAVAILABLE) from None
+    raise typer.Exit(code)
 
 
-async def _act(asked: _Asked) -> int:
-    order = asked.order
-    connect = connector(asked.settings.current_postgres_dsn, command_seconds=30.0)
-    async with acting(connect) as letters:
-        if order.selection.groups or not asked.dry_run:
-            await letters.group()
-        await options.require_known(letters, order.selection.ids)
-        if not asked.dry_run:
-            await letters.reconcile()
-        preview = await letters.preview(order.selection, order.margin, order.keys)
-        if asked.dry_run:
-            return _show(preview, asked)
-        if (code := _ends_here(preview, asked)) is not None:
-            return code
-        account = await _publish(asked, letters, preview)
-    _tell(account, preview, asked)
-    return _code(account, preview, asked)
-
-
-def _show(preview: Preview, asked: _Asked) -> int:
+async def _act(commands: DeadLetterCommands, asked: _Replay) -> int:
+    """Look first, then replay; return the exit code."""
+    request = asked.request
+    if request.selection.groups or not asked.dry_run:
+        await commands.group()
+    await shared.require_known(commands, request.selection.ids)
+    if not asked.dry_run:
+        await commands.reconcile()
+    preview = await commands.preview(request.selection, request.margin, request.keys)
     if not preview.letters:
-        _say_empty(asked)
+        typer.echo(f"No dead letter matches ({request.selection.words()}).", err=True)
+    if asked.dry_run:
+        _show(preview, asked)
+        return 0
+    if not preview.count(Eligibility.READY, Eligibility.CLAIMED):
+        return _end_without(preview)
+    account = await _publish(commands, asked, preview)
     if asked.json:
-        _print_json(preview_members(preview))
+        print_json(replay_format.account_members(account, preview))
+    else:
+        replay_format.print_account(account)
+    return _code(account, preview, request.selection)
+
+
+def _show(preview: Preview, asked: _Replay) -> None:
+    if asked.json:
+        print_json(replay_format.preview_members(preview))
     elif preview.letters:
-        print_preview(preview)
+        replay_format.print_preview(preview)
     if asked.opener is None:
         typer.echo("the replay itself needs WORKER_DEAD_LETTERS__OPEN_KEYS", err=True)
-    return 0
 
 
-def _say_empty(asked: _Asked) -> None:
-    typer.echo(f"No dead letter matches ({asked.order.selection.words()}).", err=True)
-
-
-def _ends_here(preview: Preview, asked: _Asked) -> int | None:
-    """The exit code where there is nothing to be replayed."""
+def _end_without(preview: Preview) -> int:
+    """Return the exit code where nothing can be replayed, and say why."""
     if not preview.letters:
-        _say_empty(asked)
         return 0
-    if preview.count(Fate.READY, Fate.CLAIMED):
-        return None
-    _say_left_out(preview)
+    _print_left_out(preview, claimed=True)
     typer.echo("nothing was replayed", err=True)
-    return BAD_CONFIGURATION if preview.count(Fate.LOCKED) else PARTLY_FAILED
+    return BAD_CONFIGURATION if preview.count(Eligibility.LOCKED) else PARTLY_FAILED
 
 
-def _say_left_out(preview: Preview, *, waiting: bool = False) -> None:
-    """What is left out; of what another replay holds only the end can tell."""
-    for line in left_out(preview, held=not waiting):
+def _print_left_out(preview: Preview, *, claimed: bool) -> None:
+    for line in replay_format.left_out(preview, claimed=claimed):
         typer.echo(line, err=True)
 
 
-def _count(preview: Preview, limit: int | None) -> int:
-    most = preview.count(Fate.READY, Fate.CLAIMED)
-    return most if limit is None else min(most, limit)
-
-
-async def _publish(asked: _Asked, letters: DeadLetterCommands, preview: Preview) -> Account:
+async def _publish(commands: DeadLetterCommands, asked: _Replay, preview: Preview) -> Account:
     assert asked.opener is not None
-    _say_left_out(preview, waiting=True)
-    count = _count(preview, asked.order.limit)
-    options.confirm(f"Replay {count} letters?", yes=asked.yes)
-    with options.stopping_on_signals() as stopping, progress("replaying", count) as tell:
-        url, patience = asked.settings.current_amqp_url, asked.order.patience_seconds
-        outlet = ReplayPublisher(url, patience, stopping)
+    request = asked.request
+    # Those claimed by another replay may become free: what is left of them is shown at the end.
+    _print_left_out(preview, claimed=False)
+    count = preview.count(Eligibility.READY, Eligibility.CLAIMED)
+    count = count if request.limit is None else min(count, request.limit)
+    shared.confirm(f"Replay {counted(count, 'dead letter')}?", yes=asked.yes)
+    with shared.stopping_after_batch() as stopping, progress("replaying", count) as show:
+        url = asked.settings.current_amqp_url
+        publisher = ReplayPublisher(url, request.retry_for_seconds, stopping)
         try:
-            await outlet.open()
+            await publisher.open()
             return await carry_out(
-                asked.order,
-                letters,
+                request,
+                commands,
                 asked.opener,
-                outlet,
+                publisher,
                 chosen=preview.ready,
-                tell=lambda account: tell(account.published),
+                show=lambda account: show(account.published),
                 stopping=stopping,
             )
         finally:
-            await outlet.close()
+            await publisher.close()
 
 
-def _tell(account: Account, preview: Preview, asked: _Asked) -> None:
-    if asked.json:
-        _print_json(report.account_members(account, preview))
-    else:
-        report.print_account(account)
-
-
-def _code(account: Account, preview: Preview, asked: _Asked) -> int:
-    """Letters that were named must all have gone; of a filter's only those that could."""
-    short = preview.left_out().keys() - {Fate.CLAIMED, Fate.UNDER_WAY}
-    failed = short if asked.order.selection.ids else short & {Fate.LOCKED}
-    return PARTLY_FAILED if failed else code(account)
-
-
-def _print_json(members: dict[str, object]) -> None:
-    typer.echo(orjson.dumps(members).decode())
+def _code(account: Account, preview: Preview, selection: Selection) -> int:
+    """Return the exit code: named dead letters must all be replayed, others only if they can be."""
+    if account.stopped or account.refused or account.unmarked or account.held:
+        return PARTLY_FAILED
+    short = preview.left_out().keys() - {Eligibility.CLAIMED, Eligibility.UNDER_WAY}
+    failed = short if selection.ids else short & {Eligibility.LOCKED}
+    return PARTLY_FAILED if failed else 0

@@ -1,11 +1,11 @@
-"""What is known while letters are acted upon: who acts, what would happen, what has happened."""
+"""What commands on dead letters need: who acts, what would happen, what has happened."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.core.dead_letters.replay import Fate, Tally
+from worker.core.dead_letters.replay import Eligibility, OutcomeCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Actor(NamedTuple):
-    """Who acts, as they say, and why."""
+    """Who acts, by their own account, and why."""
 
     name: str
     reason: str
@@ -21,12 +21,12 @@ class Actor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How many letters of one group share one fate."""
+    """How many dead letters of one group a replay would treat alike."""
 
     group: str
     reason: str
     error_code: str
-    fate: Fate
+    eligibility: Eligibility
     letters: int
     first_expiry: datetime | None
 
@@ -37,9 +37,9 @@ class Preview:
 
     forecasts: tuple[Forecast, ...]
 
-    def count(self, *fates: Fate) -> int:
-        """How many letters have one of these fates."""
-        return sum(each.letters for each in self.forecasts if each.fate in fates)
+    def count(self, *wanted: Eligibility) -> int:
+        """Return how many dead letters have one of these eligibilities."""
+        return sum(each.letters for each in self.forecasts if each.eligibility in wanted)
 
     @property
     def letters(self) -> int:
@@ -49,20 +49,20 @@ class Preview:
     @property
     def ready(self) -> int:
         """How many would be replayed."""
-        return self.count(Fate.READY)
+        return self.count(Eligibility.READY)
 
     def ready_groups(self) -> Iterator[Forecast]:
         """Those that would be replayed, by group."""
-        return (each for each in self.forecasts if each.fate is Fate.READY)
+        return (each for each in self.forecasts if each.eligibility is Eligibility.READY)
 
-    def left_out(self) -> dict[Fate, int]:
-        """How many would not, by why."""
-        counts = {fate: self.count(fate) for fate in Fate if fate is not Fate.READY}
-        return {fate: count for fate, count in counts.items() if count}
+    def left_out(self) -> dict[Eligibility, int]:
+        """Return how many would not be replayed, by reason."""
+        others = (each for each in Eligibility if each is not Eligibility.READY)
+        return {each: count for each in others if (count := self.count(each))}
 
 
 class Holder(NamedTuple):
-    """Another replay that holds claims on letters that were chosen."""
+    """Another replay that has claims on dead letters that were chosen."""
 
     replay: int
     heartbeat_at: datetime
@@ -70,7 +70,7 @@ class Holder(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of one letter that was replayed."""
+    """The outcome of one dead letter that was replayed."""
 
     id: int
     message_id: str
@@ -85,10 +85,10 @@ class Result(NamedTuple):
         return self.state == "resolved"
 
 
-def tally(results: Iterable[Result]) -> Tally:
-    """How many are resolved and how many have failed again."""
+def count_outcomes(results: Iterable[Result]) -> OutcomeCounts:
+    """Return how many are resolved and how many failed again."""
     outcomes = [result.is_resolved for result in results]
-    return Tally(sum(outcomes), len(outcomes) - sum(outcomes))
+    return OutcomeCounts(sum(outcomes), len(outcomes) - sum(outcomes))
 
 
 class KeyUse(NamedTuple):
@@ -105,17 +105,17 @@ class Account:
 
     Attributes:
         replay: Its number; None before it began.
-        chosen: Letters that were ready when it began.
-        published: Letters that the broker has.
-        unmarked: Those of them of which the database could not be told.
-        refused: Letters that could not be opened or read, by why.
-        tally: What became of those published, where it was watched.
-        canaries: What became of the canaries that have an outcome.
+        chosen: Dead letters that were ready when it began.
+        published: Dead letters whose message the broker confirmed.
+        unmarked: Those of them that could not be marked as published in the database.
+        refused: Dead letters that could not be opened or read, by reason.
+        counts: Outcomes of those published, where they were looked at.
+        canaries: Outcomes of the canaries that have one.
         silent: Canaries without an outcome in time.
-        held: Letters that other running replays hold.
-        stopped: Why it ended before its time, or None.
+        held: Dead letters that other running replays have claimed.
+        stopped: Why it ended early, or None.
         state: How it ended.
-        left: Letters that are still to be replayed; None where nobody could say.
+        left: Dead letters that are still to be replayed; None where that is unknown.
     """
 
     replay: int | None = None
@@ -123,7 +123,7 @@ class Account:
     published: int = 0
     unmarked: int = 0
     refused: dict[str, int] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
+    counts: OutcomeCounts = field(default_factory=OutcomeCounts)
     canaries: tuple[Result, ...] = ()
     silent: int = 0
     held: int = 0
@@ -132,15 +132,15 @@ class Account:
     left: int | None = None
 
     def refuse(self, why: str, count: int = 1) -> None:
-        """So many more can't be opened or read."""
+        """Count so many more that can't be opened or read."""
         self.refused[why] = self.refused.get(why, 0) + count
 
     def stop(self, why: str, state: str = "interrupted") -> None:
-        """It ends before its time; the first reason counts."""
+        """Note that it ends early, and why; the first reason counts."""
         if self.stopped is None:
             self.stopped, self.state = why, state
 
     @property
     def refusals(self) -> int:
-        """How many letters were refused."""
+        """How many dead letters were refused."""
         return sum(self.refused.values())

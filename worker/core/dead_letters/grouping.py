@@ -1,4 +1,4 @@
-"""Failures that are one failure: messages without what differs from one to the next."""
+"""Groups failures by their cause: by messages without what differs from one to the next."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from worker.core.token.verdict import AWS_LIFETIME
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Sealed:
 def of_outcome(
     outcome: Outcome, submission: Submission, incoming: Incoming, lane: str, sealed: Sealed
 ) -> DeadLetter:
-    """The letter of a token that was rejected, has expired or is dead."""
+    """Return the dead letter of a token that was rejected, has expired or is dead."""
     expired = outcome.status is Status.EXPIRED
     return DeadLetter(
         seller=submission.seller,
@@ -59,7 +59,7 @@ def of_outcome(
 def of_malformed(
     malformed: Malformed, incoming: Incoming, lane: str, sealed: Sealed, now: datetime
 ) -> DeadLetter:
-    """The letter of a message that can't be read: nothing in it can be redeemed as it is."""
+    """Return the dead letter of a message that can't be read: it can't be redeemed as it is."""
     return DeadLetter(
         seller=DEFAULT_SELLER,
         reason=LetterReason.MALFORMED,
@@ -82,9 +82,9 @@ def of_malformed(
 
 
 def of_parked(incoming: Incoming, sealed: Sealed, now: datetime) -> DeadLetter:
-    """The letter of a message that the broker itself gave up; nobody has looked into it.
+    """Return the dead letter of a message that the broker itself gave up, and no worker has read.
 
-    Neither its ids, its times nor its body are trusted: all are sealed, none is written in clear.
+    Its ids, times and body are not trusted: all are sealed, none is written in clear.
     """
     body_sha256 = incoming.body_sha256
     return DeadLetter(

@@ -1,4 +1,4 @@
-"""What ends when: which rows are due, and how gently they are gone through."""
+"""Retention: which rows are due when, and how slowly they are gone through."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Chore(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """How long a replica has things kept, at the least; None for ever.
+    """How long a replica keeps rows, at least; None for ever.
 
     The database has periods of its own, and deletes nothing before those are over either.
 
     Attributes:
         ledger: What is resolved, since it was.
         unresolved: What was settled otherwise.
-        dead_letters: A letter since it was closed, with its history and its replays; and the note
-            of a message that could not be read, since it came.
+        dead_letters: A dead letter since it was closed, with its history and its replays; and the
+            note of a message that could not be read, since it arrived.
         audit: An entry.
     """
 
@@ -79,7 +79,7 @@ def tasks(periods: Periods) -> tuple[Task, ...]:
 
 
 def pause(batch_seconds: float) -> float:
-    """Seconds to rest after a batch: three times as long as it took, so three sandbox are rest."""
+    """Seconds to rest after a batch: three times as long as it took, so three quarters are rest."""
     return max(_LEAST_PAUSE_SECONDS, _REST * batch_seconds)
 
 

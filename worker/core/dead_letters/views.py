@@ -1,4 +1,4 @@
-"""Dead letters as they are filed: what on-call reads about them."""
+"""Dead letters as on-call reads them: groups, pages, one with its history."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ FINGERPRINT_BYTES: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _IDS: Final = 2**63
-_PLACE: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,19})", re.ASCII)
+_CURSOR: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,19})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class LetterGroup:
-    """Failures that are one failure.
+    """Failures with one cause.
 
     Attributes:
         error_message: Of the newest of them.
         redeemable: How many are open and have a token that could still be redeemed.
         first_expiry: When the first of those no longer can.
-        not_kept: How many more there were of which only this count was kept.
+        not_kept: How many more there were that were counted, but not kept.
     """
 
     key: str
@@ -45,7 +45,7 @@ class LetterGroup:
 
     @property
     def message(self) -> str:
-        """What all of them say, with placeholders for what varies."""
+        """The message they have in common, with placeholders for what varies."""
         return grouping.normalised(self.error_message)
 
 
@@ -64,7 +64,7 @@ class DeadLetter:
     """One dead letter, without what is sealed in it and what else its publisher wrote.
 
     Attributes:
-        occurrences: How often it died.
+        occurrences: How often it failed for good.
         replays: How often it was published again.
     """
 
@@ -107,35 +107,35 @@ def _beside(reason: str, error_code: str, message: str) -> str:
 
 
 class PageCursor(NamedTuple):
-    """Where a page ended: the letter after which the next one begins."""
+    """Where a page ended: the dead letter after which the next page begins."""
 
     failed_at: datetime
     id: int
 
     @property
     def text(self) -> str:
-        """As a person passes it on; see `read_cursor`."""
+        """As text, for a person to pass on; see `read_cursor`."""
         return f"{(self.failed_at - _EPOCH) // _MICROSECOND}-{self.id}"
 
 
 def read_cursor(text: str) -> PageCursor:
-    """The place that a text names.
+    """Return the cursor that a text names.
 
     Raises:
-        ValueError: It names none; the message does not repeat it.
+        ValueError: It names none; the message does not repeat the text.
     """
-    match = _PLACE.fullmatch(text.strip())
+    match = _CURSOR.fullmatch(text.strip())
     try:
         if match is not None and int(match[2]) < _IDS:
             return PageCursor(_EPOCH + int(match[1]) * _MICROSECOND, int(match[2]))
     except OverflowError:
         pass
-    raise ValueError("is no place in a list; take it from the end of the page before")
+    raise ValueError("does not say where a page ended; copy it from the end of that page")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Letters, the newest failure first, and where to go on; None where there are no more."""
+    """Dead letters, the newest failure first, and where the next page begins; None at the end."""
 
     letters: tuple[DeadLetter, ...]
     next: PageCursor | None
@@ -143,7 +143,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class LetterEvent:
-    """Something that happened to a letter.
+    """Something that happened to a dead letter.
 
     Attributes:
         attempts: Calls spent on the token until then.
@@ -164,7 +164,7 @@ class LetterEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterDetail:
-    """All that is known of one letter but what is sealed in it.
+    """All that is known of one dead letter except what is sealed in it.
 
     Attributes:
         metadata: The JSON object as the publisher wrote it.
@@ -189,10 +189,10 @@ class DeadLetterDetail:
 
 @dataclass(frozen=True, slots=True)
 class SealedPayload:
-    """What is sealed in a letter, and to which public key; None once it was shredded.
+    """What is sealed in a dead letter, and to which public key; None once it was shredded.
 
     Attributes:
-        body_sha256: Of the body of the message that the letter is about.
+        body_sha256: Of the body of the message that was given up.
         body_bytes: How long that is.
     """
 

@@ -1,7 +1,7 @@
 """What becomes of answers that the broker refuses, mostly since a queue bound for them is full.
 
 A reply is for one caller: it is tried for a few seconds, by its routing key, and then dropped, for
-nobody else shall wait on that caller's queue. An event is for all observers, and must reach each:
+no one else may wait for that caller's queue. An event is for all observers, and must reach each:
 it goes into the outbox, and from there to the broker once that takes it. Time is an argument, in
 seconds of one clock; so is chance.
 """

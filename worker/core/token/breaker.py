@@ -1,10 +1,11 @@
 """When a replica stops its calls, when it looks whether that is over, and whose fault it is.
 
 Each replica decides for itself: AWS may refuse one (a wrong secret, a clock that is off, an
-authority it does not trust) and accept the others. So nobody is stopped on another's word. What
-the others tell is used for two things only: a replica that is refused while others are able stands
-aside, so that the tokens it has go to them; and once another is accepted it looks at once whether
-it is too, so that a fault that was everybody's is over for all within a second or two.
+authority it does not trust) and accept the others. So no replica is stopped because another was
+refused. What the others report is used for two things only: a replica that is refused while others
+are able stands aside, so that the tokens it has go to them; and once another is accepted it looks
+at once whether it is too, so that a fault that was everybody's is over for all within a second or
+two.
 
 Probes cost a call each. The first is made at once; after that the fleet takes turns, one a second.
 Times are seconds of the caller's clock.

@@ -1,6 +1,6 @@
-"""When live tokens give way, so that whoever is served has not waited long.
+"""When live tokens are demoted, so that the buyers who are served have not waited long.
 
-A line that is longer than its buyers' patience serves only those who have given up. While the quota
+A line that is longer than its buyers' patience serves only those who have left. While the quota
 is the limit, tokens past the patience therefore move to the backlog lane, and fresh ones are
 answered. Time is an argument, in seconds of one clock; ages are the buyers' waits.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 DEMOTION_SHARE: Final = 1 / 6
-"""Of the patience: who has waited longer gives way, once anybody has waited past all of it."""
+"""Of the patience: who has waited longer is demoted, once anyone has waited for all of it."""
 
 _HOLD_SECONDS: Final = 10.0
 _LONGEST_HOLD_SECONDS: Final = 60.0
@@ -62,10 +62,10 @@ class Refusals:
 
 @dataclass(slots=True)
 class Demotion:
-    """Whether live tokens give way to fresher ones.
+    """Whether live tokens are demoted in favour of fresher ones.
 
     It begins once the oldest token has waited longer than the patience. From then on whoever has
-    waited longer than a sixth of it gives way, for as long as there is anybody: ending it as soon
+    waited longer than a sixth of it is demoted, as long as there is anyone: ending it as soon
     as the head is younger would let the waits swing between a sixth and the whole of the patience,
     and half of those served would have waited for more than half of it. It is over when for a
     sixth of the patience nobody has waited that long.
@@ -83,7 +83,7 @@ class Demotion:
 
     @property
     def bound_seconds(self) -> float:
-        """The wait past which a token gives way while tokens do."""
+        """The wait past which a token is demoted while demotion goes on."""
         return self.patience_seconds * DEMOTION_SHARE
 
     def look(
@@ -100,7 +100,7 @@ class Demotion:
                 helps nobody where AWS refuses us, an operator has paused or the database is away.
 
         Returns:
-            How many of those that give way are to be moved now; infinite for all of them.
+            How many of those past the bound are to be moved now; infinite for all of them.
         """
         if self.moving and now - self._overloaded_at >= self.bound_seconds:
             self.moving = False
@@ -113,13 +113,13 @@ class Demotion:
         return self.refusals.allowed(now) if at_quota else 0
 
     def is_past_bound(self, wait_seconds: float) -> bool:
-        """Whether a token of this wait is one that gives way while tokens do."""
+        """Whether a token that has waited so long is demoted while demotion goes on."""
         return wait_seconds > self.bound_seconds
 
     def surplus(self, waiting: int, rate: float, behind_seconds: float) -> int:
-        """How many of those in hand give way by their place, those who came first.
+        """How many of those in hand are demoted by their place: those who came first.
 
-        Where many stand in the broker's queue, a wait in hand says little: whoever is in hand came
+        Where many wait in the broker's queue, the time in hand says little: tokens in hand came
         before all of those, and may have waited there for long. So only as many stay as are called
         for within the bound, and the others make room for fresher ones.
 

@@ -13,7 +13,7 @@ FAILING_SHARE: Final = 0.9
 
 @dataclass(slots=True)
 class Outage:
-    """Calls of late that failed in passing, and those that got an answer: decayed counts.
+    """Recent calls that failed in passing, and those that got an answer: decayed counts.
 
     Attributes:
         failures: Calls that gave no usable answer for a fault that is not a token's.

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core.token import messages, replies
+from worker.core.token import replies
+from worker.core.token.headers import headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from worker.core.records import Lane, Malformed, Outcome, Submission
+    from worker.core.token.incoming import Incoming
 
 INTERNAL: Final = "resolution.internal"
 ANSWERS: Final = "resolution.answers"
@@ -40,11 +42,10 @@ class Outgoing:
     """One persistent message to publish with a confirm.
 
     Attributes:
-        user_id: The broker's user who publishes it, if the message shall say so. The broker refuses
-            any other, and closes the channel over it.
-        mandatory: An unroutable one is a failure. Replies and events may find no queue: whoever
-            wanted them is gone, or nobody listens.
-        about: The outcome that an event tells; None for what tells of no token.
+        user_id: The broker's user who publishes it, if the message is to name it. The broker
+            refuses any other, and closes the channel over it. mandatory: An unroutable one is a
+            failure. Replies and events may find no queue: whoever wanted them is gone, or nobody
+            listens. about: The outcome that an event carries; None where there is no token.
     """
 
     exchange: str
@@ -88,7 +89,7 @@ def _answers(
 
 def retry(
     submission: Submission,
-    incoming: messages.Incoming,
+    incoming: Incoming,
     lane: Lane,
     delay: str,
     *,
@@ -96,22 +97,20 @@ def retry(
     counted: bool,
 ) -> Outgoing:
     """A message on its way into a retry queue, out of which it comes back into its own lane."""
-    headers = messages.headers(submission, attempts=attempts, returns=submission.returns + counted)
-    return _moved(retry_exchange(delay), submission, incoming, lane, headers)
+    ours = headers(submission, attempts=attempts, returns=submission.returns + counted)
+    return _moved(retry_exchange(delay), submission, incoming, lane, ours)
 
 
-def give_back(
-    submission: Submission, incoming: messages.Incoming, lane: Lane, *, attempts: int
-) -> Outgoing:
+def give_back(submission: Submission, incoming: Incoming, lane: Lane, *, attempts: int) -> Outgoing:
     """A message on its way back into its lane, behind the others, nothing forgotten."""
-    headers = messages.headers(submission, attempts=attempts, returns=submission.returns)
-    return _moved(INTERNAL, submission, incoming, lane, headers)
+    ours = headers(submission, attempts=attempts, returns=submission.returns)
+    return _moved(INTERNAL, submission, incoming, lane, ours)
 
 
 def _moved(
     exchange: str,
     submission: Submission,
-    incoming: messages.Incoming,
+    incoming: Incoming,
     lane: Lane,
     headers: Mapping[str, int | str],
 ) -> Outgoing:
@@ -129,6 +128,6 @@ def _moved(
     )
 
 
-def park(incoming: messages.Incoming, message_id: str) -> Outgoing:
+def park(incoming: Incoming, message_id: str) -> Outgoing:
     """A message on its way to the parked ones, as it came."""
     return Outgoing(INTERNAL, "parked", incoming.body, message_id, mandatory=True)

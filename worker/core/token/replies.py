@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from worker.core.records import ADVICE, Malformed, Outcome, Status, Submission
-from worker.core.token.messages import VERSION, format_time
+from worker.core.timestamps import format_time
+from worker.core.token.submissions import VERSION
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +20,7 @@ def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) ->
     """The answer to one submission, with its own message id, times and metadata.
 
     Args:
-        outcome: What stands for its token.
+        outcome: Of its token, as the ledger has it.
         submission: Who asked.
         repeated: The answer comes from the ledger, or from a call made for another submission.
     """

@@ -1,9 +1,9 @@
 """Whether a systemic answer is one token's or ours, by this process's own calls alone.
 
 A token that AWS answers so three times, while others succeed in between, is itself the fault. What
-other replicas meet says nothing about it, nor does a probe that is accepted. And two things show
-that the fault is ours after all, so that all counts begin anew: a probe was refused too, or a token
-that had been answered so was accepted later.
+other replicas meet says nothing about it; neither does a probe that is accepted. And two things
+show that the fault is ours after all, so that all counts begin anew: a probe was refused too, or a
+token that had been answered so was accepted later.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Turns in the live lane: first between callers, then between the sources of each.
 
 A caller is a user of the broker's, which the broker checks; a source is whom a web tier names as
-having brought a token to it. Without turns whoever sends the most is served the most: a stranger
-with a script would be called for all the time, and buyers would stand behind the script.
+having brought a token to it. Without turns who sends the most is served the most: a stranger
+with a script would use up the rate, and buyers would wait behind the script.
 
 Turns help those who are in hand. For those behind, what one origin has in hand beyond some seconds
 of the rate is *surplus*, and goes to a lane of its own, so that others come to be in hand at all.
@@ -31,7 +31,7 @@ _RECENT_SECONDS: Final = 60.0
 class Turns(Generic[Item]):
     """A line in which origins have turns, and those of one origin their order.
 
-    It holds nothing of an origin that has nobody in it.
+    It keeps nothing of an origin without tokens.
     """
 
     def __init__(self) -> None:
@@ -45,20 +45,20 @@ class Turns(Generic[Item]):
                 yield from line
 
     def join(self, item: Item, origin: Origin) -> None:
-        """Stand last in the origin's line."""
+        """Add a token at the end of its origin's line."""
         self._line(origin).append(item)
 
     def join_first(self, item: Item) -> None:
-        """Stand before everybody."""
+        """Add a token before all others."""
         self._first.appendleft(item)
 
     def rejoin(self, item: Item, origin: Origin, is_later: Callable[[Item], bool]) -> None:
-        """Stand in the origin's line before all who are later."""
+        """Add a token to its origin's line, before all that are later."""
         line = self._line(origin)
         line.insert(next((at for at, other in enumerate(line) if is_later(other)), len(line)), item)
 
     def leave(self, item: Item, origin: Origin) -> None:
-        """Stand in line no more."""
+        """Remove a token."""
         if item in self._first:
             self._first.remove(item)
             return
@@ -67,7 +67,7 @@ class Turns(Generic[Item]):
         self._forget(origin, line)
 
     def first(self) -> Item | None:
-        """Whose turn it is, or None where nobody stands in line."""
+        """The token whose turn it is, or None without any."""
         if self._first:
             return self._first[0]
         return next((line[0] for line in self._next()), None)
@@ -83,7 +83,7 @@ class Turns(Generic[Item]):
         self._forget(Origin(caller, source), line)
 
     def take(self) -> Item:
-        """Take whoever's turn it is; the next turn is another caller's, and another source's."""
+        """Take the token whose turn it is; next comes another caller, and another source."""
         if self._first:
             return self._first.popleft()
         caller, sources = next(iter(self._callers.items()))
@@ -120,7 +120,7 @@ def in_hand_at_most(rate: float) -> int:
 
 
 class Company:
-    """Whether an origin has had company of late: others who would stand behind it."""
+    """Whether an origin is not alone: others were seen lately, who would wait behind it."""
 
     def __init__(self) -> None:
         self._latest: tuple[Origin | None, float] = (None, -math.inf)

@@ -51,7 +51,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Nothing stands in the way of a call. `first_seen` is the ledger's, if that is earlier."""
+    """Call AWS. `first_seen` is the ledger's, if that is earlier."""
 
     first_seen: datetime
 
@@ -94,7 +94,7 @@ def before_call(
         if _stands(known, submission, now, ages_count=ages_count):
             return Repeat(known)
         if known.status is Status.RESOLVED:
-            # Resolved stays resolved in the ledger; this buyer is told what AWS would say.
+            # Resolved stays resolved in the ledger; this buyer gets the answer that AWS would give.
             return Repeat(lifetime_exceeded(submission, now), repeated=False)
     if ages_count and now - first_seen >= policy.lifetime:
         return Store(lifetime_exceeded(submission, now))
@@ -117,14 +117,14 @@ def _stands(known: Outcome, submission: Submission, now: datetime, *, ages_count
 def answers_replay(known: Outcome, replay: datetime) -> bool:
     """Whether an outcome answers a replay that was asked for at an instant.
 
-    A failure must be later: then it is this very replay's, told a second time, or that of another
-    submission of the token since. What is resolved stays so.
+    A failure must be later than the request: then it is this replay's own, delivered a second time,
+    or that of another submission since. What is resolved stays so.
     """
     return known.status is Status.RESOLVED or known.settled_at > replay
 
 
 def wants_own_call(stood: Outcome, submission: Submission, *, late: bool) -> bool:
-    """Whether a submission that came when the call had been made goes back for another."""
+    """Whether a submission that joined after the call was made needs a call of its own."""
     return late and submission.replay is not None and not answers_replay(stood, submission.replay)
 
 
@@ -259,7 +259,7 @@ def _failed(
 
 
 def _told(fault: Fault, submission: Submission) -> Fault:
-    """A fault as it may be told: whoever answers may repeat the token, and at any length."""
+    """A fault as it may be stored: an answer may repeat the token, and be of any length."""
     token = submission.token.value
     return replace(
         fault,
@@ -282,7 +282,7 @@ def _outcome(submission: Submission, status: Status, attempts: int, now: datetim
 
 
 def unstorable(outcome: Outcome, message: str) -> Outcome:
-    """What stands for a token whose true outcome the database refuses for its data."""
+    """The outcome to store for a token whose true one the database refuses for its data."""
     return Outcome(
         key=outcome.key,
         status=Status.DEAD,

@@ -1,4 +1,4 @@
-"""The kinds of tokens the simulator knows, how many of each are shown, and what each demands.
+"""The kinds of tokens that the simulator knows, how many of each there are, and what each demands.
 
 What is demanded is written down here from the simulator's documented grammar, not computed by its
 code, so that the account at the end is a check of its own.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +26,16 @@ MEMBERS: Final = (
 )
 
 
+class Answer(NamedTuple):
+    """What an event or a reply says about a token."""
+
+    status: str
+    error_code: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.error_code})" if self.error_code else self.status
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
     """What the row of a token in `resolution.outcomes` has to say.
@@ -35,16 +45,19 @@ class Demand:
         error_code: Its error code; None for a resolved token.
         without: Members of AWS's answer that are absent; all the others are there. A token that
             is not resolved has none.
-        attempts: Calls that count, where only one number is right.
     """
 
     status: str
     error_code: str | None = None
     without: frozenset[str] = frozenset()
-    attempts: int | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """What events and replies must say."""
+        return Answer(self.status, self.error_code)
 
     def __str__(self) -> str:
-        return f"{self.status} ({self.error_code})" if self.error_code else self.status
+        return str(self.answer)
 
     def unmet(self, row: Mapping[str, object]) -> str | None:
         """What is wrong with a row of the view, in words; None if nothing is."""
@@ -52,18 +65,12 @@ class Demand:
 
     def _faults(self, row: Mapping[str, object]) -> Iterator[str]:
         if (row["status"], row["error_code"]) != (self.status, self.error_code):
-            yield str(Demand(str(row["status"]), _text(row["error_code"])))
+            yield str(Answer(str(row["status"]), cast("str | None", row["error_code"])))
         resolved = self.status == "resolved"
         for member in MEMBERS:
             wanted = resolved and member not in self.without
             if wanted != (row[member] is not None):
                 yield f"{self.status} {'without' if wanted else 'with'} {member}"
-        if self.attempts not in {None, row["attempts"]}:
-            yield f"{self.status} after {row['attempts']} attempts"
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 RESOLVED: Final = Demand("resolved")
@@ -75,7 +82,7 @@ class Kind:
     """One kind of token.
 
     Attributes:
-        name: What to call it in the account.
+        name: Its name in the account.
         pattern: The token; `{unique}` is different for each, `{customer}` is shared by some.
         demand: What must become of it.
         share: How much of all tokens is of this kind; the first kind takes what is left over.
@@ -103,27 +110,17 @@ class Kind:
         return not self.lingers and not self.age
 
 
-def _dead(error_code: str) -> Demand:
-    return Demand("dead", error_code)
+def _resolved_without(*members: str) -> Demand:
+    return Demand("resolved", without=frozenset(members))
 
 
 # `denied-*` is not among them: such a token is dead only once others have succeeded between its
-# calls, and the last one of a show has no others.
+# calls, and the last one of a run has no others.
 KINDS: Final = (
     Kind("ok", "ok-{unique}", RESOLVED),
     Kind("same customer", "same-{customer}-{unique}", RESOLVED, 0.12),
-    Kind(
-        "new integration",
-        "new-{unique}",
-        Demand("resolved", without=frozenset({"customer_identifier"})),
-        0.12,
-    ),
-    Kind(
-        "old product",
-        "old-{unique}",
-        Demand("resolved", without=frozenset({"license_arn", "agreement_id"})),
-        0.06,
-    ),
+    Kind("new integration", "new-{unique}", _resolved_without("customer_identifier"), 0.12),
+    Kind("old product", "old-{unique}", _resolved_without("license_arn", "agreement_id"), 0.06),
     Kind("invalid", "invalid-{unique}", REJECTED, 0.04),
     Kind("expired", "expired-{unique}", Demand("expired", "ExpiredTokenException"), 0.03),
     Kind("unknown word", "whatever-{unique}", REJECTED, 0.02),
@@ -138,23 +135,17 @@ KINDS: Final = (
     Kind(
         "fails for good",
         f"fail-{10 * ATTEMPTS}-{{unique}}",
-        _dead("InternalServiceErrorException"),
+        Demand("dead", "InternalServiceErrorException"),
         0.003,
         20,
         lingers=True,
     ),
     Kind("slow", "slow-400-{unique}", RESOLVED, 0.003, 20),
-    Kind("too slow", "slow-60000-{unique}", _dead("Timeout"), 0.001, 3, lingers=True),
-    Kind("hangs", "hang-{unique}", _dead("Timeout"), 0.001, 5, lingers=True),
-    Kind("garbage", "garbage-{unique}", _dead("UnusableAnswer"), 0.002, 10, lingers=True),
-    Kind("empty", "empty-{unique}", _dead("UnusableAnswer"), 0.002, 10, lingers=True),
-    Kind(
-        "of a clock hours behind",
-        "ok-{unique}",
-        RESOLVED,
-        0.01,
-        age=timedelta(hours=5),
-    ),
+    Kind("too slow", "slow-60000-{unique}", Demand("dead", "Timeout"), 0.001, 3, lingers=True),
+    Kind("hangs", "hang-{unique}", Demand("dead", "Timeout"), 0.001, 5, lingers=True),
+    Kind("garbage", "garbage-{unique}", Demand("dead", "UnusableAnswer"), 0.002, 10, lingers=True),
+    Kind("empty", "empty-{unique}", Demand("dead", "UnusableAnswer"), 0.002, 10, lingers=True),
+    Kind("of a clock hours behind", "ok-{unique}", RESOLVED, 0.01, age=timedelta(hours=5)),
 )
 
 FEWEST_TOKENS: Final = 100

@@ -1,94 +1,59 @@
-"""What is said while the demo runs: bars on a terminal, plain lines elsewhere."""
+"""Progress while the demo runs: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.progress import TaskID
-
 _LINE_SECONDS: Final = 1.0
 
 
-class Tell(Protocol):
-    """Who tells a person how it goes."""
+class Progress:
+    """Reports what happens, and how many messages were published and settled."""
 
-    def say(self, text: str) -> None:
-        """Something happened."""
-        ...
-
-    def progress(self, published: int, settled: int, total: int) -> None:
-        """So many messages were published and settled, of so many."""
-        ...
-
-
-class Plain:
-    """Lines, about progress at most one a second and only if something has changed."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._began = time.monotonic()
-        self._told_at = float("-inf")
-        self._told: tuple[int, int] | None = None
-
-    def say(self, text: str) -> None:
-        """Something happened."""
-        elapsed = time.monotonic() - self._began
-        print(f"{elapsed:6.1f} s  {text}", file=self._stream, flush=True)
-
-    def progress(self, published: int, settled: int, total: int) -> None:
-        """So many messages were published and settled, of so many."""
-        now = time.monotonic()
-        ended = settled == total
-        if (published, settled) == self._told or (
-            now < self._told_at + _LINE_SECONDS and not ended
-        ):
-            return
-        self._told, self._told_at = (published, settled), now
-        self.say(f"published {published:,}  settled {settled:,}  of {total:,}")
-
-
-class Bars:
-    """Two bars below the lines."""
-
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: rich_progress.Progress) -> None:
         self._bars = bars
+        self._tasks = [bars.add_task(name, visible=False) for name in ("published", "settled")]
         self._began = time.monotonic()
-        self._tasks: tuple[TaskID, TaskID] | None = None
+        self._printed_at = float("-inf")
+        self._printed: tuple[int, int] | None = None
 
-    def say(self, text: str) -> None:
-        """Something happened."""
-        elapsed = time.monotonic() - self._began
-        self._bars.console.print(f"{elapsed:6.1f} s  {text}", markup=False, highlight=False)
+    def event(self, text: str) -> None:
+        """Report that something happened."""
+        line = f"{time.monotonic() - self._began:6.1f} s  {text}"
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def progress(self, published: int, settled: int, total: int) -> None:
-        """So many messages were published and settled, of so many."""
-        if self._tasks is None:
-            self._tasks = self._bars.add_task("published"), self._bars.add_task("settled")
-        for task, count in zip(self._tasks, (published, settled), strict=True):
-            self._bars.update(task, completed=count, total=total)
+    def counts(self, published: int, settled: int, total: int) -> None:
+        """Report the counts; without a terminal at most once a second and only if they changed."""
+        if not self._bars.disable:
+            for task, count in zip(self._tasks, (published, settled), strict=True):
+                self._bars.update(task, completed=count, total=total, visible=True)
+            return
+        now = time.monotonic()
+        due = now >= self._printed_at + _LINE_SECONDS or settled == total
+        if due and (published, settled) != self._printed:
+            self._printed, self._printed_at = (published, settled), now
+            self.event(f"published {published:,}  settled {settled:,}  of {total:,}")
 
 
 @contextmanager
-def telling(stream: TextIO = sys.stderr) -> Iterator[Tell]:
-    """Tell a person on a stream, until the block ends."""
-    if not stream.isatty():
-        yield Plain(stream)
-        return
-    console = Console(file=stream)
+def reporting(stream: TextIO = sys.stderr) -> Iterator[Progress]:
+    """Report on a stream until the block ends."""
     columns = (
-        TextColumn("{task.description:>9}"),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        rich_progress.TextColumn("{task.description:>9}"),
+        rich_progress.BarColumn(bar_width=40),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as bars:
-        yield Bars(bars)
+    with rich_progress.Progress(
+        *columns, console=Console(file=stream), disable=not stream.isatty()
+    ) as bars:
+        yield Progress(bars)

@@ -1,4 +1,4 @@
-"""What happens, in its order: the stage is set, the show is played, the account is drawn up."""
+"""A run: servers are set up, messages published, a worker killed, the account drawn up."""
 
 from __future__ import annotations
 
@@ -12,32 +12,71 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from worker.lab.demo import account, archive, external_servers, processes, waits
-from worker.lab.demo.faults import the_fault
-from worker.lab.demo.listener import audience
-from worker.lab.demo.load import Killed, Performance, Pipes
-from worker.lab.demo.plan import BACKLOG, LIVE, plan
-from worker.lab.demo.publishing import publishing
-from worker.lab.demo.servers import Stage, empty_stage, hire, set_up
+from worker.core.exceptions import BrokerLost, BrokerUnavailable
+from worker.lab.demo import account
+from worker.lab.demo.messages import BACKLOG, LIVE, make_plan
+from worker.lab.demo.observations import listening, read_records
+from worker.lab.demo.processes import ProcessFailed, calls, publisher
+from worker.lab.demo.servers import ENDPOINT, installation, set_up, start_worker
+from worker.lab.demo.shared_broker import left
+from worker.lab.servers import ServiceError
+from worker.lab.servers.ports import free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from worker.lab.demo.account import Account
-    from worker.lab.demo.listener import Audience
-    from worker.lab.demo.plan import Plan
-    from worker.lab.demo.progress import Tell
-    from worker.lab.demo.publishing import Publishing
-    from worker.lab.demo.waits import Wait
+    from worker.lab.demo.account import Account, Wait
+    from worker.lab.demo.messages import Plan
+    from worker.lab.demo.observations import Listener
+    from worker.lab.demo.processes import Process, Publisher
+    from worker.lab.demo.progress import Progress
+    from worker.lab.demo.servers import Installation
 
-_WORKERS: Final = (1, 2)
-_QUIET_SECONDS: Final = 15.0
-_LOOK_SECONDS: Final = 0.4
+BUYERS_PER_SECOND: Final = 250.0
+
+_WORKERS: Final = 2
+_LOOK_SECONDS: Final = 0.05
+_STALLED_SECONDS: Final = 30.0
+_EMPTY_SECONDS: Final = 15.0
+_EMPTY_LOOK_SECONDS: Final = 0.4
+_EMPTY_LOOKS: Final = 2  # a message may be between two queues
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How it ended.
+class Options:
+    """What to run.
+
+    Attributes:
+        tokens: How many different tokens.
+        seed: What chance starts from: order, lanes, copies, and which worker is killed.
+        environ: May name servers.
+    """
+
+    tokens: int
+    seed: int
+    environ: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A worker that was killed.
+
+    Attributes:
+        name: Which one.
+        pid: Its process.
+        settled: How many messages had been answered by then.
+        total: Of how many.
+    """
+
+    name: str
+    pid: int
+    settled: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run has found.
 
     Attributes:
         run: Every message id of the run begins with it.
@@ -45,9 +84,9 @@ class Ending:
         where: Which servers were used.
         account: Whether everything came out as demanded.
         waits: How long the buyers waited.
-        throughput: Submissions answered a second, over the middle nine tenths of them.
-        events: How many events were heard; more than messages, if any was said again.
-        killed: Who was killed, and when; None if it never came to that.
+        throughput: Messages answered a second, over the middle nine tenths of them.
+        events: How many events came; more than messages, if any was published again.
+        killed: Which worker was killed, and when; None if it never came to that.
         drained: Whether the other worker ended in order.
         left: Messages still in the broker's queues, by queue.
         calls: How the simulator has answered, by result.
@@ -71,22 +110,7 @@ class Ending:
         return self.account.balances and self.killed is not None and self.drained and not self.left
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What is to be played.
-
-    Attributes:
-        tokens: How many different tokens.
-        seed: What chance starts from: order, lanes, copies, and who is killed.
-        environ: May name servers.
-    """
-
-    tokens: int
-    seed: int
-    environ: Mapping[str, str]
-
-
-async def perform(script: Script, tell: Tell) -> Ending:
+async def run_demo(options: Options, progress: Progress) -> Result:
     """Run the whole demo; nothing of it is left when this returns or raises.
 
     Raises:
@@ -94,83 +118,153 @@ async def perform(script: Script, tell: Tell) -> Ending:
         ServiceError: A server can't be had or used.
         BrokerUnavailable: There is no connection to the broker.
         BrokerLost: It was lost on the way.
-        NotPublished: The broker does not take the tokens.
-        Died: A process has ended by itself.
+        ProcessFailed: A process has ended by itself, or `publish` has failed.
     """
-    chance = random.Random(script.seed)  # noqa: S311 - shuffles, keeps no secret
-    laid = plan(f"demo-{secrets.token_hex(4)}", script.tokens, chance)
+    chance = random.Random(options.seed)  # noqa: S311 - shuffles, keeps no secret
+    plan = make_plan(f"demo-{secrets.token_hex(4)}", options.tokens, chance)
     with tempfile.TemporaryDirectory(prefix="resolution-demo-") as folder:
-        stage = empty_stage(Path(folder), script.environ)
+        setup = installation(Path(folder), options.environ)
         async with AsyncExitStack() as stack:
             try:
-                await set_up(stage, stack, laid.run, tell)
-                return await _show(stage, stack, laid, chance, tell)
+                await set_up(setup, stack, plan.run, progress)
+                return await _measure(setup, stack, plan, chance, progress)
             except Exception as error:
-                raise the_fault(error, stage.players) from error
+                raise _cause(error, setup.processes) from error
 
 
-async def _show(
-    stage: Stage, stack: AsyncExitStack, laid: Plan, chance: random.Random, tell: Tell
-) -> Ending:
-    listening = await stack.enter_async_context(audience(stage.broker_url, laid))
+async def _measure(
+    setup: Installation,
+    stack: AsyncExitStack,
+    plan: Plan,
+    chance: random.Random,
+    progress: Progress,
+) -> Result:
+    listener = await stack.enter_async_context(listening(setup.broker_url, plan))
     async with asyncio.TaskGroup() as group:
-        hiring = [group.create_task(hire(stage, stack, number, tell)) for number in _WORKERS]
-        pipes = Pipes(*[await _pipe(stage, stack, lane) for lane in (LIVE, BACKLOG)])
-    workers = [task.result() for task in hiring]
-    victim = chance.choice(workers)
-    async with _watching(stage):
-        performance = Performance(laid, listening, pipes, victim, tell)
-        await performance.run()
-        await _quiet(stage)
-        (survivor,) = (worker for worker in workers if worker is not victim)
+        starting = [
+            group.create_task(start_worker(setup, stack, number, port, progress))
+            for number, port in enumerate(free_ports(_WORKERS), start=1)
+        ]
+        # Started early, so that they already wait for lines when the first buyer comes.
+        publishers = [
+            await stack.enter_async_context(publisher(lane, setup.directory, setup.of_publishers))
+            for lane in (LIVE, BACKLOG)
+        ]
+    workers = [task.result() for task in starting]
+    chance.shuffle(workers)
+    to_kill, survivor = workers
+    async with _watching(setup.processes):
+        load = _Load(plan, listener, to_kill, progress)
+        await load.run(*publishers)
+        await _until_empty(setup.broker_url)
         drained = await survivor.stop()
-        tell.say(f"{survivor.name}: {'drained and ended' if drained else 'did not end'} in order")
-        return await _ending(stage, laid, listening, performance.killed, drained=drained)
+        ended = "drained and ended in order" if drained else "did not end in order"
+        progress.event(f"{survivor.name}: {ended}")
+        received = listener.received
+        return Result(
+            run=plan.run,
+            tokens=len(plan.originals),
+            where=setup.where,
+            account=account.draw_up(plan, await read_records(setup.database_dsn, plan), received),
+            waits=account.waits(plan, received),
+            throughput=account.throughput(received),
+            events=sum(event.count for event in received.events.values()),
+            killed=load.killed,
+            drained=drained,
+            left=await left(setup.broker_url),
+            calls=await calls(setup.environ[ENDPOINT]),
+        )
 
 
-async def _pipe(stage: Stage, stack: AsyncExitStack, lane: str) -> Publishing:
-    # Started early, so that it already waits for lines when the first buyer comes.
-    environment = stage.environment | stage.publisher
-    return await stack.enter_async_context(publishing(lane, stage.directory, environment))
+class _Load:
+    """Publishes all messages, kills a worker half way, and waits for the answers.
+
+    Attributes:
+        killed: The worker that was killed, once it is.
+    """
+
+    def __init__(
+        self, plan: Plan, listener: Listener, to_kill: Process, progress: Progress
+    ) -> None:
+        self._plan = plan
+        self._listener = listener
+        self._to_kill = to_kill
+        self._progress = progress
+        self._total = len(plan.messages)
+        self.killed: Killed | None = None
+
+    async def run(self, live: Publisher, backlog: Publisher) -> None:
+        """Run until every message is answered, or until no answer has come for a long time.
+
+        Raises:
+            BaseExceptionGroup: The broker does not take the tokens, or sends no more events.
+        """
+        async with asyncio.TaskGroup() as group:
+            publishing = [
+                group.create_task(live.publish(self._plan.live, BUYERS_PER_SECOND)),
+                group.create_task(backlog.publish(self._plan.backlog)),
+            ]
+            settled, changed_at = 0, time.monotonic()
+            while settled < self._total and time.monotonic() < changed_at + _STALLED_SECONDS:
+                await asyncio.sleep(_LOOK_SECONDS)
+                self._listener.check()
+                before, settled = settled, len(self._listener.received.events)
+                if settled > before or not all(task.done() for task in publishing):
+                    changed_at = time.monotonic()
+                if self.killed is None and 2 * settled >= self._total:
+                    self._kill(settled)
+                self._progress.counts(live.written + backlog.written, settled, self._total)
+            if settled < self._total:
+                self._progress.event(f"no answer has come for {_STALLED_SECONDS:.0f} s: giving up")
+
+    def _kill(self, settled: int) -> None:
+        name, pid = self._to_kill.name, self._to_kill.server.pid
+        self._to_kill.kill()
+        self.killed = Killed(name, pid, settled, self._total)
+        self._progress.event(
+            f"{name}: killed with SIGKILL, pid {pid}, when {settled:,} of {self._total:,} were"
+            " settled; the other one goes on"
+        )
 
 
 @asynccontextmanager
-async def _watching(stage: Stage) -> AsyncIterator[None]:
+async def _watching(processes: Iterable[Process]) -> AsyncIterator[None]:
     """End the block if a process ends by itself meanwhile."""
     async with asyncio.TaskGroup() as group:
-        watches = [group.create_task(player.watch()) for player in stage.players]
+        watches = [group.create_task(process.watch()) for process in processes]
         yield
         for watch in watches:
             watch.cancel()
 
 
-async def _quiet(stage: Stage) -> None:
-    """Wait, within a bound, until nothing waits any more.
+async def _until_empty(broker_url: str) -> None:
+    """Wait, within a bound, until the queues are empty.
 
-    What the killed worker had answered and not acked is delivered and answered once more.
+    What the killed worker had answered and not acknowledged is delivered and answered once more.
     """
-    deadline = time.monotonic() + _QUIET_SECONDS
+    deadline = time.monotonic() + _EMPTY_SECONDS
     looks = 0
-    while looks < 2 and time.monotonic() < deadline:  # noqa: PLR2004 - a message may be between two queues
-        looks = 0 if await external_servers.left(stage.broker_url) else looks + 1
-        await asyncio.sleep(_LOOK_SECONDS)
+    while looks < _EMPTY_LOOKS and time.monotonic() < deadline:
+        looks = 0 if await left(broker_url) else looks + 1
+        await asyncio.sleep(_EMPTY_LOOK_SECONDS)
 
 
-async def _ending(
-    stage: Stage, laid: Plan, listening: Audience, killed: Killed | None, *, drained: bool
-) -> Ending:
-    hearing = listening.hearing
-    records = await archive.records(stage.database_dsn, laid)
-    return Ending(
-        run=laid.run,
-        tokens=len(laid.originals),
-        where=stage.where,
-        account=account.settle(laid, records, hearing),
-        waits=waits.waits(laid, hearing),
-        throughput=waits.throughput(hearing),
-        events=sum(heard.events for heard in hearing.events.values()),
-        killed=killed,
-        drained=drained,
-        left=await external_servers.left(stage.broker_url),
-        calls=await processes.calls(stage.simulator),
-    )
+# The cause before its effects: what else fails when a process has ended says less.
+_KNOWN: Final = (ServiceError, ProcessFailed, BrokerUnavailable, BrokerLost)
+
+
+def _cause(error: BaseException, processes: Iterable[Process]) -> BaseException:
+    """Of an error, or of several at once, the one to report."""
+    try:
+        for process in processes:
+            process.check()
+    except ProcessFailed as failed:
+        return failed
+    errors = _flat(error)
+    found = (one for kind in _KNOWN for one in errors if isinstance(one, kind))
+    return next(found, error)
+
+
+def _flat(error: BaseException) -> list[BaseException]:
+    several = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return [leaf for inner in several for leaf in _flat(inner)] or [error]

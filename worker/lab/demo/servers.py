@@ -1,19 +1,25 @@
-"""The stage: a database, a broker and the simulator, private ones unless the environment names."""
+"""The servers of a run, and the environment of its processes.
+
+The database and the broker are private ones unless the environment names them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
 from worker.adapters.rabbitmq.connection import address
 from worker.adapters.sealing import generate
-from worker.lab.demo import environment, processes
-from worker.lab.demo.external_servers import visiting
-from worker.lab.demo.processes import Player
+from worker.lab.demo import processes
+from worker.lab.demo.kinds import ACCESS_KEY, ATTEMPTS, TIMEOUT
+from worker.lab.demo.processes import Process
+from worker.lab.demo.shared_broker import DELAYS, borrowed
 from worker.lab.servers import postgres, rabbitmq
+from worker.lab.servers.program import output
 from worker.settings import load
 
 if TYPE_CHECKING:
@@ -21,150 +27,180 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
     from pathlib import Path
 
-    from worker.lab.demo.environment import Named
-    from worker.lab.demo.progress import Tell
+    from worker.lab.demo.progress import Progress
 
 PRIVATE = "private"
 
+_BROKER: Final = "WORKER_AMQP__URL"
+_DATABASE: Final = "WORKER_POSTGRES__DSN"
+ENDPOINT: Final = "WORKER_AWS__ENDPOINT_URL"
+
+_BROKER_ADMIN: Final = "WORKER_AMQP__ADMIN_URL"
+_DATABASE_ADMIN: Final = "WORKER_POSTGRES__ADMIN_DSN"
+_PLAINTEXT: Final = "WORKER_ALLOW_PLAINTEXT"
+_DELAYS: Final = "WORKER_RETRY__DELAYS"
+
+_OURS_TO_SET: Final = ("WORKER_", "AWS_")
+_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
+
+
+def named(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that name servers; an empty one, or an administrator's alone, names none."""
+    found: dict[str, str] = {}
+    for group in ((_BROKER, _BROKER_ADMIN), (_DATABASE, _DATABASE_ADMIN), (_PLAINTEXT,)):
+        given = {name: environ[name] for name in group if environ.get(name, "").strip()}
+        found |= given if group[0] in given else {}
+    return found
+
+
+def plain(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without settings of the worker, AWS's and proxies.
+
+    So real credentials never reach the simulator, nor the demo's tokens the real AWS.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_OURS_TO_SET) and name.lower() not in _PROXIES
+    }
+
+
+def settings(seal_key: str) -> dict[str, str]:
+    """The workers' settings, without addresses; dead letters are sealed to that public key."""
+    return {
+        "WORKER_AWS__TIMEOUT": f"{TIMEOUT.total_seconds():.0f}s",
+        "WORKER_RETRY__ATTEMPTS": str(ATTEMPTS),
+        _DELAYS: ",".join(DELAYS),
+        # The simulator has no quota here: there is nothing to search for.
+        "WORKER_RATE__INITIAL": "10000",
+        "WORKER_DEAD_LETTERS__SEAL_KEY": seal_key,
+        "WORKER_LOG__FORMAT": "json",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
 
 @dataclass(slots=True)
-class Stage:
-    """Where the demo takes place.
+class Installation:
+    """The servers and processes of a run.
 
     Attributes:
         directory: Logs, and the private servers' data.
-        named: The servers that the environment names.
-        common: What every process finds in its environment, apart from servers.
+        environ: The whole environment of a worker, with those servers that are known by now.
+        delays: The retry queues that others use on a named broker, with their seconds.
         where: Which servers are used: `private`, or the address of a named one.
-        broker: The variables that name the broker.
-        database: Those that name the database.
-        endpoint: The one that names the simulator.
-        players: The processes so far.
+        processes: All processes that were started.
     """
 
     directory: Path
-    named: Named
-    common: Mapping[str, str]
+    environ: dict[str, str]
+    delays: Mapping[str, float]
     where: dict[str, str] = field(default_factory=dict)
-    broker: dict[str, str] = field(default_factory=dict)
-    database: dict[str, str] = field(default_factory=dict)
-    endpoint: dict[str, str] = field(default_factory=dict)
-    players: list[Player] = field(default_factory=list)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The whole environment of a worker."""
-        return {**self.common, **self.broker, **self.database, **self.endpoint}
-
-    @property
-    def publisher(self) -> dict[str, str]:
-        """The variable that names the broker to publishers, whom a worker's user is not."""
-        return environment.broker_at(self.broker_url)
+    processes: list[Process] = field(default_factory=list)
 
     @property
     def broker_url(self) -> str:
-        """The broker, for whoever may declare queues there."""
-        return load(environ={**self.common, **self.broker}).current_amqp_admin_url()
+        """The broker, with the user who may declare queues there."""
+        return load(environ=self.environ).current_amqp_admin_url()
 
     @property
     def database_dsn(self) -> str:
-        """The database, for whoever may read all of it."""
-        return load(environ={**self.common, **self.database}).current_postgres_admin_dsn()
+        """The database, with the role that may read all of it."""
+        return load(environ=self.environ).current_postgres_admin_dsn()
 
     @property
-    def simulator(self) -> Player:
-        """The Marketplace stand-in."""
-        return next(player for player in self.players if player.name == processes.SIMULATOR)
+    def of_publishers(self) -> dict[str, str]:
+        """The environment of publishers, which may do what a worker's broker user may not."""
+        return {**self.environ, _BROKER: self.broker_url}
+
+    async def command(self, *words: str, progress: Progress) -> None:
+        """Run a command of `resolution-worker` to its end.
+
+        Raises:
+            ServiceError: It failed; the text is what it printed.
+        """
+        name = f"resolution-worker {' '.join(words)}"
+        await output(name, [*processes.COMMAND, *words], self.environ, self.directory)
+        progress.event(f"{name}: done")
 
 
-def empty_stage(directory: Path, environ: Mapping[str, str]) -> Stage:
-    """A stage with nothing on it.
-
-    Args:
-        directory: Where everything is kept.
-        environ: May name servers.
+def installation(directory: Path, environ: Mapping[str, str]) -> Installation:
+    """An installation of which nothing runs yet, kept in a directory; `environ` may name servers.
 
     Raises:
         SettingsError: A server is named in a way that can't be accepted.
     """
-    named = environment.named(environ)
     seal_key, _ = generate()
-    common = {
-        **environment.plain(environ),
-        **environment.settings(seal_key),
-        **named.plaintext,
-    }
-    load(environ={**common, **named.broker, **named.database})
-    load(environ=named.delays)
-    return Stage(directory, named, common)
+    own = {**plain(environ), **settings(seal_key), **named(environ)}
+    load(environ=own)
+    theirs = {_DELAYS: environ[_DELAYS]} if environ.get(_DELAYS, "").strip() else {}
+    delays = {delay.text: delay.seconds for delay in load(environ=theirs).retry.delays}
+    return Installation(directory, own, delays)
 
 
-async def set_up(stage: Stage, stack: AsyncExitStack, run: str, tell: Tell) -> None:
-    """Bring everything about, side by side; the stack takes it away again.
+async def set_up(setup: Installation, stack: AsyncExitStack, run: str, progress: Progress) -> None:
+    """Start everything but the workers, side by side; the stack ends it.
 
     Raises:
         BaseExceptionGroup: Something can't be had.
     """
     async with asyncio.TaskGroup() as group:
-        group.create_task(_database(stage, stack, tell))
-        group.create_task(_broker(stage, stack, run, tell))
-        group.create_task(_simulator(stage, stack, tell))
+        group.create_task(_database(setup, stack, progress))
+        group.create_task(_broker(setup, stack, run, progress))
+        group.create_task(_simulator(setup, stack, progress))
 
 
-async def _database(stage: Stage, stack: AsyncExitStack, tell: Tell) -> None:
-    if stage.named.database:
-        stage.database.update(stage.named.database)
-        stage.where["database"] = _database_address(stage.database_dsn)
-        tell.say(f"database: {stage.where['database']}, named in the environment")
+async def _database(setup: Installation, stack: AsyncExitStack, progress: Progress) -> None:
+    if _DATABASE in setup.environ:
+        setup.where["database"] = _database_address(setup.database_dsn)
+        progress.event(f"database: {setup.where['database']}, named in the environment")
     else:
-        server = await stack.enter_async_context(postgres(stage.directory / "postgresql"))
-        stage.database.update(environment.database_at(server.dsn))
-        stage.where["database"] = PRIVATE
-        stage.players.append(Player("PostgreSQL", server.server, server.log))
-        tell.say(f"database: a private PostgreSQL on port {server.port}")
-    await processes.command(
-        ["migrate", "--stand-in"], stage.directory, {**stage.common, **stage.database}, tell
-    )
+        server = await stack.enter_async_context(postgres(setup.directory / "postgresql"))
+        setup.environ[_DATABASE] = server.dsn
+        setup.where["database"] = PRIVATE
+        setup.processes.append(Process("PostgreSQL", server.server, server.log))
+        progress.event(f"database: a private PostgreSQL on port {server.port}")
+    await setup.command("migrate", "--stand-in", progress=progress)
 
 
-async def _broker(stage: Stage, stack: AsyncExitStack, run: str, tell: Tell) -> None:
-    if stage.named.broker:
-        stage.broker.update(stage.named.broker)
-        stage.where["broker"] = address(stage.broker_url)
-        tell.say(f"broker: {stage.where['broker']}, named in the environment")
-        theirs = {
-            delay.text: delay.seconds for delay in load(environ=stage.named.delays).retry.delays
-        }
-        await stack.enter_async_context(visiting(stage.broker_url, run, theirs, tell))
+async def _broker(setup: Installation, stack: AsyncExitStack, run: str, progress: Progress) -> None:
+    if _BROKER in setup.environ:
+        setup.where["broker"] = address(setup.broker_url)
+        progress.event(f"broker: {setup.where['broker']}, named in the environment")
+        await stack.enter_async_context(borrowed(setup.broker_url, run, setup.delays, progress))
     else:
-        server = await stack.enter_async_context(rabbitmq(stage.directory / "rabbitmq"))
-        stage.broker.update(environment.broker_at(server.amqp_url))
-        stage.where["broker"] = PRIVATE
-        stage.players.append(Player("RabbitMQ", server.server, server.log))
-        tell.say(f"broker: a private RabbitMQ on port {server.port}")
-    words = ["topology", "declare"]
-    await processes.command(words, stage.directory, {**stage.common, **stage.broker}, tell)
+        server = await stack.enter_async_context(rabbitmq(setup.directory / "rabbitmq"))
+        setup.environ[_BROKER] = server.amqp_url
+        setup.where["broker"] = PRIVATE
+        setup.processes.append(Process("RabbitMQ", server.server, server.log))
+        progress.event(f"broker: a private RabbitMQ on port {server.port}")
+    await setup.command("topology", "declare", progress=progress)
 
 
-async def _simulator(stage: Stage, stack: AsyncExitStack, tell: Tell) -> None:
-    player = await processes.simulator(stage.directory, stage.common)
-    stack.callback(player.end)
-    stage.endpoint.update(environment.endpoint_at(player.url))
-    stage.players.append(player)
-    tell.say(f"AWS Marketplace: the simulator at {player.url}")
+async def _simulator(setup: Installation, stack: AsyncExitStack, progress: Progress) -> None:
+    process = await processes.simulator(setup.directory, setup.environ)
+    stack.callback(process.end)
+    setup.environ[ENDPOINT] = process.url
+    setup.processes.append(process)
+    progress.event(f"AWS Marketplace: the simulator at {process.url}")
 
 
-async def hire(stage: Stage, stack: AsyncExitStack, number: int, tell: Tell) -> Player:
+async def start_worker(
+    setup: Installation, stack: AsyncExitStack, number: int, port: int, progress: Progress
+) -> Process:
     """Start one worker, which the stack ends.
 
     Raises:
         StartError: It did not start.
     """
-    player = await processes.worker(number, stage.directory, stage.environment)
-    stack.callback(player.end)
-    stage.players.append(player)
-    tell.say(f"{player.name}: ready, pid {player.server.pid}, {player.url}/metrics")
-    return player
+    process = await processes.worker(number, port, setup.directory, setup.environ)
+    stack.callback(process.end)
+    setup.processes.append(process)
+    progress.event(f"{process.name}: ready, pid {process.server.pid}, {process.url}/metrics")
+    return process
 
 
 def _database_address(dsn: str) -> str:

@@ -30,7 +30,7 @@ class Keeper(Protocol):
             worker is at it.
 
         Raises:
-            LedgerUnavailable: Nothing was done, or nobody knows.
+            LedgerUnavailable: Nothing was done, or it is unknown whether it was.
             RowsRefused: Nothing was done.
         """
         ...
@@ -41,7 +41,7 @@ class Keeper(Protocol):
 
 
 class Tally(Protocol):
-    """Who is told what was done."""
+    """Counts what was done."""
 
     def retained(self, chore: Chore, rows: int) -> None:
         """So many rows were dealt with."""
@@ -60,7 +60,7 @@ class Retention:
     Args:
         keeper: Does a batch.
         tasks: In this order.
-        tally: Is told what was done.
+        tally: Counts what was done.
         draw: Uniform in [0, 1), asked anew for each wait.
     """
 

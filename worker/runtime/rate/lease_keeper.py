@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log: Final = structlog.get_logger()
 
 _PERIOD_SECONDS: Final = 1.2  # jittered to 0.6 to 1.2, so that replicas do not queue for the row
-_LOST_SECONDS: Final = 5.0  # a database that restarts is back before anybody is told
+_LOST_SECONDS: Final = 5.0  # a database that restarts is back before it is reported
 _AGAIN_SECONDS: Final = 60.0
 _FRESH_SECONDS: Final = 3.0
 _PAUSE: Final = "pause"
@@ -38,13 +38,13 @@ _JOINING: Final = (
 class LeaseKeeper:
     """Keeps the lease, and passes on what comes with it.
 
-    No call is made before the first lease: nobody knows yet whether calls are paused.
+    No call is made before the first lease: it says whether calls are paused.
 
     Args:
         fleet: Where the lease is had.
         usage: What there is to report.
         gate: Shut before the first lease, and during an operator's pause.
-        state: What the others are told of this replica, at a time (loop time).
+        state: What the other replicas learn of this one, at a time (loop time).
         follow: Called with each lease, and when it was asked for (loop time).
         confirm: Looks whether AWS accepts this replica, with a call only if others are refused;
             no call is made before.
@@ -84,7 +84,7 @@ class LeaseKeeper:
 
     @property
     def deaths(self) -> int:
-        """Replicas that died lately; 0 while there is no fresh lease, for then nobody knows."""
+        """Replicas that died lately; 0 while there is no fresh lease to say so."""
         at, deaths = self._deaths
         fresh = asyncio.get_running_loop().time() - at <= _FRESH_SECONDS
         return deaths if fresh else 0
@@ -123,7 +123,7 @@ class LeaseKeeper:
             seconds = round(now - self._lost_at)
             log.warning("lease_not_renewed", reason=reason, for_seconds=seconds)
         if now - self._lost_at >= _LOST_SECONDS or not self.joined.is_set():
-            self._report(f"no share of the rate can be had: {reason}")
+            self._report(f"no lease of the shared rate: {reason}")
 
     async def leave(self) -> None:
         """Give the share back; a share that can't be is free after a few seconds anyway."""

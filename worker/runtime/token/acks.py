@@ -142,17 +142,17 @@ class AckAfterConfirm:
         return message.kind is not Kind.REPLY or self._replies.worth_a_try(key, now)
 
     async def _send(self, batch: list[_Unconfirmed]) -> None:
-        fates = await self._publisher.send([one.message for one in batch])
-        for one, fate in zip(batch, fates, strict=True):
-            if fate is None:
+        results = await self._publisher.send([one.message for one in batch])
+        for one, result in zip(batch, results, strict=True):
+            if result is None:
                 self._confirm(one)
-            elif isinstance(fate, asyncio.Future):
-                fate.add_done_callback(partial(self._late, one))
+            elif isinstance(result, asyncio.Future):
+                result.add_done_callback(partial(self._late, one))
             else:
-                self._fail(one, fate)
+                self._fail(one, result)
 
-    def _late(self, one: _Unconfirmed, fate: asyncio.Future[PublishFailure | None]) -> None:
-        fault = fate.result()
+    def _late(self, one: _Unconfirmed, result: asyncio.Future[PublishFailure | None]) -> None:
+        fault = result.result()
         if fault is None:
             self._confirm(one)
         else:
@@ -240,7 +240,7 @@ class AckAfterConfirm:
         self._push(one)
 
     def _drop(self, one: _Unconfirmed, fault: PublishFailure) -> None:
-        """Give an answer up for good: its delivery is not to wait for whoever does not take it."""
+        """Give an answer up for good: its delivery does not wait for a queue that refuses it."""
         self._answers.dropped(one.message, fault)
         self._settle(one)
 

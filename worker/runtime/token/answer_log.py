@@ -1,4 +1,4 @@
-"""Says which answers nobody takes: each is counted, and the log has a line a minute at most."""
+"""Reports answers that no queue takes: each is counted, and a line a minute at most is logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
-_SOON_SECONDS: Final = 1.0  # the first line is to tell more than one message
+_SOON_SECONDS: Final = 1.0  # so that the first line counts more than one message
 _PERIOD_SECONDS: Final = 60.0
 _REMEDY: Final = (
     "a queue bound under this key is full, or broken: see who consumes it. Replies that it refuses "

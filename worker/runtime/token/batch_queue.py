@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 class BatchQueue(Generic[Item]):
-    """What waits for one consumer; whoever puts bounds how much that can be.
+    """Items that wait for one consumer; producers bound how many that can be.
 
     Args:
         linger: How large batches get, and how long they wait.

@@ -46,7 +46,7 @@ class Breaker:
         fleet: Whose turn it is to probe.
         secrets: What must not be in the words of a fault.
         resumed: Called when calls may go on after probes were refused.
-        changed: Called when what the others are told of it has changed.
+        changed: Called when there is news for the other replicas.
         remedy: What to do about a fault, by its code and words; for the log.
 
     Attributes:
@@ -192,7 +192,7 @@ class Breaker:
             )
 
     def _harmless(self, fault: Fault) -> Fault:
-        """A fault as it may be told to all: whoever answers may repeat any token."""
+        """A fault as it may be shown to all: an answer may repeat any token."""
         return replace(fault, message=self._secrets.hide(fault.message))
 
     def _resume(self) -> None:

@@ -1,4 +1,4 @@
-"""Moves tokens aside, out of the live line: demoted ones, and what an origin has too many of."""
+"""Moves tokens out of the live line: those past the patience, and an origin's surplus."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
 
 
 class Demoter:
-    """Looks at the live line, and lets those who have waited too long give way.
+    """Looks at the live line, and demotes tokens that have waited too long.
 
     Those go to the backlog lane. What one origin has in hand beyond its turns goes to the crowd's,
-    so that nobody stands behind it: see `worker.core.token.turns`.
+    so that no other token waits behind it: see `worker.core.token.turns`.
 
     It looks by itself and not when a permit is had: at a low rate permits are seconds apart, and
     thousands may have to move.
@@ -101,7 +101,7 @@ class Demoter:
             await asyncio.sleep(_MOVED_SECONDS if moved else rest)
 
     def look(self) -> int:
-        """Look once, and move whoever is to give way; how many in_flight that were."""
+        """Look once, and move what is to be demoted; how many tokens that were."""
         return self._look_at_turns() + self._look_at_waits()
 
     def _look_at_turns(self) -> int:
@@ -151,7 +151,7 @@ class Demoter:
     def _to_demote(
         self, line: list[tuple[InFlightToken, float]], behind: float
     ) -> list[InFlightToken]:
-        """Who gives way by their wait, and by their place."""
+        """Which are demoted by their wait, and which by their place."""
         by_place = sorted((token for token, _ in line), key=lambda token: token.arrived)
         first = set(by_place[: self._demotion.surplus(len(line), self._rate(), behind)])
         return [
@@ -161,7 +161,7 @@ class Demoter:
         ]
 
     def _at_quota(self, now: float) -> bool:
-        """Whether calls have waited for permits of late, and wait for nothing else."""
+        """Whether calls have waited for permits lately, and wait for nothing else."""
         if self._limits():
             self._limited_at = now
         return not self._gate.reasons and now - self._limited_at < _AT_QUOTA_SECONDS

@@ -79,8 +79,8 @@ class EventOutbox:
     def put(self, message: Outgoing, delivery: Delivery, stored: Callable[[], None]) -> None:
         """Store an event, however long the database is away, and call `stored`.
 
-        Until it is stored, and a lease has told what is, all events of its key go the same way.
-        That of a delivery that dies is left out: its next handling tells it again.
+        Until it is stored, and a lease names its key, all events of the key go the same way. That
+        of a delivery that dies is left out: the message comes again, and its event with it.
         """
         self._own.setdefault(message.routing_key, _Own()).entries += 1
         self._know()
@@ -101,7 +101,7 @@ class EventOutbox:
             self._changed.set()
 
     async def count(self) -> int:
-        """How many events wait in the table; it is not asked where nobody knows of any.
+        """How many events wait in the table; the table is not asked where none is known.
 
         Raises:
             LedgerUnavailable: They could not be counted.
@@ -188,7 +188,7 @@ class EventOutbox:
         return max(0.0, min(pace.due for pace in self._paces.values()) - loop.time())
 
     async def _round(self, key: str, pace: OutboxPace) -> bool:
-        """Try the oldest events of a key; False if the turn is not to be had."""
+        """Try the oldest events of a key; False if another replica has the turn."""
         loop = asyncio.get_running_loop()
         try:
             turn = await self._outbox.take(key, pace.size, self._sent)
@@ -226,8 +226,10 @@ class EventOutbox:
 
     async def _publish(self, messages: Sequence[Outgoing]) -> list[PublishFailure | None]:
         """Publish a batch, and wait for what becomes of each."""
-        fates: Sequence[PublishResult] = await self._publisher.send(messages)
-        late = [fate for fate in fates if isinstance(fate, asyncio.Future)]
+        results: Sequence[PublishResult] = await self._publisher.send(messages)
+        late = [result for result in results if isinstance(result, asyncio.Future)]
         if late:
             await asyncio.wait(late)
-        return [fate.result() if isinstance(fate, asyncio.Future) else fate for fate in fates]
+        return [
+            result.result() if isinstance(result, asyncio.Future) else result for result in results
+        ]

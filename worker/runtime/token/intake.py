@@ -13,7 +13,8 @@ from worker.core import backoff, batching
 from worker.core.dead_letters import records
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Malformed
-from worker.core.token import messages, verdict
+from worker.core.token import verdict
+from worker.core.token.submissions import parse
 from worker.core.token.verdict import Call, Policy, Repeat, Store
 from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Waiter
@@ -110,14 +111,14 @@ class Intake:
             delivery.shorten()
             self._put_parked(delivery)
             return None
-        message, oddities = messages.parse(delivery.incoming, now)
+        message, ignored = parse(delivery.incoming, now)
         if delivery.incoming.headers_unread:
             self._telemetry.odd("headers")
-        if oddities.reply_to_ignored:
+        if ignored.reply_to_ignored:
             self._telemetry.odd("reply_to")
-        if oddities.received_at_ignored:
+        if ignored.received_at_ignored:
             self._telemetry.odd("received_at")
-        if oddities.source_ignored:
+        if ignored.source_ignored:
             self._telemetry.odd("source")
         if isinstance(message, Malformed):
             delivery.shorten(message.body_sha256)

@@ -117,7 +117,7 @@ class Pool:
             return aws_errors.unforeseen(type(error).__name__)
 
     def _learn(self, token: InFlightToken, result: Answer | Fault) -> None:
-        """Count what the call has told about its token, and about all."""
+        """Count what the call shows about its token, and about all."""
         self._budget.called()
         token.attempts += verdict.counts(result)
         if isinstance(result, Answer):
@@ -174,7 +174,7 @@ class Pool:
                 self._waiting.join_later(token, backoff.HALTED.bound(token.failures))
 
     def _harmless(self, outcome: Outcome) -> Outcome:
-        """An outcome as it may be told: whoever answers may repeat anybody's token."""
+        """An outcome as it may be stored: an answer may repeat any token."""
         if outcome.error_message is None:
             return outcome
         return replace(outcome, error_message=self._secrets.hide(outcome.error_message))

@@ -15,7 +15,8 @@ import structlog
 from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
-from worker.core.token import messages, outgoing, verdict
+from worker.core.token import outgoing, verdict
+from worker.core.token.incoming import envelope
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.malformed_log import MalformedLog
 from worker.runtime.token.writer import PendingWrite
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.records import DeadLetter, Malformed
-    from worker.core.token.messages import Incoming
+    from worker.core.token.incoming import Incoming
     from worker.core.token.verdict import Policy, RetryIn
     from worker.ports import Delivery, PublishFailure, Sealer, Telemetry
     from worker.runtime.clock import Clock
@@ -60,7 +61,7 @@ class Settlement:
 
     def seal(self, incoming: Incoming) -> Sealed:
         """A message, sealed to the public key."""
-        return Sealed(self._sealer.key_id, self._sealer.seal(messages.envelope(incoming)))
+        return Sealed(self._sealer.key_id, self._sealer.seal(envelope(incoming)))
 
     # --- a token's outcome ---
 

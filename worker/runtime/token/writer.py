@@ -1,4 +1,4 @@
-"""Outcomes into the ledger, in batches: one transaction, then each write learns what stands."""
+"""Outcomes into the ledger, in batches: one transaction, then each learns what the ledger has."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is done to dead letters by hand: claimed, published, given back, discarded, sealed anew.
+"""What people do to dead letters: claim, mark as published, release, discard, seal again.
 
 Each method is one transaction, and raises `LedgerUnavailable` where the database can't be asked.
-A lost connection at the commit leaves unknown whether it stands; each may be done again.
+A connection lost at the commit leaves unknown whether it was done; each may be repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from worker.core.dead_letters.commands import (
     Preview,
     Result,
 )
-from worker.core.dead_letters.replay import STALE, Claimed, Fate
+from worker.core.dead_letters.replay import Claimed, Eligibility
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -46,13 +46,15 @@ _BEGIN: Final = load_sql("dead_letters/replay_begin")
 _BEAT: Final = load_sql("dead_letters/replay_beat")
 _RELEASE: Final = load_sql("dead_letters/release")
 _END: Final = load_sql("dead_letters/replay_end")
-_CLAIM_ABANDONED: Final = load_sql("dead_letters/claim_abandoned")
-_CLAIM_OPEN: Final = load_sql("dead_letters/claim_open")
+_CLAIM: Final = load_sql("dead_letters/claim")
+_ABANDONED: Final = load_sql("dead_letters/claimable_abandoned")
+_OPEN: Final = load_sql("dead_letters/claimable_open")
 _IDENTIFY: Final = load_sql("dead_letters/identify")
 _PUBLISHED: Final = load_sql("dead_letters/published")
 _HOLDERS: Final = load_sql("dead_letters/holders")
 _RECONCILE: Final = load_sql("dead_letters/reconcile")
 _OUTCOMES: Final = load_sql("dead_letters/replay_outcomes")
+_COUNT_DISCARDABLE: Final = load_sql("dead_letters/count_discardable")
 _DISCARDABLE: Final = load_sql("dead_letters/discardable")
 _DISCARD: Final = load_sql("dead_letters/discard")
 _KEYS: Final = load_sql("dead_letters/keys_in_use")
@@ -62,14 +64,13 @@ _RESEAL: Final = load_sql("dead_letters/reseal")
 _T = TypeVar("_T")
 _CALL_SECONDS: Final = 30.0
 _TRIES: Final = 5
-_STALE: Final = f"{STALE.total_seconds()} seconds"
 
 
 class DeadLetterCommands:
-    """The dead letters, to be acted upon.
+    """Changes dead letters.
 
     Args:
-        connect: Opens one connection; see `connection.connector`.
+        connect: Opens one connection; see `sessions.connector`.
     """
 
     def __init__(self, connect: Connect) -> None:
@@ -81,28 +82,28 @@ class DeadLetterCommands:
         await self._sessions.close()
 
     async def group(self) -> None:
-        """Find the groups of letters that older workers told, so that groups can be chosen."""
+        """Group the dead letters of older workers, so that they can be chosen by group."""
         with translated():
             async with self._sessions.borrow() as session:
                 await views.group_letters(session)
 
     async def missing(self, ids: Sequence[int]) -> list[int]:
-        """Which of these letters do not exist."""
+        """Return which of these dead letters do not exist."""
         rows = await self._do(lambda session: session.fetch(_MISSING, json.dumps(ids)))
         return [row["id"] for row in rows]
 
     async def preview(
         self, selection: Selection, margin: timedelta, keys: Sequence[str], replay: int = 0
     ) -> Preview:
-        """What a replay would do.
+        """Return what a replay would do.
 
         Args:
-            selection: Of which letters.
+            selection: Which dead letters.
             margin: How long before AWS's limit a token is too old.
-            keys: Ids of the keys that can be opened; none for not to ask.
-            replay: Whose claims count as one's own.
+            keys: Ids of the private keys at hand; without any, keys are not looked at.
+            replay: The replay whose claims count as its own.
         """
-        given = {"margin": margin, "keys": list(keys), "stale": _STALE, "replay": replay}
+        given = {"margin": margin, "keys": list(keys), "replay": replay}
         rows = await self._chosen(_PREVIEW, selection, given)
         return Preview(tuple(_forecast(row) for row in rows))
 
@@ -111,7 +112,7 @@ class DeadLetterCommands:
     async def begin(
         self, actor: Actor, selection: Selection, entry: audit.Entry, chosen: int
     ) -> tuple[int, datetime]:
-        """Begin a replay, audited: its number, and when it began on the database's clock."""
+        """Begin a replay, audited; return its number, and when it began on the database's clock."""
         described = json.dumps(selection.described())
 
         async def act(session: Session) -> tuple[int, datetime]:
@@ -123,13 +124,13 @@ class DeadLetterCommands:
         return await self._do(act)
 
     async def beat(self, replay: int, published: int, refused: int) -> None:
-        """Say that a replay is alive."""
+        """Record a heartbeat of a replay, and how far it is."""
         await self._do(lambda session: session.fetch(_BEAT, replay, published, refused))
 
     async def end(
         self, replay: int, state: str, published: int, refused: int, entry: audit.Entry
     ) -> None:
-        """End a replay, audited; what it claimed and did not publish is given back."""
+        """End a replay, audited; release what it claimed and did not publish."""
 
         async def act(session: Session) -> None:
             await session.fetch(_RELEASE, replay, None, "released", None)
@@ -141,20 +142,20 @@ class DeadLetterCommands:
     async def claim(
         self, actor: Actor, selection: Selection, given: dict[str, Any], *, abandoned: bool
     ) -> list[tuple[datetime, Claimed]]:
-        """Claim a batch: open letters, or claims of replays that are gone; and open their payloads.
+        """Claim open dead letters, or claims of replays that died; return them with their payloads.
 
         Args:
             actor: Who replays them, and why.
-            selection: Of which letters.
-            given: `replay`, `most`, `keys`, `margin` (a timedelta); for open letters
-                `failed_until`, and `after` and `after_id` where the last batch ended.
+            selection: Which dead letters.
+            given: `replay`, `most`, `keys`, `margin` (a timedelta); for open ones `failed_until`,
+                and `after` and `after_id`, where the last batch ended.
             abandoned: Whether to take claims over.
 
         Returns:
             Each with when it failed, in that order.
         """
-        sql = _CLAIM_ABANDONED if abandoned else _CLAIM_OPEN
-        sql, arguments = completed(sql, selection, {**given, "stale": _STALE})
+        claimable = _ABANDONED if abandoned else _OPEN
+        sql, arguments = completed(_CLAIM, selection, given, claimable=claimable)
         about = {"replay": given["replay"]}
 
         async def act(session: Session) -> list[tuple[datetime, Claimed]]:
@@ -166,7 +167,7 @@ class DeadLetterCommands:
         return sorted(await self._do(act), key=lambda each: (each[0], each[1].id))
 
     async def identify(self, parked: Iterable[Prepared]) -> None:
-        """Write into letters of parked messages what they are about."""
+        """Write into the dead letters of parked messages which tokens they are about."""
         known = [
             {
                 "id": each.letter.id,
@@ -179,21 +180,21 @@ class DeadLetterCommands:
         await self._do(lambda session: session.fetch(_IDENTIFY, document(known)))
 
     async def published(self, replay: int, ids: Sequence[int]) -> None:
-        """Mark letters as published, and note it in their history."""
+        """Mark dead letters as published, and note it in their history."""
         await self._do(lambda session: session.fetch(_PUBLISHED, replay, json.dumps(ids)))
 
     async def release(self, replay: int, ids: Sequence[int], kind: str, why: str) -> None:
-        """Give letters back of which nothing was published: `released`, or `refused` for good."""
+        """Release claims of which nothing was published; `kind` is `released` or `refused`."""
         given = json.dumps(ids)
         await self._do(lambda session: session.fetch(_RELEASE, replay, given, kind, why))
 
     async def holders(self, selection: Selection, replay: int) -> list[Holder]:
-        """The other replays that run and hold claims on letters that were chosen."""
+        """Return the other running replays that have claims on dead letters that were chosen."""
         rows = await self._chosen(_HOLDERS, selection, {"replay": replay})
         return [Holder(*row) for row in rows]
 
     async def outcomes(self, ids: Sequence[int]) -> list[Result]:
-        """What became of letters that were replayed: those that have an outcome by now."""
+        """Return the outcomes of dead letters that were replayed, of those that have one by now."""
 
         async def act(session: Session) -> list[Any]:
             given = json.dumps(ids)
@@ -203,13 +204,13 @@ class DeadLetterCommands:
         return [Result(*row) for row in await self._do(act)]
 
     async def reconcile(self) -> None:
-        """Tell replayed letters what the ledger says of their token since."""
+        """Update replayed dead letters by what the ledger has since recorded of their tokens."""
         await self._do(lambda session: session.fetch(_RECONCILE, None))
 
-    # --- discarding, sealing anew ---
+    # --- discarding, sealing again ---
 
     async def record(self, entry: audit.Entry) -> datetime:
-        """Write an entry into the audit; returns the database's time."""
+        """Write an entry into the audit; return the database's time."""
 
         async def act(session: Session) -> datetime:
             await audit.record(session, entry)
@@ -220,28 +221,27 @@ class DeadLetterCommands:
         return await self._do(act)
 
     async def discardable(self, selection: Selection) -> int:
-        """How many letters `discard` would take."""
-        (row,) = await self._chosen(_DISCARDABLE, selection, {"stale": _STALE})
+        """Return how many dead letters `discard` would take."""
+        (row,) = await self._chosen(_COUNT_DISCARDABLE, selection, {}, discardable=_DISCARDABLE)
         count: int = row["letters"]
         return count
 
     async def discard(
         self, selection: Selection, actor: Actor, *, failed_until: datetime, after: int, most: int
     ) -> list[int]:
-        """Discard a batch of open letters; returns which, in order of their ids."""
+        """Discard a batch of open dead letters; return their ids in order."""
         given = {
             "after": after,
             "failed_until": failed_until,
             "most": most,
-            "stale": _STALE,
             "actor": actor.name,
             "reason": actor.reason,
         }
-        rows = await self._chosen(_DISCARD, selection, given)
+        rows = await self._chosen(_DISCARD, selection, given, discardable=_DISCARDABLE)
         return sorted(row["letter_id"] for row in rows)
 
     async def key_uses(self) -> list[KeyUse]:
-        """How many payloads are sealed to which key."""
+        """Return how many payloads are sealed to which key."""
         return [KeyUse(*row) for row in await self._do(lambda s: s.fetch(_KEYS))]
 
     async def reseal(
@@ -252,14 +252,14 @@ class DeadLetterCommands:
         most: int,
         seal: Callable[[SealedPayload], bytes | None],
     ) -> list[SealedPayload]:
-        """Seal a batch anew; returns the letters looked at, none at the end.
+        """Seal a batch again; return the dead letters looked at, none at the end.
 
         Args:
-            key_id: The key they shall be sealed to.
-            actor: Who and why.
-            after: Id of the last letter of the batch before.
-            most: Letters in a batch.
-            seal: What to put in a payload's place; None to leave it.
+            key_id: The key to seal to.
+            actor: Who, and why.
+            after: Id of the last dead letter of the previous batch.
+            most: How many in a batch.
+            seal: Returns what replaces a payload; None to leave it.
         """
 
         async def act(session: Session) -> list[SealedPayload]:
@@ -278,12 +278,12 @@ class DeadLetterCommands:
 
         return await self._do(act)
 
-    # --- how ---
+    # --- transactions ---
 
     async def _chosen(
-        self, sql: str, selection: Selection, given: dict[str, Any]
+        self, sql: str, selection: Selection, given: dict[str, Any], **conditions: str
     ) -> list[asyncpg.Record]:
-        text, arguments = completed(sql, selection, given)
+        text, arguments = completed(sql, selection, given, **conditions)
         return await self._do(lambda session: session.fetch(text, *arguments))
 
     async def _do(self, act: Callable[[Session], Awaitable[_T]]) -> _T:
@@ -307,7 +307,7 @@ class DeadLetterCommands:
 
 @asynccontextmanager
 async def acting(connect: Connect) -> AsyncIterator[DeadLetterCommands]:
-    """The dead letters, to be acted upon, until the block ends."""
+    """Open connections for commands on dead letters, until the block ends."""
     letters = DeadLetterCommands(connect)
     try:
         yield letters
@@ -322,5 +322,7 @@ def _claimed(row: Any, payload: SealedPayload) -> Claimed:
 
 
 def _forecast(row: Any) -> Forecast:
-    group, reason, error_code, fate, letters, first_expiry = row
-    return Forecast(group or "", reason, error_code, Fate(fate), letters, first_expiry)
+    group, reason, error_code, eligibility, letters, first_expiry = row
+    return Forecast(
+        group or "", reason, error_code, Eligibility(eligibility), letters, first_expiry
+    )

@@ -1,4 +1,4 @@
--- Discards a batch of open letters, and notes it in their history. They keep their payload.
+-- Discards a batch of dead letters, and notes it in their history. They keep their payload.
 WITH chosen AS (
     SELECT id
     FROM resolution.dead_letter
@@ -6,18 +6,7 @@ WITH chosen AS (
         {chosen}
         AND id > ({given} ->> 'after')::bigint
         AND failed_at <= ({given} ->> 'failed_until')::timestamptz
-        AND state IN ('open', 'replaying')
-        AND (
-            state = 'open'
-            OR published_at IS NULL
-            AND NOT EXISTS (
-                SELECT FROM resolution.replay AS holder
-                WHERE
-                    holder.id = dead_letter.replay_id
-                    AND holder.state = 'running'
-                    AND holder.heartbeat_at > now() - ({given} ->> 'stale')::interval
-            )
-        )
+        AND {discardable}
     ORDER BY id
     LIMIT ({given} ->> 'most')::bigint
     FOR UPDATE SKIP LOCKED

@@ -1,10 +1,14 @@
-"""A selection of dead letters as a condition in SQL, every value a parameter."""
+"""A selection of dead letters as a condition in SQL, with every value as a parameter."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never
+
+from worker.adapters.postgres.sql import load_sql
+from worker.core.dead_letters.filters import Comparison
+from worker.core.dead_letters.replay import STALE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,16 +16,7 @@ if TYPE_CHECKING:
 
     from worker.core.dead_letters.filters import Selection
 
-# A filter's name in `Selection`, and its column.
-_COLUMNS: Final = (
-    ("states", "state"),
-    ("ids", "id"),
-    ("groups", "group_key"),
-    ("reasons", "reason"),
-    ("errors", "error_code"),
-    ("sellers", "seller"),
-    ("message_ids", "message_id"),
-)
+_HELD: Final = load_sql("dead_letters/held")
 
 
 class Condition(NamedTuple):
@@ -32,12 +27,12 @@ class Condition(NamedTuple):
 
 
 def select(selection: Selection, *, letter: str = "letter", taken: int = 0) -> Condition:
-    """The condition that a selected letter meets.
+    """The condition that a selected dead letter meets.
 
-    Letters must be grouped before a selection by group: see `letters_reading.group_letters`.
+    Dead letters must be grouped before a selection by group: see `views.group_letters`.
 
     Args:
-        selection: Which letters.
+        selection: Which dead letters.
         letter: What `resolution.dead_letter` is called in the statement.
         taken: How many parameters the statement has already: numbering goes on after them.
 
@@ -51,32 +46,48 @@ def select(selection: Selection, *, letter: str = "letter", taken: int = 0) -> C
         arguments.append(value)
         return f"${taken + len(arguments)}"
 
-    for name, column in _COLUMNS:
-        if values := getattr(selection, name):
-            # Not an array, for which the driver would ask the server about its type.
-            each = ", ".join(parameter(_plain(value)) for value in values)
-            parts.append(f"{letter}.{column} IN ({each})")
-    if selection.since is not None:
-        parts.append(f"{letter}.failed_at >= {parameter(selection.since)}")
-    if selection.until is not None:
-        parts.append(f"{letter}.failed_at < {parameter(selection.until)}")
-    if selection.redeemable:
-        parts.append(f"{letter}.redeemable_until > now()")
+    for _, each, value in selection.active():
+        column = f"{letter}.{each.column}"
+        match each.comparison:
+            case Comparison.ONE_OF:
+                # Not an array, for which the driver would ask the server about its type.
+                values = ", ".join(parameter(_plain(one)) for one in value)
+                parts.append(f"{column} IN ({values})")
+            case Comparison.FROM:
+                parts.append(f"{column} >= {parameter(value)}")
+            case Comparison.BEFORE:
+                parts.append(f"{column} < {parameter(value)}")
+            case Comparison.IN_FUTURE:
+                parts.append(f"{column} > now()")
+            case _:
+                assert_never(each.comparison)
     return Condition(" AND ".join(parts) or "TRUE", tuple(arguments))
 
 
-def completed(sql: str, selection: Selection, given: Mapping[str, Any]) -> Condition:
-    """A statement about the letters that are chosen, whole, and the values of its parameters.
+def completed(
+    sql: str, selection: Selection, given: Mapping[str, Any], **conditions: str
+) -> Condition:
+    """Return a whole statement about the dead letters that are chosen, and its parameters' values.
 
     Args:
         sql: With `{chosen}` for the condition, and `{given}` for one JSON object of values.
-        selection: Which letters.
-        given: What else it needs to know.
+        selection: Which dead letters.
+        given: What else it needs to know, by name; `replay` is 0 and `stale` is `STALE` unless
+            given.
+        conditions: What stands for other names in braces; these may have `{held}` in them, for
+            whether another running replay has claimed the dead letter.
     """
     chosen = select(selection, letter="dead_letter")
     place = f"(${len(chosen.arguments) + 1}::json)"
-    text = sql.replace("{chosen}", chosen.sql).replace("{given}", place)
-    return Condition(text, (*chosen.arguments, json.dumps(given, default=_written)))
+    for name, condition in {
+        **conditions,
+        "held": _HELD,
+        "chosen": chosen.sql,
+        "given": place,
+    }.items():
+        sql = sql.replace(f"{{{name}}}", condition)
+    values = {"replay": 0, "stale": STALE, **given}
+    return Condition(sql, (*chosen.arguments, json.dumps(values, default=_written)))
 
 
 def _written(value: datetime | timedelta) -> str:

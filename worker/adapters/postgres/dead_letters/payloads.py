@@ -1,4 +1,4 @@
-"""The one way to what is sealed in letters: whoever asks is audited first."""
+"""The only access to what is sealed in dead letters: who asks is audited first."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ async def open_payloads(
     purpose: Purpose,
     about: Mapping[str, Any] | None = None,
 ) -> dict[int, SealedPayload]:
-    """What is sealed in letters, by their ids; those that do not exist are absent.
+    """Return what is sealed in dead letters, by their ids, without those that do not exist.
 
-    The audit gets an entry that names the letters, unless nothing is there any more.
+    The audit gets an entry that names the dead letters, unless no payload is left.
 
     Args:
-        session: Where it is asked; within a transaction, entry and use stand or fall together.
-        ids: Of which letters.
+        session: Within a transaction the entry is written if and only if that is committed.
+        ids: Which dead letters.
         actor: Who, and why.
         purpose: What for.
-        about: What else the entry says.
+        about: What else to write into the entry.
     """
     who = (storable_text(actor.name), storable_text(actor.reason))
     rows = await session.fetch(

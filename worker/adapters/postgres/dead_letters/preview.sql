@@ -1,6 +1,6 @@
 -- Counts what a replay would do with the letters that were chosen, by group.
 SELECT
-    group_key, reason, error_code, fate, count(*) AS letters, min(redeemable_until) AS first_expiry
+    group_key, reason, error_code, eligibility, count(*) AS letters, min(redeemable_until) AS first_expiry
 FROM (
     SELECT
         group_key, reason, error_code, redeemable_until,
@@ -13,25 +13,15 @@ FROM (
                 redeemable_until IS NULL
                 OR redeemable_until <= now() + ({given} ->> 'margin')::interval
                 THEN 'expired'
-            WHEN
-                state = 'replaying'
-                AND EXISTS (
-                    SELECT FROM resolution.replay AS holder
-                    WHERE
-                        holder.id = dead_letter.replay_id
-                        AND holder.id <> ({given} ->> 'replay')::bigint
-                        AND holder.state = 'running'
-                        AND holder.heartbeat_at > now() - ({given} ->> 'stale')::interval
-                )
-                THEN 'claimed'
+            WHEN state = 'replaying' AND {held} THEN 'claimed'
             WHEN
                 json_array_length({given} -> 'keys') > 0
                 AND seal_key_id NOT IN (SELECT json_array_elements_text({given} -> 'keys'))
                 THEN 'locked'
             ELSE 'ready'
-        END AS fate
+        END AS eligibility
     FROM resolution.dead_letter
     WHERE {chosen}
 ) AS chosen
-GROUP BY group_key, reason, error_code, fate
-ORDER BY group_key, reason, error_code, fate
+GROUP BY group_key, reason, error_code, eligibility
+ORDER BY group_key, reason, error_code, eligibility

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from worker.core.dead_letters.retention import Task
 
 _CALL_SECONDS: Final = 10.0
-
-
 _TURN: Final = load_sql("dead_letters/retention_turn")
 _CHORES: Final = {
     Chore.SHRED: load_sql("dead_letters/shred_payloads"),
@@ -34,7 +32,7 @@ class PostgresRetention:
     """Does batches over a connection of its own, which is there for a round at a time.
 
     Args:
-        connect: Opens a connection; see `connection.connector`.
+        connect: Opens a connection; see `sessions.connector`.
     """
 
     def __init__(self, connect: Connect) -> None:
@@ -44,11 +42,11 @@ class PostgresRetention:
         """Do a batch of a task.
 
         Returns:
-            How many rows it was; None while another worker is at it.
+            How many rows it was; None while another worker does retention.
 
         Raises:
-            LedgerUnavailable: Nothing was done, or the connection was lost at the commit and
-                nobody knows.
+            LedgerUnavailable: Nothing was done, or the connection was lost at the commit and it
+                is unknown.
             RowsRefused: Nothing was done.
         """
         ages = () if task.older_than is None else (task.older_than,)

@@ -1,4 +1,4 @@
-"""What on-call reads of the dead letters: groups, pages, one whole, and its payload."""
+"""What on-call reads of dead letters: groups, pages, one with its history, and its payload."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ _NEWEST: Final = PageCursor(datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1)
 _FILED_COLUMNS: Final = len(DeadLetter.__dataclass_fields__)
 
 
-async def group_letters(session: Session, tell: Callable[[int], None] = lambda _: None) -> int:
-    """Find the groups of letters that workers of an older version have told; returns how many.
+async def group_letters(session: Session, report: Callable[[int], None] = lambda _: None) -> int:
+    """Group the dead letters of workers of an older version; return how many.
 
-    To be done before letters are chosen by group. What was told by this version is grouped.
+    To be called before dead letters are chosen by group. Those of this version are grouped.
 
     Args:
-        session: With no transaction open: each step stands by itself.
-        tell: Told after each step how many were grouped so far.
+        session: Without an open transaction: each step is one of its own.
+        report: Called after each step with how many were grouped so far.
     """
     last, count = 0, 0
     while rows := await session.fetch(_UNGROUPED_LETTERS, last, _GROUPED_AT_ONCE):
         await session.fetch(_GROUP_LETTERS, _groups_found(rows))
         last, count = rows[-1]["id"], count + len(rows)
-        tell(count)
+        report(count)
     return count
 
 
@@ -75,7 +75,7 @@ def _groups_found(rows: Sequence[Any]) -> str:
 
 
 async def groups(session: Session, selection: Selection, limit: int) -> Groups:
-    """The selected letters by group, those with the most that can still be saved first."""
+    """Return the selected dead letters by group, those with the most redeemable tokens first."""
     chosen = select(selection, taken=1)
     sql = _LETTER_GROUPS.format(chosen=chosen.sql)
     rows = await session.fetch(sql, limit, *chosen.arguments)
@@ -93,7 +93,7 @@ def _group(
 async def page(
     session: Session, selection: Selection, limit: int, after: PageCursor | None
 ) -> Page:
-    """The selected letters after a place, at most so many, the newest failure first."""
+    """Return the selected dead letters after a cursor, at most `limit`, newest failure first."""
     chosen = select(selection, taken=3)
     sql = _LETTER_PAGE.format(chosen=chosen.sql)
     rows = await session.fetch(sql, *(after or _NEWEST), limit + 1, *chosen.arguments)
@@ -103,7 +103,7 @@ async def page(
 
 
 async def dossier(session: Session, letter_id: int) -> DeadLetterDetail | None:
-    """All about one letter; None if there is none of that id."""
+    """Return all about one dead letter; None if there is none of that id."""
     found = await session.fetch(_LETTER_WHOLE, letter_id)
     if not found:
         return None
@@ -115,16 +115,16 @@ async def dossier(session: Session, letter_id: int) -> DeadLetterDetail | None:
 
 
 async def namesakes(session: Session, message_id: str, limit: int) -> list[int]:
-    """Ids of the letters of messages with this id, the newest failure first."""
+    """Return the ids of the dead letters of a message id, the newest failure first."""
     rows = await session.fetch(_LETTER_NAMESAKES, message_id, limit)
     return [row["id"] for row in rows]
 
 
 async def reveal(session: Session, letter_id: int, actor: Actor) -> SealedPayload | None:
-    """What is sealed in a letter, for a person; None if there is no letter of that id.
+    """Return what is sealed in a dead letter, for a person; None if there is none of that id.
 
-    That it was asked for is committed to the audit and to the letter's history, unless nothing is
-    there any more.
+    Who asked is committed to the audit and to the dead letter's history first, unless the payload
+    is gone.
     """
     found = await open_payloads(session, [letter_id], actor, Purpose.REVEAL)
     return found.get(letter_id)

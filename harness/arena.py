@@ -1,0 +1,273 @@
+"""One worker between a crowd and the real servers, everything around it breakable and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.audience import listening
+from harness.crowd import Crowd
+from harness.history import PARKED, History, check, count
+from harness.installation import Installation, Worker, eventually
+from harness.marketplace import Marketplace
+from harness.tcp_proxy import proxy_to
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from harness.audience import Audience
+    from harness.history import Finding, Submission
+    from harness.tcp_proxy import Proxy
+
+DELAYS = "200ms,1s"
+SETTINGS = {
+    "WORKER_RETRY__ATTEMPTS": "20",  # more than any outage here can use up
+    "WORKER_RETRY__DELAYS": DELAYS,
+    "WORKER_AWS__TIMEOUT": "2s",
+    "WORKER_LOG__LEVEL": "debug",
+    "WORKER_POOL__DRAIN": "10s",
+}
+QUEUES = (
+    "resolution.tokens",
+    "resolution.backlog",
+    "resolution.crowd",
+    "resolution.parked",
+    *(f"resolution.retry.{delay}" for delay in DELAYS.split(",")),
+)
+RECOVERY_SECONDS = 15.0
+SETTLE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Arena:
+    """What a fault has around it.
+
+    Attributes:
+        stage: The servers, and how a worker is started on them.
+        amqp: Between the worker and the broker.
+        sql: Between the worker and the database.
+        aws: Between the worker and the simulator.
+        door: Between the worker and `aws`.
+        crowd: Makes submissions.
+        audience: Publishes them, and hears what becomes of them.
+        workers: Those that were started; the last is the one at work.
+    """
+
+    stage: Installation
+    amqp: Proxy
+    sql: Proxy
+    aws: Marketplace
+    door: Proxy
+    crowd: Crowd
+    audience: Audience
+    logs: tuple[Path, ...] = ()
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def worker(self) -> Worker:
+        """The worker at work."""
+        return self.workers[-1]
+
+    async def run(self, **settings: str) -> Worker:
+        """Start a worker behind all the proxies, and wait until it is ready."""
+        worker = self.start(**settings)
+        await worker.ready()
+        return worker
+
+    def start(self, **settings: str) -> Worker:
+        """Start a worker behind all the proxies."""
+        addresses = {
+            "WORKER_AMQP__URL": self.amqp.url,
+            "WORKER_POSTGRES__DSN": self.sql.url,
+            "WORKER_AWS__ENDPOINT_URL": self.door.url,
+        }
+        worker = self.stage.start(**(addresses | SETTINGS | settings))
+        self.workers.append(worker)
+        return worker
+
+    async def settled(self, some: Sequence[Submission], seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until each of these has its event."""
+        heard = self.audience.heard
+        missing: list[str] = []
+
+        def all_heard() -> bool:
+            missing[:] = [one.message_id for one in some if heard(one.message_id) is None]
+            return not missing
+
+        try:
+            await eventually(all_heard, "all have their events", seconds)
+        except AssertionError as error:
+            left = await self.audience.depths(*QUEUES)
+            words = f"{error}: {len(missing)} have not: {missing[:5]}; {left}"
+            raise AssertionError(words) from None
+
+    async def kept(self, some: Sequence[Submission]) -> None:
+        """Wait until each of these, of which nothing may be told, is among the dead letters."""
+
+        async def all_kept() -> bool:
+            rows = await self.stage.schema.rows("SELECT body_sha256 FROM resolution.dead_letter")
+            return {one.body_sha256 for one in some} <= {row["body_sha256"] for row in rows}
+
+        await eventually(all_kept, "all are kept as letters", SETTLE_SECONDS)
+
+    async def empty(self) -> None:
+        """Wait until nothing is left in any queue."""
+
+        async def nothing_left() -> bool:
+            return not any((await self.audience.depths(*QUEUES)).values())
+
+        await eventually(nothing_left, "the queues are empty")
+
+    async def recovery(self) -> float:
+        """Seconds from now until a new token is settled."""
+        began = time.time()
+        (fresh,) = self.crowd.of("ok-{n}", lane="live")
+        fresh = await self.audience.publish(fresh)
+        await self.settled([fresh])
+        return (self.audience.heard(fresh.message_id) or time.time()) - began
+
+    async def findings(self) -> list[Finding]:
+        """Stop the worker, gather everything and have it judged."""
+        metrics = await self.worker.get("/metrics")
+        readiness = await self.worker.get("/readyz")
+        self.worker.send(signal.SIGTERM)
+        code = await self.worker.exit_code()
+        assert code == 0, f"the worker ended with {code}"
+        await self._heard_out()
+        found = await self._history()
+        found.texts |= {"the metrics": metrics[1], "the readiness": readiness[1]}
+        return check(self.audience.sent, found)
+
+    async def _heard_out(self) -> None:
+        async def heard_out() -> bool:
+            depths = await self.audience.depths()
+            return not any(depths.values())
+
+        await eventually(heard_out, "all events and replies are heard")
+
+    async def _history(self) -> History:
+        rows = self.stage.schema.rows
+        found = History(
+            told=self.audience.told,
+            calls=self.aws.calls,
+            canaries=[self.crowd.salt],
+            one_process=len(self.workers) == 1,
+            queues=await self.audience.depths(*QUEUES),
+        )
+        for name in ("outcomes", "agreements", "malformed"):
+            table = await rows(f"SELECT * FROM resolution.{name}")
+            setattr(found, name, [dict(row) for row in table])
+        found.letters = [dict(row) for row in await rows("SELECT * FROM resolution.dead_letter")]
+        found.texts = await self._texts()
+        return found
+
+    async def _texts(self) -> dict[str, str]:
+        texts = {f"worker {n}'s log": one.said for n, one in enumerate(self.workers)}
+        found = await self.stage.schema.rows(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'resolution'"
+        )
+        for (table,) in found:
+            rows = await self.stage.schema.rows(f"SELECT t::text FROM resolution.{table} t")
+            texts[f"the table {table}"] = "\n".join(row[0] for row in rows)
+        for log in (self.stage.broker.log, *self.logs):
+            texts[f"the log {log.name}"] = await asyncio.to_thread(log.read_text, errors="replace")
+        return texts
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A fault and how it is put to a worker.
+
+    Attributes:
+        name: For the report.
+        fault: Does it, holds it, and undoes it; returns at the instant at which it is over.
+        settings: The worker's, in this trial.
+        before: How many submissions are published before it.
+        during: How many are published while it lasts.
+        word: Further tokens of this kind are published before it, if any.
+        evidence: Events of the worker's log, one of which shows that the fault was felt.
+        seconds: The most that recovery may take.
+    """
+
+    name: str
+    fault: Callable[[Arena], Awaitable[None]]
+    settings: dict[str, str] = field(default_factory=dict)
+    before: int = 60
+    during: int = 40
+    after: int = 30
+    word: str = ""
+    evidence: tuple[str, ...] = ()
+    seconds: float = RECOVERY_SECONDS
+
+
+async def endure(arena: Arena, trial: Trial, seed: int) -> None:
+    """Put a worker at work through a fault, and let the books be checked."""
+    print(f"FAULT_SEED={seed}")  # noqa: T201 - so that a failure can be had again
+    crowd, audience = arena.crowd, arena.audience
+    await arena.run(**trial.settings)
+    before = crowd.some(trial.before) + (crowd.of(trial.word, 20) if trial.word else [])
+    during, after = crowd.some(trial.during), crowd.some(trial.after)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(audience.publish_all(before, seconds=1.0))
+        group.create_task(audience.publish_all(during, seconds=3.0))
+        await asyncio.sleep(crowd.chance.uniform(0.2, 1.2))  # the moment is the chance
+        await trial.fault(arena)
+        recovered = await arena.recovery()
+        felt = [event for event in trial.evidence if arena.worker.logged(event)]
+        assert felt or not trial.evidence, f"nobody felt it: none of {trial.evidence} was logged"
+        group.create_task(audience.publish_all(after, seconds=0.5))
+    await conclude(arena, trial.name, seed, recovered, limit=trial.seconds)
+
+
+async def conclude(
+    arena: Arena, name: str, seed: int, recovered: float, limit: float = RECOVERY_SECONDS
+) -> None:
+    """Wait for the end of everything, check the books and print one line about it."""
+    await arena.settled([one for one in arena.audience.sent if not one.may_be(PARKED)])
+    await arena.kept([one for one in arena.audience.sent if one.may_be(PARKED)])
+    await arena.empty()
+    await arena.worker.ready()
+    findings = await arena.findings()
+    sent = len(arena.audience.sent)
+    line = f"fault={name!r} seed={seed} recovery_s={recovered:.1f} sent={sent} {count(findings)}"
+    tell(line)
+    assert findings == []
+    assert "Traceback" not in arena.worker.said, _traceback(arena.worker.said)
+    assert recovered <= limit
+
+
+def _traceback(said: str) -> str:
+    at = said.index("Traceback")
+    return said[max(0, at - 300) : at + 3000]
+
+
+def tell(line: str, variable: str = "FAULT_REPORT") -> None:
+    """Print a line of the report; also into the file that the variable names, if it names one."""
+    print(line)  # noqa: T201 - the report
+    if name := os.environ.get(variable):
+        with Path(name).open("a", encoding="utf-8") as report:
+            report.write(f"{line}\n")
+
+
+@asynccontextmanager
+async def arena_on(
+    stage: Installation, seed: int, logs: tuple[Path, ...] = ()
+) -> AsyncIterator[Arena]:
+    """An arena until the block ends; the installation stops its workers before its proxies."""
+    async with AsyncExitStack() as stack:
+        crowd = Crowd(seed)
+        amqp = await stack.enter_async_context(proxy_to(stage.worker_url))
+        sql = await stack.enter_async_context(proxy_to(stage.schema.worker))
+        aws = await stack.enter_async_context(Marketplace(stage.simulator.url).serving())
+        door = await stack.enter_async_context(proxy_to(aws.url))
+        audience = await stack.enter_async_context(
+            listening(stage.web, stage.broker.url, crowd.askers)
+        )
+        stack.callback(stage.clear)
+        yield Arena(stage, amqp, sql, aws, door, crowd, audience, logs)

@@ -1,0 +1,797 @@
+"""`check` on set-ups that are broken in one way each: it names that one, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from harness.servers import Permissions
+from tests.acceptance.check_setups import ACCESS_KEY, ACCOUNT, SECRETS, sound_setup
+from worker.adapters.rabbitmq.declaration import declare
+from worker.adapters.rabbitmq.topology import topology
+from worker.adapters.sealing import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from harness.servers import BrokerServer, PostgresServer
+    from tests.acceptance.check_setups import Setup
+
+_WRITE = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
+_READ = r"^resolution\.(tokens|backlog|crowd|parked)$"
+_NAMED_SECONDS = 20.0
+"""A dependency that hangs is named within five seconds; the rest is room for a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def sound(
+    broker_server: BrokerServer,
+    postgres_server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Setup]:
+    """A set-up that is well; a test breaks a part of it and mends that again."""
+    home = tmp_path_factory.mktemp("check")
+    with sound_setup(broker_server, postgres_server, home) as setup:
+        yield setup
+
+
+@pytest.fixture
+def setup(sound: Setup) -> Iterator[Setup]:
+    """The same, with what this test breaks mended at its end."""
+    with ExitStack() as breaking:
+        sound.breaking = breaking
+        yield sound
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One broken set-up.
+
+    Attributes:
+        name: What is broken.
+        settings: Breaks it; returns the settings that differ from those of the sound set-up.
+        check: The one check that must fail.
+        detail: Words of what it says.
+        remedy: Words of what it says to do.
+        code: The exit code.
+    """
+
+    name: str
+    settings: Callable[[Setup], Mapping[str, str]]
+    check: str
+    detail: str
+    remedy: str
+    code: int = 69
+
+
+def _amqp(setup: Setup, **parts: str) -> Mapping[str, str]:
+    where = urlsplit(setup.worker_url)
+    given = {
+        "user": where.username,
+        "password": where.password,
+        "host": where.hostname,
+        "port": where.port,
+        "vhost": where.path[1:],
+    } | parts
+    scheme = "amqps" if given["host"] != "127.0.0.1" else "amqp"
+    return {
+        "WORKER_AMQP__URL": scheme + "://{user}:{password}@{host}:{port}/{vhost}".format(**given)
+    }
+
+
+def _rights(setup: Setup, rights: Permissions | None) -> Mapping[str, str]:
+    return {"WORKER_AMQP__URL": setup.user(setup.broker, rights)}
+
+
+def _empty_vhost(setup: Setup) -> Mapping[str, str]:
+    url = setup.other_broker().url
+    return {"WORKER_AMQP__URL": url, "WORKER_AMQP__ADMIN_URL": url}
+
+
+def _classic_queue(setup: Setup) -> Mapping[str, str]:
+    broker = setup.other_broker()
+    broker.management.call(
+        "PUT", "queues", broker.vhost, "resolution.tokens", body={"durable": True}
+    )
+    wanted = topology({"5s": 5.0, "30s": 30.0, "2m": 120.0})
+    with pytest.raises(Exception, match=r"resolution\.tokens"):
+        asyncio.run(declare(broker.url, wanted))
+    return {"WORKER_AMQP__URL": broker.url, "WORKER_AMQP__ADMIN_URL": broker.url}
+
+
+def _dsn(setup: Setup, **parts: str) -> Mapping[str, str]:
+    where = urlsplit(setup.environment()["WORKER_POSTGRES__DSN"])
+    given = {
+        "user": where.username,
+        "password": where.password,
+        "host": where.hostname,
+        "port": where.port,
+        "database": where.path[1:],
+    } | parts
+    return {
+        "WORKER_POSTGRES__DSN": (
+            "postgresql://{user}:{password}@{host}:{port}/{database}?sslmode={mode}".format(
+                **given, mode="verify-full" if given["host"] != "127.0.0.1" else "prefer"
+            )
+        )
+    }
+
+
+def _after(setup: Setup, *statements: str) -> Mapping[str, str]:
+    return {"WORKER_POSTGRES__DSN": setup.database_after(*statements)}
+
+
+def _answering(setup: Setup, code: str, message: str, status: int = 400) -> Mapping[str, str]:
+    setup.fault(code, message, status)
+    return {}
+
+
+def _calling(url: str) -> Mapping[str, str]:
+    return {"WORKER_AWS__ENDPOINT_URL": url}
+
+
+def _management(setup: Setup) -> str:
+    return setup.broker.management.base
+
+
+def _port_of(url: str) -> str:
+    return str(urlsplit(url).port)
+
+
+_BROKER = (
+    Broken(
+        "broker: unknown host",
+        lambda s: _amqp(s, host="broker.invalid"),
+        "broker",
+        r"host name broker\.invalid can't be resolved",
+        "WORKER_AMQP__URL",
+    ),
+    Broken(
+        "broker: nothing listens",
+        lambda s: _amqp(s, port=str(s.closed_port())),
+        "broker",
+        "connection refused",
+        "is the broker running there",
+    ),
+    Broken(
+        "broker: hangs",
+        lambda s: _amqp(s, port=str(s.silent_port())),
+        "broker",
+        "no answer within 4 s",
+        "firewall",
+    ),
+    Broken(
+        "broker: another protocol",
+        lambda s: _amqp(s, port=_port_of(s.database.dsn)),
+        "broker",
+        r"broker at 127\.0\.0\.1:\d+: .",
+        "is this its AMQP port",
+    ),
+    Broken(
+        "broker: wrong password",
+        lambda s: _amqp(s, password="another"),
+        "broker",
+        "login refused",
+        "check user and password",
+    ),
+    Broken(
+        "broker: missing virtual host",
+        lambda s: _amqp(s, vhost="nowhere"),
+        "broker",
+        "virtual host is refused",
+        "create the virtual host",
+    ),
+    Broken(
+        "broker: a user without any right",
+        lambda s: _rights(s, None),
+        "broker",
+        "virtual host is refused",
+        "grant the user permissions on it",
+    ),
+    Broken(
+        "topology: missing",
+        _empty_vhost,
+        "topology",
+        r"\d+ missing",
+        "resolution-worker topology declare",
+        1,
+    ),
+    Broken(
+        "topology: a retry queue is missing",
+        lambda _: {"WORKER_RETRY__DELAYS": "5s,7s"},
+        "topology",
+        "2 missing",
+        "topology declare` with the same WORKER_RETRY__DELAYS",
+        1,
+    ),
+    Broken(
+        "topology: a queue of another type",
+        _classic_queue,
+        "topology",
+        "1 differs",
+        r"rabbitmqctl delete_queue -p test-\w+ NAME`; then run `resolution-worker topology declare",
+        1,
+    ),
+    Broken(
+        "topology: the other user's password is wrong",
+        lambda s: {
+            "WORKER_AMQP__ADMIN_URL": _amqp(s, password="another")["WORKER_AMQP__URL"],
+        },
+        "topology",
+        "login refused",
+        "WORKER_AMQP__ADMIN_URL",
+    ),
+    Broken(
+        "permissions: a queue can't be read",
+        lambda s: _rights(s, Permissions("^$", _WRITE, r"^resolution\.(tokens|crowd|parked)$")),
+        "permissions",
+        r"may not read resolution\.backlog$",
+        r"rabbitmqctl set_permissions -p test-\w+ test-\w+-\w+ '\^\$' '\^resolution",
+        1,
+    ),
+    Broken(
+        "permissions: an exchange can't be written",
+        lambda s: _rights(s, Permissions("^$", r"^resolution\.(internal|retry\..+)$", _READ)),
+        "permissions",
+        r"may not write resolution\.events, write resolution\.answers under",
+        "rabbitmqctl set_permissions",
+        1,
+    ),
+    Broken(
+        "permissions: a retry exchange can't be written",
+        lambda s: _rights(
+            s,
+            Permissions("^$", r"^resolution\.(internal|retry\.(5|30)s|answers|events)$", _READ),
+        ),
+        "permissions",
+        r"may not write resolution\.retry\.2m$",
+        "rabbitmqctl set_permissions",
+        1,
+    ),
+)
+
+_DATABASE = (
+    Broken(
+        "database: unknown host",
+        lambda s: _dsn(s, host="database.invalid"),
+        "database",
+        r"host name database\.invalid can't be resolved",
+        "WORKER_POSTGRES__DSN",
+    ),
+    Broken(
+        "database: nothing listens",
+        lambda s: _dsn(s, port=str(s.closed_port())),
+        "database",
+        r"database at 127\.0\.0\.1:\d+: no server listens there",
+        "start PostgreSQL",
+    ),
+    Broken(
+        "database: hangs",
+        lambda s: _dsn(s, port=str(s.silent_port())),
+        "database",
+        "did not answer in time",
+        "firewall or a pooler",
+    ),
+    Broken(
+        "database: another protocol",
+        lambda s: _dsn(s, port=_port_of(s.simulator.url)),
+        "database",
+        r"database at 127\.0\.0\.1",
+        "server's log|WORKER_POSTGRES__DSN",
+    ),
+    Broken(
+        "database: wrong password",
+        lambda s: _dsn(s, user="postgres", password="another"),
+        "database",
+        "refused the password",
+        "set the role's password",
+    ),
+    Broken(
+        "database: no such role",
+        lambda s: _dsn(s, user="nobody_of_that_name"),
+        "database",
+        "nobody_of_that_name",
+        "WORKER_POSTGRES__DSN",
+    ),
+    Broken(
+        "database: no such database",
+        lambda s: _dsn(s, database="nowhere"),
+        "database",
+        "does not exist",
+        "create it",
+    ),
+    Broken(
+        "database: no free connection",
+        lambda s: _after(s, "ALTER DATABASE {name} CONNECTION LIMIT 0"),
+        "database",
+        "the server has no free connection",
+        "max_connections",
+    ),
+    Broken(
+        "database: read-only",
+        lambda s: _after(s, "ALTER DATABASE {name} SET default_transaction_read_only = on"),
+        "database",
+        "read-only",
+        "default_transaction_read_only",
+        1,
+    ),
+    Broken(
+        "migrator: can't log in",
+        lambda s: {
+            "WORKER_POSTGRES__ADMIN_DSN": _dsn(s, user="postgres", password="another")[
+                "WORKER_POSTGRES__DSN"
+            ]
+        },
+        "migrator",
+        "refused the password",
+        "WORKER_POSTGRES__ADMIN_DSN",
+    ),
+    Broken(
+        "schema: missing",
+        lambda s: {"WORKER_POSTGRES__DSN": s.empty_database()},
+        "schema",
+        "no schema of this program",
+        "resolution-worker migrate",
+        1,
+    ),
+    Broken(
+        "schema: old",
+        lambda s: _after(s, "DELETE FROM resolution.schema_migration"),
+        "schema",
+        r"version 0, this program needs \d+",
+        "resolution-worker migrate",
+        1,
+    ),
+    Broken(
+        "schema: a table is gone",
+        lambda s: _after(s, "DROP TABLE resolution.customer"),
+        "schema",
+        r"resolution\.customer",
+        "backup",
+        1,
+    ),
+    Broken(
+        "schema: a function, a view and a trigger are gone",
+        lambda s: _after(
+            s,
+            "DROP FUNCTION resolution.prune_ledger(interval, integer)",
+            "DROP VIEW resolution.outcomes",
+            "DROP TRIGGER audit_only_grows ON resolution.audit",
+        ),
+        "schema",
+        r"lacks view resolution\.outcomes; "
+        r"function resolution\.prune_ledger\(interval, integer\); "
+        r"trigger audit_only_grows on resolution\.audit$",
+        "from a backup, .+`resolution-worker migrate` runs no file twice",
+        1,
+    ),
+    Broken(
+        "schema: made by another text",
+        lambda s: _after(
+            s, "UPDATE resolution.schema_migration SET checksum = 'other' WHERE version = 2"
+        ),
+        "schema",
+        r"0002_audit\.sql was changed after it had been applied",
+        "as it was released",
+        1,
+    ),
+    Broken(
+        "grants: several",
+        lambda s: _after(
+            s,
+            "REVOKE INSERT ON resolution.ledger FROM resolution_worker",
+            "REVOKE DELETE ON resolution.event_outbox FROM resolution_worker",
+        ),
+        "grants",
+        r"lacks DELETE ON resolution\.event_outbox; INSERT ON resolution\.ledger$",
+        r"or: GRANT DELETE ON resolution\.event_outbox TO resolution_worker; "
+        r"GRANT INSERT ON resolution\.ledger TO resolution_worker$",
+        1,
+    ),
+    Broken(
+        "grants: a table",
+        lambda s: _after(s, "REVOKE INSERT ON resolution.ledger FROM resolution_worker"),
+        "grants",
+        r"resolution_worker lacks INSERT ON resolution\.ledger$",
+        r"deploy/postgres/grants\.sql as the schema's owner, or: GRANT INSERT ON "
+        r"resolution\.ledger TO resolution_worker",
+        1,
+    ),
+    Broken(
+        "grants: a column",
+        lambda s: _after(
+            s, "REVOKE UPDATE (sealed) ON resolution.dead_letter FROM resolution_worker"
+        ),
+        "grants",
+        r"lacks UPDATE \(sealed\) ON resolution\.dead_letter$",
+        r"GRANT UPDATE \(sealed\) ON resolution\.dead_letter",
+        1,
+    ),
+    Broken(
+        "grants: the whole schema",
+        lambda s: _after(s, "REVOKE USAGE ON SCHEMA resolution FROM resolution_worker"),
+        "grants",
+        "lacks USAGE ON SCHEMA resolution$",
+        "GRANT USAGE ON SCHEMA resolution TO resolution_worker",
+        1,
+    ),
+)
+
+_AWS = (
+    Broken(
+        "aws: no credentials",
+        lambda _: {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+        "aws credentials",
+        "no AWS credentials are found",
+        "AWS_ACCESS_KEY_ID",
+        1,
+    ),
+    Broken(
+        "aws: half of the credentials",
+        lambda _: {"AWS_SECRET_ACCESS_KEY": ""},
+        "aws credentials",
+        "(?i)partial credentials",
+        "together",
+        1,
+    ),
+    Broken(
+        "aws: a line break in the access key",
+        lambda _: {"AWS_ACCESS_KEY_ID": f"{ACCESS_KEY}\n"},
+        "aws credentials",
+        r"the access key \(AWS_ACCESS_KEY_ID\) ends with a line break",
+        "remove the line break",
+        1,
+    ),
+    Broken(
+        "aws: a line break in the secret key",
+        lambda s: {"AWS_SECRET_ACCESS_KEY": f"{s.environment()['AWS_SECRET_ACCESS_KEY']}\n"},
+        "aws credentials",
+        r"the secret key \(AWS_SECRET_ACCESS_KEY\) ends with a line break",
+        "remove the line break",
+        1,
+    ),
+    Broken(
+        "aws: no such profile",
+        lambda _: {"AWS_PROFILE": "nowhere"},
+        "aws credentials",
+        "nowhere",
+        "correct AWS_PROFILE",
+        1,
+    ),
+    Broken(
+        "aws: the role can't be assumed",
+        lambda s: {
+            "WORKER_AWS__ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/seller",
+            "AWS_ENDPOINT_URL_STS": s.sts(),
+        },
+        "aws credentials",
+        "AssumeRole was refused: AccessDenied",
+        "sts:AssumeRole",
+        1,
+    ),
+    Broken(
+        "aws: another account",
+        lambda s: {
+            "WORKER_AWS__EXPECTED_ACCOUNT": "999999999999",
+            "AWS_ENDPOINT_URL_STS": s.sts(),
+        },
+        "aws account",
+        f"belong to account {ACCOUNT}, not to 999999999999",
+        "WORKER_AWS__EXPECTED_ACCOUNT",
+        1,
+    ),
+    Broken(
+        "aws: STS hangs",
+        lambda s: {
+            "WORKER_AWS__EXPECTED_ACCOUNT": ACCOUNT,
+            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{s.silent_port()}",
+        },
+        "aws account",
+        "STS can't be reached",
+        "VPC endpoint",
+    ),
+    Broken(
+        "aws: STS is away, and a role to assume",
+        lambda s: {
+            "WORKER_AWS__ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/seller",
+            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{s.closed_port()}",
+        },
+        "aws credentials",
+        "STS can't be reached|STS, a metadata service, a process",
+        "make STS reachable|for a role in WORKER_AWS__ROLE_ARN or a web identity that is STS",
+    ),
+    Broken(
+        "aws: the container's credentials are away",
+        lambda s: {
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{s.closed_port()}/role",
+        },
+        "aws credentials",
+        "Could not connect|does not answer",
+        "reachable from here",
+    ),
+    Broken(
+        "aws: the web identity's token is not there",
+        lambda _: {
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/seller",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": "/nosuch/token",
+        },
+        "aws credentials",
+        "/nosuch/token that AWS_WEB_IDENTITY_TOKEN_FILE names can't be read: No such file",
+        "correct AWS_WEB_IDENTITY_TOKEN_FILE",
+        1,
+    ),
+    Broken(
+        "aws: the bundle of authorities is not there",
+        lambda _: {"AWS_CA_BUNDLE": "/nosuch/bundle.pem"},
+        "aws call",
+        "/nosuch/bundle.pem that AWS_CA_BUNDLE names can't be read: No such file",
+        "correct AWS_CA_BUNDLE",
+        1,
+    ),
+    Broken(
+        "aws: an unknown access key",
+        lambda _: {"AWS_ACCESS_KEY_ID": "AKIDOFNOBODY"},
+        "aws call",
+        "UnrecognizedClientException",
+        "correct AWS_ACCESS_KEY_ID",
+        1,
+    ),
+    Broken(
+        "aws: a wrong secret key",
+        lambda _: {"AWS_SECRET_ACCESS_KEY": "another-secret"},
+        "aws call",
+        "InvalidSignatureException",
+        "correct AWS_SECRET_ACCESS_KEY",
+        1,
+    ),
+    Broken(
+        "aws: permission missing",
+        lambda s: _answering(s, "AccessDeniedException", "User is not authorized"),
+        "aws call",
+        "AccessDeniedException",
+        "IAM action `aws-marketplace:ResolveCustomer`",
+        1,
+    ),
+    Broken(
+        "aws: credentials expired",
+        lambda s: _answering(s, "ExpiredTokenException", "", 403),
+        "aws call",
+        "ExpiredTokenException",
+        "renew the credentials",
+        1,
+    ),
+    Broken(
+        "aws: credentials expired, told with status 400",
+        lambda s: _answering(
+            s, "ExpiredTokenException", "The security token included in the request is expired"
+        ),
+        "aws call",
+        "security token",
+        "renew the credentials",
+        1,
+    ),
+    Broken(
+        "aws: the clock is wrong",
+        lambda s: _answering(
+            s, "InvalidSignatureException", "Signature expired: 1 is now earlier than 2", 403
+        ),
+        "aws call",
+        "Signature expired",
+        "set this machine's clock",
+        1,
+    ),
+    Broken(
+        "aws: the region is wrong",
+        lambda s: _answering(
+            s, "InvalidSignatureException", "Credential should be scoped to a valid region.", 403
+        ),
+        "aws call",
+        "valid region",
+        "WORKER_AWS__REGION",
+        1,
+    ),
+    Broken(
+        "aws: disabled in the region",
+        lambda s: _answering(s, "DisabledApiException", "The API is disabled in the Region."),
+        "aws call",
+        "DisabledApiException",
+        "WORKER_AWS__REGION",
+        1,
+    ),
+    Broken(
+        "aws: no seller",
+        lambda s: _answering(s, "OptInRequired", "not subscribed", 403),
+        "aws call",
+        "OptInRequired",
+        "registered as a seller",
+        1,
+    ),
+    Broken(
+        "aws: unknown host",
+        lambda _: _calling("https://metering.invalid"),
+        "aws endpoint",
+        r"host name metering\.invalid can't be resolved",
+        "WORKER_AWS__ENDPOINT_URL",
+    ),
+    Broken(
+        "aws: nothing listens",
+        lambda s: _calling(f"http://127.0.0.1:{s.closed_port()}"),
+        "aws endpoint",
+        "connection refused",
+        "open outgoing HTTPS",
+    ),
+    Broken(
+        "aws: hangs before TLS",
+        lambda s: _calling(f"https://127.0.0.1:{s.silent_port()}"),
+        "aws endpoint",
+        "does not answer the TLS handshake",
+        "AWS_CA_BUNDLE",
+    ),
+    Broken(
+        "aws: no TLS there",
+        lambda s: _calling(s.simulator.url.replace("http:", "https:")),
+        "aws endpoint",
+        "the TLS handshake with",
+        "WORKER_AWS__ENDPOINT_URL",
+    ),
+    Broken(
+        "aws: hangs",
+        lambda s: _calling(f"http://127.0.0.1:{s.silent_port()}"),
+        "aws call",
+        "Timeout: no answer within",
+        "firewall",
+    ),
+    Broken(
+        "aws: another service",
+        lambda s: _calling(_management(s)),
+        "aws call",
+        "Http40",
+        "not the AWS Marketplace Metering Service",
+        1,
+    ),
+    Broken(
+        "aws: a proxy that is not there",
+        lambda s: {"HTTP_PROXY": f"http://127.0.0.1:{s.closed_port()}"},
+        "aws endpoint",
+        "connection refused",
+        "HTTP_PROXY",
+    ),
+)
+
+_SETTINGS = (
+    Broken(
+        "settings: unknown",
+        lambda _: {"WORKER_POOL__CONCURENCY": "5"},
+        "configuration",
+        "1 setting can't be accepted",
+        "correct the settings named here",
+        78,
+    ),
+    Broken(
+        "settings: several at once",
+        lambda s: {
+            "WORKER_AWS__TIMEOUT": "soon",
+            "WORKER_CONFIG": s.file("worker.toml", "[rate]\nceiling = 'much'\n"),
+        },
+        "configuration",
+        "2 settings can't be accepted",
+        "annotated example",
+        78,
+    ),
+    Broken(
+        "settings: plaintext beyond loopback",
+        lambda _: {"WORKER_AMQP__URL": "amqp://u:hidden-one@broker.example.com/"},
+        "configuration",
+        "can't be accepted",
+        "correct the settings named here",
+        78,
+    ),
+    Broken(
+        "settings: no secrets directory",
+        lambda s: {"WORKER_SECRETS_DIR": str(s.home / "nowhere")},
+        "configuration",
+        "can't be accepted",
+        "correct the settings named here",
+        78,
+    ),
+    Broken(
+        "seal key: is none",
+        lambda _: {"WORKER_DEAD_LETTERS__SEAL_KEY": "short"},
+        "configuration",
+        "can't be accepted",
+        "correct the settings named here",
+        78,
+    ),
+    Broken(
+        "seal key: missing",
+        lambda _: {"WORKER_DEAD_LETTERS__SEAL_KEY": ""},
+        "seal key",
+        "is not set",
+        "resolution-worker keygen",
+        78,
+    ),
+    Broken(
+        "seal key: unusable",
+        lambda _: {"WORKER_DEAD_LETTERS__SEAL_KEY": base64.b64encode(bytes(32)).decode()},
+        "seal key",
+        "unusable",
+        "resolution-worker keygen",
+        78,
+    ),
+    Broken(
+        "seal key: the open keys belong to another",
+        lambda _: {"WORKER_DEAD_LETTERS__OPEN_KEYS": generate()[1]},
+        "seal key",
+        "no key of WORKER_DEAD_LETTERS__OPEN_KEYS opens",
+        "private key",
+        78,
+    ),
+    Broken(
+        "http port: taken by another program",
+        lambda s: {"WORKER_HTTP__PORT": str(s.silent_port())},
+        "http port",
+        "another program listens there",
+        "WORKER_HTTP__PORT",
+    ),
+    Broken(
+        "http port: an address of another machine",
+        lambda _: {"WORKER_HTTP__HOST": "192.0.2.1", "WORKER_HTTP__PORT": "9108"},
+        "http port",
+        r"can't listen on 192\.0\.2\.1:9108: Cannot assign requested address",
+        "set WORKER_HTTP__HOST to an address of this machine",
+    ),
+)
+
+_ALL = (*_BROKER, *_DATABASE, *_AWS, *_SETTINGS)
+
+
+@pytest.mark.parametrize("broken", _ALL, ids=lambda broken: broken.name)
+@pytest.mark.sampled(9)
+def test_the_fault_is_named(setup: Setup, broken: Broken) -> None:
+    """The one thing that is broken fails, with its remedy; the rest is well, or says why not."""
+    done = setup.check(**broken.settings(setup))
+    assert done.names("failed") == {broken.check}, done.said
+    found = done.findings[broken.check]
+    assert re.search(broken.detail, found["detail"]), found
+    assert re.search(broken.remedy, found["remedy"]), found
+    assert done.code == broken.code
+    for name in done.names("skipped"):
+        assert re.search(_WAITS.format(check=broken.check), done.findings[name]["detail"]), name
+    assert done.seconds < _NAMED_SECONDS
+    for secret in (*SECRETS.values(), "hidden-one", "another-secret", ACCESS_KEY):
+        assert secret not in done.said
+
+
+_WAITS = "^because {check} failed|EXPECTED_ACCOUNT is not set|see grants$"
+
+
+def test_there_are_many() -> None:
+    """No two set-ups are broken alike, and each check but one that needs no server fails in one."""
+    assert len({broken.name for broken in _ALL}) == len(_ALL) >= 20
+    assert {broken.check for broken in _ALL} == {
+        "configuration",
+        "seal key",
+        "http port",
+        "broker",
+        "topology",
+        "permissions",
+        "database",
+        "migrator",
+        "schema",
+        "grants",
+        "aws credentials",
+        "aws account",
+        "aws endpoint",
+        "aws call",
+    }

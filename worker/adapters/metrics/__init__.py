@@ -1,0 +1,5 @@
+"""What Prometheus sees."""
+
+from worker.adapters.metrics.telemetry import Metrics
+
+__all__ = ["Metrics"]
