@@ -35,7 +35,7 @@ class Ledger(Protocol):
         Idempotent: a batch whose fate is unknown may be given again.
 
         Raises:
-            LedgerUnavailable: Nothing, or an unknown part of nothing-but-this-batch, was written.
+            LedgerUnavailable: Nothing was written, or it is unknown whether this batch was.
             RowsRefused: Nothing was written; at least one row can never be.
         """
         ...

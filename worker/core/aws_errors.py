@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Final
 
 from worker.core import aws_causes
-from worker.core.records import Answer, Fault, FaultKind, Status
+from worker.core.records import Answer, Fault, FaultKind
 from worker.core.shortage import ALL as SHORTAGES
 
 _SECURITY_TOKEN: Final = re.compile(r"security token|session token|credential", re.IGNORECASE)
@@ -20,10 +20,6 @@ _KIND_BY_STATUS: Final[dict[int, FaultKind]] = {
     HTTPStatus.TOO_MANY_REQUESTS: FaultKind.THROTTLED,
     HTTPStatus.UNAUTHORIZED: FaultKind.SYSTEMIC,
     HTTPStatus.FORBIDDEN: FaultKind.SYSTEMIC,
-}
-_TOKEN_STATUS: Final = {
-    "InvalidTokenException": Status.REJECTED,
-    "ExpiredTokenException": Status.EXPIRED,
 }
 _SHORTAGES: Final = frozenset(shortage.code for shortage in SHORTAGES)
 
@@ -43,7 +39,7 @@ def classify(error: ServiceError) -> Fault:
         return Fault(FaultKind.SYSTEMIC, error.code, error.message)
     cause = aws_causes.BY_SERVICE_CODE.get(error.code)
     kind = cause.kind if cause else _KIND_BY_STATUS.get(error.http_status, FaultKind.TRANSIENT)
-    return Fault(kind, error.code, error.message, _TOKEN_STATUS.get(error.code))
+    return Fault(kind, error.code, error.message, cause.status if cause else None)
 
 
 def _about_credentials(error: ServiceError) -> bool:
@@ -71,11 +67,11 @@ def unusable(message: str) -> Fault:
 
 def outage(last: Fault) -> Fault:
     """AWS is down for all tokens: nobody's token is to blame, and none pays for it."""
-    return systemic(aws_causes.OUTAGE, f"nearly all calls of late failed; the last: {last.code}")
+    return systemic(aws_causes.OUTAGE, f"nearly all recent calls failed; the last: {last.code}")
 
 
 def systemic(code: str, message: str) -> Fault:
-    """A fault of ours that no call was needed to find, such as absent credentials."""
+    """A fault of ours, found by the worker or the libraries and not by ResolveCustomer's answer."""
     return Fault(FaultKind.SYSTEMIC, code, message)
 
 

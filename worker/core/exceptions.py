@@ -53,7 +53,7 @@ class Refused(NotConfirmed):
 
 
 class Unanswered(Refused):
-    """Its queue neither takes nor refuses it, while others answer; it may come to have it."""
+    """Its queue is silent while others answer: it is treated as refused, but may have arrived."""
 
 
 class Unroutable(NotConfirmed):

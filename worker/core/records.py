@@ -247,7 +247,7 @@ class DeadLetter:
         token_sha256: None where the token could not be read.
         body_sha256: SHA-256 of the whole body, sealed or not.
         redeemable_until: When the token's lifetime ends; None where it can't be redeemed at all.
-        sealed: The message, encrypted to the public key (see `messages.envelope`).
+        sealed: The message, encrypted to the public key (see `token.incoming.envelope`).
         seal_key_id: The ID of that public key.
         body_bytes: The body's full length; more than was sealed if the body was cut.
     """

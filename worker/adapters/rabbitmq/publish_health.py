@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from worker.core.token.outgoing import Outgoing
     from worker.ports import PublishFailure
 
-PageCursor: TypeAlias = tuple[str, str]
+Route: TypeAlias = tuple[str, str]
 
 DOUBT_SECONDS: Final = 8.0
 """Longer than a move ever waits between two tries: after it nothing is left to publish."""
 
 
 class PublishHealth:
-    """Remembers what was not confirmed, by where it was to go, until something is, there.
+    """Remembers moves that were not confirmed, by exchange and routing key, until one is there.
 
     An answer that is refused is the matter of whoever wanted it, and does not count here. What is
     not tried again, because it is somebody else's by now, is forgotten after a while.
     """
 
     def __init__(self) -> None:
-        self._failed: dict[PageCursor, tuple[str, float]] = {}
-        self._under_way: Counter[PageCursor] = Counter()
+        self._failed: dict[Route, tuple[str, float]] = {}
+        self._under_way: Counter[Route] = Counter()
 
     def begun(self, batch: Sequence[Outgoing]) -> None:
         """These are being published."""
@@ -71,5 +71,5 @@ class PublishHealth:
         return next((why for why, _ in reversed(self._failed.values())), None)
 
 
-def _place(message: Outgoing) -> PageCursor:
+def _place(message: Outgoing) -> Route:
     return message.exchange, message.routing_key

@@ -74,7 +74,7 @@ def _metadata(text: str | None) -> Any:
 
 
 def _parts(opened: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return the properties and the body of an opened payload; see `messages.envelope`."""
+    """Return the properties and the body of an opened payload; see `incoming.envelope`."""
     head, _, body = opened.partition(b"\n")
     properties: dict[str, Any] = orjson.loads(head)
     return properties, body

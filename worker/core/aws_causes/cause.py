@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.core.records import FaultKind
+    from worker.core.records import FaultKind, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,9 @@ class Cause:
         meaning: What it means, in a sentence.
         remedy: What to do about it, without a full stop.
         words: Lower-case texts, one of which the message must contain, where the code alone is
-            ambiguous: such a row takes precedence over one without words.
+            ambiguous: such a row takes precedence over the one without words, which must be there
+            too, for it has the kind.
+        status: What the token is settled as, where the fault is the token's.
     """
 
     codes: tuple[str, ...]
@@ -27,3 +29,4 @@ class Cause:
     meaning: str
     remedy: str
     words: tuple[str, ...] = field(default=())
+    status: Status | None = None

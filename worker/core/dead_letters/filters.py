@@ -1,7 +1,9 @@
 """Which dead letters are meant: filters that compose, each narrowing what the others leave.
 
 The fields of `Selection` are the one table of filters. The condition in SQL, the words in the audit
-and the options of the commands are made from it: a filter that is added there works everywhere.
+and the options of the commands are made from it. A filter needs its column in the table
+`resolution.dead_letter`, which operators may read (`deploy/postgres/grants.sql`); nothing else
+changes.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Filter:
     """A filter.
 
     Attributes:
-        column: Of the table of dead letters, and the member of `DeadLetter` that is read from it.
+        column: Of the table `resolution.dead_letter`.
         kind: What it takes.
         option: Its name on the command line; empty for the argument of a command.
         metavar: What stands for its value in `--help`; None for a flag.

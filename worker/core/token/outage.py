@@ -1,4 +1,4 @@
-"""Is AWS down, or are a few tokens unlucky? The clock is an argument."""
+"""Is AWS down, or do a few tokens fail? The clock is an argument."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ FAILING_SHARE: Final = 0.9
 
 @dataclass(slots=True)
 class Outage:
-    """Recent calls that failed in passing, and those that got an answer: decayed counts.
+    """Recent transient failures and recent answers, as counts that decay.
+
+    AWS is taken for down with `LEAST_FAILURES` failures that make up `FAILING_SHARE` of both.
 
     Attributes:
         failures: Calls that gave no usable answer for a fault that is not a token's.
-        answers: Calls that AWS answered, whatever it said.
+        answers: Calls that AWS answered for a token: resolved, rejected or expired.
         at: When both were last brought up to date, in seconds of the caller's clock.
     """
 
@@ -38,7 +40,7 @@ class Outage:
         self.answers += 1
 
     def over(self) -> None:
-        """Begin anew, after a probe was answered."""
+        """Start again, after a probe was answered."""
         self.failures = self.answers = 0.0
 
     def _decay(self, now: float) -> None:

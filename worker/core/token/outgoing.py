@@ -43,9 +43,10 @@ class Outgoing:
 
     Attributes:
         user_id: The broker's user who publishes it, if the message is to name it. The broker
-            refuses any other, and closes the channel over it. mandatory: An unroutable one is a
-            failure. Replies and events may find no queue: whoever wanted them is gone, or nobody
-            listens. about: The outcome that an event carries; None where there is no token.
+            refuses any other, and closes the channel over it.
+        mandatory: Unroutable is a failure. Replies and events may find no queue: who asked is
+            gone, or nothing is bound.
+        about: The outcome that an event carries; None where there is no token.
     """
 
     exchange: str

@@ -1,4 +1,4 @@
-"""What becomes of a token: the decisions of the whole service, returned and not acted upon.
+"""What becomes of a token: the decisions, returned and not acted upon.
 
 `before_call` decides from the ledger and the clock, `after_call` from the result of a call.
 """
@@ -146,7 +146,7 @@ class Tries:
 
     Attributes:
         attempts: Calls that count.
-        failures: Calls without an answer since it was delivered; spreads the waits.
+        failures: Calls since it was delivered that did not resolve it; spreads the waits.
         seconds: Time since its first call after it was delivered.
         systemic_answers: Systemic answers to it with other calls succeeding in between.
     """

@@ -49,7 +49,7 @@ class InFlightToken:
         waiters: Who waits for it. Empty once all were given back to the broker.
         stage: How far it has come.
         attempts: Calls that count, those before this delivery included.
-        failures: Calls without an answer since it was delivered.
+        failures: Calls since it was delivered that did not resolve it.
         systemic: Answers to it that are about us, or claim to be.
         first_call: When it was first called for since delivery (loop time), or None.
         line: The lane's line in which it waits for its call, or None.

@@ -73,7 +73,7 @@ class Intake:
         """Take in until cancelled."""
         while True:
             self._unread.extend(await self._deliveries.batch())
-            if fresh := await self._boarded():
+            if fresh := await self._joined():
                 await self._look_up(fresh)
 
     def join_rest(self) -> None:
@@ -86,8 +86,8 @@ class Intake:
         while batch := self._deliveries.take():
             self._unread.extend(batch)
 
-    async def _boarded(self) -> list[InFlightToken]:
-        """The new in_flight in what is unread; who takes long to read lets others have a turn.
+    async def _joined(self) -> list[InFlightToken]:
+        """Join what is unread; the tokens that begin with it. Other tasks have turns in between.
 
         What is unread stays where `join_rest` finds it, if a drain comes in between.
         """
@@ -169,7 +169,7 @@ class Intake:
                 await asyncio.sleep(delay)
                 waiting = [token for token in in_flight if token.waiters]
                 self._take_rest()
-                in_flight = waiting + await self._boarded()
+                in_flight = waiting + await self._joined()
 
     def _malformed(
         self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime

@@ -37,7 +37,7 @@ log: Final = structlog.get_logger()
 
 
 class Settlement:
-    """What becomes of in_flight and of single messages, once it is decided."""
+    """Carries out what was decided for a token, or for a single message."""
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ def drawn(room: WaitingRoom) -> list[str]:
 
 
 @leaping
-async def test_flights_leave_in_the_order_they_came() -> None:
+async def test_tokens_leave_in_the_order_they_came() -> None:
     """Within a lane the first to come is the first to be called for."""
     room = WaitingRoom()
     for name in "abc":
@@ -70,7 +70,7 @@ async def test_a_call_that_is_made_again_goes_first() -> None:
 
 
 @leaping
-async def test_flights_that_left_are_passed_over() -> None:
+async def test_tokens_that_left_are_passed_over() -> None:
     """Whoever was given back in the meantime has no turn, wherever in line, and uses up none."""
     room = WaitingRoom()
     in_flight = {name: token(name) for name in "abcde"}
@@ -153,7 +153,7 @@ async def test_the_room_wakes_who_waits_for_somebody() -> None:
 
 
 @leaping
-async def test_a_flight_joins_later_unless_it_left() -> None:
+async def test_a_token_joins_later_unless_it_left() -> None:
     """A token that waits for its next try stands in line after that time, if it is still there."""
     room = WaitingRoom()
     stays, leaves = token("stays"), token("leaves")
@@ -470,7 +470,7 @@ def test_tries_run_from_the_first_call() -> None:
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_of_a_lost_channel_only_unfinished_flights_are_forgotten(stage: Stage) -> None:
+def test_of_a_lost_channel_only_unfinished_tokens_are_forgotten(stage: Stage) -> None:
     """A token whose deliveries all died is forgotten unless its answer is under way."""
     in_flight = InFlight()
     joined = in_flight.join(lost := waiter())
@@ -484,7 +484,7 @@ def test_of_a_lost_channel_only_unfinished_flights_are_forgotten(stage: Stage) -
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_a_living_copy_keeps_its_flight(stage: Stage) -> None:
+def test_a_living_copy_keeps_its_token(stage: Stage) -> None:
     """Where one delivery lives on its token goes on, and only that delivery is answered."""
     in_flight = InFlight()
     joined = in_flight.join(lost := waiter())

@@ -35,8 +35,13 @@ _CLOSE_LETTERS: Final = load_sql("ledger/close_letters")
 async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
     """Write a batch in the open transaction; returns the resulting outcome of each of its tokens.
 
-    Every batch writes the tables in the same order, and each table's rows in the order of their
-    keys, so that two batches can't deadlock.
+    In this order, the same for every batch, with the upsert's rows in the order of their keys, so
+    that two batches can't deadlock:
+
+    1. outcomes into the ledger; for tokens whose stored outcome was kept, that is read,
+    2. of resolved tokens: customers, agreements, and their dead letters closed,
+    3. dead letters,
+    4. malformed messages.
     """
     current = await _write_outcomes(session, batch.outcomes) if batch.outcomes else {}
     if batch.letters:
@@ -52,9 +57,9 @@ async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict
     distinct = _distinct(outcomes)
     given = document([outcome_row(outcome) for outcome in distinct.values()])
     current = stored_outcomes(await session.fetch(_SETTLE, given))
-    refused = distinct.keys() - current.keys()
-    if refused:
-        current |= stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(refused)))
+    kept = distinct.keys() - current.keys()  # the stored outcome took precedence
+    if kept:
+        current |= stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(kept)))
     if len(distinct) < len(outcomes):
         given = document([outcome_row(outcome) for outcome in outcomes])
     await _follow_up(session, given, current)
