@@ -25,12 +25,12 @@ SHARE = 1 / 6
 
 def test_nobody_gives_way_before_the_patience_is_over() -> None:
     """However many wait, nobody moves while the oldest has waited no longer than the patience."""
-    overtaking = Demotion(PATIENCE)
+    demotion = Demotion(PATIENCE)
     for second in range(31):
-        assert overtaking.look(second, float(second), at_quota=True) == 0
-    assert not overtaking.moving
-    assert overtaking.look(31.0, 30.1, at_quota=True) == math.inf
-    assert overtaking.moving
+        assert demotion.look(second, float(second), at_quota=True) == 0
+    assert not demotion.moving
+    assert demotion.look(31.0, 30.1, at_quota=True) == math.inf
+    assert demotion.moving
 
 
 @pytest.mark.parametrize(("wait", "is_past_bound"), [(0.0, False), (5.0, False), (5.1, True)])
@@ -41,55 +41,55 @@ def test_a_sixth_of_the_patience_is_the_bound(wait: float, *, is_past_bound: boo
 
 def test_moving_goes_on_while_tokens_older_than_a_sixth_keep_coming() -> None:
     """Once begun a sixth counts, not the whole, until nobody has reached it for as long."""
-    overtaking = Demotion(PATIENCE)
-    assert overtaking.look(0.0, 31.0, at_quota=True)
+    demotion = Demotion(PATIENCE)
+    assert demotion.look(0.0, 31.0, at_quota=True)
     for now in range(1, 100):
-        assert bool(overtaking.look(now, 5.1 if now % 4 == 0 else 4.9, at_quota=True)) is (
+        assert bool(demotion.look(now, 5.1 if now % 4 == 0 else 4.9, at_quota=True)) is (
             now % 4 == 0
         )
-    assert overtaking.look(100.9, 4.9, at_quota=True) == 0
-    assert overtaking.moving
-    assert overtaking.look(101.0, 20.0, at_quota=True) == 0
-    assert not overtaking.moving
+    assert demotion.look(100.9, 4.9, at_quota=True) == 0
+    assert demotion.moving
+    assert demotion.look(101.0, 20.0, at_quota=True) == 0
+    assert not demotion.moving
 
 
 def test_a_long_time_without_a_look_ends_it() -> None:
     """An old token that comes long after the overload has to reach the patience again."""
-    overtaking = Demotion(PATIENCE)
-    assert overtaking.look(0.0, 31.0, at_quota=True)
-    assert overtaking.look(3_600.0, 29.0, at_quota=True) == 0
-    assert overtaking.look(3_601.0, 31.0, at_quota=True)
+    demotion = Demotion(PATIENCE)
+    assert demotion.look(0.0, 31.0, at_quota=True)
+    assert demotion.look(3_600.0, 29.0, at_quota=True) == 0
+    assert demotion.look(3_601.0, 31.0, at_quota=True)
 
 
 def test_nothing_moves_while_the_quota_is_not_the_limit() -> None:
     """Where calls wait for something else nobody moves; an overload that lasts goes on after it."""
-    overtaking = Demotion(PATIENCE)
-    assert overtaking.look(0.0, 3_600.0, at_quota=False) == 0
-    assert not overtaking.moving
-    assert overtaking.look(1.0, 31.0, at_quota=True)
-    assert overtaking.look(2.0, 10.0, at_quota=False) == 0
-    assert overtaking.look(3.0, 10.0, at_quota=True) == math.inf
+    demotion = Demotion(PATIENCE)
+    assert demotion.look(0.0, 3_600.0, at_quota=False) == 0
+    assert not demotion.moving
+    assert demotion.look(1.0, 31.0, at_quota=True)
+    assert demotion.look(2.0, 10.0, at_quota=False) == 0
+    assert demotion.look(3.0, 10.0, at_quota=True) == math.inf
 
 
 def test_a_new_patience_counts_at_once() -> None:
     """With another patience both the beginning and the bound are others from the next look on."""
-    overtaking = Demotion(PATIENCE)
-    assert overtaking.look(0.0, 20.0, at_quota=True) == 0
-    overtaking.patience_seconds = 12.0
-    assert overtaking.look(0.1, 20.0, at_quota=True)
-    assert overtaking.is_past_bound(2.1)
-    assert not overtaking.is_past_bound(2.0)
+    demotion = Demotion(PATIENCE)
+    assert demotion.look(0.0, 20.0, at_quota=True) == 0
+    demotion.patience_seconds = 12.0
+    assert demotion.look(0.1, 20.0, at_quota=True)
+    assert demotion.is_past_bound(2.1)
+    assert not demotion.is_past_bound(2.0)
 
 
 def test_a_queue_behind_begins_it_too() -> None:
     """Where whoever comes now will wait for longer than the patience, nobody waits for that."""
-    overtaking = Demotion(PATIENCE)
-    assert overtaking.look(0.0, 1.0, at_quota=False, behind_seconds=31.0) == 0
-    assert overtaking.look(1.0, 1.0, at_quota=True, behind_seconds=30.0) == 0
-    assert overtaking.look(2.0, 1.0, at_quota=True, behind_seconds=30.1) == math.inf
-    assert overtaking.look(3.0, 1.0, at_quota=True, behind_seconds=5.1) == math.inf
-    assert overtaking.look(8.0, 1.0, at_quota=True, behind_seconds=5.0) == 0
-    assert not overtaking.moving
+    demotion = Demotion(PATIENCE)
+    assert demotion.look(0.0, 1.0, at_quota=False, behind_seconds=31.0) == 0
+    assert demotion.look(1.0, 1.0, at_quota=True, behind_seconds=30.0) == 0
+    assert demotion.look(2.0, 1.0, at_quota=True, behind_seconds=30.1) == math.inf
+    assert demotion.look(3.0, 1.0, at_quota=True, behind_seconds=5.1) == math.inf
+    assert demotion.look(8.0, 1.0, at_quota=True, behind_seconds=5.0) == 0
+    assert not demotion.moving
 
 
 @pytest.mark.parametrize(
@@ -113,15 +113,15 @@ def test_it_lasts_from_one_past_the_patience_to_a_calm_of_a_sixth(
     looks: list[tuple[float, float, bool]], patience: float
 ) -> None:
     """In any course it begins and ends as it is told to, and moves only while it may."""
-    overtaking, now = Demotion(patience), 0.0
+    demotion, now = Demotion(patience), 0.0
     reached = -math.inf  # when somebody last had waited longer than a sixth
     expected = False
     for gap, oldest, at_quota in looks:
         now += gap
         expected = expected and now - reached < patience * SHARE
         expected = expected or (at_quota and oldest > patience)
-        allowed = overtaking.look(now, oldest, at_quota=at_quota)
-        assert overtaking.moving is expected
+        allowed = demotion.look(now, oldest, at_quota=at_quota)
+        assert demotion.moving is expected
         assert bool(allowed) is (expected and at_quota and oldest > patience * SHARE)
         if expected and oldest > patience * SHARE:
             reached = now
@@ -162,15 +162,15 @@ def test_after_a_hold_one_is_tried() -> None:
 
 def test_a_refusal_holds_the_moving_and_not_the_overload() -> None:
     """While the backlog refuses nothing moves; the overload goes on, and moving with it after."""
-    overtaking = Demotion(PATIENCE)
-    assert overtaking.look(0.0, 31.0, at_quota=True)
-    overtaking.refusals.refused(0.0)
+    demotion = Demotion(PATIENCE)
+    assert demotion.look(0.0, 31.0, at_quota=True)
+    demotion.refusals.refused(0.0)
     for now in range(1, 10):
-        assert overtaking.look(now, 31.0, at_quota=True) == 0
-        assert overtaking.moving
-    assert overtaking.look(10.0, 31.0, at_quota=True) == 1
-    overtaking.refusals.confirmed(10.1)
-    assert overtaking.look(10.2, 31.0, at_quota=True) == math.inf
+        assert demotion.look(now, 31.0, at_quota=True) == 0
+        assert demotion.moving
+    assert demotion.look(10.0, 31.0, at_quota=True) == 1
+    demotion.refusals.confirmed(10.1)
+    assert demotion.look(10.2, 31.0, at_quota=True) == math.inf
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 30), st.sampled_from("rca")), max_size=200))
@@ -223,23 +223,23 @@ class Rush:
             self._replica(deque(arrivals[replica :: self.replicas]), ends)
 
     def _replica(self, arrivals: deque[float], ends: float) -> None:
-        overtaking, chooser, line = Demotion(PATIENCE), LaneChooser(), deque[float]()
+        demotion, chooser, line = Demotion(PATIENCE), LaneChooser(), deque[float]()
         permit, look, now = self.replicas / QUOTA, 0.0, 0.0
         while now < ends:
             now = min(permit, look)
             while arrivals and arrivals[0] <= now:
                 line.append(arrivals.popleft())
             if now == look:
-                self._look(overtaking, line, now)
+                self._look(demotion, line, now)
                 look += LOOK_SECONDS
             else:
                 self._call(chooser, line, now)
                 permit += self.replicas / QUOTA
 
-    def _look(self, overtaking: Demotion, line: deque[float], now: float) -> None:
+    def _look(self, demotion: Demotion, line: deque[float], now: float) -> None:
         oldest = now - line[0] if line else 0.0
-        if overtaking.look(now, oldest, at_quota=True):
-            while line and overtaking.is_past_bound(now - line[0]):
+        if demotion.look(now, oldest, at_quota=True):
+            while line and demotion.is_past_bound(now - line[0]):
                 self.moved.append((now, now - line.popleft()))
 
     def _call(self, chooser: LaneChooser, line: deque[float], now: float) -> None:
