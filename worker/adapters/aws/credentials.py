@@ -199,9 +199,8 @@ class Credentials:
         self._failures += 1
         self.failure = error
         self._not_before = now + again_in(self._failures, random.random())  # noqa: S311 - spread
-        if isinstance(
-            error, WrongAccount
-        ):  # a definite answer: the operator's setting forbids the old ones too
+        if isinstance(error, WrongAccount):
+            # A definite answer: the operator's setting forbids the old credentials too.
             self.known, self._serves_until = None, -math.inf
         if self._renew_at is not None:
             self._renew_at = self._not_before

@@ -134,10 +134,14 @@ def _accepted(result: Answer | Fault) -> Passed:
         return Passed("ResolveCustomer accepts us: it reported a made-up token as invalid")
     if result.kind is FaultKind.THROTTLED:
         return Passed("ResolveCustomer accepts us", (f"it throttled this call ({result.code})",))
+    systemic = result.kind is FaultKind.SYSTEMIC
+    cause = (aws_causes.of_systemic if systemic else aws_causes.of_call)(
+        result.code, result.message
+    )
     unanswered = result.code in {aws_causes.TIMEOUT, aws_causes.CONNECTION_FAULT}
     raise Failed(
         f"{result.code}: {result.message}",
-        aws_causes.of_call(result.code, result.message).remedy,
+        cause.remedy,
         Cause.UNREACHABLE if unanswered else Cause.SETUP,
     )
 

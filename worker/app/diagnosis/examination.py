@@ -101,7 +101,7 @@ async def _look(check: Check) -> Passed:
     try:
         return await check.look()
     except asyncio.CancelledError:
-        # The AMQP libraries cancel tasks that wait on a lost connection; nobody else did.
+        # The AMQP libraries cancel tasks that wait on a lost connection.
         if task.cancelling() > cancelled_before:
             raise
         raise Failed(

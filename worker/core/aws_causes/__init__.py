@@ -92,9 +92,8 @@ def of_systemic(code: str, message: str) -> Cause:
     """Why all calls are stopped, whether AWS, botocore or the worker reported it."""
     if code in _BY_OWN_CODE:
         return _BY_OWN_CODE[code]
-    if (
-        code == "ExpiredTokenException"
-    ):  # that of the credentials: an expired registration token does not stop all calls
+    # An expired registration token does not stop all calls, so the credentials have expired.
+    if code == "ExpiredTokenException":
         return CREDENTIALS_EXPIRED
     # Codes that end so are names of botocore's exceptions.
     local = code in BY_IDENTITY_CODE or code.endswith("Error")
