@@ -55,7 +55,7 @@ class Marketplace(Protocol):
         """
         ...
 
-    async def confirm(self) -> Fault | None:
+    async def check_identity(self) -> Fault | None:
         """Why our identity can't be had or is another than expected, or None. Spends no call.
 
         May take as long as what gives out the credentials: a minute at most.

@@ -106,7 +106,7 @@ async def test_the_ceiling_by_command(fleet: Crew, operator: Operator) -> None:
     one = fleet.replica(ceiling=30)
     wanted = (
         ("12.5", 12.5, "the ceiling is 12.5/s; all replicas"),
-        ("none", None, "nothing bounds the rate; before it was 12.5/s, set by carol, 20"),
+        ("none", None, "there is no ceiling; before it was 12.5/s, set by carol, 20"),
         ("default", 30.0, "the replicas' settings bound the rate; before it was none, set by"),
     )
     for given, ceiling, said in wanted:

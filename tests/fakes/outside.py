@@ -88,7 +88,7 @@ class FakeMarketplace:
         """Who calls."""
         return self.name
 
-    async def confirm(self) -> Fault | None:
+    async def check_identity(self) -> Fault | None:
         """Why the identity is none."""
         await asyncio.sleep(self.confirming_seconds)
         return self.unconfirmed

@@ -184,7 +184,7 @@ class Shared:
     def answered(self, now: float) -> None:
         """Count the success."""
         self._slowing.answered(now)
-        self._usage.passed()
+        self._usage.not_throttled()
 
     def throttled(self, token: int, now: float) -> None:
         """Slow down, and remember the token."""

@@ -18,17 +18,17 @@ class Gate:
         """Why it is shut, by who shut it."""
         return dict(self._reasons)
 
-    def shut(self, who: str, why: str) -> None:
+    def hold(self, who: str, why: str) -> None:
         """Hold calls for a reason of `who`'s."""
         self._reasons[who] = why
         self._open.clear()
 
-    def open(self, who: str) -> None:
+    def release(self, who: str) -> None:
         """Take `who`'s reason away."""
         self._reasons.pop(who, None)
         if not self._reasons:
             self._open.set()
 
-    async def passed(self) -> None:
+    async def wait_open(self) -> None:
         """Wait until it is open."""
         await self._open.wait()

@@ -126,7 +126,7 @@ class Replica:
             gate=self.gate,
             state=self._state,
             follow=self._follow,
-            confirm=self.breaker.confirm,
+            check_identity=self.breaker.check_identity,
             report=plan.report_lease,
         )
         self._assemble()
@@ -218,11 +218,11 @@ class Replica:
     def _state(self, now: float) -> ReplicaState:
         """What the other replicas learn of this one."""
         breaker = self.breaker.state
-        since = now - breaker.since if breaker.confirmed else 0.0
+        since = now - breaker.since if breaker.refusal_confirmed else 0.0
         accepted = None if breaker.accepted_at is None else now - breaker.accepted_at
         return ReplicaState(
             identity=self._ports.marketplace.identity(),
-            refusal=breaker.fault if breaker.confirmed else None,
+            refusal=breaker.fault if breaker.refusal_confirmed else None,
             refused_seconds=since,
             probes=breaker.probes,
             accepted_seconds=accepted,

@@ -188,7 +188,7 @@ def stall(replica: Setup, where: str) -> None:
         case "publisher":
             replica.publisher.open.clear()
         case "calls held":
-            replica.replica.gate.shut("test", "no calls")
+            replica.replica.gate.hold("test", "no calls")
         case "calling":
             replica.aws.open.clear()
         case "letters refused":
@@ -200,7 +200,7 @@ def go_on(replica: Setup) -> None:
     replica.ledger.outage, replica.ledger.refuses = None, False
     replica.publisher.open.set()
     replica.aws.open.set()
-    replica.replica.gate.open("test")
+    replica.replica.gate.release("test")
 
 
 @pytest.mark.parametrize(

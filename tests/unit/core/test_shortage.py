@@ -54,7 +54,7 @@ async def test_a_call_without_a_descriptor_is_our_fault(
         url = aws.url.replace("127.0.0.1", host)
         endpoint = Endpoint("eu-west-1", url, None, None, 5.0, 4)
         async with open_marketplace(endpoint) as client:
-            assert await client.confirm() is None
+            assert await client.check_identity() is None
             with no_descriptors():
                 found = await client.resolve(Token.of("t"))
             if host == "127.0.0.1":

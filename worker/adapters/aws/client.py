@@ -106,7 +106,7 @@ class AwsMarketplace:
         hashed = "\n".join((who, self._endpoint.region, self._endpoint.url or ""))
         return hashlib.sha256(hashed.encode()).hexdigest()[:16]
 
-    async def confirm(self) -> Fault | None:
+    async def check_identity(self) -> Fault | None:
         """Why our identity can't be obtained or is not the expected one, or None. Never raises.
 
         Takes as long as a look-up, a minute at most. STS is called if a role or an expected account

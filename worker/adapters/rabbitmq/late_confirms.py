@@ -11,7 +11,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.adapters.rabbitmq.publish_results import verdict
+from worker.adapters.rabbitmq.publish_results import result_of
 from worker.core.exceptions import BrokerLost, Unanswered
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LateConfirm:
         confirmation.add_done_callback(self._confirmed)
 
     def _confirmed(self, confirmation: asyncio.Future[Any]) -> None:
-        self.end(verdict(self._message, confirmation))
+        self.end(result_of(self._message, confirmation))
 
     def end(self, fault: PublishFailure | None) -> None:
         """Wait no more: this became of it."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.ports import PublishFailure
 
 
-def verdict(message: Outgoing, confirmation: asyncio.Future[Any]) -> PublishFailure | None:
+def result_of(message: Outgoing, confirmation: asyncio.Future[Any]) -> PublishFailure | None:
     """What became of a message whose confirmation is done: None if it was published."""
     # The library's error is no cause of ours: it holds the message, and so the token.
     match confirmation.exception():

@@ -18,7 +18,7 @@ from worker.adapters.rabbitmq.connection import bounded, loss
 from worker.adapters.rabbitmq.framing import frames
 from worker.adapters.rabbitmq.late_confirms import LateConfirm, LateConfirms
 from worker.adapters.rabbitmq.library import ConfirmChannel
-from worker.adapters.rabbitmq.publish_results import settled, verdict
+from worker.adapters.rabbitmq.publish_results import result_of, settled
 from worker.adapters.rabbitmq.returns import Encoded, MandatoryInFlight, Sent
 from worker.adapters.rabbitmq.window import Window, batches
 from worker.core.exceptions import BrokerLost, NotConfirmed, Unsendable
@@ -249,7 +249,7 @@ class Publisher:
         finally:
             for one in sent:
                 if one.confirmation.done():
-                    results[one.place] = verdict(one.message, one.confirmation)
+                    results[one.place] = result_of(one.message, one.confirmation)
                     self._release(one)
                 elif prompt:
                     self._window.leave(one.message)

@@ -33,7 +33,7 @@ class Usage:
     starved_seconds: float = 0.0
     _seen: dict[Hashable, float] = field(default_factory=dict)
 
-    def passed(self) -> None:
+    def not_throttled(self) -> None:
         """AWS let a call through; what came of it says nothing about the quota."""
         self.calls += 1
         self.successes += 1

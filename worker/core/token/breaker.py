@@ -33,7 +33,7 @@ class BreakerState:
     Attributes:
         fault: Why its calls are stopped, or None while they are made.
         since: When they were stopped.
-        confirmed: A probe was refused too: the fault follows no single token.
+        refusal_confirmed: A probe was refused too: the fault follows no single token.
         probes: Probes that were refused since.
         next_probe_at: When the next one is due.
         needs_turn: Whether the next one has to wait for the fleet's turn.
@@ -44,7 +44,7 @@ class BreakerState:
 
     fault: Fault | None = None
     since: float = _NEVER
-    confirmed: bool = False
+    refusal_confirmed: bool = False
     probes: int = 0
     next_probe_at: float = _NEVER
     needs_turn: bool = False
@@ -62,7 +62,7 @@ class BreakerState:
     @property
     def stands_aside(self) -> bool:
         """Whether the tokens in hand are better left to other replicas."""
-        return self.confirmed and self.able > 0
+        return self.refusal_confirmed and self.able > 0
 
     @property
     def alone(self) -> bool:
@@ -85,7 +85,7 @@ class BreakerState:
     def resume(self) -> None:
         """A probe was accepted: calls go on."""
         self.fault = None
-        self.confirmed = self._followed = False
+        self.refusal_confirmed = self._followed = False
         self.probes = 0
 
     def refused(self, asked: float, now: float, draw: float) -> None:
@@ -96,7 +96,7 @@ class BreakerState:
             now: When its answer was there.
             draw: Uniform in [0, 1).
         """
-        self.confirmed = True
+        self.refusal_confirmed = True
         self.probes += 1
         self._refused_at = asked
         self.needs_turn = not self.is_own
@@ -109,7 +109,7 @@ class BreakerState:
         if not able:
             self._followed = False
         news = accepted_elsewhere is not None and accepted_elsewhere > self._refused_at
-        if not (self.confirmed and news) or self._followed:
+        if not (self.refusal_confirmed and news) or self._followed:
             return False
         # Once: who is refused while another is accepted has a fault of its own.
         self._followed = True

@@ -46,8 +46,8 @@ class LeaseKeeper:
         gate: Shut before the first lease, and during an operator's pause.
         state: What the other replicas learn of this one, at a time (loop time).
         follow: Called with each lease, and when it was asked for (loop time).
-        confirm: Looks whether AWS accepts this replica, with a call only if others are refused;
-            no call is made before.
+        check_identity: Looks whether AWS accepts this replica, with a call only if others are
+            refused; tokens are not called for before.
         report: Called with why there has been no lease for a while, or None once there is one.
 
     Attributes:
@@ -62,7 +62,7 @@ class LeaseKeeper:
         gate: Gate,
         state: Callable[[float], ReplicaState],
         follow: Callable[[Lease, float], None],
-        confirm: Callable[[bool], Awaitable[None]],
+        check_identity: Callable[[bool], Awaitable[None]],
         report: Callable[[str | None], None],
     ) -> None:
         self._fleet = fleet
@@ -70,7 +70,7 @@ class LeaseKeeper:
         self._gate = gate
         self._state = state
         self._follow = follow
-        self._confirm = confirm
+        self._check_identity = check_identity
         self._report = report
         self._unheard = Report()
         self._paused: Pause | None = None
@@ -80,7 +80,7 @@ class LeaseKeeper:
         self._news = asyncio.Event()
         self._joining: asyncio.Task[None] | None = None
         self.joined = asyncio.Event()
-        gate.shut(_FLEET, "the fleet's rate is not known yet")
+        gate.hold(_FLEET, "the fleet's rate is not known yet")
 
     @property
     def deaths(self) -> int:
@@ -148,8 +148,8 @@ class LeaseKeeper:
 
         The lease is kept meanwhile: what gives out the credentials may take a minute.
         """
-        await self._confirm(bool(lease.refused))
-        self._gate.open(_FLEET)
+        await self._check_identity(bool(lease.refused))
+        self._gate.release(_FLEET)
         self.joined.set()
         if self._lost_at is None:
             self._report(None)
@@ -160,7 +160,7 @@ class LeaseKeeper:
         self._paused = pause
         if pause is None:
             log.info("calls_unpaused")
-            self._gate.open(_PAUSE)
+            self._gate.release(_PAUSE)
         else:
             log.warning("calls_paused", actor=pause.actor, reason=pause.reason)
-            self._gate.shut(_PAUSE, f"paused by {pause.actor}: {pause.reason}")
+            self._gate.hold(_PAUSE, f"paused by {pause.actor}: {pause.reason}")

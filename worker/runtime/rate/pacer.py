@@ -65,7 +65,7 @@ class Pacer:
         self._renewed = asyncio.get_running_loop().time()
         self._slowing.leased(lease.share, self._renewed)
 
-    def passed(self) -> None:
+    def not_throttled(self) -> None:
         """AWS did not throttle a call."""
         self._slowing.answered(asyncio.get_running_loop().time())
 

@@ -15,7 +15,7 @@ from worker.core import backoff
 from worker.core.exceptions import Refused, Unanswered, Unsendable
 from worker.core.token.answers import RefusedReplies
 from worker.core.token.outgoing import Kind
-from worker.runtime.token.waiting import Pending
+from worker.runtime.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -111,16 +111,16 @@ class Breaker:
         if self.state.stop(fault, asyncio.get_running_loop().time()):
             remedy = self._remedy(fault.code, fault.message)
             log.error("calls_stopped", code=fault.code, reason=fault.message, remedy=remedy)
-            self._gate.shut(_WHO, f"{fault.code}: {fault.message}")
+            self._gate.hold(_WHO, f"{fault.code}: {fault.message}")
             self._wake.set()
 
-    async def confirm(self, others_are_refused: bool) -> None:  # noqa: FBT001 - a state
+    async def check_identity(self, others_are_refused: bool) -> None:  # noqa: FBT001 - a state
         """Look whether AWS accepts us, before the first call.
 
         Args:
             others_are_refused: Only then is a call made for it.
         """
-        fault = await self._marketplace.confirm()
+        fault = await self._marketplace.check_identity()
         if fault is None and others_are_refused:
             fault = await self._marketplace.probe()
         if fault is not None and fault.kind is FaultKind.SYSTEMIC:
@@ -172,7 +172,7 @@ class Breaker:
         if fault.kind is FaultKind.SYSTEMIC:  # no answer is no news of why we are refused
             self.state.fault = fault
             self._calls.ours()
-        first = not self.state.confirmed
+        first = not self.state.refusal_confirmed
         now = asyncio.get_running_loop().time()
         self.state.refused(asked, now, random.random())  # noqa: S311 - spread
         self._tell(fault, now)
@@ -196,13 +196,13 @@ class Breaker:
         return replace(fault, message=self._secrets.hide(fault.message))
 
     def _resume(self) -> None:
-        confirmed = self.state.confirmed
+        confirmed = self.state.refusal_confirmed
         self.state.resume()
         self._told = (float("-inf"), "")
         self._outage.over()
         log.info("calls_resumed", reason="a probe was accepted")
         if confirmed:
             self._resumed()
-        self._gate.open(_WHO)
+        self._gate.release(_WHO)
         if confirmed:
             self._changed()

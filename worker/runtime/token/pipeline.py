@@ -101,7 +101,7 @@ class Pipeline:
             seconds: The bound. What could be neither finished nor given back by then stays
                 unacked, and the broker hands it out anew.
         """
-        self.gate.shut("drain", "the worker is shutting down")
+        self.gate.hold("drain", "the worker is shutting down")
         if self._leasing is not None:
             self._leasing.cancel()
         self.intake.join_rest()

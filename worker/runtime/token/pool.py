@@ -13,8 +13,8 @@ from worker.core import aws_errors, backoff
 from worker.core.records import Answer, Fault, FaultKind
 from worker.core.token import verdict
 from worker.core.token.verdict import Halt, Policy, RetryIn, Store, TryAgain
+from worker.runtime.pending import Pending
 from worker.runtime.token.in_flight import InFlightToken, Stage
-from worker.runtime.token.waiting import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,9 +87,9 @@ class Pool:
         """The next token to call for, chosen at the last moment, with a permit in hand."""
         while True:
             await self._waiting.wait()
-            await self._gate.passed()
+            await self._gate.wait_open()
             await self._pacer.permit()
-            await self._gate.passed()
+            await self._gate.wait_open()
             if token := self._waiting.next():
                 return token
 
@@ -131,21 +131,21 @@ class Pool:
                 self._usage.refused(token.key, asyncio.get_running_loop().time())
                 self._pacer.throttled()
             case FaultKind.TRANSIENT:
-                self._passed()
+                self._not_throttled()
                 self._breaker.failed(result)
             case FaultKind.SYSTEMIC:
-                self._passed()
+                self._not_throttled()
                 if not aws_errors.is_shortage(result):  # that is this process's, however often
                     self._breaker.systemic(token.systemic)
 
     def _answered(self, token: InFlightToken) -> None:
-        self._passed()
+        self._not_throttled()
         self._breaker.answered(token.systemic)
 
-    def _passed(self) -> None:
+    def _not_throttled(self) -> None:
         """AWS has not said that there are too many calls."""
-        self._usage.passed()
-        self._pacer.passed()
+        self._usage.not_throttled()
+        self._pacer.not_throttled()
 
     def _act(self, token: InFlightToken, result: Answer | Fault) -> None:
         loop = asyncio.get_running_loop()
@@ -161,7 +161,7 @@ class Pool:
             case Store(outcome):
                 self._settlement.store(token, self._harmless(outcome))
             case TryAgain(seconds):
-                if _is_passing(result):
+                if _is_transient(result):
                     self._budget.withdraw()
                 self._telemetry.retry(label(result))
                 self._waiting.join_later(token, seconds)
@@ -180,7 +180,7 @@ class Pool:
         return replace(outcome, error_message=self._secrets.hide(outcome.error_message))
 
 
-def _is_passing(result: Answer | Fault) -> bool:
+def _is_transient(result: Answer | Fault) -> bool:
     return isinstance(result, Fault) and result.kind is FaultKind.TRANSIENT
 
 

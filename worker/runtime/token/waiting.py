@@ -114,26 +114,3 @@ class WaitingRoom:
 
 def _later(one: InFlightToken, other: InFlightToken) -> bool:
     return bool(one.waiters) and one.arrived > other.arrived
-
-
-class Pending:
-    """A count that can be waited for to reach zero."""
-
-    def __init__(self, changed: Callable[[int], None] = lambda _: None) -> None:
-        self.count = 0
-        self._changed = changed
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def add(self, change: int) -> None:
-        """Count so many more, or fewer."""
-        self.count += change
-        self._changed(self.count)
-        if self.count:
-            self._none.clear()
-        else:
-            self._none.set()
-
-    async def none(self) -> None:
-        """Wait until nothing is pending."""
-        await self._none.wait()

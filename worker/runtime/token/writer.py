@@ -12,8 +12,8 @@ import structlog
 from worker.core import backoff, batching
 from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import Batch, DeadLetter, Malformed, Outcome
+from worker.runtime.pending import Pending
 from worker.runtime.token.batch_queue import BatchQueue
-from worker.runtime.token.waiting import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,15 +118,15 @@ class Writer:
                 await self._unavailable(error, failures)
                 continue
             except RowsRefused:
-                self._gate.open(LEDGER)  # it has answered
+                self._gate.release(LEDGER)  # it has answered
                 raise
-            self._gate.open(LEDGER)
+            self._gate.release(LEDGER)
             rows = len(batch.outcomes) + len(batch.malformed)
             self._telemetry.written(rows, asyncio.get_running_loop().time() - began)
             return stored
 
     async def _unavailable(self, error: LedgerUnavailable, failures: int) -> None:
-        self._gate.shut(LEDGER, str(error))
+        self._gate.hold(LEDGER, str(error))
         delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
         log.error("ledger_unavailable", reason=str(error), again_in_seconds=round(delay, 2))
         await asyncio.sleep(delay)

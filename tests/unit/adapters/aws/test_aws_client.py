@@ -520,12 +520,12 @@ async def test_an_identity_is_confirmed_without_a_call(monkeypatch: pytest.Monke
     async with raw_aws(WHOAMI) as sts, raw_aws(reply(200, FULL)) as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         async with marketplace(aws.url, expected_account="111122223333") as client:
-            assert await client.confirm() is None
+            assert await client.check_identity() is None
         async with marketplace(aws.url, expected_account="999900001111") as client:
-            wrong = await client.confirm()
+            wrong = await client.check_identity()
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         async with marketplace(aws.url) as client:
-            absent = await client.confirm()
+            absent = await client.check_identity()
         assert aws.received == []
     assert wrong is not None
     assert absent is not None
@@ -620,8 +620,8 @@ async def test_who_we_are_is_told_without_asking(monkeypatch: pytest.MonkeyPatch
     async with raw_aws(reply(200, FULL)) as aws, marketplace(aws.url) as one:
         async with marketplace(aws.url) as other:
             assert one.identity() == one.identity() != other.identity()
-            assert await other.confirm() is None
-            assert await one.confirm() is None
+            assert await other.check_identity() is None
+            assert await one.check_identity() is None
             assert one.identity() == other.identity()
         first = one.identity()
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "rotated")
@@ -637,7 +637,7 @@ async def test_a_role_is_who_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         async with marketplace("http://127.0.0.1:9", role_arn="arn:aws:iam::1:role/x") as client:
             before = client.identity()
-            assert await client.confirm() is None
+            assert await client.check_identity() is None
             assert client.identity() == before
 
 
@@ -712,7 +712,7 @@ async def test_a_slow_helper_is_started_once(tmp_path: Path, nobody: None) -> No
     async with raw_aws(reply(200, FULL)) as aws, marketplace(aws.url, timeout_seconds=0.5) as slow:
         found = await asyncio.gather(*(slow.resolve(TOKEN) for _ in range(5)), slow.probe())
         assert {each.code for each in found if isinstance(each, Fault)} == {"CredentialsTimeout"}
-        assert await slow.confirm() is None
+        assert await slow.check_identity() is None
         assert await slow.resolve(TOKEN) == ANSWER
         assert "Credential=SLOW/" in aws.received[0].headers["authorization"]
     assert (tmp_path / "runs").read_text() == "\n"
@@ -736,7 +736,7 @@ async def test_a_helper_that_hangs_is_ended(
         assert isinstance(await client.resolve(TOKEN), Fault)
         await until(lambda: pid.exists() and pid.read_text() != "")
         if not closed:
-            found = await client.confirm()
+            found = await client.check_identity()
             assert found is not None
             assert found.code == "CredentialsTimeout"
             assert "within 0.5 s" in found.message
@@ -841,7 +841,7 @@ async def test_a_refusal_of_old_credentials_tells_why_there_are_no_new_ones(
 async def test_a_probe_never_raises() -> None:
     """What nobody foresaw, here a client that is closed, is a fault of ours by its own name."""
     async with marketplace("http://127.0.0.1:9", timeout_seconds=0.2) as client:
-        assert await client.confirm() is None
+        assert await client.check_identity() is None
     found = await client.probe()
     assert isinstance(found, Fault)
     assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "UnforeseenError")

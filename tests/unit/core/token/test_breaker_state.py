@@ -26,7 +26,7 @@ def test_the_first_probe_is_due_at_once() -> None:
     """It is this replica's own: a fault that follows one token alone is over with it."""
     state = BreakerState()
     assert state.stop(DENIED, 5.0)
-    assert (state.next_probe_at, state.needs_turn, state.confirmed) == (5.0, False, False)
+    assert (state.next_probe_at, state.needs_turn, state.refusal_confirmed) == (5.0, False, False)
     assert not state.stop(DENIED, 6.0)
     assert state.since == 5.0
 

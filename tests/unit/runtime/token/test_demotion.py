@@ -205,12 +205,12 @@ async def test_nobody_moves_unless_the_quota_is_the_limit(why: str) -> None:
     async with working() as room:
         room.limited = why != "no limit"
         if why != "no limit":
-            room.gate.shut(why, "for the test")
+            room.gate.hold(why, "for the test")
         room.enter("old", 3_600)
         await asyncio.sleep(60)
         assert (room.line(), room.moved) == (["old"], [])
         room.limited = True
-        room.gate.open(why)
+        room.gate.release(why)
         await asyncio.sleep(1)
         assert (room.line(), len(room.moved)) == ([], 1)
 
@@ -459,7 +459,7 @@ async def test_a_drain_waits_for_moves_and_gives_back_what_is_refused() -> None:
         room.publisher.refuses = lambda each: each.routing_key == "backlog"
         old = room.enter("t", 31)
         await asyncio.sleep(1)
-        room.gate.shut("drain", "the worker is shutting down")
+        room.gate.hold("drain", "the worker is shutting down")
         await room.acks.pending.none()
         assert acks(old) == [1]
         (sent,) = room.publisher.sent
@@ -506,7 +506,7 @@ def test_whatever_happens_each_message_leaves_once(seed: int) -> None:
                     room.settlement.give_back(token, token.waiters)
                 await asyncio.sleep(chance.choice([0, 0.01, 0.3]))
             room.publisher.refuses = lambda _: False
-            room.gate.shut("end", "of the test")
+            room.gate.hold("end", "of the test")
             await asyncio.sleep(90)
             for token in room.in_flight:
                 room.settlement.give_back(token, token.waiters)
@@ -583,7 +583,7 @@ async def test_who_names_no_source_has_one_for_each_caller() -> None:
 async def test_no_surplus_moves_while_calls_wait_for_something_else() -> None:
     """Where AWS refuses us, or nobody waits for a permit, everybody keeps his place."""
     async with working() as room:
-        room.gate.shut("aws", "denied")
+        room.gate.hold("aws", "denied")
         for number in range(50):
             sent_by("junk", f"j-{number}", room)
         await asyncio.sleep(5)

@@ -134,11 +134,11 @@ async def test_a_token_past_its_lifetime_costs_no_call() -> None:
 async def test_a_token_that_grows_too_old_in_line_costs_no_call() -> None:
     """A token whose lifetime ends while it waits for its call is settled as expired."""
     async with working(replace(POLICY, lifetime=timedelta(milliseconds=200))) as worker:
-        worker.replica.gate.shut("test", "closed")
+        worker.replica.gate.hold("test", "closed")
         delivery = worker.deliver("ok")
         await settle()
         await asyncio.sleep(0.25)
-        worker.replica.gate.open("test")
+        worker.replica.gate.release("test")
         await worker.all_acked()
         assert worker.event(delivery)["error"]["code"] == "LifetimeExceeded"
         assert worker.aws.calls == []
@@ -152,9 +152,9 @@ async def test_calls_before_the_lifetime_ended_are_counted() -> None:
         worker.deliver("t")
         await settle()
         assert len(worker.aws.calls) == 1
-        worker.replica.gate.shut("test", "closed")
+        worker.replica.gate.hold("test", "closed")
         await asyncio.sleep(0.25)
-        worker.replica.gate.open("test")
+        worker.replica.gate.release("test")
         await worker.all_acked()
         settled = worker.ledger.outcomes[submission("t").key]
         assert (settled.error_code, settled.attempts) == ("LifetimeExceeded", 1)

@@ -17,10 +17,11 @@ from worker.core.rate.usage import Usage
 from worker.core.records import Lane
 from worker.core.token.verdict import Tries
 from worker.runtime.gate import Gate
+from worker.runtime.pending import Pending
 from worker.runtime.rate.pacer import Pacer
 from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
-from worker.runtime.token.waiting import Pending, WaitingRoom
+from worker.runtime.token.waiting import WaitingRoom
 
 
 def waiter(
@@ -274,17 +275,17 @@ async def test_pending_is_waited_for() -> None:
 async def test_a_gate_opens_when_the_last_reason_is_gone() -> None:
     """Each reason holds by itself; a reason that nobody gave may be taken away."""
     gate = Gate()
-    await gate.passed()
-    gate.shut("aws", "denied")
-    gate.shut("ledger", "down")
-    gate.shut("ledger", "still down")
-    gate.open("nobody")
-    waiting = asyncio.create_task(gate.passed())
-    gate.open("aws")
+    await gate.wait_open()
+    gate.hold("aws", "denied")
+    gate.hold("ledger", "down")
+    gate.hold("ledger", "still down")
+    gate.release("nobody")
+    waiting = asyncio.create_task(gate.wait_open())
+    gate.release("aws")
     await settle()
     assert not waiting.done()
     assert gate.reasons == {"ledger": "still down"}
-    gate.open("ledger")
+    gate.release("ledger")
     await settle()
     assert waiting.done()
     assert gate.reasons == {}
