@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from worker.cli.actor import actor
 from worker.cli.dead_letters import format_values
-from worker.cli.dead_letters.filters import chosen
+from worker.cli.dead_letters.filters import selection_of
 from worker.cli.main import app
 from worker.core.dead_letters.filters import FILTERS, LetterState, Selection
 
@@ -134,7 +134,7 @@ def test_bad_filters_are_refused_in_words(
 ) -> None:
     """What can't be understood ends the command with its name, the remedy and code 2."""
     with pytest.raises(typer.Exit) as ended:
-        chosen(**options)
+        selection_of(**options)
     assert ended.value.exit_code == 2
     assert words in capsys.readouterr().err
 

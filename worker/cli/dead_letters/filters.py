@@ -35,7 +35,7 @@ _TYPES: Final[dict[ValueKind, Any]] = {
 }
 
 
-def chosen(**given: Any) -> Selection:
+def selection_of(**given: Any) -> Selection:
     """Return the selection that options describe, or end the command with what is wrong with them.
 
     Args:
@@ -56,11 +56,11 @@ def chosen(**given: Any) -> Selection:
 
 
 def _to_act_upon(*, everything: bool, **given: Any) -> Selection:
-    """As `chosen`, or the end of the command where nothing says which dead letters are meant.
+    """As `selection_of`, or the end of the command where nothing says which dead letters are meant.
 
     Named dead letters are meant whatever their state, others while they are not closed.
     """
-    selection = chosen(**given)
+    selection = selection_of(**given)
     if everything and selection.is_narrowed:
         raise failure("--all can't be combined with ids or filters", WRONG_USAGE)
     if not everything and not selection.is_narrowed:
@@ -111,7 +111,7 @@ _ACT: Final = (
     *(_option(name) for name in FILTERS if name != "states"),
     _keyword("everything", False, bool, _ALL),
 )
-ToRead: TypeAlias = Annotated[Selection, OptionGroup(chosen, _READ)]
+ToRead: TypeAlias = Annotated[Selection, OptionGroup(selection_of, _READ)]
 """What a command that only reads is to show; open dead letters unless told otherwise."""
 ToActUpon: TypeAlias = Annotated[Selection, OptionGroup(_to_act_upon, _ACT)]
 """What a command that changes dead letters is to change; the person must have said which."""

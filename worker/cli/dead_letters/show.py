@@ -67,7 +67,7 @@ def _check_usage(
     if (letter_id is None) == (message_id is None):
         raise failure("show takes either an ID or --message-id", WRONG_USAGE)
     # The same bounds as those of the filters.
-    filters.chosen(
+    filters.selection_of(
         ids=None if letter_id is None else (letter_id,),
         message_id=None if message_id is None else (message_id,),
     )

@@ -42,7 +42,7 @@ class Policy:
         return max(1, self.attempts - len(self.delays))
 
     def delay(self, returns: int) -> str:
-        """The retry queue for a message that has come back from one so many times."""
+        """The retry queue for a message that a counted fault has sent into one so many times."""
         return self.delays[min(returns, len(self.delays) - 1)]
 
 
@@ -198,7 +198,7 @@ def after_call(
         submission: Whose token was called for.
         result: What came of the call.
         tries: What has been spent, this call included.
-        now: The current time (UTC).
+        now: The current time, by the database's clock.
         draw: A uniform draw from [0, 1).
         policy: The operator's.
         affordable: Whether the retry budget allows another call at once after a passing fault.
@@ -210,14 +210,14 @@ def after_call(
             status = result.status or Status.REJECTED
             return Store(_failed(submission, status, result, tries, now))
         case FaultKind.SYSTEMIC if tries.systemic_answers < MOST_SYSTEMIC_ANSWERS:
-            return Halt(_told(result, submission))
+            return Halt(_as_stored(result, submission))
         case FaultKind.THROTTLED:
             return _soon(tries, draw) or RetryIn(policy.delays[0], counted=False)
         case FaultKind.TRANSIENT if tries.attempts < policy.attempts:
             at_once = affordable and _has_quick_attempts(submission, tries, policy)
             quick = _soon(tries, draw) if at_once else None
             return quick or RetryIn(policy.delay(submission.returns), counted=True)
-        case _:
+        case _:  # attempts are used up, or the systemic answers follow this token alone
             return Store(_failed(submission, Status.DEAD, result, tries, now))
 
 
@@ -250,15 +250,15 @@ def _resolved(submission: Submission, answer: Answer, tries: Tries, now: datetim
 def _failed(
     submission: Submission, status: Status, fault: Fault, tries: Tries, now: datetime
 ) -> Outcome:
-    told = _told(fault, submission)
+    stored = _as_stored(fault, submission)
     return replace(
         _outcome(submission, status, tries.attempts, now),
-        error_code=told.code,
-        error_message=told.message,
+        error_code=stored.code,
+        error_message=stored.message,
     )
 
 
-def _told(fault: Fault, submission: Submission) -> Fault:
+def _as_stored(fault: Fault, submission: Submission) -> Fault:
     """A fault as it may be stored: an answer may repeat the token, and be of any length."""
     token = submission.token.value
     return replace(

@@ -39,13 +39,13 @@ class PendingAck:
     """A delivery to be acked once each message about it is confirmed, or taken care of.
 
     Attributes:
-        left: How many of the messages are neither.
+        left: How many of the messages are not confirmed and not taken care of yet.
         done: Called once it is acked.
         refused: If given, its one message is tried only once, and this is called when that failed:
             the delivery is then the sender's again.
         otherwise: If given, what is sent instead once its one message was refused for a minute: a
             queue that takes nothing must not keep the delivery here for good.
-        since: When it was put (loop time).
+        since: When `put` was called (loop time).
     """
 
     delivery: Delivery
@@ -85,7 +85,7 @@ class AckAfterConfirm:
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._confirmed: deque[PendingAck] = deque()
         self._some = asyncio.Event()
-        self._unsaid: list[PublishFailure] = []
+        self._unreported: list[PublishFailure] = []
         self.pending = Pending()
 
     def put(
@@ -207,17 +207,17 @@ class AckAfterConfirm:
             one.message, ack.otherwise = ack.otherwise, None
         delay = _AGAIN.delay(one.failures, random.random())  # noqa: S311 - spread, no secret
         loop.call_later(delay, self._push, one)
-        if not self._unsaid:
-            loop.call_soon(self._tell)
-        self._unsaid.append(fault)
+        if not self._unreported:
+            loop.call_soon(self._report)
+        self._unreported.append(fault)
 
     def _push(self, one: _Unconfirmed) -> None:
         self._unconfirmed.append(one)
         self._some.set()
 
-    def _tell(self) -> None:
-        """Say in one line what was not confirmed at once."""
-        faults, self._unsaid = self._unsaid, []
+    def _report(self) -> None:
+        """Log in one line what was not confirmed."""
+        faults, self._unreported = self._unreported, []
         log.warning("publish_not_confirmed", messages=len(faults), reason=str(faults[0]))
 
     def _reply_refused(self, one: _Unconfirmed, fault: PublishFailure) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import asyncpg
 
 from worker.adapters.postgres.dead_letters import views
-from worker.adapters.postgres.dead_letters.filters import completed
+from worker.adapters.postgres.dead_letters.filters import statement_about
 from worker.adapters.postgres.dead_letters.payloads import Purpose, open_payloads
 from worker.adapters.postgres.errors import is_collision, translated
 from worker.adapters.postgres.operator import audit
@@ -155,7 +155,7 @@ class DeadLetterCommands:
             Each with when it failed, in that order.
         """
         claimable = _ABANDONED if abandoned else _OPEN
-        sql, arguments = completed(_CLAIM, selection, given, claimable=claimable)
+        sql, arguments = statement_about(_CLAIM, selection, given, claimable=claimable)
         about = {"replay": given["replay"]}
 
         async def act(session: Session) -> list[tuple[datetime, Claimed]]:
@@ -283,7 +283,7 @@ class DeadLetterCommands:
     async def _chosen(
         self, sql: str, selection: Selection, given: dict[str, Any], **conditions: str
     ) -> list[asyncpg.Record]:
-        text, arguments = completed(sql, selection, given, **conditions)
+        text, arguments = statement_about(sql, selection, given, **conditions)
         return await self._do(lambda session: session.fetch(text, *arguments))
 
     async def _do(self, act: Callable[[Session], Awaitable[_T]]) -> _T:

@@ -64,7 +64,7 @@ def select(selection: Selection, *, letter: str = "letter", taken: int = 0) -> C
     return Condition(" AND ".join(parts) or "TRUE", tuple(arguments))
 
 
-def completed(
+def statement_about(
     sql: str, selection: Selection, given: Mapping[str, Any], **conditions: str
 ) -> Condition:
     """Return a whole statement about the dead letters that are chosen, and its parameters' values.

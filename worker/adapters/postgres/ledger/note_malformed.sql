@@ -1,2 +1,2 @@
--- Records malformed messages.
+-- Records malformed messages (function of migration 0009).
 SELECT resolution.note_malformed($1::json)

@@ -1,2 +1,2 @@
--- Stores dead letters, or records another occurrence of existing ones.
+-- Stores dead letters, or records another occurrence of existing ones (function of migration 0009).
 SELECT resolution.tell_letters($1::json)
