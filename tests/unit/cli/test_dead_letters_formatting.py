@@ -72,7 +72,7 @@ def test_into_a_pipe_nothing_is_wrapped(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_filters_become_a_selection() -> None:
     """Every option has its place in the selection; a value given twice counts once."""
-    selection = chosen(
+    selection = selection_of(
         error=["Timeout", "Timeout", "Fault"],
         since="2026-11-22T03:00:00+01:00",
         until="2026-11-22t03:00:00z",
@@ -109,7 +109,7 @@ def test_each_filter_is_an_option(command: str) -> None:
 
 def test_a_time_ago() -> None:
     """A duration counts back from now."""
-    since = chosen(since="2h").since
+    since = selection_of(since="2h").since
     assert since is not None
     assert abs(datetime.now(UTC) - timedelta(hours=2) - since) < timedelta(seconds=30)
 
