@@ -18,7 +18,7 @@ from benchmarks.quota.lanes import lanes
 from benchmarks.quota.plainly import plainly
 from benchmarks.quota.scene import Bench
 from benchmarks.quota.steady import changing, few, many
-from worker.core.exceptions import NotConfirmed
+from worker.core.exceptions import NotConfirmed, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ _SCENARIOS: Final[dict[str, Callable[[Bench], Awaitable[tuple[list[Figure], list
 }
 _LONGEST_SECONDS: Final = 900.0
 _INTERRUPTED: Final = 130
-_BROKEN: Final = (AssertionError, OSError, TimeoutError, NotConfirmed)
+_BROKEN: Final = (AssertionError, OSError, TimeoutError, NotConfirmed, Unavailable)
 
 
 async def main(options: argparse.Namespace) -> int:

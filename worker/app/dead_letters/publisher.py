@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from worker.adapters.rabbitmq.connection import ChannelRefused, close_quietly, open_connection
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.core import backoff
-from worker.core.exceptions import BrokerUnavailable, Refused, Unroutable, Unsendable
+from worker.core.exceptions import BrokerLost, BrokerUnavailable, Refused, Unroutable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,8 +128,8 @@ def _sorted(sent: Sent, places: Sequence[int], faults: Sequence[Exception | None
             case Refused() | Unroutable() | ChannelRefused():
                 sent.fault = str(fault)
                 again.append(place)
-            case BrokerUnavailable():
-                again.append(place)
+            case BrokerUnavailable() if not isinstance(fault, BrokerLost):
+                again.append(place)  # there was no connection: it was not sent
             case _:
                 sent.doubtful.add(place)
                 again.append(place)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
 from tests.fakes.records import incoming
-from worker.core.exceptions import NotConfirmed, Refused, Unanswered, Unsendable
+from worker.core.exceptions import BrokerLost, Refused, Unanswered, Unsendable
 from worker.core.token.outgoing import ANSWERS, EVENTS, Kind, Outgoing
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
@@ -211,7 +211,7 @@ async def test_many_messages_travel_in_bounded_batches() -> None:
 async def test_what_is_confirmed_is_not_sent_again() -> None:
     """If the reply's connection is lost, the event that was confirmed is not sent again."""
     publisher = FakeCourier()
-    publisher.fault = NotConfirmed("connection lost")
+    publisher.fault = BrokerLost("connection lost")
     publisher.refuses = lambda each: each.message_id == "reply" and len(publisher.tried) < 20
     async with running(publisher) as acks:
         delivery = acks.said(event("event"), reply("reply"))

@@ -14,7 +14,7 @@ from tests.fakes.clock import leaping
 from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
 from tests.fakes.records import incoming
 from tests.fakes.worker import working
-from worker.core.exceptions import NotConfirmed, Refused, RowsRefused, Unsendable
+from worker.core.exceptions import BrokerLost, Refused, RowsRefused, Unsendable
 from worker.core.records import Fault, FaultKind, Status
 from worker.core.token.outgoing import EVENTS, Kind, Outgoing
 from worker.runtime.token.answer_log import AnswerLog
@@ -122,7 +122,7 @@ async def test_a_refusal_begins_anew_with_one() -> None:
 async def test_a_lost_connection_is_no_refusal() -> None:
     """When nobody knows what became of an event it is tried a second later, however often."""
     async with sending(waiting=3) as sender:
-        sender.publisher.fault = NotConfirmed("connection lost")
+        sender.publisher.fault = BrokerLost("connection lost")
         sender.publisher.refuses = lambda _: len(sender.publisher.tried) < 20
         await sender.emptied()
     waits = [later - earlier for earlier, later in pairwise(sender.probes[:19])]
