@@ -213,7 +213,7 @@ def test_the_command_tells_the_database_how_long_to_keep_things(
     for name, value, word in (("LEDGER", "90d", "90 days"), ("AUDIT", "never", "for ever")):
         with monkeypatch.context() as setting:
             setting.setenv(f"WORKER_RETENTION__{name}", value)
-            assert f"keep things: {name.lower()} {word}\n" in _run([]).stderr
+            assert f"how long rows are kept: {name.lower()} {word}\n" in _run([]).stderr
     (kept,) = asyncio.run(schema.rows("SELECT ledger, audit, unresolved FROM resolution.retention"))
     assert tuple(kept) == (timedelta(days=90), None, timedelta(days=7))
 

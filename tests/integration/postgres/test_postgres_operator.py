@@ -37,7 +37,18 @@ BOTH = (
     "operator/redeemable_letters",
 )
 
-
+# Parts of other statements, in the order in which one is put into another.
+_PARTS = {
+    name: (PACKAGE / "dead_letters" / f"{name}.sql").read_text(encoding="utf-8")
+    for name in ("claimable_open", "claimable_abandoned", "discardable", "held")
+}
+CONDITIONS = {
+    "claimable": f"({_PARTS['claimable_open']}) AND NOT ({_PARTS['claimable_abandoned']})",
+    "discardable": _PARTS["discardable"],
+    "held": _PARTS["held"],
+    "chosen": "TRUE",
+    "given": "$1::json",
+}
 FORBIDDEN = (
     "DELETE FROM resolution.ledger",
     "DELETE FROM resolution.dead_letter",
@@ -95,8 +106,11 @@ def files(*patterns: str) -> set[Path]:
 
 
 OF_RETENTION = files(*(f"dead_letters/{pattern}" for pattern in RETENTION))
-OF_OPERATORS = (files(*OPERATORS) | files(*BOTH)) - OF_RETENTION
-OF_WORKERS = files("*", "*/*") - files("migrations/*", *MIGRATORS) - OF_OPERATORS | files(*BOTH)
+OF_PARTS = files(*(f"dead_letters/{name}" for name in _PARTS))
+OF_OPERATORS = (files(*OPERATORS) | files(*BOTH)) - OF_RETENTION - OF_PARTS
+OF_WORKERS = files("*", "*/*") - files(
+    "migrations/*", *MIGRATORS
+) - OF_OPERATORS - OF_PARTS | files(*BOTH)
 
 
 async def refused(dsn: str, paths: set[Path]) -> dict[str, str]:
@@ -105,7 +119,8 @@ async def refused(dsn: str, paths: set[Path]) -> dict[str, str]:
     async with connected(dsn) as connection:
         for path in sorted(paths):
             sql = path.read_text(encoding="utf-8")
-            sql = sql.replace("{chosen}", "TRUE").replace("{given}", "$1::json")
+            for name, condition in CONDITIONS.items():
+                sql = sql.replace(f"{{{name}}}", condition)
             try:
                 await connection.execute(f"EXPLAIN (GENERIC_PLAN) {sql}")
             except asyncpg.InsufficientPrivilegeError as error:

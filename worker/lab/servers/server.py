@@ -106,7 +106,7 @@ class Server:
     def kill(self) -> None:
         """End it and all its descendants at once, as a crash would. It may be started again."""
         if self.alive:
-            self._finish(self._family())
+            self._finish(self._suspended())
 
     def end(self, *, within: float = 5.0) -> None:
         """End it for good, whatever state it is in.
@@ -144,6 +144,14 @@ class Server:
             return [first, *first.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+    def _suspended(self) -> list[psutil.Process]:
+        """It and its descendants, suspended so that none can start another meanwhile."""
+        known: list[psutil.Process] = []
+        while fresh := [each for each in self._family() if each not in known]:
+            _send(signal.SIGSTOP, fresh)
+            known += fresh
+        return known
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
