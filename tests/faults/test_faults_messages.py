@@ -182,7 +182,6 @@ async def publish_raw(arena: Arena) -> None:
             arena.audience.sent.append(replace(one, at=time.time()))
 
 
-@pytest.mark.faults_quick
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_hostile_messages(ground: Ground, seed: int) -> None:
     """Whatever anybody writes, each message has its outcome, and neighbours are not held up."""

@@ -328,15 +328,15 @@ async def test_a_call_is_bounded_as_a_whole(step: Step) -> None:
 
 async def test_a_call_after_a_timeout_is_sound() -> None:
     """An answer that comes too late is never taken for the next call's."""
-    late = Late(reply(200, FULL | {"ProductCode": "late"}), seconds=0.3)
+    late = Late(reply(200, FULL | {"ProductCode": "late"}), seconds=1.5)
     async with (
         raw_aws(late, reply(200, FULL)) as aws,
-        marketplace(aws.url, timeout_seconds=0.2) as client,
+        marketplace(aws.url, timeout_seconds=1) as client,
     ):
         found = await client.resolve(TOKEN)
         assert isinstance(found, Fault)
         assert found.code == "Timeout"
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.8)
         assert await client.resolve(TOKEN) == ANSWER
 
 
@@ -708,8 +708,8 @@ async def test_an_sts_that_fails_is_our_fault(
 
 async def test_a_slow_helper_is_started_once(tmp_path: Path, nobody: None) -> None:
     """A program slower than a call's bound is waited for behind it, and its result is used."""
-    helper(tmp_path, f"echo >>runs; sleep 1.5; {giving('SLOW')}")
-    async with raw_aws(reply(200, FULL)) as aws, marketplace(aws.url, timeout_seconds=0.5) as slow:
+    helper(tmp_path, f"echo >>runs; sleep 4; {giving('SLOW')}")
+    async with raw_aws(reply(200, FULL)) as aws, marketplace(aws.url, timeout_seconds=2) as slow:
         found = await asyncio.gather(*(slow.resolve(TOKEN) for _ in range(5)), slow.probe())
         assert {each.code for each in found if isinstance(each, Fault)} == {"CredentialsTimeout"}
         assert await slow.check_identity() is None
