@@ -2,8 +2,8 @@
 
 The fields of `Selection` are the one table of filters. The condition in SQL, the words in the audit
 and the options of the commands are made from it. A filter needs its column in the table
-`resolution.dead_letter`, which operators may read (`deploy/postgres/grants.sql`); nothing else
-changes.
+`resolution.dead_letter`, which operators may read (`deploy/postgres/grants.sql`); where many
+rows are searched, also a place in the index `dead_letter_by_choice` (migration 0004).
 """
 
 from __future__ import annotations
