@@ -108,7 +108,9 @@ def watch_blocked(
         blocked: Must not raise, like `unblocked`: both run in the connection's reader.
         unblocked: As above.
     """
-    on_blocked, on_unblocked = getattr(connection, BLOCKED), getattr(connection, UNBLOCKED)
+    on_blocked, on_unblocked = (getattr(connection, name, None) for name in (BLOCKED, UNBLOCKED))
+    if on_blocked is None or on_unblocked is None:
+        return  # an unchecked version of the library: an alarm is silence, and nothing worse
 
     async def handle_blocked(frame: commands.Connection.Blocked) -> None:
         await on_blocked(frame)
