@@ -88,7 +88,7 @@ class ConsumingLink:
         self._report = report
         self._deaths = deaths
         self._hold_seconds = hold_seconds
-        self._suspicion = PoisonLog()
+        self._poison_log = PoisonLog()
         self._unknown_until = float("-inf")
         self._consumers: list[Consumer] = []
         self._attention = asyncio.Event()
@@ -176,8 +176,8 @@ class ConsumingLink:
 
     def _end_epoch(self) -> None:
         self._unknown_until = float("-inf")
-        self._suspicion.end()
-        self._suspicion = PoisonLog()
+        self._poison_log.end()
+        self._poison_log = PoisonLog()
         for consumer in self._consumers:
             consumer.lose()
         self._consumers = []
@@ -243,7 +243,7 @@ class ConsumingLink:
             if not self._stopping:
                 await consumer.step()
         met = sum(consumer.met for consumer in self._consumers)
-        self._suspicion.look(self.suspected, met, self._deaths_known())
+        self._poison_log.look(self.suspected, met, self._deaths_known())
 
     async def _look(self, watching: Wire) -> None:
         await self._give_back_overdue()

@@ -45,7 +45,7 @@ class PublishingLink:
         self._up = asyncio.Event()
         self._down: str | None = "no connection to the broker to publish over"
         self._alarm: str | None = None
-        self._standing = PublishHealth()
+        self._health = PublishHealth()
         self._look: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
@@ -58,24 +58,24 @@ class PublishingLink:
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
         """Publish a batch, waiting a while for a broker that is away."""
-        self._standing.begun(batch)
+        self._health.begun(batch)
         try:
             results = await self._send(batch)
         except BaseException:
-            self._standing.left(batch)
+            self._health.left(batch)
             raise
         now = asyncio.get_running_loop().time()
         for message, result in zip(batch, results, strict=True):
             if isinstance(result, asyncio.Future):
                 result.add_done_callback(partial(self._ended_late, message))
             else:
-                self._standing.ended(message, result, now)
+                self._health.ended(message, result, now)
         self._tell()
         return results
 
     def _ended_late(self, message: Outgoing, result: asyncio.Future[PublishFailure | None]) -> None:
         now = asyncio.get_running_loop().time()
-        self._standing.ended(message, result.result(), now)
+        self._health.ended(message, result.result(), now)
         self._tell()
 
     async def _send(self, batch: Sequence[Outgoing]) -> Sequence[PublishResult]:
@@ -114,7 +114,7 @@ class PublishingLink:
     def _tell(self) -> None:
         """Report the one reason that says most, and look again where one goes by itself."""
         loop = asyncio.get_running_loop()
-        doubt = self._standing.doubt(loop.time())
+        doubt = self._health.doubt(loop.time())
         self._report(self._alarm or self._down or doubt)
         if self._look is not None:
             self._look.cancel()
