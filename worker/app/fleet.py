@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from worker.adapters.postgres.rate.status import Member, Standing
+    from worker.adapters.postgres.rate.status import FleetStatus, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +77,34 @@ class Breaker:
     stopped: tuple[Stopped, ...]
 
 
-def rate(standing: Standing, ceiling: float | None) -> Rate:
+def rate(fleet_status: FleetStatus, ceiling: float | None) -> Rate:
     """The rate and where its ceiling comes from.
 
     Args:
-        standing: The fleet's state.
+        fleet_status: The fleet's state.
         ceiling: The ceiling in the caller's own settings.
     """
-    live = bool(standing.members)
-    configured = standing.configured if live else ceiling
-    override = standing.override
+    live = bool(fleet_status.members)
+    configured = fleet_status.configured if live else ceiling
+    override = fleet_status.override
     if override is None:
         source = "replicas" if live else "settings"
-        return Rate(configured, standing.rate, source, configured, standing.singly)
+        return Rate(configured, fleet_status.rate, source, configured, fleet_status.singly)
     return Rate(
         ceiling=override.ceiling,
-        shared=standing.rate,
+        shared=fleet_status.rate,
         source="command",
         configured=configured,
-        singly=standing.singly,
+        singly=fleet_status.singly,
         actor=override.actor,
         reason=override.reason,
         since=override.since,
     )
 
 
-def breaker(standing: Standing) -> Breaker:
+def breaker(fleet_status: FleetStatus) -> Breaker:
     """Whether calls are stopped, why, and what to do about it."""
-    live, refused = len(standing.members), standing.refused
+    live, refused = len(fleet_status.members), fleet_status.refused
     by_reason: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for each in refused:
         by_reason[each.refused_code or "", each.refused_message or ""].append(each)

@@ -132,14 +132,14 @@ async def _ask_database(settings: Settings, status: Status) -> None:
 
 async def _ask_fleet(settings: Settings, inspector: Inspector, status: Status) -> None:
     try:
-        standing = await inspector.fleet(DEFAULT_SELLER)
+        fleet_status = await inspector.fleet(DEFAULT_SELLER)
     except DatabaseFault as fault:  # such as a schema that is too old: the rest can still be shown
         status.absent["fleet"] = fault.line
         return
-    status.rate = fleet.rate(standing, settings.rate.ceiling)
-    status.pause = standing.pause
-    status.breaker = fleet.breaker(standing)
-    status.shares = standing.members
+    status.rate = fleet.rate(fleet_status, settings.rate.ceiling)
+    status.pause = fleet_status.pause
+    status.breaker = fleet.breaker(fleet_status)
+    status.shares = fleet_status.members
 
 
 async def _letters(inspector: Inspector) -> Letters:

@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from worker.adapters.postgres.rate import control
-from worker.adapters.postgres.rate.status import standing
+from worker.adapters.postgres.rate.status import fleet_status
 from worker.app import fleet
 from worker.cli import fleet_lines
 from worker.cli.control import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.adapters.postgres.rate.control import AuditContext
-    from worker.adapters.postgres.rate.status import Override, Standing
+    from worker.adapters.postgres.rate.status import FleetStatus, Override
     from worker.adapters.postgres.sessions import Session
     from worker.settings import Settings
 
@@ -135,18 +135,18 @@ def _search(context: AuditContext, config: Path | None) -> None:
 
 
 def _show(settings: Settings, *, json: bool) -> None:
-    standing = ask(settings, _standing)
-    found = fleet.rate(standing, settings.rate.ceiling)
+    fleet_status = ask(settings, _fleet_status)
+    found = fleet.rate(fleet_status, settings.rate.ceiling)
     if json:
-        print_json({"rate": found, "pause": standing.pause, "shares": standing.members})
+        print_json({"rate": found, "pause": fleet_status.pause, "shares": fleet_status.members})
         return
-    shared = fleet_lines.shared(found, live=bool(standing.members))
+    shared = fleet_lines.shared(found, live=bool(fleet_status.members))
     typer.echo(f"rate    {shared}  ({fleet_lines.ceiling(found)})")
-    typer.echo(f"paused  {fleet_lines.paused(standing.pause)}")
-    typer.echo(f"shares  {fleet_lines.shares(standing.members)}")
-    for line in fleet_lines.table(standing.members):
+    typer.echo(f"paused  {fleet_lines.paused(fleet_status.pause)}")
+    typer.echo(f"shares  {fleet_lines.shares(fleet_status.members)}")
+    for line in fleet_lines.table(fleet_status.members):
         typer.echo(line)
 
 
-async def _standing(session: Session) -> Standing:
-    return await standing(session.fetch, DEFAULT_SELLER)
+async def _fleet_status(session: Session) -> FleetStatus:
+    return await fleet_status(session.fetch, DEFAULT_SELLER)

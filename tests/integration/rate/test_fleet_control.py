@@ -13,7 +13,7 @@ from harness.schema import connected, prepare
 from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from worker.adapters.postgres.rate import control
 from worker.adapters.postgres.rate.control import AuditContext
-from worker.adapters.postgres.rate.status import standing
+from worker.adapters.postgres.rate.status import fleet_status
 from worker.adapters.postgres.sessions import Session, connector
 from worker.core.records import DEFAULT_SELLER
 
@@ -179,12 +179,12 @@ async def test_words_of_any_kind_are_stored(fleet: Crew, asked: Session) -> None
 
 async def test_how_the_fleet_stands(fleet: Crew, asked: Session) -> None:
     """Rate, ceilings, live replicas with their shares, and refusals are read as they are."""
-    nothing = await standing(asked.fetch, DEFAULT_SELLER)
+    nothing = await fleet_status(asked.fetch, DEFAULT_SELLER)
     assert (nothing.rate, nothing.members, nothing.refused) == (None, (), ())
     high, low = fleet.replica(30), fleet.replica(20)
     (*_, lease) = await settled([high, low])
     await high.lease(HUNGRY, REFUSED)
-    found = await standing(asked.fetch, DEFAULT_SELLER)
+    found = await fleet_status(asked.fetch, DEFAULT_SELLER)
     assert (found.rate, found.configured, found.ceiling) == (lease.rate, 20, 20)
     assert [each.replica for each in found.members] == sorted([high.replica, low.replica])
     assert sum(each.share for each in found.members) == pytest.approx(20, rel=0.01)
@@ -194,7 +194,7 @@ async def test_how_the_fleet_stands(fleet: Crew, asked: Session) -> None:
     refused_for = (refused.seen_at - refused.refused_at).total_seconds()
     assert refused_for == pytest.approx(5, abs=0.001)
     await high.lease(HUNGRY, SOUND)
-    assert not (await standing(asked.fetch, DEFAULT_SELLER)).refused
+    assert not (await fleet_status(asked.fetch, DEFAULT_SELLER)).refused
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from worker.adapters.postgres.operator.inspection import Inspection, Inspector, MissingRight
-    from worker.adapters.postgres.rate.status import Standing
+    from worker.adapters.postgres.rate.status import FleetStatus
     from worker.settings import Settings
 
 _OLDEST_SERVER: Final = 12_00_00  # the first with generated columns
@@ -166,7 +166,7 @@ async def fleet(settings: Settings) -> Passed:
     return Passed(f"{rate}, {len(found.members)} replicas live", tuple(_stopped(found)))
 
 
-def _stopped(found: Standing) -> Iterator[str]:
+def _stopped(found: FleetStatus) -> Iterator[str]:
     if found.pause:
         yield f"calls are paused by {found.pause.actor}: {found.pause.reason}"
     breaker = sharing.breaker(found)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from worker.adapters.postgres.errors import driven
 from worker.adapters.postgres.migrate import LATEST, bundled
 from worker.adapters.postgres.operator.errors import FAULTS, fault_of
-from worker.adapters.postgres.rate.status import Standing, standing
+from worker.adapters.postgres.rate.status import FleetStatus, fleet_status
 from worker.adapters.postgres.sessions import close_quietly, connector
 from worker.adapters.postgres.sql import load_sql
 
@@ -194,13 +194,13 @@ class Inspector:
         rows = await self._fetch(_RECENT_OUTCOMES, seconds)
         return {row["status"]: row["outcomes"] for row in rows}
 
-    async def fleet(self, seller: str) -> Standing:
+    async def fleet(self, seller: str) -> FleetStatus:
         """What a seller's replicas share.
 
         Raises:
             DatabaseFault: It could not be read.
         """
-        return await standing(self._fetch, seller)
+        return await fleet_status(self._fetch, seller)
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Any]:
         try:

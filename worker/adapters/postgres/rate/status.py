@@ -71,7 +71,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FleetStatus:
     """The shared state of a seller's replicas.
 
     Attributes:
@@ -99,7 +99,7 @@ class Standing:
         return tuple(each for each in self.members if each.refused_code is not None)
 
 
-async def standing(fetch: Fetch, seller: str) -> Standing:
+async def fleet_status(fetch: Fetch, seller: str) -> FleetStatus:
     """Read the state of a seller's fleet.
 
     Args:
@@ -110,7 +110,7 @@ async def standing(fetch: Fetch, seller: str) -> Standing:
     members = tuple(Member(*row) for row in await fetch(_REPLICAS, seller))
     ceilings = (member.ceiling for member in members if member.ceiling is not None)
     row = rows[0] if rows else None
-    return Standing(
+    return FleetStatus(
         rate=row and row["rate"],
         singly=bool(row and row["singly"]),
         configured=min(ceilings, default=None),
