@@ -96,9 +96,14 @@ def before_call(
         if known.status is Status.RESOLVED:
             # Resolved stays resolved in the ledger; this buyer gets the answer that AWS would give.
             return Repeat(lifetime_exceeded(submission, now), repeated=False)
-    if ages_count and now - first_seen >= policy.lifetime:
+    if is_expired(first_seen, now, policy, ages_count=ages_count):
         return Store(lifetime_exceeded(submission, now))
     return Call(first_seen)
+
+
+def is_expired(first_seen: datetime, now: datetime, policy: Policy, *, ages_count: bool) -> bool:
+    """Whether a token is past its lifetime, so that no call is spent on it; see `before_call`."""
+    return ages_count and now - first_seen >= policy.lifetime
 
 
 def _stands(known: Outcome, submission: Submission, now: datetime, *, ages_count: bool) -> bool:

@@ -80,7 +80,8 @@ class Settlement:
     def settle_if_expired(self, token: InFlightToken) -> bool:
         """Settle a token that is past its lifetime, which needs no call; whether it was."""
         submission, now = token.leader.submission, self._clock.now()
-        if now - submission.first_seen < self._policy.lifetime or not self._clock.ages_count:
+        counts = self._clock.ages_count
+        if not verdict.is_expired(submission.first_seen, now, self._policy, ages_count=counts):
             return False
         outcome = verdict.lifetime_exceeded(submission, now)
         self.store(token, replace(outcome, attempts=token.attempts))
