@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.adapters.rabbitmq import bulk
+from worker.adapters.rabbitmq import publisher_link
 from worker.adapters.rabbitmq.bulk import Bulk, Item
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.declaration import declare
@@ -45,7 +45,7 @@ async def test_whoever_has_another_name_on_the_broker_publishes_without_it(
     So it is where a certificate or an access token signs in; here the address is misread.
     """
     await declare(broker.url, topology({"5s": 5.0}))
-    monkeypatch.setattr(bulk, "user_of", lambda _: "somebody else")
+    monkeypatch.setattr(publisher_link, "user_of", lambda _: "somebody else")
     accounts = Accounts()
     batches = [[item(number) for number in range(at, at + 50)] for at in range(0, COUNT, 50)]
 

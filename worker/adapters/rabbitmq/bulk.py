@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.adapters.rabbitmq.connection import (
-    PRECONDITION_FAILED,
-    ChannelRefused,
-    close_quietly,
-    open_connection,
-    user_of,
-)
-from worker.adapters.rabbitmq.publisher import Publisher
-from worker.core import backoff
-from worker.core.exceptions import BrokerLost, BrokerUnavailable, Unroutable, Unsendable
+from worker.adapters.rabbitmq.connection import PRECONDITION_FAILED, ChannelRefused
+from worker.adapters.rabbitmq.publisher_link import PublisherLink
+from worker.core.exceptions import BrokerLost, Unroutable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-
-    from aio_pika.abc import AbstractConnection
 
     from worker.core.token.outgoing import Outgoing
 
@@ -73,21 +63,16 @@ class Bulk:
             patience: Seconds without any confirmation after which it gives up on a broker that
                 is away or full.
         """
-        self._url = url
+        self._link = PublisherLink(url, "resolution publish")
         self._account = account
         self._patience = patience
-        self._connection: AbstractConnection | None = None
-        self._publisher: Publisher | None = None
-        self._user_id: str | None = None
         self._signs = True
-        self._connecting = asyncio.Lock()
-        self._stopping = asyncio.Event()
         self._last_confirmed = float("-inf")
         self.gave_up: str | None = None
 
     def stop(self) -> None:
         """Take no further batch, and try nothing again."""
-        self._stopping.set()
+        self._link.stopping.set()
 
     async def run(self, next_batch: Callable[[], Awaitable[Sequence[Item]]]) -> None:
         """Publish batches until an empty one comes.
@@ -97,15 +82,15 @@ class Bulk:
             BrokerLost: The same, a moment later.
         """
         try:
-            await self._connected()
+            await self._link.open()
             async with asyncio.TaskGroup() as group:
                 for _ in range(SENDERS):
                     group.create_task(self._send(next_batch))
         finally:
-            await self._disconnect()
+            await self._link.close()
 
     async def _send(self, next_batch: Callable[[], Awaitable[Sequence[Item]]]) -> None:
-        while not self._stopping.is_set() and (batch := await next_batch()):
+        while not self._link.stopping.is_set() and (batch := await next_batch()):
             await self._deliver(batch)
 
     async def _deliver(self, batch: Sequence[Item]) -> None:
@@ -114,21 +99,17 @@ class Bulk:
         while batch:
             again = self._settle(batch, await self._attempt(batch))
             failures += 1
-            if again and (self._is_hopeless(began, again[0][1]) or await self._stopped(failures)):
+            hopeless = bool(again) and self._is_hopeless(began, again[0][1])
+            if again and (hopeless or await self._link.is_stopped_before(failures)):
                 for item, fault in again:
                     self._account.failed(item, str(fault))
                 return
             batch = [item for item, _ in again]
 
     async def _attempt(self, batch: Sequence[Item]) -> Sequence[Exception | None]:
-        try:
-            publisher = await self._connected()
-        except BrokerUnavailable as error:
-            return [error] * len(batch)
-        user_id = self._user_id
-        signed = [replace(item.message, user_id=user_id) for item in batch]
-        faults = await publisher.publish_all(signed)
-        if user_id is not None and any(map(_is_another_user, faults)):
+        signed = self._signs
+        faults = await self._link.publish_all([item.message for item in batch], signed=signed)
+        if signed and any(map(_is_another_user, faults)):
             # Signed in by a certificate or an access token, one has another name on the broker.
             self._signs = False
             return [None if fault is None else BrokerLost(str(fault)) for fault in faults]
@@ -156,31 +137,6 @@ class Bulk:
             self.stop()
             return True
         return False
-
-    async def _stopped(self, failures: int) -> bool:
-        """Wait a while before another attempt; whether there shall be none."""
-        delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread, no secret
-        try:
-            async with asyncio.timeout(delay):
-                await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _connected(self) -> Publisher:
-        async with self._connecting:
-            if self._publisher is None or self._publisher.is_closed:
-                await self._disconnect()
-                url = self._url()
-                self._connection = await open_connection(url, name="resolution publish")
-                self._user_id = user_of(url) if self._signs else None
-                self._publisher = await Publisher.open(self._connection)
-            return self._publisher
-
-    async def _disconnect(self) -> None:
-        connection, self._connection, self._publisher = self._connection, None, None
-        if connection is not None:
-            await close_quietly(connection)
 
 
 def _is_another_user(fault: Exception | None) -> bool:

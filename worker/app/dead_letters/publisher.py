@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.adapters.rabbitmq.connection import ChannelRefused, close_quietly, open_connection
-from worker.adapters.rabbitmq.publisher import Publisher
-from worker.core import backoff
+from worker.adapters.rabbitmq.connection import ChannelRefused
+from worker.adapters.rabbitmq.publisher_link import PublisherLink
 from worker.core.exceptions import BrokerLost, BrokerUnavailable, Refused, Unroutable, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from aio_pika.abc import AbstractConnection
 
     from worker.core.token.outgoing import Outgoing
 
@@ -37,7 +33,7 @@ class Sent:
     fault: str | None = None
 
 
-class ReplayPublisher:
+class ReplayPublisher(PublisherLink):
     """Publishes batches, one after another.
 
     Args:
@@ -52,68 +48,26 @@ class ReplayPublisher:
         retry_for_seconds: float,
         stopping: asyncio.Event | None = None,
     ) -> None:
-        self._url = url
+        super().__init__(url, "resolution replay", stopping)
         self._retry_for_seconds = retry_for_seconds
-        self._stopping = stopping or asyncio.Event()
-        self._connection: AbstractConnection | None = None
-        self._publisher: Publisher | None = None
-
-    async def open(self) -> None:
-        """Connect.
-
-        Raises:
-            BrokerUnavailable: No connection could be opened.
-            BrokerLost: The connection was lost at once.
-        """
-        await self._connected()
-
-    async def close(self) -> None:
-        """Close the connection, whatever state it is in."""
-        connection, self._connection, self._publisher = self._connection, None, None
-        if connection is not None:
-            await close_quietly(connection)
 
     async def send(self, messages: Sequence[Outgoing]) -> Sent:
         """Publish a batch; send what is in doubt again while there is time left."""
         began = asyncio.get_running_loop().time()
         sent, pending, failures = Sent(), list(range(len(messages))), 0
         while pending:
-            faults = await self._attempt([messages[place] for place in pending])
+            faults = await self.publish_all([messages[place] for place in pending])
             pending = _sorted(sent, pending, faults)
             failures += 1
             if sent.fault or not pending:
                 break
             is_over = asyncio.get_running_loop().time() - began > self._retry_for_seconds
-            if is_over or await self._stopped(failures):
+            if is_over or await self.is_stopped_before(failures):
                 sent.fault = str(next(fault for fault in faults if fault is not None))
                 break
         sent.unpublished |= set(pending) - sent.doubtful
         sent.doubtful -= sent.confirmed
         return sent
-
-    async def _attempt(self, batch: Sequence[Outgoing]) -> Sequence[Exception | None]:
-        try:
-            publisher = await self._connected()
-        except BrokerUnavailable as error:
-            return [BrokerUnavailable(str(error))] * len(batch)
-        return await publisher.publish_all(batch)
-
-    async def _stopped(self, failures: int) -> bool:
-        """Wait before another attempt; return whether it is to stop instead."""
-        delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread, no secret
-        try:
-            async with asyncio.timeout(delay):
-                await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _connected(self) -> Publisher:
-        if self._publisher is None or self._publisher.is_closed:
-            await self.close()
-            self._connection = await open_connection(self._url(), name="resolution replay")
-            self._publisher = await Publisher.open(self._connection)
-        return self._publisher
 
 
 def _sorted(sent: Sent, places: Sequence[int], faults: Sequence[Exception | None]) -> list[int]:

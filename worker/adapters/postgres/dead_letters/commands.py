@@ -6,32 +6,23 @@ A connection lost at the commit leaves unknown whether it was done; each may be 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-import asyncpg
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.postgres.dead_letters import views
 from worker.adapters.postgres.dead_letters.filters import statement_about
 from worker.adapters.postgres.dead_letters.payloads import Purpose, open_payloads
-from worker.adapters.postgres.errors import is_collision, translated
+from worker.adapters.postgres.dead_letters.transactions import Transactions
+from worker.adapters.postgres.errors import translated
 from worker.adapters.postgres.operator import audit
 from worker.adapters.postgres.rows import document
-from worker.adapters.postgres.sessions import Sessions
 from worker.adapters.postgres.sql import load_sql
-from worker.core.dead_letters.commands import (
-    Forecast,
-    Holder,
-    KeyUse,
-    Preview,
-    Result,
-)
+from worker.core.dead_letters.commands import Forecast, Holder, KeyUse, Preview, Result
 from worker.core.dead_letters.replay import Claimed, Eligibility
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from worker.adapters.postgres.sessions import Connect, Session
@@ -61,10 +52,6 @@ _KEYS: Final = load_sql("dead_letters/keys_in_use")
 _RESEAL_CHOOSE: Final = load_sql("dead_letters/reseal_choose")
 _RESEAL: Final = load_sql("dead_letters/reseal")
 
-_T = TypeVar("_T")
-_CALL_SECONDS: Final = 30.0
-_TRIES: Final = 5
-
 
 class DeadLetterCommands:
     """Changes dead letters.
@@ -74,22 +61,23 @@ class DeadLetterCommands:
     """
 
     def __init__(self, connect: Connect) -> None:
-        # Two: a heartbeat must not wait for a batch.
-        self._sessions = Sessions(connect, 2, statement_cache=None)
+        self._transactions = Transactions(connect)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._sessions.close()
+        await self._transactions.sessions.close()
 
     async def group(self) -> None:
         """Group the dead letters of older workers, so that they can be chosen by group."""
         with translated():
-            async with self._sessions.borrow() as session:
+            async with self._transactions.sessions.borrow() as session:
                 await views.group_letters(session)
 
     async def missing(self, ids: Sequence[int]) -> list[int]:
         """Return which of these dead letters do not exist."""
-        rows = await self._do(lambda session: session.fetch(_MISSING, json.dumps(ids)))
+        rows = await self._transactions.run(
+            lambda session: session.fetch(_MISSING, json.dumps(ids))
+        )
         return [row["id"] for row in rows]
 
     async def preview(
@@ -104,7 +92,7 @@ class DeadLetterCommands:
             replay: The replay whose claims count as its own.
         """
         given = {"margin": margin, "keys": list(keys), "replay": replay}
-        rows = await self._chosen(_PREVIEW, selection, given)
+        rows = await self._transactions.chosen(_PREVIEW, selection, given)
         return Preview(tuple(_forecast(row) for row in rows))
 
     # --- a replay ---
@@ -121,11 +109,13 @@ class DeadLetterCommands:
             await audit.record(session, audit.Entry(*actor, entry.action, subject))
             return row["id"], row["started_at"]
 
-        return await self._do(act)
+        return await self._transactions.run(act)
 
     async def beat(self, replay: int, published: int, refused: int) -> None:
         """Record a heartbeat of a replay, and how far it is."""
-        await self._do(lambda session: session.fetch(_BEAT, replay, published, refused))
+        await self._transactions.run(
+            lambda session: session.fetch(_BEAT, replay, published, refused)
+        )
 
     async def end(
         self, replay: int, state: str, published: int, refused: int, entry: audit.Entry
@@ -137,7 +127,7 @@ class DeadLetterCommands:
             await session.fetch(_END, replay, state, published, refused)
             await audit.record(session, entry)
 
-        await self._do(act)
+        await self._transactions.run(act)
 
     async def claim(
         self, actor: Actor, selection: Selection, given: dict[str, Any], *, abandoned: bool
@@ -164,7 +154,7 @@ class DeadLetterCommands:
             found = await open_payloads(session, ids, actor, Purpose.REPLAY, about)
             return [(row["failed_at"], _claimed(row, found[row["id"]])) for row in rows]
 
-        return sorted(await self._do(act), key=lambda each: (each[0], each[1].id))
+        return sorted(await self._transactions.run(act), key=lambda each: (each[0], each[1].id))
 
     async def identify(self, parked: Iterable[Prepared]) -> None:
         """Write into the dead letters of parked messages which tokens they are about."""
@@ -177,20 +167,24 @@ class DeadLetterCommands:
             }
             for each in parked
         ]
-        await self._do(lambda session: session.fetch(_IDENTIFY, document(known)))
+        await self._transactions.run(lambda session: session.fetch(_IDENTIFY, document(known)))
 
     async def published(self, replay: int, ids: Sequence[int]) -> None:
         """Mark dead letters as published, and note it in their history."""
-        await self._do(lambda session: session.fetch(_PUBLISHED, replay, json.dumps(ids)))
+        await self._transactions.run(
+            lambda session: session.fetch(_PUBLISHED, replay, json.dumps(ids))
+        )
 
     async def release(self, replay: int, ids: Sequence[int], kind: str, why: str) -> None:
         """Release claims of which nothing was published; `kind` is `released` or `refused`."""
         given = json.dumps(ids)
-        await self._do(lambda session: session.fetch(_RELEASE, replay, given, kind, why))
+        await self._transactions.run(
+            lambda session: session.fetch(_RELEASE, replay, given, kind, why)
+        )
 
     async def holders(self, selection: Selection, replay: int) -> list[Holder]:
         """Return the other running replays that have claims on dead letters that were chosen."""
-        rows = await self._chosen(_HOLDERS, selection, {"replay": replay})
+        rows = await self._transactions.chosen(_HOLDERS, selection, {"replay": replay})
         return [Holder(*row) for row in rows]
 
     async def outcomes(self, ids: Sequence[int]) -> list[Result]:
@@ -201,11 +195,11 @@ class DeadLetterCommands:
             await session.fetch(_RECONCILE, given)
             return await session.fetch(_OUTCOMES, given)
 
-        return [Result(*row) for row in await self._do(act)]
+        return [Result(*row) for row in await self._transactions.run(act)]
 
     async def reconcile(self) -> None:
         """Update replayed dead letters by what the ledger has since recorded of their tokens."""
-        await self._do(lambda session: session.fetch(_RECONCILE, None))
+        await self._transactions.run(lambda session: session.fetch(_RECONCILE, None))
 
     # --- discarding, sealing again ---
 
@@ -218,11 +212,13 @@ class DeadLetterCommands:
             now: datetime = row["now"]
             return now
 
-        return await self._do(act)
+        return await self._transactions.run(act)
 
     async def discardable(self, selection: Selection) -> int:
         """Return how many dead letters `discard` would take."""
-        (row,) = await self._chosen(_COUNT_DISCARDABLE, selection, {}, discardable=_DISCARDABLE)
+        (row,) = await self._transactions.chosen(
+            _COUNT_DISCARDABLE, selection, {}, discardable=_DISCARDABLE
+        )
         count: int = row["letters"]
         return count
 
@@ -237,12 +233,12 @@ class DeadLetterCommands:
             "actor": actor.name,
             "reason": actor.reason,
         }
-        rows = await self._chosen(_DISCARD, selection, given, discardable=_DISCARDABLE)
+        rows = await self._transactions.chosen(_DISCARD, selection, given, discardable=_DISCARDABLE)
         return sorted(row["letter_id"] for row in rows)
 
     async def key_uses(self) -> list[KeyUse]:
         """Return how many payloads are sealed to which key."""
-        return [KeyUse(*row) for row in await self._do(lambda s: s.fetch(_KEYS))]
+        return [KeyUse(*row) for row in await self._transactions.run(lambda s: s.fetch(_KEYS))]
 
     async def reseal(
         self,
@@ -276,33 +272,7 @@ class DeadLetterCommands:
                 await session.fetch(_RESEAL, document(sealed), key_id, *actor)
             return letters
 
-        return await self._do(act)
-
-    # --- transactions ---
-
-    async def _chosen(
-        self, sql: str, selection: Selection, given: dict[str, Any], **conditions: str
-    ) -> list[asyncpg.Record]:
-        text, arguments = statement_about(sql, selection, given, **conditions)
-        return await self._do(lambda session: session.fetch(text, *arguments))
-
-    async def _do(self, act: Callable[[Session], Awaitable[_T]]) -> _T:
-        with translated():
-            for _ in range(_TRIES - 1):
-                try:
-                    return await self._transact(act)
-                except asyncpg.PostgresError as error:
-                    if not is_collision(error):
-                        raise
-            return await self._transact(act)
-
-    async def _transact(self, act: Callable[[Session], Awaitable[_T]]) -> _T:
-        async with (
-            asyncio.timeout(_CALL_SECONDS),
-            self._sessions.borrow() as session,
-            session.transaction(),
-        ):
-            return await act(session)
+        return await self._transactions.run(act)
 
 
 @asynccontextmanager

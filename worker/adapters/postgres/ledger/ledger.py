@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
-
+from worker.adapters.postgres.collisions import repeat_on_collision
 from worker.adapters.postgres.errors import (
     BY_SQLSTATE,
-    is_collision,
     translated,
     translated_without_rows,
 )
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    import asyncpg
+
     from worker.adapters.postgres.sessions import Connect
     from worker.core.records import Batch, Outcome, TokenKey
 
@@ -32,8 +32,6 @@ _READINESS: Final = load_sql("ledger/readiness")
 _DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
 _REDEEMABLE: Final = load_sql("ledger/redeemable")
 _FIRST_EXPIRIES: Final = load_sql("ledger/first_expiries")
-
-_TRIES: Final = 5
 
 
 class PostgresLedger:
@@ -175,13 +173,7 @@ class PostgresLedger:
                 return await session.fetch(sql, *arguments)
 
     async def _commit(self, batch: Batch) -> dict[TokenKey, Outcome]:
-        for _ in range(_TRIES - 1):
-            try:
-                return await self._transact(batch)
-            except asyncpg.PostgresError as error:
-                if not is_collision(error):
-                    raise
-        return await self._transact(batch)
+        return await repeat_on_collision(lambda: self._transact(batch))
 
     async def _transact(self, batch: Batch) -> dict[TokenKey, Outcome]:
         async with self._writer.borrow() as session, session.transaction():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from worker.adapters.postgres.errors import is_collision, leaves_session_sound, translated
+from worker.adapters.postgres.collisions import repeat_on_collision
+from worker.adapters.postgres.errors import leaves_session_sound, translated
 from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import storable_text
 from worker.adapters.postgres.sessions import Session
@@ -23,7 +24,6 @@ _ERASE: Final = load_sql("operator/erase_customer")
 # The whole ledger is scanned: an index by customer would cost the workers on every write.
 COMMAND_SECONDS: Final = 150.0
 _CALL_SECONDS: Final = 180.0
-_TRIES: Final = 5
 _NAMES_CUSTOMER: Final = "22023"
 _NO_RIGHT: Final = (
     "this role may not erase; connect as resolution_operator (WORKER_POSTGRES__DSN), to which "
@@ -101,7 +101,9 @@ async def erase(connect: Connect, request: Request, *, dry_run: bool = False) ->
             session = await Session.open(connect, statement_cache=False)
             try:
                 await _refuse_old_schema(session)
-                return await _erase(session, request, dry_run=dry_run)
+                return await repeat_on_collision(
+                    lambda: _transact(session, request, dry_run=dry_run)
+                )
             finally:
                 await session.close()
 
@@ -113,16 +115,6 @@ async def _refuse_old_schema(session: Session) -> None:
             f"the schema is at version {found['version']}, this program needs {LATEST}; "
             "run `resolution-worker migrate`"
         )
-
-
-async def _erase(session: Session, request: Request, *, dry_run: bool) -> Erased:
-    for _ in range(_TRIES - 1):
-        try:
-            return await _transact(session, request, dry_run=dry_run)
-        except asyncpg.PostgresError as error:
-            if not is_collision(error):
-                raise
-    return await _transact(session, request, dry_run=dry_run)
 
 
 async def _transact(session: Session, request: Request, *, dry_run: bool) -> Erased:
