@@ -21,6 +21,7 @@ from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
 from worker.app.health import Health
+from worker.app.hidden import hidden
 from worker.app.prefetch import Prefetch
 from worker.app.retention import retention
 from worker.core import aws_causes
@@ -30,11 +31,10 @@ from worker.core.token.prefetch import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.token.verdict import Policy
 from worker.runtime.replica import Plan, Ports, Replica
 from worker.runtime.token.writer import LEDGER
-from worker.settings.addresses import passwords
 from worker.settings.transport import endpoint_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from worker.adapters.metrics import Metrics
     from worker.core.records import Fault
@@ -89,13 +89,13 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     """Create the parts and connect them with each other; nothing runs or connects yet."""
     assert settings.dead_letters.seal_key is not None  # `run` refuses to start without one
     health = Health()
-    connect = connector(_hidden(settings.current_postgres_dsn))
+    connect = connector(hidden(settings.current_postgres_dsn))
     if not marketplace.address.is_encrypted:
         connect = only_stand_ins(connect, shown(marketplace.address))
     ledger = PostgresLedger(connect)
     fleet = PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling)
     outbox = PostgresOutbox(connect)
-    publishing = PublishingLink(_hidden(settings.current_amqp_url), health.reporter("publishing"))
+    publishing = PublishingLink(hidden(settings.current_amqp_url), health.reporter("publishing"))
     sealer = Sealer(settings.dead_letters.seal_key)
     ports = Ports(
         ledger, fleet, marketplace, publishing, outbox, sealer, logs.secrets, telemetry=metrics
@@ -135,7 +135,7 @@ def _consuming(settings: Settings, replica: Replica, health: Health) -> Consumin
     lanes = [Source(queue, lane, 0, MOST_PREFETCHED[lane]) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
     return ConsumingLink(
-        _hidden(settings.current_amqp_url),
+        hidden(settings.current_amqp_url),
         topology(delays),
         [*lanes, Source(PARKED, None, PARKED_PREFETCH, PARKED_PREFETCH)],
         watched=[retry_exchange(delay) for delay in delays],
@@ -153,7 +153,8 @@ def _faults(health: Health, replica: Replica) -> Mapping[str, str]:
     skewed = {} if skew is None else {"clock": skew}
     # The writer meets a fault of the ledger before the next poll does.
     unwritten = {part: why for part, why in replica.gate.reasons.items() if part == LEDGER}
-    return {**health.faults, **unwritten, **skewed, **refused}
+    faults = {**health.faults, **unwritten, **skewed, **refused}
+    return {part: logs.secrets.hide(why) for part, why in faults.items()}
 
 
 def _refusal(fault: Fault, able: int) -> str:
@@ -177,15 +178,3 @@ def _watch(metrics: Metrics, replica: Replica, health: Health) -> None:
         rates={"shared": lambda: replica.pacer.shared, "local": replica.pacer.local},
         faults=lambda: _faults(health, replica),
     )
-
-
-def _hidden(address: Callable[[], str]) -> Callable[[], str]:
-    """The same address; its passwords, including rotated ones, are hidden in the log."""
-
-    def get() -> str:
-        given = address()
-        for password in passwords(given):
-            logs.secrets.keep(password)
-        return given
-
-    return get

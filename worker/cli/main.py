@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from worker import __version__
+from worker.cli.clean_output import clean_output
 from worker.cli.lazy import Lazy, lazy_group
 from worker.cli.output import output_guarded
 
@@ -51,7 +52,7 @@ class _Commands(typer.Typer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
-        with output_guarded():
+        with output_guarded(), clean_output():
             return super().__call__(*args, **kwargs)
 
 

@@ -15,6 +15,7 @@ import typer
 from rich.progress import DownloadColumn
 
 from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk, Item
+from worker.app.hidden import hidden
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
 from worker.cli.line_results import Accounts
 from worker.cli.options import ConfigOption, JsonOption, seconds
@@ -83,7 +84,7 @@ def publish(
 
 def _plan(lane: _LaneName, patience: str, config: Path | None) -> _Plan:
     retry_for = seconds("--patience", patience)
-    return _Plan(settings_of(config).current_amqp_url, lane, retry_for)
+    return _Plan(hidden(settings_of(config).current_amqp_url), lane, retry_for)
 
 
 @contextmanager

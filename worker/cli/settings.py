@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 import typer
 
+from worker.app.hidden import hide_credentials
 from worker.cli.exits import BAD_CONFIGURATION, failure
 from worker.settings import Settings, SettingsError, load
 
@@ -30,6 +31,8 @@ def settings_of(config: Path | None) -> Settings:
 def loaded(config: Path | None) -> Settings:
     """Return the settings as `settings_of` does, for a command that sets up a log of its own."""
     try:
-        return load(config=config)
+        settings = load(config=config)
     except SettingsError as error:
         raise failure(str(error), BAD_CONFIGURATION) from error
+    hide_credentials(settings)
+    return settings

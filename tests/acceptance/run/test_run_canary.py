@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
@@ -13,9 +12,10 @@ import aio_pika
 from harness.installation import eventually
 from harness.tcp_proxy import proxy_to
 from tests.acceptance.outcomes import buyers
+from tests.acceptance.ways_out import around, everything
 
 if TYPE_CHECKING:
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
     from harness.servers import Broker, Database
     from harness.web_tier import WebTier
 
@@ -89,7 +89,7 @@ async def test_a_token_is_seen_nowhere(
         parked = "SELECT FROM resolution.dead_letter WHERE reason = 'parked'"
         await eventually(lambda: stage.schema.rows(parked), "the parked message is collected")
 
-        seen = await _everything(stage, web, worker)
+        seen = await everything(stage, web, worker)
         worker.kill()
     seen["log"] = worker.said
     seen["broker's log"] = broker.log.read_text(encoding="utf-8", errors="replace")
@@ -100,7 +100,7 @@ async def test_a_token_is_seen_nowhere(
     assert worker.said.count("token_settled") > 20
     spellings = (canary, canary.encode().hex(), canary.upper())
     leaks = {
-        part: _around(text, one) for part, text in seen.items() for one in spellings if one in text
+        part: around(text, one) for part, text in seen.items() for one in spellings if one in text
     }
     assert leaks == {}
 
@@ -153,42 +153,3 @@ async def _suffer_faults(stage: Installation, web: WebTier, cut: Any, canary: st
             await stage.simulator.order("DELETE", "fault")
         await web.event(message_id)
     await stage.simulator.order("DELETE", "fault")
-
-
-async def _everything(stage: Installation, web: WebTier, worker: Worker) -> dict[str, str]:
-    tables = await stage.schema.rows(
-        "SELECT format('%I.%I', table_schema, table_name) AS name"
-        " FROM information_schema.tables WHERE table_schema NOT LIKE 'pg\\_%'"
-        " AND table_schema <> 'information_schema'"
-    )
-    activity = await stage.schema.rows("SELECT query FROM pg_stat_activity")
-    dump = [str(tuple(row)) for row in activity]
-    for table in tables:
-        rows = await stage.schema.rows(f"SELECT t::text AS line FROM {table['name']} t")
-        dump += [str(row["line"]) for row in rows]
-    told = [repr(one) for told in web.events.values() for one in told]
-    replies = [repr(one) for told in web.replies.values() for one in told]
-    return {
-        "metrics": (await worker.get("/metrics"))[1],
-        "tables": "\n".join(dump),
-        "events": "\n".join(told),
-        "replies": "\n".join(replies),
-        "processes": _processes(),
-    }
-
-
-def _processes() -> str:
-    """Command line and environment of every process."""
-    texts = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        for name in ("cmdline", "environ"):
-            try:
-                texts.append((folder / name).read_bytes().decode(errors="replace"))
-            except OSError:
-                continue  # it has ended, or is not ours to read
-    return "\n".join(texts)
-
-
-def _around(text: str, word: str) -> str:
-    at = text.index(word)
-    return text[max(0, at - 150) : at + len(word) + 50]

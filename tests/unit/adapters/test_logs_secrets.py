@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.adapters import logs
-from worker.adapters.logs.secrets import MAX_TEXT, REDACTED, Secrets, _forms, _found
+from worker.adapters.logs.secrets import MAX_TEXT, Secrets, _found
+from worker.core.credentials import REDACTED, forms
 
 TOKEN = "canary/+=" + "0123456789abcdef" * 8
 # What JSON, repr or percent-encoding would write differently.
@@ -120,7 +121,7 @@ def test_a_token_is_hidden_as_often_as_it_was_added() -> None:
 def test_the_registry_is_bounded_and_says_nothing_of_its_members() -> None:
     """The oldest makes room; kept secrets never do; repr counts only."""
     secrets = Secrets(capacity=2)
-    secrets.keep("lasting secret")
+    secrets.credentials.keep("lasting secret")
     for token in ("first token", "second token", "third token"):
         secrets.add(token)
     assert len(secrets) == 2
@@ -252,23 +253,21 @@ def test_a_secret_is_found_in_each_of_its_forms(tokens: list[str], data: st.Data
     secrets = Secrets()
     for token in tokens:
         secrets.add(token)
-    forms = {form for token in tokens for form in _forms(token)}
-    parts = st.sampled_from(sorted(forms)) | CHARS | st.sampled_from(["%4", "\\u00", "\\"])
+    all_forms = {form for token in tokens for form in forms(token)}
+    parts = st.sampled_from(sorted(all_forms)) | CHARS | st.sampled_from(["%4", "\\u00", "\\"])
     text = "".join(data.draw(st.lists(parts, max_size=6)))
-    found = {form for form in forms if form in text and (len(form) >= 4 or form == text)}
+    found = {form for form in all_forms if form in text and (len(form) >= 4 or form == text)}
     assert _found(secrets._index.likely(text), text) == found
 
 
-@given(st.lists(st.tuples(ODD_TOKENS, st.booleans()), max_size=30), st.sets(ODD_TOKENS, max_size=3))
-def test_what_is_forgotten_leaves_nothing(steps: list[tuple[str, bool]], kept: set[str]) -> None:
+@given(st.lists(st.tuples(ODD_TOKENS, st.booleans()), max_size=30))
+def test_what_is_forgotten_leaves_nothing(steps: list[tuple[str, bool]]) -> None:
     """However tokens come and go, just those that are there are looked for."""
     secrets = Secrets(capacity=4)
-    for secret in kept:
-        secrets.keep(secret)
-    for token, comes in steps:
-        (secrets.add if comes else secrets.discard)(token)
+    for secret, comes in steps:
+        (secrets.add if comes else secrets.discard)(secret)
     fresh = Secrets()
-    for secret in {*secrets._live, *kept}:
+    for secret in secrets._live:
         fresh.add(secret)
     assert len(secrets) <= 4
     assert secrets._index._by_piece == fresh._index._by_piece
@@ -293,19 +292,19 @@ def test_a_line_costs_no_work_for_each_token() -> None:
         secrets.add(token)
     for text in ("%" * 255, "\\" * 255, "%2B%2F" * 50, "\\u00e9" * 50, "x" * 300):
         assert secrets._index.likely(text) == set()
-    for form in _forms(tokens[-1]):
+    for form in forms(tokens[-1]):
         assert secrets._index.likely(f"<{form}>") == {tokens[-1]}
 
 
-@pytest.mark.parametrize("form", range(4))
+@pytest.mark.parametrize("form", range(3))
 def test_tokens_made_to_look_alike_hide_the_words_they_may_be_in(form: int) -> None:
     """Too many to look for one by one: no token is shown, nor any word that looks like one."""
     secrets = Secrets()
-    secrets.keep("a lasting secret")
+    secrets.credentials.keep("a lasting secret")
     tokens = [f"{n:08d}+/=é/site-packages/worker/cli{n:08d}" for n in range(4_096)]
     for token in tokens:
         secrets.add(token)
-    written = _forms(tokens[7])[form]
+    written = forms(tokens[7])[form]
     hidden = secrets.hide(f"before <{written}>\nin the middle /site-packages/x a lasting secret")
     assert hidden == f"before {REDACTED}\nin the middle /site-packages/x {REDACTED}"
 

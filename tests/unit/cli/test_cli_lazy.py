@@ -22,7 +22,9 @@ GROUPS = [(), ("topology",), ("dead-letters",)]
 LIGHT = {
     "worker",
     "worker.cli",
-    *(f"worker.cli.{name}" for name in ("exits", "lazy", "main", "output")),
+    *(f"worker.cli.{name}" for name in ("clean_output", "exits", "lazy", "main", "output")),
+    "worker.core",
+    "worker.core.credentials",
 }
 HEAVY = ("aio_pika", "aiobotocore", "asyncpg", "asyncio", "nacl", "orjson", "structlog", "rich")
 SHOW = """

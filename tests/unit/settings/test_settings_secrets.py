@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worker.adapters import logs
 from worker.adapters.sealing import generate
-from worker.app import wiring
+from worker.app.hidden import hidden
 from worker.settings import Settings, SettingsError, load, reload
 from worker.settings.addresses import passwords
 
@@ -431,7 +431,7 @@ def test_every_password_of_an_accepted_address_is_hidden(address: str, secret: s
     name = "AMQP__URL" if address.startswith("amqp") else "POSTGRES__DSN"
     load(environ={f"WORKER_{name}": address})
     assert passwords(address) == secret
-    ask = wiring._hidden(lambda: address)
+    ask = hidden(lambda: address)
     assert ask() == address
     for each in secret:
         assert each not in logs.secrets.hide(f"words {each} words")

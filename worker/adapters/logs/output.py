@@ -10,6 +10,7 @@ import structlog
 
 from worker.adapters.logs.secrets import Secrets
 from worker.adapters.logs.values import clean, clean_own, plain, trace_of
+from worker.core.credentials import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ class Output:
     """
 
     def __init__(self) -> None:
-        self.secrets = Secrets()
+        self.secrets = Secrets(credentials=KNOWN)
         self._render: Callable[[Event], bytes] = _json
         self._stream: TextIO = sys.stderr
 

@@ -5,12 +5,11 @@ value in our own events is only compared as a whole (one look-up in a table, how
 there are), while longer values, and all values from libraries, are searched.
 """
 
-import json
 import re
 from collections import Counter
-from urllib.parse import quote
 
-REDACTED = "[redacted]"
+from worker.core.credentials import REDACTED, KnownCredentials, forms
+
 SHORT = 64
 MAX_TEXT = 16_384
 _TAIL = 4_096
@@ -47,7 +46,7 @@ _PATTERNS = (
 
 
 class Secrets:
-    """The live tokens of this process, with a count of their uses, and permanent secrets.
+    """The live tokens of this process, with a count of their uses, and its credentials.
 
     Adding, discarding and look-ups take constant time, and hiding takes time proportional to the
     text's length, however many tokens there are. When full, the oldest token is removed.
@@ -55,21 +54,27 @@ class Secrets:
     Args:
         capacity: Maximum number of tokens.
         most_bytes: Maximum memory that they take.
+        credentials: Passwords and keys, hidden as well.
     """
 
-    def __init__(self, capacity: int = _CAPACITY, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(
+        self,
+        capacity: int = _CAPACITY,
+        most_bytes: int = _MOST_BYTES,
+        credentials: KnownCredentials | None = None,
+    ) -> None:
         self._capacity = capacity
         self._most_bytes = most_bytes
         self._bytes = 0
         self._live: dict[str, int] = {}  # number of uses; in the order of adding
-        self._lasting: set[str] = set()
+        self.credentials = KnownCredentials() if credentials is None else credentials
         self._index = _Index()
 
     def __len__(self) -> int:
         return len(self._live)
 
     def __contains__(self, text: str) -> bool:
-        return text in self._live or text in self._lasting
+        return text in self._live or text in self.credentials
 
     def __repr__(self) -> str:
         return f"Secrets({len(self)} live)"
@@ -92,19 +97,13 @@ class Secrets:
         elif count:
             self._forget(token)
 
-    def keep(self, secret: str) -> None:
-        """Hides a secret, such as a password, for the lifetime of the process."""
-        self._lasting.add(secret)
-        self._index.add(secret)
-
     def _is_full(self) -> bool:
         return len(self._live) >= self._capacity or self._bytes > self._most_bytes
 
     def _forget(self, token: str) -> None:
         del self._live[token]
         self._bytes -= _bytes_of(token)
-        if token not in self._lasting:
-            self._index.discard(token)
+        self._index.discard(token)
 
     def hide(self, text: str) -> str:
         """The text without secrets, and no longer than about `MAX_TEXT` characters."""
@@ -116,15 +115,18 @@ class Secrets:
         return _joined(head, self._hide(text[-(_TAIL + _SLACK) :])[_SLACK:])
 
     def hide_in_long(self, text: str) -> str:
-        """As `hide`, but a short text is only compared as a whole."""
-        return self.hide(text) if len(text) > SHORT or text in self else text
+        """As `hide`, but a short text is only compared with tokens as a whole."""
+        if len(text) > SHORT or text in self._live:
+            return self.hide(text)
+        return self.credentials.hide(text)
 
     def _hide(self, text: str) -> str:
         likely = self._index.likely(text)
         if len(likely) > _MOST_LIKELY:
             # So many similar tokens are made on purpose. A message's token contains no space.
             text = _WORD.sub(self._hidden_word, text)
-            likely &= self._lasting
+            likely = set()
+        text = self.credentials.hide(text)
         for found in sorted(_found(likely, text), key=len, reverse=True):
             text = text.replace(found, REDACTED)
         for pattern, instead in _PATTERNS:
@@ -179,14 +181,8 @@ class _Index:
 
 def _found(secrets: set[str], text: str) -> set[str]:
     """The forms of these secrets that are in the text."""
-    forms = {form for secret in secrets for form in _forms(secret) if form in text}
-    return {form for form in forms if len(form) >= _LEAST or form == text}
-
-
-def _forms(secret: str) -> tuple[str, ...]:
-    """A secret as it is, and as URLs, JSON and `repr` write it."""
-    percent = quote(secret, safe="", errors="backslashreplace")
-    return secret, percent, json.dumps(secret)[1:-1], repr(secret)[1:-1]
+    found = {form for secret in secrets for form in forms(secret) if form in text}
+    return {form for form in found if len(form) >= _LEAST or form == text}
 
 
 def _pieces(secret: str) -> set[str]:
@@ -196,7 +192,7 @@ def _pieces(secret: str) -> set[str]:
     middle = _middle(secret)
     # How `repr` writes a quotation mark depends on the other ones in the whole secret.
     single = repr(middle + "'\"")[1:-4]
-    return {_middle(form) for form in (*_forms(middle), single)}
+    return {_middle(form) for form in (*forms(middle), single)}
 
 
 def _middle(text: str) -> str:

@@ -26,8 +26,7 @@ def clean_own(event: dict[str, Any], secrets: Secrets) -> None:
     for name, value in event.items():
         kind = type(value)
         if kind is str:
-            if len(value) > SHORT or value in secrets:
-                event[name] = secrets.hide(value)
+            event[name] = secrets.hide_in_long(value)
         elif kind not in _SCALARS:
             event[name] = plain(value, secrets.hide_in_long)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from worker import settings as configuration
-from worker.adapters.logs import Secrets
+from worker.adapters import logs
 from worker.app.diagnosis import broker, broker_users, database
 from worker.app.diagnosis import configuration as basics
 from worker.app.diagnosis.aws import Aws
 from worker.app.diagnosis.examination import PATIENT_SECONDS, STEP_SECONDS, Check, run
+from worker.app.hidden import hide_credentials
+from worker.core.credentials import KNOWN
 from worker.core.renewal import LOOK_UP_SECONDS
-from worker.settings.addresses import passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,19 +58,18 @@ async def examine(load: Callable[[], Settings], tell: Callable[[Finding], None])
         load: Loads the settings.
         tell: Called with each finding, in the order of `NAMES`, as soon as it is known.
     """
-    secrets = Secrets()
     accepted, fault = _loaded(load)
 
     async def settings() -> Passed:
         return basics.settings(accepted, fault)
 
     first = Check(_CONFIGURATION, settings)
-    others = _unsettled() if accepted is None else _checks(accepted, secrets)
+    others = _unsettled() if accepted is None else _checks(accepted)
 
     def report(finding: Finding) -> None:
-        tell(_hidden(finding, secrets))
+        tell(_hidden(finding))
 
-    return await run([first, *others], report)
+    return [_hidden(finding) for finding in await run([first, *others], report)]
 
 
 def _loaded(load: Callable[[], Settings]) -> tuple[Settings | None, SettingsError | None]:
@@ -93,10 +92,9 @@ def _unsettled() -> list[Check]:
     ]
 
 
-def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
-    for secret in _passwords(settings):
-        secrets.keep(secret)
-    amazon = Aws(settings, secrets.keep)
+def _checks(settings: Settings) -> list[Check]:
+    hide_credentials(settings)
+    amazon = Aws(settings, KNOWN.keep)
     checks = [
         Check("seal key", partial(basics.seal_key, settings)),
         Check("http port", partial(basics.http_port, settings)),
@@ -131,31 +129,9 @@ def _checks(settings: Settings, secrets: Secrets) -> list[Check]:
     return [check for check in checks if check.name not in absent]
 
 
-def _passwords(settings: Settings) -> list[str]:
-    urls = [
-        each.get_secret_value()
-        for each in (
-            settings.amqp.url,
-            settings.amqp.admin_url,
-            settings.postgres.dsn,
-            settings.postgres.admin_dsn,
-            settings.amqp.management_url,
-        )
-        if each is not None
-    ]
-    keys = [key.get_secret_value() for key in settings.dead_letters.open_keys]
-    # A password equal to the user's name is no secret, and hiding it would hide that name.
-    return keys + [
-        password
-        for url in urls
-        for password in passwords(url)
-        if password != urlsplit(url).username
-    ]
-
-
-def _hidden(finding: Finding, secrets: Secrets) -> Finding:
+def _hidden(finding: Finding) -> Finding:
     """A finding without secrets, which a server's or library's message may contain."""
     if finding.check == _CONFIGURATION:
         return finding  # contains only our own texts
-    notes = tuple(map(secrets.hide, finding.notes))
-    return replace(finding, detail=secrets.hide(finding.detail), notes=notes)
+    notes = tuple(map(logs.secrets.hide, finding.notes))
+    return replace(finding, detail=logs.secrets.hide(finding.detail), notes=notes)

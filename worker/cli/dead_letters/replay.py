@@ -11,6 +11,7 @@ import typer
 from worker.app.dead_letters import ReplayRequest
 from worker.app.dead_letters import replay as carry_out
 from worker.app.dead_letters.publisher import ReplayPublisher
+from worker.app.hidden import hidden
 from worker.cli.dead_letters import filters, replay_format, shared
 from worker.cli.dead_letters.format_values import counted
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
@@ -201,7 +202,7 @@ async def _publish(commands: DeadLetterCommands, asked: _Replay, preview: Previe
     count = count if request.limit is None else min(count, request.limit)
     shared.confirm(f"Replay {counted(count, 'dead letter')}?", yes=asked.yes)
     with shared.stopping_after_batch() as stopping, progress("replaying", count) as show:
-        url = asked.settings.current_amqp_url
+        url = hidden(asked.settings.current_amqp_url)
         publisher = ReplayPublisher(url, request.retry_for_seconds, stopping)
         try:
             await publisher.open()

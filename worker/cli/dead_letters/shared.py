@@ -15,6 +15,7 @@ from worker.adapters.postgres.dead_letters.views import group_letters
 from worker.adapters.postgres.operator.errors import told_operator
 from worker.adapters.postgres.sessions import connector
 from worker.adapters.sealing import BadKey, Opener
+from worker.app.hidden import hidden
 from worker.cli.actor import actor as acting_as
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
 from worker.cli.options import ActorOption, DryRunOption, OptionGroup
@@ -77,7 +78,7 @@ def act(
     """
 
     async def do() -> _T:
-        connect = connector(settings.current_postgres_dsn, command_seconds=30.0)
+        connect = connector(hidden(settings.current_postgres_dsn), command_seconds=30.0)
         async with acting(connect) as commands:
             return await work(commands)
 

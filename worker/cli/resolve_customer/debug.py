@@ -8,7 +8,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.logs.secrets import REDACTED, Secrets
+from worker.adapters.logs.secrets import Secrets
+from worker.core.credentials import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -50,7 +51,7 @@ class _Formatter(logging.Formatter):
         text = super().format(record)
         secrets = Secrets()
         for secret in (*self._tokens, *self._environment):
-            secrets.keep(secret)
+            secrets.add(secret)
         text = secrets.hide(text)
         for pattern in _PATTERNS:
             text = pattern.sub(rf"\1{REDACTED}", text)
