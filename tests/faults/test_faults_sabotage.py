@@ -45,7 +45,7 @@ SABOTAGES = {
         Kind.WRONG_ASKER,
         """
         from dataclasses import replace
-        from worker.core import outgoing
+        from worker.core.token import outgoing
         answers, last = outgoing.answers, []
         def mixed(outcome, submission, *, repeated):
             last.append(submission.correlation_id)
@@ -58,20 +58,20 @@ SABOTAGES = {
         Kind.WRONG,
         """
         from dataclasses import replace
-        from worker.core import messages
-        parse = messages.parse
+        from worker.core.token import submissions
+        parse = submissions.parse
         def believing(incoming, now, *rest):
             message, oddities = parse(incoming, now, *rest)
             if hasattr(message, "first_seen"):
                 message = replace(message, first_seen=message.received_at)
             return message, oddities
-        messages.parse = believing
+        submissions.parse = believing
         """,
     ),
     "calls for what is known": (
         Kind.DOUBLED,
         """
-        from worker.core import verdict
+        from worker.core.token import verdict
         verdict.before_call = lambda submission, *_, **__: verdict.Call(submission.first_seen)
         """,
     ),
@@ -79,14 +79,14 @@ SABOTAGES = {
         Kind.LEAKED,
         """
         import json, sys
-        from worker.core import messages
-        parse = messages.parse
+        from worker.core.token import submissions
+        parse = submissions.parse
         def chatty(incoming, now, *rest):
             message, oddities = parse(incoming, now, *rest)
             if hasattr(message, "token"):
                 sys.stderr.write(json.dumps({"event": message.token.value}) + "\\n")
             return message, oddities
-        messages.parse = chatty
+        submissions.parse = chatty
         """,
     ),
 }
