@@ -149,8 +149,8 @@ async def test_bad_lines_are_named_by_number_and_the_rest_goes_on(
     done = publish(broker, file)
     assert done.returncode == 1
     assert "published: 2  not published: 5\n" in done.stderr
-    assert "line 2: the token has a %XX escape" in done.stderr
-    assert "line 3: the token has white space" in done.stderr
+    assert "line 2: the registration_token has a %XX escape" in done.stderr
+    assert "line 3: the registration_token has white space" in done.stderr
     assert "line 4: it starts with { but is not a JSON object" in done.stderr
     assert "line 5: the submission has no registration_token" in done.stderr
     assert "line 6: its message_id has more than 255 bytes" in done.stderr

@@ -17,7 +17,7 @@ from tests.neighbours.callers import calling
 from tests.neighbours.scene import scene
 from tests.seeds import seeds
 from worker.core.token.incoming import MAX_BODY_BYTES
-from worker.core.token.submissions import MAX_TOKEN_CHARS
+from worker.core.token.token_rules import MAX_TOKEN_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

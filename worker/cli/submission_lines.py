@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import uuid
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from worker.core.token.outgoing import Outgoing
+from worker.core.token.token_rules import unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,17 +24,10 @@ if TYPE_CHECKING:
 PUBLIC: Final = "resolution"
 MAX_LINE_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 64 * 1024
-_BOM: Final = b"\xef\xbb\xbf"
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
 _TEXT_OR_NULL: Final[msgspec.json.Decoder[str | None]] = msgspec.json.Decoder(str | None)
-
-_FAULTS_OF_TOKENS: Final = (
-    (re.compile(r"\s"), "the token has white space in it; decode it once and without quotes"),
-    (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "the token has a control character in it"),
-    (re.compile(r"%[0-9A-Fa-f]{2}"), "the token has a %XX escape in it; decode it once"),
-)
 
 
 class BadLine(ValueError):
@@ -62,6 +56,7 @@ def read_line(line: bytes, lane: Lane, now: datetime) -> Outgoing:
     Raises:
         BadLine: It can't be published.
     """
+    line = line.removeprefix(BOM_UTF8)
     members = _submission(line) if line.startswith(b"{") else _token(line, now)
     message_id = _property(members, "message_id") or uuid.uuid4().hex
     correlation_id = _property(members, "correlation_id")
@@ -95,13 +90,14 @@ def _submission(line: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _token(line: bytes, now: datetime) -> dict[str, msgspec.Raw]:
+    if line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or line.count(0) * 3 > len(line):
+        raise BadLine("it is UTF-16; save the file as UTF-8")
     try:
         token = line.decode()
     except UnicodeDecodeError:
         raise BadLine("it is not UTF-8") from None
-    for fault, reason in _FAULTS_OF_TOKENS:
-        if fault.search(token):
-            raise BadLine(reason)
+    if why := unfit(token):
+        raise BadLine(why.reason)
     received_at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = {"version": 1, "registration_token": token, "received_at": received_at}
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in body.items()}
@@ -159,7 +155,7 @@ class Lines:
         for _ in range(min(self._most, len(self._ready))):
             number, line = self.next_number, self._ready.popleft()
             self.next_number += 1
-            if line.strip():
+            if line.removeprefix(BOM_UTF8).strip():
                 yield Line(number, self._message(line, now))
 
     def _message(self, line: bytes, now: datetime) -> Outgoing | BadLine:
@@ -175,8 +171,6 @@ class Lines:
         if self._ended:
             return
         data = os.read(self._descriptor, _READ_BYTES)
-        if self.bytes_read == 0:
-            data = data.removeprefix(_BOM)
         self.bytes_read += len(data)
         *whole, rest = (self._rest + data).split(b"\n")
         self._ready.extend(line.removesuffix(b"\r") for line in whole)

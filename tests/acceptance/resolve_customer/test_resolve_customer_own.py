@@ -358,7 +358,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tool: Tool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--registration-token", "-", "--cli-auto-prompt"), 252, "--cli-auto-prompt"),
+        (("--registration-token", "-", "--auto-prompt"), 252, "--auto-prompt"),
         (("--registration-token", "-", "--stor"), 252, "--stor"),
         (("--cli-input-json", "{bad"), 252, "line 1 column 2"),
         (("--cli-input-yaml", "a: ["), 252, "line 1 column 5"),
@@ -382,3 +382,93 @@ def test_bad_input_is_named_without_repeating_a_token(
     assert words in ended.err
     assert "ok-1-hidden" not in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        (b"\xef\xbb\xbf" + _TOKEN.encode() + b"\r\n", {}),
+        (_TOKEN.encode("utf-16"), {"AWS_CLI_FILE_ENCODING": "UTF-16"}),
+        (b"\xff\xfe" + _TOKEN.encode("utf-16-le"), {"AWS_CLI_FILE_ENCODING": "utf-16-le"}),
+    ],
+    ids=["UTF-8 with a mark", "UTF-16", "UTF-16 of one order"],
+)
+def test_a_byte_order_mark_is_no_part_of_a_token(
+    tool: Tool, tmp_path: Path, content: bytes, settings: dict[str, str]
+) -> None:
+    """What editors put before a text is taken off, in the encoding that is named."""
+    (tmp_path / "token").write_bytes(content)
+    place = f"file://{tmp_path / 'token'}"
+    ended = tool.run("--registration-token", place, *_TO, environment=settings)
+
+    assert (ended.code, ended.err) == (0, "")
+    assert _TOKEN not in ended.out.decode()
+
+
+def test_a_file_in_another_encoding_is_named(tool: Tool, tmp_path: Path) -> None:
+    """UTF-16 is recognised, and what to do is said."""
+    (tmp_path / "token").write_bytes(_TOKEN.encode("utf-16"))
+    ended = tool.run("--registration-token", f"file://{tmp_path / 'token'}", *_TO)
+
+    assert ended.code == 252
+    assert "It is UTF-16: save it as UTF-8, or set AWS_CLI_FILE_ENCODING=UTF-16." in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f'"{_TOKEN}"', "has quotation marks around it"),
+        (f"x-amzn-marketplace-token={_TOKEN}", "has a form field's name in it"),
+    ],
+)
+def test_what_is_pasted_with_a_token_is_named_before_a_call(
+    tool: Tool, text: str, reason: str
+) -> None:
+    """The buyer must not be sent away for what a person has pasted."""
+    ended = tool.run("--registration-token", "-", *_TO, stdin=f"{text}\n")
+
+    assert ended.code == 252
+    assert reason in ended.err
+    assert _TOKEN not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"),
+    [
+        ("legacy", "\nAn error occurred (InvalidTokenException) when calling"),
+        ("enhanced", "\naws: [ERROR]: An error occurred (InvalidTokenException) when calling"),
+        ("json", '{\n    "Code": "InvalidTokenException",\n    "Message": "An error occurred ('),
+        ("yaml", "Code: InvalidTokenException\nMessage: "),
+        ("text", "InvalidTokenException\tAn error occurred ("),
+        ("table", "-----"),
+    ],
+)
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_errors_are_printed_in_the_form_asked_for(
+    tool: Tool, form: str, begins: str, by: str
+) -> None:
+    """By the option or by the environment, with the same exit code."""
+    option = ("--cli-error-format", form) if by == "option" else ()
+    settings = {"AWS_CLI_ERROR_FORMAT": form} if by == "variable" else {}
+    ended = tool.run(
+        "--registration-token", "-", *_TO, *option, stdin="none-1", environment=settings
+    )
+
+    assert (ended.code, ended.out) == (254, b"")
+    assert ended.err.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    "option", [("--cli-of-tomorrow", "value"), ("--cli-of-tomorrow=1",), ("--no-cli-of-tomorrow",)]
+)
+def test_a_later_option_of_form_keeps_no_token_from_being_resolved(
+    tool: Tool, option: tuple[str, ...]
+) -> None:
+    """It is named, and passed over."""
+    ended = tool.run(*option, "--registration-token", "-", *_TO, stdin=_TOKEN)
+
+    assert ended.code == 0
+    assert ended.err == (
+        f"resolve-customer: warning: {option[0].partition('=')[0]} is not known here, and is"
+        " ignored\n"
+    )

@@ -6,7 +6,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.cli.resolve_customer import errors, formats, notices
+from worker.cli.resolve_customer import error_formats, errors, formats, notices
 from worker.cli.resolve_customer.options import Finished, parse
 
 if TYPE_CHECKING:
@@ -40,9 +40,11 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(finished.text)
         return errors.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the command's outermost edge
+        form = error_formats.chosen(arguments)
         if options is None:
-            return errors.report(error)
-        return errors.report(error, options.secrets, debug=options.debug, explain=options.explain)
+            return errors.report(error, form=form)
+        debug, explain = options.debug, options.explain
+        return errors.report(error, options.secrets, form=form, debug=debug, explain=explain)
 
 
 def _run(options: Options) -> int:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli.resolve_customer import notices
 from worker.cli.resolve_customer.errors import UsageFault
+from worker.core.token.token_rules import mispasted, without_mark
 
 if TYPE_CHECKING:
     from worker.cli.resolve_customer.options import Options
 
 TOKEN: Final = "RegistrationToken"  # noqa: S105 - the member's name
 _FILES: Final = ("file://", "fileb://")
+_ENCODING: Final = "AWS_CLI_FILE_ENCODING"
 _MAX_BYTES: Final = 1 << 20
 
 
@@ -78,14 +81,21 @@ def _file(location: str, option: str) -> str | bytes:
 def _decoded(content: bytes, name: str, option: str) -> str:
     if len(content) > _MAX_BYTES:
         raise _unreadable(option, f"{name} is larger than {_MAX_BYTES:,} bytes")
+    encoding = os.environ.get(_ENCODING) or "utf-8"
     try:
-        return content.decode()
+        return without_mark(content.decode(encoding))
+    except LookupError:
+        raise UsageFault(f"{_ENCODING} names no encoding that is known: {encoding}") from None
     except UnicodeDecodeError:
         raise _unreadable(
             option,
             f"Unable to load paramfile ({name}), text contents could not be decoded.  If this is "
-            "a binary file, please use the fileb:// prefix instead of the file:// prefix.",
+            "a binary file, please use the fileb:// prefix instead of the file:// prefix."
+            f"{_WIDE if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else ''}",
         ) from None
+
+
+_WIDE: Final = f" It is UTF-16: save it as UTF-8, or set {_ENCODING}=UTF-16."
 
 
 def _unreadable(option: str, why: str) -> UsageFault:
@@ -152,4 +162,7 @@ def _check_token(given: dict[str, Any], options: Options) -> None:
             f"Invalid type for parameter {TOKEN}, value: (hidden), type: {type(token)}, "
             "valid types: <class 'str'>"
         )
+    token = given[TOKEN] = without_mark(token)
     options.secrets.add(token)
+    if why := token and mispasted(token):
+        raise UsageFault(f"Parameter validation failed:\n{why.reason}")

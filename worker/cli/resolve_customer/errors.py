@@ -7,6 +7,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from worker.cli.resolve_customer import error_formats
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -41,6 +43,7 @@ def report(
     error: BaseException,
     secrets: Collection[str] = (),
     *,
+    form: str = error_formats.LEGACY,
     debug: bool = False,
     explain: bool = False,
 ) -> int:
@@ -49,6 +52,7 @@ def report(
     Args:
         error: The error.
         secrets: Texts that must not be printed.
+        form: One of `error_formats.FORMATS`.
         debug: Whether to write the traceback to the debug log.
         explain: Whether to add its meaning and what to do.
     """
@@ -58,7 +62,7 @@ def report(
     if isinstance(error, BrokenPipeError):
         return _reader_gone()
     code, text = _described(error)
-    sys.stderr.write(f"\n{_without(secrets, text)}\n")
+    error_formats.write(form, _code_of(error), _without(secrets, text))
     if debug:
         from worker.cli.resolve_customer import debug as debugging  # noqa: PLC0415 - start-up
 
@@ -85,6 +89,14 @@ def _described(error: BaseException) -> tuple[int, str]:
         if isinstance(error, getattr(exceptions, name)):
             return code, words.format(error)
     return GENERAL, str(error) or type(error).__name__
+
+
+def _code_of(error: BaseException) -> str:
+    """AWS's code of an error of the service; of another one a name made of its class."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", "Unknown"))
+    return type(error).__name__.removesuffix("Error").removesuffix("Fault")
 
 
 _OF_BOTOCORE: Final = (

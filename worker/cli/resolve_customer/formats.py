@@ -33,8 +33,13 @@ def write(title: str, answer: dict[str, Any], options: Options, output: str) -> 
         output: The name of the format.
     """
     value = answer if options.query is None else _queried(answer, options)
-    _WRITERS[output](title, value, options, sys.stdout)
+    write_to(sys.stdout, output, title, value, options.color)
     sys.stdout.flush()
+
+
+def write_to(stream: IO[str], output: str, title: str, value: Any, color: str = "off") -> None:
+    """Write a value in the named format; `color` is `on`, `off` or `auto`."""
+    _WRITERS[output](title, value, color, stream)
 
 
 def _queried(answer: dict[str, Any], options: Options) -> Any:
@@ -46,7 +51,7 @@ def _queried(answer: dict[str, Any], options: Options) -> Any:
         raise CommandFault(str(error)) from None
 
 
-def _json(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+def _json(_title: str, value: Any, _color: str, stream: IO[str]) -> None:
     if value != {}:
         _json_line(value, stream)
 
@@ -57,25 +62,25 @@ def _json_line(value: Any, stream: IO[str]) -> None:
     stream.write(json.dumps(value, indent=4, ensure_ascii=False) + "\n")
 
 
-def _text(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+def _text(_title: str, value: Any, _color: str, stream: IO[str]) -> None:
     from worker.cli.resolve_customer import text  # noqa: PLC0415 - start-up
 
     text.write(value, stream)
 
 
-def _table(title: str, value: Any, options: Options, stream: IO[str]) -> None:
+def _table(title: str, value: Any, color: str, stream: IO[str]) -> None:
     from worker.cli.resolve_customer import table  # noqa: PLC0415 - start-up
 
-    coloured = stream.isatty() if options.color == "auto" else options.color == "on"
+    coloured = stream.isatty() if color == "auto" else color == "on"
     table.write(title, value, stream, coloured=coloured)
 
 
-def _yaml(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+def _yaml(_title: str, value: Any, _color: str, stream: IO[str]) -> None:
     if value != {}:
         _yaml_document(value, stream)
 
 
-def _yaml_stream(_title: str, value: Any, _options: Options, stream: IO[str]) -> None:
+def _yaml_stream(_title: str, value: Any, _color: str, stream: IO[str]) -> None:
     if value != {}:
         _yaml_document([value], stream)
 
@@ -92,11 +97,11 @@ def _yaml_document(value: Any, stream: IO[str]) -> None:
     yaml.dump(value, stream)
 
 
-def _off(_title: str, _value: Any, _options: Options, _stream: IO[str]) -> None:
+def _off(_title: str, _value: Any, _color: str, _stream: IO[str]) -> None:
     """Print nothing: there is only the exit code."""
 
 
-_WRITERS: Final[dict[str, Callable[[str, Any, Options, IO[str]], None]]] = {
+_WRITERS: Final[dict[str, Callable[[str, Any, str, IO[str]], None]]] = {
     "json": _json,
     "text": _text,
     "table": _table,

@@ -36,6 +36,7 @@ As in the AWS CLI:
   --cli-read-timeout SECONDS     --cli-connect-timeout SECONDS (0: no limit; default 60)
   --ca-bundle FILE               --no-verify-ssl     --no-sign-request
   --color on|off|auto            --debug             --version
+  --cli-error-format legacy|enhanced|json|yaml|text|table (or AWS_CLI_ERROR_FORMAT)
   --no-paginate, --no-cli-pager, --no-cli-auto-prompt, --cli-binary-format: no effect here.
 
 Region: --region, AWS_REGION, AWS_DEFAULT_REGION, the profile, WORKER_AWS__REGION if it is set.

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from worker.cli.resolve_customer import error_formats, notices
 from worker.cli.resolve_customer.errors import CommandFault, UsageFault
 from worker.cli.resolve_customer.help import HELP, USAGE, version
 
@@ -67,6 +68,10 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *, allow_abbrev: bool = True) -> None:
         super().__init__(prog="resolution-worker", add_help=False, allow_abbrev=allow_abbrev)
 
+    def names(self) -> list[str]:
+        """All options, unabbreviated."""
+        return list(self._option_string_actions)
+
     def error(self, message: str) -> NoReturn:
         raise UsageFault(f"usage: {USAGE}\n{self.prog}: error: {message}\n")
 
@@ -94,7 +99,7 @@ def parse(arguments: Sequence[str]) -> Options:
     own, rest = _own().parse_known_args(list(arguments))
     if own.help:
         raise Finished(HELP)
-    general, rest = _general().parse_known_args(rest)
+    general, rest = _general().parse_known_args(_without_later_options(rest))
     if general.version:
         raise Finished(version())
     query = _query(general.query)
@@ -154,24 +159,54 @@ def _general() -> _Parser:
     parser.add_argument(
         "--cli-binary-format", dest="binary_format", choices=("base64", "raw-in-base64-out")
     )
+    parser.add_argument(error_formats.OPTION, dest="error_format", choices=error_formats.FORMATS)
     parser.add_argument("--no-cli-pager", dest="no_pager", action="store_true")
     parser.add_argument("--no-cli-auto-prompt", dest="no_prompt", action="store_true")
     return parser
 
 
-def _parse_operation(arguments: list[str]) -> argparse.Namespace:
-    if arguments == ["help"]:
-        raise Finished(HELP)
+def _without_later_options(arguments: list[str]) -> list[str]:
+    """The arguments without options that later versions of the AWS CLI have.
+
+    Those that begin with `--cli-` or `--no-cli-` change how it prints and asks, not what it calls:
+    one that is not known must not keep a token from being resolved.
+    """
+    known = [name for parser in (_general(), _operation()) for name in parser.names()]
+    kept: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, _ = argument.partition("=")
+        later = name.startswith(_OF_FORM) and not any(each.startswith(name) for each in known)
+        if not later:
+            kept.append(argument)
+            continue
+        notices.warn(f"{name} is not known here, and is ignored")
+        if not equals and name.startswith("--cli-"):
+            value = next(rest, None)
+            if value is not None and value.startswith("--"):
+                return [*kept, *_without_later_options([value, *rest])]
+    return kept
+
+
+_OF_FORM: Final = ("--cli-", "--no-cli-")
+
+
+def _operation(*, token_is_required: bool = False) -> _Parser:
     parser = _Parser()
-    parser.add_argument(
-        "--registration-token", dest="token", required=_token_is_required(arguments)
-    )
+    parser.add_argument("--registration-token", dest="token", required=token_is_required)
     parser.add_argument("--cli-input-json", dest="input_json")
     parser.add_argument("--cli-input-yaml", dest="input_yaml")
     parser.add_argument(
         "--generate-cli-skeleton", dest="skeleton", nargs="?", const="input", choices=_SKELETONS
     )
     parser.add_argument("help", nargs="?")
+    return parser
+
+
+def _parse_operation(arguments: list[str]) -> argparse.Namespace:
+    if arguments == ["help"]:
+        raise Finished(HELP)
+    parser = _operation(token_is_required=_token_is_required(arguments))
     parsed, unknown = parser.parse_known_args(arguments)
     unknown += [parsed.help] if parsed.help else []
     if unknown:

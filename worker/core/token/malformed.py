@@ -11,6 +11,7 @@ from worker.core.records import Malformed, Token
 from worker.core.secrecy import Secret
 from worker.core.token.incoming import MAX_BODY_BYTES, derived_id
 from worker.core.token.members import Unfit, of_oversized, received_at, value
+from worker.core.token.token_rules import without_mark
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,7 +60,7 @@ def _opening(body: bytes) -> str:
 
 def _token_text(members: Members) -> str | None:
     try:
-        return _TEXT.decode(members.get("registration_token", b""))
+        return without_mark(_TEXT.decode(members.get("registration_token", b"")))
     except msgspec.DecodeError:
         return None
 

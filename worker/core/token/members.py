@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Members: TypeAlias = "dict[str, msgspec.Raw]"
 
+# With its mark, or the first character of a JSON object in either order.
+_WIDE: Final = (BOM_UTF16_LE, BOM_UTF16_BE, b"{\x00", b"\x00{", b"\x00\x00")
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY: Final = msgspec.json.Decoder()
 _MAX_TIME_BYTES: Final = 512  # with every character escaped
@@ -41,12 +44,14 @@ def members_of(body: bytes) -> Members:
         raise Unfit("BodyEmpty", "the body is empty; send a JSON object")
     if len(body) > MAX_BODY_BYTES:
         raise Unfit("BodyTooLarge", f"the body has {len(body)} bytes; at most {MAX_BODY_BYTES}")
+    if body.startswith(_WIDE):
+        raise Unfit("BodyNotUtf8", "the body is UTF-16 or UTF-32; encode it as UTF-8")
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise Unfit("BodyNotUtf8", f"the body is not UTF-8 at byte {error.start}") from None
     try:
-        return _OBJECT.decode(body)
+        return _OBJECT.decode(body.removeprefix(BOM_UTF8))
     except msgspec.ValidationError:
         raise Unfit("BodyNotObject", "the body is JSON, but no object") from None
     except (msgspec.DecodeError, RecursionError):
@@ -58,7 +63,7 @@ def of_oversized(body: bytes) -> Members:
     if len(body) <= MAX_BODY_BYTES:
         return {}
     try:
-        return _OBJECT.decode(body)
+        return _OBJECT.decode(body.removeprefix(BOM_UTF8))
     except (msgspec.DecodeError, RecursionError):
         return {}
 

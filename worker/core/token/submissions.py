@@ -6,7 +6,6 @@ or a function that raises `Unfit`.
 
 from __future__ import annotations
 
-import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,23 +17,20 @@ from worker.core.token import headers
 from worker.core.token.incoming import derived_id
 from worker.core.token.malformed import MAX_METADATA_BYTES, malformed
 from worker.core.token.members import Unfit, is_given, members_of, received_at, value
+from worker.core.token.token_rules import unfit, without_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from worker.core.token.incoming import Incoming
     from worker.core.token.members import Members
 
-MAX_TOKEN_CHARS: Final = 8_192
 MAX_OFFER_TYPE_CHARS: Final = 255
 MAX_ROUTING_KEY_BYTES: Final = 255
 MOST_SOURCE_CHARS: Final = 64
 VERSION: Final = 1
 REPLY_PREFIX: Final = "resolution.reply."
 
-_PERCENT_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
-_WHITE_SPACE: Final = re.compile(r"\s")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -117,35 +113,10 @@ def _token(members: Members) -> str:
     token = value(members, "registration_token")
     if not isinstance(token, str):
         raise Unfit("TokenNotText", "the registration_token is no string")
-    for broken, code, reason in _TOKEN_RULES:
-        if broken(token):
-            raise Unfit(code, reason)
+    token = without_mark(token)
+    if why := unfit(token):
+        raise Unfit(*why)
     return token
-
-
-_TOKEN_RULES: Final[tuple[tuple[Callable[[str], object], str, str], ...]] = (
-    (operator.not_, "TokenEmpty", "the registration_token is empty"),
-    (
-        lambda t: len(t) > MAX_TOKEN_CHARS,
-        "TokenTooLong",
-        f"the registration_token has more than {MAX_TOKEN_CHARS} characters",
-    ),
-    (
-        _WHITE_SPACE.search,
-        "TokenHasWhiteSpace",
-        "the registration_token has white space in it: the publisher must decode it exactly once",
-    ),
-    (
-        _CONTROL.search,
-        "TokenHasControlCharacter",
-        "the registration_token has a control character in it",
-    ),
-    (
-        _PERCENT_ESCAPE.search,
-        "TokenPercentEncoded",
-        "the registration_token has a %XX escape in it: the publisher must decode it exactly once",
-    ),
-)
 
 
 def _metadata(members: Members, token: str) -> bytes | None:

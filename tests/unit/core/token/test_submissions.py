@@ -108,6 +108,20 @@ def test_every_member_is_read() -> None:
     assert odd == Ignored()
 
 
+@pytest.mark.parametrize(
+    "body_with_mark",
+    [
+        b'\xef\xbb\xbf{"registration_token":"ok-1"}',
+        '{"registration_token":"\ufeffok-1"}'.encode(),
+    ],
+)
+def test_a_byte_order_mark_is_passed_over(body_with_mark: bytes) -> None:
+    """Editors put it before a text; before a body or a token it means nothing."""
+    parsed, _ = parse(Incoming(body_with_mark, "m-7"), NOW)
+    assert isinstance(parsed, Submission)
+    assert parsed.token.value == "ok-1"
+
+
 @pytest.mark.parametrize("version", ["1", "1.0", "null"])
 def test_version_one_may_be_spelled_or_left_out(version: str) -> None:
     """Version 1, as whole number or not, and null all mean this version."""
@@ -145,7 +159,8 @@ MALFORMED: list[tuple[str, bytes]] = [
     ("BodyNotJson", b"{"),
     ("BodyNotJson", b'{"registration_token":"ok-1"} x'),
     ("BodyNotJson", b'{"registration_token":"ok-1",}'),
-    ("BodyNotJson", b'\xef\xbb\xbf{"registration_token":"ok-1"}'),
+    ("BodyNotUtf8", b"\xff\xfe"),
+    ("BodyNotUtf8", '{"registration_token":"ok-1"}'.encode("utf-16-be")),
     ("BodyNotJson", b'{"registration_token":"\\ud800"}'),
     ("BodyNotJson", b'{"registration_token":"ok-1","metadata":{"a":"\\udc00"}}'),
     ("BodyNotJson", b'{"registration_token":"ok-1","version":NaN}'),
@@ -174,6 +189,18 @@ MALFORMED: list[tuple[str, bytes]] = [
     ("TokenHasControlCharacter", body("a\x00b")),
     ("TokenHasControlCharacter", body("a\x7f")),
     ("TokenHasControlCharacter", body("\x1ba")),
+    ("TokenQuoted", body('"a"')),
+    ("TokenQuoted", body("'a'")),
+    ("TokenQuoted", body("`a")),
+    ("TokenQuoted", body("\u201ca\u201d")),
+    ("TokenHasFieldName", body("x-amzn-marketplace-token=a")),
+    ("TokenHasFieldName", body("X-Amzn-Marketplace-Token:a")),
+    ("TokenHasFieldName", body("a&x-amzn-marketplace-offer-type=free-trial")),
+    ("TokenHasFieldName", body("registration_token=a")),
+    ("TokenHasFieldName", body("RegistrationToken:a")),
+    ("TokenHasInvisibleCharacter", body("a\u200bb")),
+    ("TokenHasInvisibleCharacter", body("a\ufeff")),
+    ("TokenHasInvisibleCharacter", body("a\u202eb")),
     ("TokenPercentEncoded", body("a%2Bb")),
     ("TokenPercentEncoded", body("a%2f")),
     ("MetadataNotObject", body(metadata=[])),
