@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from worker.core.records import Answer, Batch, Fault, Lane, Outcome, Token, TokenKey
     from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
+    from worker.core.token.refused_rows import KeptAs
 
 
 class Ledger(Protocol):
@@ -263,4 +264,8 @@ class Telemetry(Protocol):
 
     def dropped(self, kind: Kind, answers: int) -> None:
         """So many replies or events were given up for good."""
+        ...
+
+    def row_refused(self, kept_as: KeptAs) -> None:
+        """The database refused a row for its data; this is what there is of it now."""
         ...

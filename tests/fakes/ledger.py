@@ -55,6 +55,7 @@ class FakeLedger:
     Attributes:
         outage: While set, every call raises it as `LedgerUnavailable`.
         is_poison: A batch with an outcome it says yes to is refused as a whole.
+        refuses_letter: So is one with a dead letter it says yes to.
         refuses_malformed: Whether so is a batch with a malformed message.
         batches: What was committed, in order.
     """
@@ -62,6 +63,7 @@ class FakeLedger:
     def __init__(self) -> None:
         self.outage: str | None = None
         self.is_poison: Callable[[Outcome], bool] = _names_nobody
+        self.refuses_letter: Callable[[DeadLetter], bool] = lambda _: False
         self.refuses_malformed = False
         self.batches: list[Batch] = []
         self.outcomes: dict[TokenKey, Outcome] = {}
@@ -79,12 +81,14 @@ class FakeLedger:
         """Take a batch as a whole, or refuse it as a whole."""
         self._require_service()
         poisoned = self.refuses_malformed and bool(batch.malformed)
+        poisoned |= any(map(self.refuses_letter, batch.letters))
         if poisoned or any(self.is_poison(outcome) for outcome in batch.outcomes):
             raise RowsRefused("the batch has a row that can never be written")
         self.batches.append(batch)
         for outcome in batch.outcomes:
-            self._settle(outcome)
-        self._close_letters(batch)
+            self._settle(outcome, books=batch.books)
+        if batch.closing:
+            self._close_letters(batch)
         for letter in sorted(batch.letters, key=lambda each: each.failed_at):
             self._keep(letter)
         for letter in batch.letters:
@@ -121,10 +125,10 @@ class FakeLedger:
         if self.outage is not None:
             raise LedgerUnavailable(self.outage)
 
-    def _settle(self, given: Outcome) -> None:
+    def _settle(self, given: Outcome, *, books: bool) -> None:
         stood = self.outcomes.get(given.key)
         self.outcomes[given.key] = given if stood is None else _winner(stood, given)
-        if given.status is Status.RESOLVED:
+        if given.status is Status.RESOLVED and books:
             self._remember_customer(given)
             self._remember_agreement(given)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from worker.core.records import Fault, Token
     from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
+    from worker.core.token.refused_rows import KeptAs
     from worker.ports import ConfirmedPublisher, PublishFailure, PublishResult
 
 
@@ -243,6 +244,7 @@ class FakeTelemetry:
         self.oddities: Counter[str] = Counter()
         self.batches: list[int] = []
         self.drops: Counter[Kind] = Counter()
+        self.rows_refused: Counter[KeptAs] = Counter()
 
     def submission(self, lane: Lane) -> None:
         """A submission was settled or moved on."""
@@ -274,6 +276,10 @@ class FakeTelemetry:
     def dropped(self, kind: Kind, answers: int) -> None:
         """Answers were given up."""
         self.drops[kind] += answers
+
+    def row_refused(self, kept_as: KeptAs) -> None:
+        """A row was refused."""
+        self.rows_refused[kept_as] += 1
 
 
 class FakeSealer:

@@ -41,7 +41,7 @@ class SetupFault(WorkerError):
 
 
 class RowsRefused(WorkerError):
-    """The database refused a batch for its data (SQLSTATE class 22 or 23)."""
+    """The database refused a batch for its data, with words that do not quote it."""
 
 
 class NotConfirmed(WorkerError):

@@ -78,6 +78,11 @@ class TokenKey(NamedTuple):
     seller: str
     sha256: bytes
 
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256: enough to find it in the ledger."""
+        return self.sha256[:8].hex()
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
@@ -273,8 +278,15 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows committed in one transaction."""
+    """The rows committed in one transaction.
+
+    Attributes:
+        books: Whether customers and agreements of resolved outcomes are written.
+        closing: Whether dead letters of resolved outcomes are closed.
+    """
 
     outcomes: tuple[Outcome, ...] = ()
     letters: tuple[DeadLetter, ...] = ()
     malformed: tuple[Malformed, ...] = ()
+    books: bool = True
+    closing: bool = True

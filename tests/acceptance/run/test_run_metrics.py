@@ -24,6 +24,7 @@ COUNTERS = {
         "result": {"ok", "token", "throttled", "transient", "systemic"},
     },
     "resolution_retries_total": {"reason": {"throttled", "transient"}},
+    "resolution_rows_refused_total": {"kept_as": {"reduced", "dead_letter", "parked"}},
 }
 GAUGES = {
     "resolution_oldest_unsettled_seconds": {"lane": LANES},

@@ -20,6 +20,7 @@ from worker import __version__
 from worker.core.dead_letters.retention import Chore
 from worker.core.records import FaultKind, Lane, LetterReason, Status
 from worker.core.token.outgoing import Kind
+from worker.core.token.refused_rows import KeptAs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,6 +159,12 @@ class Families:
             "Duration of a batch's transaction.",
             buckets=_WRITE_SECONDS,
             registry=self.registry,
+        )
+        self._refused_rows = self._counters(
+            "resolution_rows_refused_total",
+            "Rows that the database refused for their data, by what there is of them now.",
+            "kept_as",
+            KeptAs,
         )
 
     def _fleet(self) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from worker.core.dead_letters.retention import Chore
     from worker.core.token.outgoing import Kind
+    from worker.core.token.refused_rows import KeptAs
 
 
 class Metrics(Families):
@@ -62,6 +63,10 @@ class Metrics(Families):
     def dropped(self, kind: Kind, answers: int) -> None:
         """Replies or events were dropped for good."""
         self._dropped[kind].inc(answers)
+
+    def row_refused(self, kept_as: KeptAs) -> None:
+        """The database refused a row for its data."""
+        self._refused_rows[kept_as].inc()
 
     def retained(self, chore: Chore, rows: int) -> None:
         """Retention has processed rows."""

@@ -155,9 +155,10 @@ _BY_TYPE_CONNECTING: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = 
 
 _UNKNOWN: Final = Diagnosis("the database failed with an unexpected error", "check its log")
 
-# Data that can never be stored: data exceptions, violated constraints, and a key too large for
-# an index (the only limit of class 54 that our rows can reach).
-_ROWS: Final = frozenset({"22", "23", "54"})
+# Data that can never be stored: data exceptions, violated constraints, a key too large for an
+# index (the only limit of class 54 that our rows can reach), and what triggers and functions that
+# somebody added raise (09, 21, 27, 38, 39, P0) or views check (44).
+_ROWS: Final = frozenset({"22", "23", "54", "09", "21", "27", "38", "39", "44", "P0"})
 # After these the session can still be used: the statement was refused, and is rolled back.
 _SOUND: Final = _ROWS | {"40"}
 # The server aborted this transaction in favour of others: it can be retried at once.
@@ -171,6 +172,23 @@ FAULTS: Final = (
     DriverFailed,
 )
 """The errors that may be raised on an open session."""
+
+
+_HOLDS_UNICODE: Final = frozenset({"UTF8", "SQL_ASCII"})
+
+
+def unfit_encoding(encoding: str) -> Diagnosis | None:
+    """The diagnosis of a database whose encoding can't hold all of Unicode; None if it can.
+
+    SQL_ASCII can: it keeps bytes as they come, and all our programs send UTF-8.
+    """
+    if encoding in _HOLDS_UNICODE:
+        return None
+    return Diagnosis(
+        f"the database's encoding is {encoding}, which can't hold all that buyers and AWS send",
+        "create one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, move with pg_dump "
+        f"and pg_restore what is stored, and {_DSN}",
+    )
 
 
 def _class_of(error: BaseException) -> str:
@@ -219,10 +237,10 @@ def translate(error: BaseException) -> LedgerUnavailable | RowsRefused:
 
 def _refusal(error: BaseException) -> str:
     # Without message and detail, which quote the row.
-    place = getattr(error, "constraint_name", None) or getattr(error, "column_name", None)
+    names = (getattr(error, f"{kind}_name", None) for kind in ("table", "constraint", "column"))
     state = getattr(error, "sqlstate", "")
-    kind = type(error).__name__
-    return f"the database refused a row: {kind}, SQLSTATE {state}{f', {place}' if place else ''}"
+    words = ", ".join((type(error).__name__, f"SQLSTATE {state}", *filter(None, names)))
+    return f"the database refused a row: {words}"
 
 
 def _sentence(found: Diagnosis, error: BaseException) -> str:

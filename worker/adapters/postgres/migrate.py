@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from worker.adapters.postgres.errors import translate, translated
+from worker.adapters.postgres.errors import translate, translated, unfit_encoding
 from worker.adapters.postgres.sessions import Session, connector
 from worker.adapters.postgres.sql import load_sql
 from worker.core.exceptions import SetupFault
@@ -41,7 +41,7 @@ _STAND_IN: Final = "stand_in"
 
 
 class MigrationRefused(SetupFault):
-    """The schema must not be changed: it was not made by these migrations."""
+    """The database must not be changed: its encoding is unfit, or others made its schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,9 @@ async def migrate(
         All migrations recorded in the database, oldest first, including unknown versions.
 
     Raises:
-        MigrationRefused: A file was changed after it had been applied; or the schema is up to date
-            but can't be marked, because something is already stored in it.
+        MigrationRefused: The database's encoding can't hold all of Unicode; or a file was changed
+            after it had been applied; or the schema is up to date but can't be marked, because
+            something is already stored in it.
         LedgerUnavailable: The database can't be reached, or refused a statement.
     """
     wanted = bundled() if migrations is None else migrations
@@ -137,6 +138,7 @@ async def migrate(
         connect = connector(dsn, command_seconds=_STATEMENT_SECONDS + _TURN_SECONDS)
         session = await Session.open(connect, statement_cache=False)
         try:
+            await _refuse_encoding(session)
             while (step := await _apply_next(session, wanted, stand_in=stand_in)) is not None:
                 on_applied(step)
             if stand_in:
@@ -146,6 +148,12 @@ async def migrate(
             return await _recorded(session)
         finally:
             await session.close()
+
+
+async def _refuse_encoding(session: Session) -> None:
+    (found,) = await session.fetch("SELECT current_setting('server_encoding') AS encoding")
+    if unfit := unfit_encoding(found["encoding"]):
+        raise MigrationRefused("; ".join(unfit))
 
 
 async def _apply_next(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.aws.addresses import shown
+from worker.adapters.postgres.errors import unfit_encoding
 from worker.adapters.postgres.operator.errors import DatabaseFault, place
 from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.app import fleet as sharing
@@ -42,7 +43,7 @@ _RESTORE: Final = (
 
 
 async def connection(settings: Settings) -> Passed:
-    """The database can be reached, accepts the worker, and is writable."""
+    """The database can be reached, accepts the worker, holds Unicode, and is writable."""
     dsn = settings.current_postgres_dsn()
     await resolved(addresses.postgres_hosts(dsn), "WORKER_POSTGRES__DSN")
     async with _asking(dsn) as inspector:
@@ -51,6 +52,8 @@ async def connection(settings: Settings) -> Passed:
         raise Failed(
             f"PostgreSQL {found.server_version} is too old", "use PostgreSQL 12 or a newer one"
         )
+    if unfit := unfit_encoding(found.encoding):
+        raise Failed(*unfit)
     if found.read_only:
         raise _read_only(found)
     notes = ("the role is a superuser: see deploy/postgres for one that is not",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.core.records import (
     DEFAULT_SELLER,
@@ -14,12 +14,15 @@ from worker.core.records import (
     Status,
     Submission,
 )
+from worker.core.token.refused_rows import UNSTORABLE
 from worker.core.token.verdict import AWS_LIFETIME
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.token.incoming import Incoming
+
+_TOO_OFTEN: Final = "the broker delivered it too often without an ack and parked it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,12 @@ def of_malformed(
     )
 
 
-def of_parked(incoming: Incoming, sealed: Sealed, now: datetime) -> DeadLetter:
-    """Return the dead letter of a message that the broker itself gave up, and no worker has read.
+def of_parked(
+    incoming: Incoming, sealed: Sealed, now: datetime, refusal: str | None = None
+) -> DeadLetter:
+    """Return the dead letter of a parked message, which no worker has read.
+
+    Either the broker itself gave it up, or a worker parked it since the database refused its row.
 
     Its ids, times and body are not trusted: all are sealed, none is written in clear.
     """
@@ -90,8 +97,8 @@ def of_parked(incoming: Incoming, sealed: Sealed, now: datetime) -> DeadLetter:
     return DeadLetter(
         seller=DEFAULT_SELLER,
         reason=LetterReason.PARKED,
-        error_code="DeliveryLimit",
-        error_message="the broker delivered it too often without an ack and parked it",
+        error_code=UNSTORABLE if refusal else "DeliveryLimit",
+        error_message=refusal or _TOO_OFTEN,
         token_sha256=None,
         body_sha256=body_sha256,
         message_id=f"parked-{body_sha256.hex()[:32]}",

@@ -6,7 +6,7 @@ from typing import Final
 
 from worker.core import aws_causes
 from worker.core.records import LetterReason
-from worker.core.token.verdict import UNSTORABLE
+from worker.core.token.refused_rows import UNSTORABLE
 
 _WRONG_ACCOUNT: Final = (
     "wrong seller account or region? Compare WORKER_AWS__ROLE_ARN, WORKER_AWS__REGION and "
@@ -22,7 +22,10 @@ _TOO_LATE: Final = (
     "past saving: the buyer must click through again from AWS Marketplace. Look why it took so "
     "long (`status`: queues, rate, breaker), then discard"
 )
-_UNSTORABLE: Final = "AWS's answer can't be stored: look at `show`, and report it as a defect"
+_UNSTORABLE: Final = (
+    "the database refused its row: correct what the message names (a constraint, a trigger, the "
+    "database's encoding), then replay, which stores it"
+)
 _PUBLISHER: Final = (
     "the publisher wrote what can't be read: correct the publisher, which then sends it anew; a "
     "replay would fail again, so discard"
@@ -62,8 +65,10 @@ def remedy(reason: str, error_code: str, *, others_resolved: bool = False) -> st
         error_code: Of the failure.
         others_resolved: Whether other tokens of the account resolved within five minutes before.
     """
+    if error_code == UNSTORABLE:
+        return _UNSTORABLE
     if reason == LetterReason.DEAD:
-        return _of_dead(error_code)
+        return f"{aws_causes.of_systemic(error_code, '').remedy}; then replay"
     if reason == LetterReason.REJECTED and others_resolved:
         return _STRANGERS
     if reason == LetterReason.MALFORMED and error_code.endswith("ContainsToken"):
@@ -71,9 +76,3 @@ def remedy(reason: str, error_code: str, *, others_resolved: bool = False) -> st
     if reason == LetterReason.MALFORMED and error_code in _MALFORMED:
         return _MALFORMED[error_code]
     return _BY_REASON.get(reason, "look at one of them with `dead-letters show`")
-
-
-def _of_dead(error_code: str) -> str:
-    if error_code == UNSTORABLE:
-        return _UNSTORABLE
-    return f"{aws_causes.of_systemic(error_code, '').remedy}; then replay"

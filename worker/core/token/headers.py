@@ -22,6 +22,7 @@ RECEIVED_HEADER: Final = "x-resolution-received-at"
 FIRST_SEEN_HEADER: Final = "x-resolution-first-seen"
 CALLER_HEADER: Final = "x-resolution-caller"
 REPLAY_HEADER: Final = "x-resolution-replay"
+REFUSAL_HEADER: Final = "x-resolution-refusal"
 OUR_HEADERS: Final = (
     ATTEMPTS_HEADER,
     RETURNS_HEADER,
@@ -29,10 +30,12 @@ OUR_HEADERS: Final = (
     FIRST_SEEN_HEADER,
     CALLER_HEADER,
     REPLAY_HEADER,
+    REFUSAL_HEADER,
 )
 ALWAYS_CALLS: Final = timestamps.LATEST
 """The time of a replay that no outcome in the ledger answers."""
 _MOST_CALLER_CHARS: Final = 255
+_MOST_REFUSAL_CHARS: Final = 500
 
 
 def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str, int | str]:
@@ -81,3 +84,14 @@ def caller(incoming: Incoming) -> str:
     """Whose message it is: the publisher's user, which the worker's own moves carry on."""
     user = incoming.headers.get(CALLER_HEADER) if incoming.internal else incoming.user_id
     return user if isinstance(user, str) and len(user) <= _MOST_CALLER_CHARS else ""
+
+
+def refusal(incoming: Incoming) -> str | None:
+    """Why a worker parked this message: with which words the database refused its row.
+
+    A publisher can write it into a message that the broker itself parks, and so mislead whoever
+    reads the dead letter of that message.
+    """
+    words = incoming.headers.get(REFUSAL_HEADER) if incoming.internal else None
+    fits = isinstance(words, str) and words.isprintable() and len(words) <= _MOST_REFUSAL_CHARS
+    return words if fits and words else None

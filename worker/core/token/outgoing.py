@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.token import replies
-from worker.core.token.headers import headers
+from worker.core.token.headers import REFUSAL_HEADER, headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,6 +129,16 @@ def _moved(
     )
 
 
-def park(incoming: Incoming, message_id: str) -> Outgoing:
-    """A message on its way to the parked ones, as it came."""
-    return Outgoing(INTERNAL, "parked", incoming.body, message_id, mandatory=True)
+def park(incoming: Incoming, message_id: str, refusal: str) -> Outgoing:
+    """A message on its way to the parked ones, as it came, with why its row was refused."""
+    return Outgoing(
+        exchange=INTERNAL,
+        routing_key="parked",
+        body=incoming.body,
+        message_id=message_id,
+        correlation_id=incoming.correlation_id,
+        reply_to=incoming.reply_to,
+        timestamp=incoming.timestamp,
+        headers={**incoming.trace, REFUSAL_HEADER: refusal},
+        mandatory=True,
+    )

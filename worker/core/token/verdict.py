@@ -16,7 +16,6 @@ AWS_LIFETIME: Final = timedelta(hours=4)
 FAILURE_MEMORY: Final = timedelta(seconds=30)
 QUICK_WINDOW_SECONDS: Final = 2.0
 MOST_SYSTEMIC_ANSWERS: Final = 3
-UNSTORABLE: Final = "Unstorable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,19 +282,4 @@ def _outcome(submission: Submission, status: Status, attempts: int, now: datetim
         settled_at=now,
         offer_type=submission.offer_type,
         first_seen=submission.first_seen,
-    )
-
-
-def unstorable(outcome: Outcome, message: str) -> Outcome:
-    """The outcome to store for a token whose true one the database refuses for its data."""
-    return Outcome(
-        key=outcome.key,
-        status=Status.DEAD,
-        message_id=outcome.message_id,
-        attempts=outcome.attempts,
-        received_at=outcome.received_at,
-        settled_at=outcome.settled_at,
-        error_code=UNSTORABLE,
-        error_message=message,
-        first_seen=outcome.first_seen,
     )

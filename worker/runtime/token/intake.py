@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -13,7 +14,7 @@ from worker.core import backoff, batching
 from worker.core.dead_letters import records
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Malformed
-from worker.core.token import verdict
+from worker.core.token import headers, refused_rows, verdict
 from worker.core.token.submissions import parse
 from worker.core.token.verdict import Call, Policy, Repeat, Store
 from worker.runtime.token.batch_queue import BatchQueue
@@ -21,7 +22,7 @@ from worker.runtime.token.in_flight import InFlight, InFlightToken, Waiter
 from worker.runtime.token.writer import PendingWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from worker.core.records import DeadLetter, Lane, Outcome, TokenKey
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
-_PARKED_AGAIN_SECONDS: Final = 5.0
+_PARKED_AGAIN: Final = backoff.FullJitter(base_seconds=5.0, cap_seconds=60.0)
 _TURN_SECONDS: Final = 0.02  # the slowest message takes about as long
 
 
@@ -109,7 +110,8 @@ class Intake:
         now = self._clock.now()
         if delivery.lane is None:
             delivery.shorten()
-            self._put_parked(delivery)
+            collected = partial(self._settlement.collected, delivery)
+            self._put_parked(delivery, collected, headers.refusal(delivery.incoming))
             return None
         message, ignored = parse(delivery.incoming, now)
         if delivery.incoming.headers_unread:
@@ -178,42 +180,49 @@ class Intake:
             sealed = self._settlement.seal(delivery.incoming)
             return records.of_malformed(malformed, delivery.incoming, lane.label, sealed, now)
 
+        answer = partial(self._settlement.answer_malformed, malformed, delivery, lane, now)
         return PendingWrite(
-            committed=lambda _: self._settlement.answer_malformed(malformed, delivery, lane, now),
-            refused=lambda words: self._refused(malformed, delivery, words),
+            committed=lambda _: answer(),
+            refused=lambda words, _: self._refused(delivery, answer, words),
+            smaller=refused_rows.of_malformed(),
             letter=letter,
             size=len(delivery.incoming.body),
             wanted=lambda: delivery.alive,
             malformed=malformed,
         )
 
-    def _refused(self, malformed: Malformed, delivery: Delivery, words: str) -> None:
-        """Leave it to the collector of parked messages, as far as it is whole."""
+    def _refused(self, delivery: Delivery, answer: Callable[..., None], words: str) -> None:
+        """Answer, and leave the message to the collector of parked ones, if it is whole."""
         if delivery.incoming.whole is None:
-            self._settlement.park(delivery, malformed.message_id, words)
-            return
-        log.error("malformed_message_refused", message_id=malformed.message_id, reason=words)
-        self._put_parked(delivery)
+            answer(refusal=words)
+        else:
+            self._put_parked(delivery, answer, words)
 
-    def _put_parked(self, delivery: Delivery) -> None:
+    def _put_parked(
+        self,
+        delivery: Delivery,
+        committed: Callable[[], None],
+        refusal: str | None,
+        failures: int = 0,
+    ) -> None:
         now = self._clock.now()
 
         def letter() -> DeadLetter:
             sealed = self._settlement.seal(delivery.incoming)
-            return records.of_parked(delivery.incoming, sealed, now)
+            return records.of_parked(delivery.incoming, sealed, now, refusal)
+
+        def again(*_: object) -> None:
+            """Write it again, ever less often: there is nowhere else that it could go."""
+            delay = _PARKED_AGAIN.bound(failures + 1)
+            put = partial(self._put_parked, delivery, committed, refusal, failures + 1)
+            asyncio.get_running_loop().call_later(delay, put)
 
         self._writer.put(
             PendingWrite(
-                committed=lambda _: self._settlement.collected(delivery),
-                refused=lambda words: self._later(delivery, words),
+                committed=lambda _: committed(),
+                refused=again,
                 letter=letter,
                 size=len(delivery.incoming.body),
                 wanted=lambda: delivery.alive,
             )
         )
-
-    def _later(self, delivery: Delivery, words: str) -> None:
-        """Write a parked message again after a while: there is nowhere else that it could go."""
-        log.error("parked_message_refused", reason=words, again_in_seconds=_PARKED_AGAIN_SECONDS)
-        loop = asyncio.get_running_loop()
-        loop.call_later(_PARKED_AGAIN_SECONDS, self._put_parked, delivery)

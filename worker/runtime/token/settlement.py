@@ -15,7 +15,7 @@ import structlog
 from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
-from worker.core.token import outgoing, verdict
+from worker.core.token import outgoing, refused_rows, verdict
 from worker.core.token.incoming import envelope
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.malformed_log import MalformedLog
@@ -68,12 +68,17 @@ class Settlement:
     def store(self, token: InFlightToken, outcome: Outcome) -> None:
         """Commit an outcome, then answer everybody who waits for it."""
         token.stage = Stage.WRITING
+        leader, letter = token.leader, None
+        if outcome.status is not Status.RESOLVED:
+            letter = partial(self._letter_of, leader, outcome)
         write = PendingWrite(
             committed=partial(self._committed, token, outcome),
             refused=partial(self._refused, token, outcome),
+            smaller=refused_rows.of_outcome(outcome, has_letter=letter is not None),
             outcome=outcome,
-            letter=self._letter(token.leader, outcome),
-            size=len(token.leader.delivery.incoming.body),
+            letter=letter,
+            unstored=lambda words: self._letter_of(leader, refused_rows.unstored(outcome, words)),
+            size=len(leader.delivery.incoming.body),
         )
         self._writer.put(write)
 
@@ -92,11 +97,19 @@ class Settlement:
         for waiter in self._in_flight.finish(token):
             self._answer(waiter, outcome, repeated=repeated)
 
-    def _committed(self, token: InFlightToken, meant: Outcome, stored: Outcome | None) -> None:
+    def _committed(
+        self,
+        token: InFlightToken,
+        meant: Outcome,
+        stored: Outcome | None,
+        *,
+        refusal: str | None = None,
+    ) -> None:
         """Answer with the stored outcome: the first waiter as asked, the others as repeated.
 
         Another replica may have settled the token first; then the stored outcome is not `meant`,
-        and repeated for everybody.
+        and repeated for everybody. If the ledger refuses every row of it, what AWS said is answered
+        all the same. Where the database takes no dead letter the first message is parked.
         """
         outcome = stored or meant
         ours = outcome.status is meant.status and outcome.settled_at == meant.settled_at
@@ -104,12 +117,20 @@ class Settlement:
             if verdict.wants_own_call(outcome, waiter.submission, late=waiter.late):
                 self._return(waiter, waiter.submission.attempts)
             else:
-                self._answer(waiter, outcome, repeated=place > 0 or not ours)
+                parked = _parked(waiter, refusal) if refusal and place == 0 else ()
+                self._answer(waiter, outcome, repeated=place > 0 or not ours, parked=parked)
 
-    def _answer(self, waiter: Waiter, outcome: Outcome, *, repeated: bool) -> None:
+    def _answer(
+        self,
+        waiter: Waiter,
+        outcome: Outcome,
+        *,
+        repeated: bool,
+        parked: tuple[outgoing.Outgoing, ...] = (),
+    ) -> None:
         said = outgoing.answers(outcome, waiter.submission, repeated=repeated)
         done = partial(self._answered, waiter, outcome, repeated)
-        self._acks.put(waiter.delivery, said, done)
+        self._acks.put(waiter.delivery, said + parked, done)
 
     def _answered(self, waiter: Waiter, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
         waited = (self._clock.now() - waiter.submission.received_at).total_seconds()
@@ -125,34 +146,35 @@ class Settlement:
             waited_seconds=round(waited, 3),
         )
 
-    def _letter(self, waiter: Waiter, outcome: Outcome) -> Callable[[], DeadLetter] | None:
-        if outcome.status is Status.RESOLVED:
-            return None
+    def _letter_of(self, waiter: Waiter, outcome: Outcome) -> DeadLetter:
         submission, incoming, lane = waiter.submission, waiter.delivery.incoming, waiter.lane.label
-        return lambda: records.of_outcome(outcome, submission, incoming, lane, self.seal(incoming))
+        return records.of_outcome(outcome, submission, incoming, lane, self.seal(incoming))
 
-    # --- a row that the database refuses for its data ---
-
-    def _refused(self, token: InFlightToken, outcome: Outcome, words: str) -> None:
-        """Settle as dead with what surely fits; if that is refused too, wait and try again."""
-        if not token.waiters:
-            self._in_flight.finish(token)
-        elif outcome.error_code == verdict.UNSTORABLE:
-            self.retry(token, verdict.RetryIn(self._policy.delays[-1], counted=False))
-        else:
-            self.store(token, verdict.unstorable(outcome, words))
-
-    def park(self, delivery: Delivery, message_id: str, words: str) -> None:
-        """Leave a malformed message that can't be recorded to the collector of parked ones."""
-        log.error("malformed_message_refused", message_id=message_id, reason=words)
-        self._acks.put(delivery, (outgoing.park(delivery.incoming, message_id),))
+    def _refused(
+        self, token: InFlightToken, meant: Outcome, words: str, stored: Outcome | None
+    ) -> None:
+        self._committed(token, meant, stored, refusal=words)
 
     # --- messages that can't be read, and those that the broker gave up ---
 
     def answer_malformed(
-        self, malformed: Malformed, delivery: Delivery, lane: Lane, now: datetime
+        self,
+        malformed: Malformed,
+        delivery: Delivery,
+        lane: Lane,
+        now: datetime,
+        *,
+        refusal: str | None = None,
     ) -> None:
-        """Say that a message can't be read; it is recorded by now."""
+        """Say that a message can't be read; it is recorded by now, else it is parked.
+
+        Args:
+            malformed: What may be said of it.
+            delivery: Of the message.
+            lane: That it came through.
+            now: When it was found to be malformed.
+            refusal: With which words the database refused its dead letter, if it did.
+        """
 
         def done() -> None:
             waited = (self._clock.now() - malformed.received_at).total_seconds()
@@ -160,7 +182,10 @@ class Settlement:
             self._telemetry.outcome(Status.MALFORMED, lane, repeated=False, waited=waited)
 
         self._malformed_log.note(malformed)
-        self._acks.put(delivery, outgoing.malformed_answers(malformed, now), done)
+        said = outgoing.malformed_answers(malformed, now)
+        if refusal:
+            said += (outgoing.park(delivery.incoming, malformed.message_id, refusal),)
+        self._acks.put(delivery, said, done)
 
     def collected(self, delivery: Delivery) -> None:
         """A parked message is recorded; the broker may forget it."""
@@ -243,3 +268,8 @@ class Settlement:
     ) -> None:
         done = partial(self._telemetry.submission, waiter.lane)
         self._acks.put(waiter.delivery, (message,), done, otherwise=otherwise)
+
+
+def _parked(waiter: Waiter, refusal: str) -> tuple[outgoing.Outgoing, ...]:
+    message_id = waiter.submission.message_id
+    return (outgoing.park(waiter.delivery.incoming, message_id, refusal),)

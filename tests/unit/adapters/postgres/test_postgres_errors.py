@@ -29,7 +29,9 @@ def server_error(state: str, **fields: str) -> asyncpg.PostgresError:
     return error
 
 
-@pytest.mark.parametrize("state", ["22021", "22P05", "22003", "23502", "23514", "54000"])
+@pytest.mark.parametrize(
+    "state", ["22021", "22P05", "22003", "23502", "23514", "54000", "44000", "P0001", "21000"]
+)
 def test_data_faults_are_the_rows(state: str) -> None:
     """What the data itself can never get past refuses the rows, without quoting them."""
     refusal = translate(server_error(state, n="ledger_check"))

@@ -13,6 +13,7 @@ from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, LetterReason, Malformed, Status
 from worker.core.token import outgoing
+from worker.core.token.headers import REFUSAL_HEADER, refusal
 from worker.core.token.incoming import Incoming
 from worker.core.token.outgoing import answers, give_back, malformed_answers, park, retry
 from worker.core.token.submissions import parse
@@ -136,7 +137,7 @@ def test_the_brokers_own_headers_stay_behind() -> None:
         retry(submission(), DELIVERED, Lane.LIVE, "5s", attempts=0, counted=True),
         give_back(submission(), DELIVERED, Lane.LIVE, attempts=0),
         give_back(submission(), DELIVERED, Lane.CROWD, attempts=0),
-        park(DELIVERED, "m"),
+        park(DELIVERED, "m", "why"),
     ):
         assert all(name.startswith("x-resolution-") for name in moved.headers)
         assert moved.headers.get("x-resolution-attempts", 0) == 0
@@ -154,8 +155,14 @@ def test_a_derived_id_is_kept_on_the_way() -> None:
 
 
 def test_what_cannot_be_recorded_is_parked() -> None:
-    """A message on its way to the parked ones must arrive, under the name that is known of it."""
-    moved = park(DELIVERED, "m-safe")
+    """A message on its way to the parked ones must arrive, under the name that is known of it.
+
+    With it goes why it was parked, which counts on deliveries through our own exchange alone.
+    """
+    moved = park(DELIVERED, "m-safe", "why")
+    assert refusal(Incoming(b"", headers=moved.headers, internal=True)) == "why"
+    assert refusal(Incoming(b"", headers=moved.headers)) is None
+    assert refusal(Incoming(b"", headers={REFUSAL_HEADER: "a\nb"}, internal=True)) is None
     assert (moved.exchange, moved.routing_key) == ("resolution.internal", "parked")
     assert (moved.message_id, moved.mandatory, moved.body) == ("m-safe", True, DELIVERED.body)
 

@@ -27,7 +27,6 @@ from worker.core.token.verdict import (
     before_call,
     counts,
     lifetime_exceeded,
-    unstorable,
     wants_own_call,
 )
 
@@ -547,25 +546,3 @@ def test_after_a_call_there_is_always_a_verdict(
 def when(outcome_: Outcome) -> tuple[datetime, datetime]:
     """Its two times."""
     return outcome_.received_at, outcome_.settled_at
-
-
-def test_what_the_database_refuses_is_dead_without_its_data() -> None:
-    """What stands for a refused outcome keeps its names and times, and none of AWS's members."""
-    meant = outcome(
-        product_code="p\x00", customer_aws_account_id="1", license_arn="l", offer_type="o"
-    )
-    stands = unstorable(meant, "no such row")
-    assert (stands.status, stands.error_code) == (Status.DEAD, "Unstorable")
-    assert stands.error_message == "no such row"
-    assert (stands.key, stands.message_id, stands.attempts) == (meant.key, meant.message_id, 1)
-    assert when(stands) == when(meant)
-    assert stands == replace(
-        meant,
-        status=Status.DEAD,
-        product_code=None,
-        customer_aws_account_id=None,
-        license_arn=None,
-        offer_type=None,
-        error_code="Unstorable",
-        error_message="no such row",
-    )

@@ -16,10 +16,20 @@ from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import POLICY, body, fault, submission
 from tests.fakes.worker import FakeWorker, working
-from worker.core.records import Answer, Fault, FaultKind, Lane, Outcome, Status, Submission
+from worker.core.records import (
+    Answer,
+    Fault,
+    FaultKind,
+    Lane,
+    LetterReason,
+    Outcome,
+    Status,
+    Submission,
+)
 from worker.core.timestamps import format_time
 from worker.core.token.headers import headers
 from worker.core.token.incoming import KEPT_OF_TOO_LARGE_BYTES, MAX_BODY_BYTES, Incoming
+from worker.core.token.refused_rows import KeptAs
 from worker.core.token.submissions import parse
 from worker.core.token.systemic_answers import SystemicAnswers
 from worker.core.token.verdict import Policy
@@ -228,12 +238,14 @@ async def test_of_a_body_that_is_too_large_only_what_is_sealed_is_kept() -> None
 @leaping
 @pytest.mark.parametrize("size", [1, MAX_BODY_BYTES + 1])
 async def test_a_malformed_message_that_cannot_be_recorded_is_kept(size: int) -> None:
-    """It goes to the parked ones; of one that is no longer whole that letter is written here."""
+    """It is answered and parked; of one that is no longer whole that letter is written here."""
     async with working() as worker:
         content = b"{" * size
         worker.ledger.refuses_malformed = True
+        worker.ledger.refuses_letter = lambda each: each.reason is LetterReason.MALFORMED
         delivery = worker.deliver("", content=content)
         await worker.all_acked()
+        assert worker.event(delivery)["status"] == "malformed"
         assert worker.ledger.malformed == {}
         whole = worker.moved(delivery)
         assert whole == ([("resolution.internal", "parked")] if size == 1 else [])
@@ -241,6 +253,40 @@ async def test_a_malformed_message_that_cannot_be_recorded_is_kept(size: int) ->
         assert reasons == ([] if size == 1 else ["parked"])
         for kept in worker.ledger.letters.values():
             assert kept.letter.body_sha256 == hashlib.sha256(content).digest()
+            assert kept.letter.error_code == "Unstorable"
+            assert "can never be written" in kept.letter.error_message
+
+
+@leaping
+async def test_a_malformed_message_that_is_refused_among_its_kind_has_a_letter() -> None:
+    """The table of malformed messages refuses it, and the dead letter tells what is wrong."""
+    async with working() as worker:
+        worker.ledger.refuses_malformed = True
+        delivery = worker.deliver("", content=b"{")
+        await worker.all_acked()
+        assert worker.event(delivery)["status"] == "malformed"
+        assert worker.moved(delivery) == []
+        (kept,) = worker.ledger.letters.values()
+        assert kept.letter.reason is LetterReason.MALFORMED
+        assert worker.telemetry.rows_refused == {"dead_letter": 1}
+
+
+@leaping
+async def test_a_parked_message_that_is_refused_is_written_ever_less_often() -> None:
+    """It stays where it is, counted each time, until the database takes its letter."""
+    async with working() as worker:
+        worker.ledger.refuses_letter = lambda _: True
+        words = "the database refused a row: CheckViolationError, SQLSTATE 23514"
+        headers = {"x-resolution-refusal": words}
+        delivery = worker.deliver("t", lane=None, internal=True, headers=headers)
+        await asyncio.sleep(600)
+        assert (delivery.acks, worker.publisher.sent) == (0, [])
+        tries = worker.telemetry.rows_refused[KeptAs.PARKED]
+        assert 10 <= tries <= 15
+        worker.ledger.refuses_letter = lambda _: False
+        await worker.all_acked()
+        (kept,) = worker.ledger.letters.values()
+        assert (kept.letter.error_code, kept.letter.error_message) == ("Unstorable", words)
 
 
 # --- copies ---
@@ -539,25 +585,71 @@ async def test_everything_held_too_long_is_given_back_while_the_ledger_is_away()
 
 
 @leaping
-async def test_a_poison_outcome_is_settled_as_dead() -> None:
-    """An outcome that can never be written is settled as dead, and the others are as they are."""
+async def test_a_poison_outcome_stays_resolved_with_what_fits() -> None:
+    """What the database refuses of an outcome is left out, and the others are as they are."""
     async with working() as worker:
         worker.ledger.is_poison = lambda each: each.license_arn == "arn:poison"
         poison, good = worker.deliver("poison"), worker.deliver("good")
         await worker.all_acked()
-        assert worker.event(poison)["error"]["code"] == "Unstorable"
-        assert worker.event(good)["status"] == "resolved"
+        told = worker.event(poison)
+        assert (told["status"], told["error"], told["license_arn"]) == ("resolved", None, None)
+        assert told["customer_aws_account_id"] == "000000000001"
+        assert worker.event(good)["license_arn"] == "arn:good"
+        assert worker.telemetry.rows_refused == {"reduced": 1}
 
 
 @leaping
-async def test_an_outcome_that_is_refused_altogether_waits() -> None:
-    """If even the death of a token is refused its message goes into the longest retry queue."""
+async def test_what_aws_resolved_and_no_row_can_hold_is_a_dead_letter() -> None:
+    """If the ledger takes nothing of it the buyer is told what AWS said, and the letter tells why.
+
+    No message goes round: one call is made.
+    """
     async with working() as worker:
-        worker.ledger.is_poison = lambda each: each.key == submission("poison").key
-        poison = worker.deliver("poison")
+        poison = submission("poison").key
+        worker.ledger.is_poison = lambda each: each.key == poison
+        first, copy = worker.deliver("poison"), worker.deliver("poison")
         await worker.all_acked()
-        assert worker.moved(poison) == [("resolution.retry.2m", "token")]
-        assert worker.events(poison) == []
+        assert worker.aws.tokens == ["poison"]
+        for delivery in (first, copy):
+            told = worker.event(delivery)
+            assert (told["status"], told["license_arn"]) == ("resolved", "arn:poison")
+            assert worker.moved(delivery) == []
+        assert poison not in worker.ledger.outcomes
+        (kept,) = worker.ledger.letters.values()
+        assert kept.letter.token_sha256 == poison.sha256
+        assert (kept.letter.reason, kept.letter.error_code) == (LetterReason.DEAD, "Unstorable")
+        assert "can never be written; AWS resolved the token" in kept.letter.error_message
+        assert worker.telemetry.rows_refused == {"dead_letter": 1}
+
+
+@leaping
+async def test_what_is_refused_altogether_is_answered_and_parked() -> None:
+    """If no row of a message is taken its buyer is answered, and the broker keeps the message."""
+    async with working() as worker:
+        poison = submission("poison").key
+        worker.ledger.is_poison = lambda each: each.key == poison
+        worker.ledger.refuses_letter = lambda _: True
+        first, copy = worker.deliver("poison"), worker.deliver("poison")
+        await worker.all_acked()
+        assert [worker.event(each)["status"] for each in (first, copy)] == ["resolved"] * 2
+        assert worker.moved(first) == [("resolution.internal", "parked")]
+        assert worker.moved(copy) == []
+        (parked,) = worker.publisher.to("resolution.internal")
+        assert "can never be written" in parked.headers["x-resolution-refusal"]
+
+
+@leaping
+async def test_a_failure_without_its_letter_is_settled_and_parked() -> None:
+    """If only the dead letter is refused the outcome stands, and the broker keeps the message."""
+    async with working() as worker:
+        worker.ledger.refuses_letter = lambda _: True
+        worker.aws.script("no", REJECTED)
+        delivery = worker.deliver("no")
+        await worker.all_acked()
+        assert worker.event(delivery)["status"] == "rejected"
+        assert worker.ledger.outcomes[submission("no").key].status is Status.REJECTED
+        assert worker.moved(delivery) == [("resolution.internal", "parked")]
+        assert worker.telemetry.rows_refused == {"parked": 1}
 
 
 # --- a channel that is lost ---

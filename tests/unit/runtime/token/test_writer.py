@@ -46,7 +46,7 @@ class Desk:
         self.writer.put(
             PendingWrite(
                 committed=lambda stored: self.stood.__setitem__(token, stored),
-                refused=lambda words: self.refused.__setitem__(token, words),
+                refused=lambda words, _: self.refused.__setitem__(token, words),
                 outcome=given,
             )
         )
@@ -111,7 +111,7 @@ async def test_what_nobody_wants_any_more_is_not_written() -> None:
         await settle()
         stale = PendingWrite(
             committed=lambda _: desk.stood.__setitem__("stale", None),
-            refused=lambda words: desk.refused.__setitem__("stale", words),
+            refused=lambda words, _: desk.refused.__setitem__("stale", words),
             outcome=outcome(Status.DEAD, submission("stale")),
             wanted=lambda: False,
         )
@@ -239,7 +239,7 @@ async def test_malformed_messages_and_letters_are_written_too() -> None:
         bad, _ = parse(incoming(b"x"), NOW)
         assert isinstance(bad, Malformed)
         told: list[object] = []
-        desk.writer.put(PendingWrite(committed=told.append, refused=told.append, malformed=bad))
+        desk.writer.put(PendingWrite(committed=told.append, refused=lambda *_: None, malformed=bad))
         await desk.writer.pending.none()
         await settle()
         assert told == [None]
@@ -260,7 +260,7 @@ def letter_entry(desk: Desk, token: str, size: int, made: list[str]) -> PendingW
 
     return PendingWrite(
         committed=lambda stored: desk.stood.__setitem__(token, stored),
-        refused=lambda words: desk.refused.__setitem__(token, words),
+        refused=lambda words, _: desk.refused.__setitem__(token, words),
         outcome=given,
         letter=letter,
         size=size,

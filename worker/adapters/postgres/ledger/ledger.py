@@ -10,6 +10,7 @@ from worker.adapters.postgres.errors import (
     BY_SQLSTATE,
     translated,
     translated_without_rows,
+    unfit_encoding,
 )
 from worker.adapters.postgres.ledger.settlement import write
 from worker.adapters.postgres.migrate import LATEST
@@ -180,7 +181,14 @@ class PostgresLedger:
             return await write(session, batch)
 
 
-def _refuse_unfit(version: int, read_only: bool, forbidden: Sequence[str]) -> None:  # noqa: FBT001
+def _refuse_unfit(
+    encoding: str,
+    version: int,
+    read_only: bool,  # noqa: FBT001
+    forbidden: Sequence[str],
+) -> None:
+    if unfit := unfit_encoding(encoding):
+        raise Unfit("; ".join(unfit))
     if version < LATEST:
         raise Unfit(
             f"the schema is at version {version}, this program needs {LATEST}; "

@@ -17,7 +17,7 @@ from worker.adapters.postgres.sql import load_sql
 from worker.core.records import Outcome, Status, TokenKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from worker.adapters.postgres.sessions import Session
     from worker.core.records import Batch
@@ -43,7 +43,7 @@ async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
     3. dead letters,
     4. malformed messages.
     """
-    current = await _write_outcomes(session, batch.outcomes) if batch.outcomes else {}
+    current = await _write_outcomes(session, batch) if batch.outcomes else {}
     if batch.letters:
         letters = document([letter_row(letter) for letter in batch.letters])
         await session.fetch(_TELL_LETTERS, letters)
@@ -53,7 +53,8 @@ async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
     return current
 
 
-async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict[TokenKey, Outcome]:
+async def _write_outcomes(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
+    outcomes = batch.outcomes
     distinct = _distinct(outcomes)
     given = document([outcome_row(outcome) for outcome in distinct.values()])
     current = stored_outcomes(await session.fetch(_SETTLE, given))
@@ -62,15 +63,18 @@ async def _write_outcomes(session: Session, outcomes: Sequence[Outcome]) -> dict
         current |= stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(kept)))
     if len(distinct) < len(outcomes):
         given = document([outcome_row(outcome) for outcome in outcomes])
-    await _follow_up(session, given, current)
+    await _follow_up(session, batch, given, current)
     return current
 
 
-async def _follow_up(session: Session, given: str, current: Mapping[TokenKey, Outcome]) -> None:
+async def _follow_up(
+    session: Session, batch: Batch, given: str, current: Mapping[TokenKey, Outcome]
+) -> None:
     resolved = [key for key, outcome in current.items() if outcome.status is Status.RESOLVED]
-    if resolved:
+    if resolved and batch.books:
         await session.fetch(_REMEMBER_CUSTOMERS, given)
         await session.fetch(_REMEMBER_AGREEMENTS, given)
+    if resolved and batch.closing:
         # In a statement after the upsert, which locked these tokens, so that it sees the letters
         # of a transaction that the upsert had to wait for.
         await session.fetch(_CLOSE_LETTERS, keys_document(resolved))

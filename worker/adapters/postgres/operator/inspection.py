@@ -49,6 +49,7 @@ class Inspection:
 
     server_version: str
     server_version_number: int
+    encoding: str
     database: str
     role: str
     read_only: bool

@@ -2,6 +2,7 @@
 SELECT
     current_setting('server_version') AS server_version,
     current_setting('server_version_num')::int AS server_version_number,
+    current_setting('server_encoding') AS encoding,
     current_database() AS database,
     current_user AS role,
     current_setting('transaction_read_only') = 'on' AS read_only,

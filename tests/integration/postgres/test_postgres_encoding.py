@@ -1,0 +1,99 @@
+"""A database whose encoding can't hold all of Unicode: refused by all, with one diagnosis."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.schema import addresses, prepare, run_script
+from harness.servers import Database
+from tests.fakes.ledger_suite import key, resolved
+from worker.adapters.postgres import migrate as migrations
+from worker.adapters.postgres.ledger.ledger import PostgresLedger
+from worker.adapters.postgres.migrate import MigrationRefused, migrate
+from worker.adapters.postgres.sessions import connector
+from worker.app.diagnosis import database as checks
+from worker.app.diagnosis.finding import Failed
+from worker.cli.main import app
+from worker.core.exceptions import LedgerUnavailable
+from worker.core.records import Batch
+from worker.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.servers import PostgresServer
+
+
+@contextmanager
+def encoded(server: PostgresServer, encoding: str) -> Iterator[Database]:
+    """An empty database of an encoding."""
+    name = f"test_{uuid4().hex[:12]}"
+    server.execute(
+        f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        " TEMPLATE template0"
+    )
+    try:
+        yield Database(name, f"{server.dsn.rpartition('/')[0]}/{name}", server.log)
+    finally:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "WIN1251", "EUC_JP"])
+@pytest.mark.sampled(2)
+async def test_an_encoding_that_is_no_unicode_is_refused(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """`migrate` changes nothing, a worker waits, and `check` says the same as both."""
+    with encoded(postgres_server, encoding) as database:
+        schema = addresses(database)
+        await run_script(schema.superuser, "roles.sql")
+        with pytest.raises(MigrationRefused) as refused:
+            await migrate(lambda: schema.migrator)
+        said = str(refused.value)
+        assert said.startswith(f"the database's encoding is {encoding}, which can't hold")
+        assert "ENCODING 'UTF8'" in said
+        assert not await schema.rows("SELECT FROM pg_namespace WHERE nspname = 'resolution'")
+
+        with monkeypatch.context() as earlier:  # a version that did not look has migrated it
+            earlier.setattr(migrations, "unfit_encoding", lambda _: None)
+            await prepare(database)
+        ledger = PostgresLedger(connector(lambda: schema.worker))
+        with pytest.raises(LedgerUnavailable) as unready:
+            await ledger.check()
+        await ledger.close()
+        assert str(unready.value) == said
+
+        monkeypatch.setenv("WORKER_POSTGRES__DSN", schema.worker)
+        with pytest.raises(Failed) as failed:
+            await checks.connection(load())
+        assert f"{failed.value.detail}; {failed.value.remedy}" == said
+
+
+def test_migrate_ends_with_an_error(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command ends with 1 and names encoding and remedy."""
+    with encoded(postgres_server, "LATIN1") as database:
+        monkeypatch.setenv("WORKER_POSTGRES__DSN", database.dsn)
+        done = CliRunner().invoke(app, ["migrate"])
+    assert done.exit_code == 1
+    assert "encoding is LATIN1" in done.stderr
+    assert "template0" in done.stderr
+
+
+async def test_bytes_as_they_come_are_unicode_too(postgres_server: PostgresServer) -> None:
+    """SQL_ASCII keeps what is sent, and all our programs send UTF-8."""
+    with encoded(postgres_server, "SQL_ASCII") as database:
+        schema = await prepare(database)
+        ledger = PostgresLedger(connector(lambda: schema.worker))
+        await ledger.check()
+        order, offer = "заказ-42", "30 € \N{GRINNING FACE}"
+        await ledger.settle(Batch((resolved("t", message_id=order, offer_type=offer),)))
+        stands = (await ledger.find_outcomes([key("t")]))[key("t")]
+        await ledger.close()
+        assert (stands.message_id, stands.offer_type) == (order, offer)
