@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "migrate": Lazy("worker.cli.migrate:migrate", "Brings the database schema up to date."),
     "check": Lazy("worker.cli.check:check", "Checks a set-up, and explains each failure."),
     "status": Lazy("worker.cli.status:status", "Shows queues, replicas, rate and dead letters."),
+    "lookup": Lazy("worker.cli.lookup:lookup", "Finds one buyer's token, and what to do about it."),
     "pause": Lazy("worker.cli.control:pause", "Stops the calls of all replicas until `resume`."),
     "resume": Lazy("worker.cli.control:resume", "Lets the calls of all replicas go on."),
     "rate": Lazy("worker.cli.rate:rate", "Shows or changes the rate that all replicas share."),

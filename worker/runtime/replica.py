@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.rate.fleet import ReplicaState
 from worker.core.rate.usage import Usage
+from worker.core.records import Lane
 from worker.core.token.retry_budget import RetryBudget
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
@@ -228,6 +229,7 @@ class Replica:
             accepted_seconds=accepted,
             suspected=self._plan.suspected(),
             skew_seconds=self.clock.skew_seconds,
+            oldest_seconds=max(0.0, *map(self.pipeline.oldest_seconds, Lane)) or None,
         )
 
     def _follow(self, lease: Lease, asked_at: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from harness.schema import addresses, prepare
 from tests.fakes.records import POLICY, body
 from tests.fakes.worker import FakeWorker
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
@@ -20,10 +18,9 @@ from worker.adapters.postgres.sessions import connector
 from worker.core.records import Answer, Fault, FaultKind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from harness.schema import Schema
-    from harness.servers import PostgresServer
     from tests.fakes.outside import FakeDelivery
 
 WHOLE = Answer("prod", "012345678901", "cust", "arn:aws:license:l-1", "agmt-1")
@@ -205,21 +202,6 @@ REFUSALS = [
         letter=("malformed", "BodyNotJson"),
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def template(postgres_server: PostgresServer) -> Iterator[str]:
-    """The name of a prepared database, to be copied."""
-    with postgres_server.database() as database, ThreadPoolExecutor(1) as executor:
-        executor.submit(asyncio.run, prepare(database)).result()
-        yield database.name
-
-
-@pytest.fixture
-def schema(postgres_server: PostgresServer, template: str) -> Iterator[Schema]:
-    """A prepared database of the test's own."""
-    with postgres_server.database(template) as database:
-        yield addresses(database)
 
 
 @asynccontextmanager

@@ -106,8 +106,8 @@ def _lines(found: DeadLetterDetail, now: datetime) -> Iterator[str]:
     yield bold("history (UTC)")
     if found.earlier:
         yield "  …"
-    for event in _events(found):
-        yield from wrapped(f"{instant(event.at)}  {_event_words(event)}", "  ", "    ")
+    for event in events(found):
+        yield from wrapped(f"{instant(event.at)}  {event_words(event)}", "  ", "    ")
 
 
 def _facts(found: DeadLetterDetail, now: datetime) -> Iterator[tuple[str, str]]:
@@ -156,7 +156,7 @@ def _is_closed(letter: DeadLetter) -> bool:
     return letter.state not in {"open", "replaying"}
 
 
-def _events(found: DeadLetterDetail) -> tuple[LetterEvent, ...]:
+def events(found: DeadLetterDetail) -> tuple[LetterEvent, ...]:
     """Return the history; of a dead letter of an older version at least its latest failure."""
     if found.earlier or any(event.kind == "failed" for event in found.history):
         return found.history
@@ -168,7 +168,7 @@ def _events(found: DeadLetterDetail) -> tuple[LetterEvent, ...]:
 
 
 def _history(found: DeadLetterDetail) -> Iterator[dict[str, Any]]:
-    for event in _events(found):
+    for event in events(found):
         yield {
             "at": event.at,
             "kind": event.kind,
@@ -181,7 +181,7 @@ def _history(found: DeadLetterDetail) -> Iterator[dict[str, Any]]:
         }
 
 
-def _event_words(event: LetterEvent) -> str:
+def event_words(event: LetterEvent) -> str:
     """`replayed by ann (replay 3): keys mended`."""
     words = event.kind
     if event.actor is not None:

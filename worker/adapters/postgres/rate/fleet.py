@@ -195,6 +195,7 @@ def _document(state: ReplicaState) -> str:
             "accepted_seconds": state.accepted_seconds,
             "suspected": state.suspected,
             "skew_seconds": state.skew_seconds,
+            "oldest_seconds": state.oldest_seconds,
             "schema_version": LATEST,
         }
     ).decode()

@@ -1,7 +1,8 @@
 -- Lists the live replicas of a seller.
 SELECT
     id, need, granted, ceiling, identity, version, seen_at,
-    refused_code, refused_message, refused_at, probes, accepted_at, suspected, skew_seconds
+    refused_code, refused_message, refused_at, probes, accepted_at, suspected, skew_seconds,
+    oldest_at
 FROM resolution.replica
 WHERE seller = $1 AND expires_at > clock_timestamp()
 ORDER BY id

@@ -1,0 +1,1 @@
+"""Where one buyer's token is."""
