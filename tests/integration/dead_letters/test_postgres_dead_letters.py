@@ -56,12 +56,6 @@ UPDATE resolution.dead_letter SET error_code = 'ConnectionFault', failed_at = no
 
 
 @pytest.fixture
-async def schema(database: Database) -> Schema:
-    """A prepared database."""
-    return await prepare(database)
-
-
-@pytest.fixture
 async def ledger(schema: Schema) -> AsyncIterator[PostgresLedger]:
     """What a worker writes with."""
     ledger = PostgresLedger(connector(lambda: schema.worker))

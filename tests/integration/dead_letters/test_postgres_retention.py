@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from harness.schema import addresses, connected, prepare, run_script
+from harness.schema import addresses, connected, run_script
 from tests.fakes.ledger_suite import failed, letter, resolved
 from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.dead_letters.retention import PostgresRetention
@@ -116,10 +116,10 @@ class Kept:
 
 
 @pytest.fixture
-async def kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Kept]:
+async def kept(schema: Schema, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Kept]:
     """A prepared, empty database, which is never too busy for a whole round."""
     monkeypatch.setattr(rules, "BUSY_SECONDS", 60.0)
-    kept = Kept(await prepare(database))
+    kept = Kept(schema)
     yield kept
     await kept.keeper.rest()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from harness.schema import connected, prepare
+from harness.schema import connected
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved, unreadable
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.operator.erasure import Erased, NamesCustomer, Request, erase
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from harness.schema import Schema
-    from harness.servers import Database
     from worker.core.records import Outcome
 
 ACCOUNT, IDENTIFIER = "555555555501", "Customer.9+x(y"
@@ -89,9 +88,9 @@ class Stored:
 
 
 @pytest.fixture
-async def stored(database: Database) -> AsyncIterator[Stored]:
+async def stored(schema: Schema) -> AsyncIterator[Stored]:
     """A customer, all that may be stored of it, and a neighbour that looks much like it."""
-    stored = Stored(await prepare(database))
+    stored = Stored(schema)
     naming: dict[str, Any] = {
         "metadata": f'{{"account": "{ACCOUNT}"}}'.encode(),
         "reason": LetterReason.REJECTED,

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.schema import prepare
 from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases
 from worker.core.records import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from harness.servers import Database
+    from harness.schema import Schema
+
 
 _DUE = "UPDATE resolution.quota SET last_probe_at = now() - interval '1001 ms'"
 
 
 @pytest.fixture
-async def fleet(database: Database) -> AsyncIterator[Crew]:
+async def fleet(schema: Schema) -> AsyncIterator[Crew]:
     """A fleet without replicas yet, on a database as an operator prepares it."""
-    async with crew(await prepare(database)) as made:
+    async with crew(schema) as made:
         yield made
 
 

@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 import pytest
 
-from harness.schema import connected, prepare
+from harness.schema import connected
 from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from worker.adapters.postgres.rate import control
 from worker.adapters.postgres.rate.control import AuditContext
@@ -20,16 +20,17 @@ from worker.core.records import DEFAULT_SELLER
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from harness.servers import Database
+    from harness.schema import Schema
+
 
 _ALICE = AuditContext(DEFAULT_SELLER, "alice", "incident 12")
 _BOB = AuditContext(DEFAULT_SELLER, "bob", "maintenance")
 
 
 @pytest.fixture
-async def fleet(database: Database) -> AsyncIterator[Crew]:
+async def fleet(schema: Schema) -> AsyncIterator[Crew]:
     """A fleet without replicas yet, on a database as an operator prepares it."""
-    async with crew(await prepare(database)) as made:
+    async with crew(schema) as made:
         yield made
 
 

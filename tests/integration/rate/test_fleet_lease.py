@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from benchmarks.letters import cpu_milliseconds
-from harness.schema import connected, prepare
+from harness.schema import connected
 from tests.integration.fleets import (
     HUNGRY,
     IDLE,
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from harness.schema import Schema
-    from harness.servers import Database
-
-
-@pytest.fixture
-async def schema(database: Database) -> Schema:
-    """A database as an operator prepares it."""
-    return await prepare(database)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.schema import prepare
 from tests.fakes.ledger_suite import resolved
 from tests.integration.fleets import HUNGRY, IDLE, SOUND, crew
 from tests.pgbouncer import PROGRAM, pgbouncer
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.schema import Schema
-    from harness.servers import Database
     from worker.core.records import Outcome
 
 KEY, OTHER = "token.resolved", "token.dead"
@@ -80,9 +78,9 @@ class Replicas:
 
 
 @pytest.fixture
-async def replicas(database: Database) -> AsyncIterator[Replicas]:
+async def replicas(schema: Schema) -> AsyncIterator[Replicas]:
     """A prepared database without any events."""
-    made = Replicas(await prepare(database))
+    made = Replicas(schema)
     yield made
     for each in made.made:
         await each.close()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.schema import prepare
 from tests.fakes.ledger import (
     Agreement,
     Customer,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from harness.schema import Schema
-    from harness.servers import Database
 
 
 class PostgresBench:
@@ -74,9 +72,8 @@ class PostgresBench:
 
 
 @pytest.fixture
-async def bench(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[PostgresBench]:
+async def bench(schema: Schema, request: pytest.FixtureRequest) -> AsyncIterator[PostgresBench]:
     """An empty ledger; as a parameter, whether statements are prepared."""
-    schema = await prepare(database)
     cache = getattr(request, "param", None)
     ledger = PostgresLedger(connector(lambda: schema.worker), statement_cache=cache)
     yield PostgresBench(schema, ledger)
