@@ -1,13 +1,13 @@
 """Merges layers into settings, and finds what is wrong with them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import InitSettingsSource
 
-from worker.settings import transport
+from worker.settings import named_files, transport
 from worker.settings.layers import Layer, label_of
 from worker.settings.leaves import LEAVES, Location
 from worker.settings.model import Settings
@@ -34,13 +34,18 @@ def merged(layers: Sequence[Layer]) -> tuple[Settings, list[Fault]]:
     """
     settings, bad = _validated(layers)
     faults = [Fault((path,), text) for path, text in bad.items()]
+    faults += _labelled(named_files.faults(settings), layers)
     # Without a valid allow_plaintext it is not known whether plaintext is allowed.
     if ("allow_plaintext",) not in bad:
-        faults += [
-            Fault(concerns, f"{label_of(concerns[0], layers)}: {what}")
-            for concerns, what in (*transport.faults(settings), *_swapped_keys(settings))
-        ]
+        faults += _labelled(transport.faults(settings), layers)
+        faults += _labelled(_swapped_keys(settings), layers)
     return settings, faults
+
+
+def _labelled(
+    found: Iterable[tuple[tuple[Location, ...], str]], layers: Sequence[Layer]
+) -> list[Fault]:
+    return [Fault(concerns, f"{label_of(concerns[0], layers)}: {what}") for concerns, what in found]
 
 
 def _validated(layers: Sequence[Layer]) -> tuple[Settings, dict[Location, str]]:

@@ -1,6 +1,6 @@
 """All settings with their defaults, bounds and meanings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,7 +18,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from worker.settings import addresses, identities, kinds
 from worker.settings.durations import Duration
 
-_AMQP = kinds.secret("amqps://user:password@host:port/vhost, or amqp://…", addresses.check_amqp)
+_AMQP = kinds.secret(
+    "amqps://user:password@host:port/vhost, or amqp://…; several hosts as a:5671,b:5671",
+    addresses.check_amqp,
+)
 _POSTGRES = kinds.secret(
     "postgresql://user:password@host:port/database?sslmode=verify-full", addresses.check_postgres
 )
@@ -50,7 +53,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _blank_is_unset(cls, value: object, info: ValidationInfo) -> object:
-        """An empty text counts as not set: container tools can empty a variable, not unset it."""
+        """An empty text counts as not set where that means something."""
         field = cls.model_fields[str(info.field_name)]
         optional = field.default is None or field.default_factory is not None
         if optional and isinstance(value, str) and not value.strip():
@@ -195,6 +198,18 @@ class Settings(BaseSettings):
         warning logged; the others are updated.
         """
         return self if self._latest is None else self._latest()
+
+    def broker_addresses(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """The broker's addresses, each with the path of its setting."""
+        yield ("amqp", "url"), self.amqp.url.get_secret_value()
+        if self.amqp.admin_url != self.amqp.url:
+            yield ("amqp", "admin_url"), self.amqp.admin_url.get_secret_value()
+
+    def database_addresses(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """The database's addresses, each with the path of its setting."""
+        yield ("postgres", "dsn"), self.postgres.dsn.get_secret_value()
+        if self.postgres.admin_dsn != self.postgres.dsn:
+            yield ("postgres", "admin_dsn"), self.postgres.admin_dsn.get_secret_value()
 
     def current_amqp_url(self) -> str:
         """The broker's address; read it again for each new connection."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from worker.core.addresses import amqp, postgres
 from worker.settings import addresses
 from worker.settings.leaves import Location
 from worker.settings.model import Settings
@@ -20,19 +21,15 @@ def faults(settings: Settings) -> Iterator[tuple[tuple[Location, ...], str]]:
 
 
 def _open(settings: Settings) -> Iterator[tuple[Location, str]]:
-    amqp, postgres, endpoint = settings.amqp, settings.postgres, settings.aws.endpoint_url
-    if not _amqp_is_safe(amqp.url.get_secret_value()):
-        yield ("amqp", "url"), _AMQP
-    if amqp.admin_url != amqp.url and not _amqp_is_safe(amqp.admin_url.get_secret_value()):
-        yield ("amqp", "admin_url"), _AMQP
-    management = amqp.management_url
+    for path, url in settings.broker_addresses():
+        if not amqp.read(url).is_safe:
+            yield path, _AMQP
+    for path, dsn in settings.database_addresses():
+        if not postgres.read(dsn).is_safe:
+            yield path, _POSTGRES
+    management, endpoint = settings.amqp.management_url, settings.aws.endpoint_url
     if management is not None and not _endpoint_is_safe(management.get_secret_value()):
         yield ("amqp", "management_url"), _ENDPOINT
-    if not _postgres_is_safe(postgres.dsn.get_secret_value()):
-        yield ("postgres", "dsn"), _POSTGRES
-    admin = postgres.admin_dsn
-    if admin != postgres.dsn and not _postgres_is_safe(admin.get_secret_value()):
-        yield ("postgres", "admin_dsn"), _POSTGRES
     if endpoint is not None and not _endpoint_is_safe(endpoint):
         yield ("aws", "endpoint_url"), _ENDPOINT
 
@@ -51,24 +48,14 @@ def endpoint_fault(url: str, *, allow_plaintext: bool) -> str | None:
 
 
 _AMQP = (
-    "connects beyond loopback unencrypted or unverified (accepted: amqps:// without no_verify_ssl"
-    + _REMEDY
-    + ")"
+    "connects beyond loopback unencrypted or unverified (accepted: amqps:// without no_verify_ssl "
+    "or verify=verify_none" + _REMEDY + ")"
 )
 _POSTGRES = (
     "connects beyond loopback unencrypted or unverified (accepted: ?sslmode=verify-full, or "
     "verify-ca with an authority of your own in sslrootcert" + _REMEDY + ")"
 )
 _ENDPOINT = "connects beyond loopback unencrypted (accepted: https://" + _REMEDY + ")"
-
-
-def _amqp_is_safe(url: str) -> bool:
-    return addresses.is_local(addresses.host_of(url)) or addresses.amqp_verifies(url)
-
-
-def _postgres_is_safe(dsn: str) -> bool:
-    local = all(addresses.is_local(host) for host in addresses.postgres_hosts(dsn))
-    return local or addresses.postgres_verifies(dsn)
 
 
 def _endpoint_is_safe(url: str) -> bool:

@@ -176,12 +176,12 @@ async def test_a_writer_that_works_is_not_cut_for_a_verdict(schema: Schema) -> N
         assert before["pid"] in {row["pid"] for row in after}
 
 
-@pytest.mark.parametrize("words", ["statement_timeout=soon", "no_such_parameter=1"])
+@pytest.mark.parametrize("words", ["statement_timeout%3Dsoon", "no_such_parameter%3D1"])
 async def test_a_wrong_word_of_the_address_is_no_fault_of_the_rows(
     schema: Schema, words: str
 ) -> None:
     """What the server refuses before there is a session never counts against what is written."""
-    async with opened(f"{schema.worker}?{words}") as ledger:
+    async with opened(f"{schema.worker}?options=-c%20{words}") as ledger:
         for asking in (ledger.settle(BATCH), ledger.find_outcomes([key("a")]), ledger.check()):
             with pytest.raises(LedgerUnavailable, match="refused a parameter of the address"):
                 await asking

@@ -111,7 +111,7 @@ async def test_another_protocol() -> None:
 async def test_a_url_that_cannot_be_read() -> None:
     """An address that is none is refused in words."""
     message = await fault_of(f"amqp://user:{PASSWORD}@127.0.0.1:notaport/")
-    assert "the URL can't be used; it is written amqp://" in message
+    assert "the URL has a port that is not a number" in message
 
 
 async def test_bounded_gives_the_answer() -> None:

@@ -18,6 +18,7 @@ from worker.adapters.rabbitmq.connect_errors import opening_fault
 from worker.adapters.shortages import shortage_behind
 from worker.cli.run import _descriptors
 from worker.core import aws_causes, aws_errors
+from worker.core.addresses.amqp import read
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.shortage import ALL, DESCRIPTORS, Shortage
 from worker.core.token.verdict import counts
@@ -72,7 +73,7 @@ def test_neither_database_nor_broker_is_blamed(number: int) -> None:
     error = OSError(number, os.strerror(number))
     found = shortage_behind(error)
     assert found is not None
-    for said in (str(translate(error)), opening_fault(error)):
+    for said in (str(translate(error)), opening_fault(error, read("amqp://localhost"), 5)):
         assert found.what in said
         assert found.remedy in said
         assert os.strerror(number) in said

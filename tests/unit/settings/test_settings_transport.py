@@ -4,6 +4,8 @@ import pytest
 
 from worker.settings import SettingsError, load
 
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
 REFUSED = [
     ("AMQP__URL", "amqp://broker.example/"),
     ("AMQP__URL", "amqp://10.0.0.1/"),
@@ -16,15 +18,15 @@ REFUSED = [
     ("AMQP__URL", "amqps://broker.example/?no_verify_ssl=true"),
     ("AMQP__URL", "amqps://broker.example/?no_verify_ssl=0&no_verify_ssl=1"),
     ("AMQP__ADMIN_URL", "amqp://broker.example/"),
+    ("AMQP__URL", "amqp://127.0.0.1,broker.example/"),
+    ("AMQP__URL", "amqps://a.example,b.example/?verify=verify_none"),
     ("POSTGRES__DSN", "postgresql://db.example/x"),
     ("POSTGRES__DSN", "postgresql://db.example/x?sslmode=prefer"),
     ("POSTGRES__DSN", "postgresql://db.example/x?sslmode=require"),
     ("POSTGRES__DSN", "postgresql://db.example/x?sslmode=verify-ca"),
-    ("POSTGRES__DSN", "postgresql://db.example/x?sslmode=verify-ca&sslrootcert=system"),
     ("POSTGRES__DSN", "postgresql://db.example/x?sslmode=verify-full&sslmode=disable"),
     ("POSTGRES__DSN", "postgresql://127.0.0.1,db.example/x"),
     ("POSTGRES__DSN", "postgresql:///x?host=db.example"),
-    ("POSTGRES__DSN", "postgresql://db.example/x?host=127.0.0.1"),
     ("POSTGRES__ADMIN_DSN", "postgresql://db.example/x"),
     ("AWS__ENDPOINT_URL", "http://10.0.0.1:8085"),
     ("AWS__ENDPOINT_URL", "http://metering.example"),
@@ -37,8 +39,11 @@ ACCEPTED = [
     ("AMQP__URL", "amqp://[::1]/"),
     ("AMQP__URL", "amqps://127.0.0.1/?no_verify_ssl=1"),
     ("POSTGRES__DSN", "postgresql://db.example/x?sslmode=verify-full"),
-    ("POSTGRES__DSN", "postgresql://db.example/x?sslmode=verify-ca&sslrootcert=/ca.pem"),
-    ("AMQP__MANAGEMENT_URL", "https://ada:pw@broker.example:15671/prefix?cafile=/ca.pem"),
+    ("POSTGRES__DSN", "postgresql://db.example/x?sslrootcert=system"),
+    ("AMQP__URL", "amqps://a.example,b.example/"),
+    ("AMQP__URL", "amqp://127.0.0.1,[::1]:5673/"),
+    ("POSTGRES__DSN", f"postgresql://db.example/x?sslmode=verify-ca&sslrootcert={BUNDLE}"),
+    ("AMQP__MANAGEMENT_URL", f"https://ada:pw@broker.example:15671/prefix?cafile={BUNDLE}"),
     ("AMQP__MANAGEMENT_URL", "http://ada:pw@127.0.0.1:15672"),
     ("POSTGRES__DSN", "postgresql://127.0.0.1,[::1]:5433/x?sslmode=disable"),
     ("POSTGRES__DSN", "postgresql:///x?host=/var/run/postgresql"),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from yarl import URL
 
+from worker.core.addresses.host_names import check_host_name
 from worker.settings import Settings, SettingsError, load
-from worker.settings.host_names import check_host_name
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.b64encode(bytes(32)).decode()
@@ -24,7 +24,6 @@ BAD = {
         "amqp://127.0.0.1:0/",
         "amqp://127.0.0.1:65536/",
         "amqp://guest:p#ss@127.0.0.1/",
-        "amqp://guest:p[ss@127.0.0.1/",
         "amqp://guest:p ss@127.0.0.1/",
         "amqp://127.0.0.1/?heartbeat",
         "amqp://broker..internal/",
@@ -38,8 +37,8 @@ BAD = {
         f"amqp://{'ü' * 63}.internal/",
         "amqp://xn--/",
         "amqp://256.0.0.1/",
-        "amqp://127.0.0.1,127.0.0.2/",
-        "amqp://127.0.0.1:5672,127.0.0.2:5672/",
+        "amqp://127.0.0.1,/",
+        "amqp://127.0.0.1:5672,127.0.0.2:0/",
         "amqp://[::1::]/",
         "amqp://[127.0.0.1]/",
     ],
@@ -68,6 +67,8 @@ BAD = {
         "postgresql://127.0.0.1,[::1::]/x",
         "postgresql://127.0.0.1/x?target_session_attrs=writable",
         "postgresql://127.0.0.1/x?sslnegotiation=none",
+        "postgresql://127.0.0.1/x?host=127.0.0.1",
+        "postgresql://127.0.0.1/x?sslmode=verify-ca&sslrootcert=system",
     ],
     "ALLOW_PLAINTEXT": ["", "maybe", "2"],
     "AWS__REGION": ["", "US-EAST-1", "us_east_1", "us-east-1.evil.example/"],
@@ -113,6 +114,9 @@ GOOD = {
     "AMQP__URL": [
         "amqps://user:p%40ss@broker.example:5671/vhost?heartbeat=10",
         "amqp://localhost",
+        "amqp://guest:p[ss@127.0.0.1/",
+        "amqp://127.0.0.1,127.0.0.2/",
+        "amqps://user:pw@a.example:5671,b.example:5672,[::1]:5671/vhost",
         "amqp://[::1]:5672/",
         "amqps://my_broker.internal./",
         "amqps://bücher.example/",

@@ -22,12 +22,13 @@ class NotConnected(LedgerUnavailable):
     The message contains no credentials. It is never blamed on rows: none were sent yet.
 
     Attributes:
+        found: The diagnosis, in which nothing of the address is quoted.
         error: The driver's error. It may quote the address, so it must not be shown as it is.
     """
 
-    def __init__(self, error: Exception) -> None:
-        found = diagnose_connecting(error)
-        super().__init__(_sentence(found, error))
+    def __init__(self, found: Diagnosis, error: Exception) -> None:
+        super().__init__(f"{found.what}; {found.remedy}")
+        self.found = found
         self.error = error
 
 
@@ -43,7 +44,8 @@ class Diagnosis(NamedTuple):
 
 
 _WAIT: Final = "the worker keeps its messages and tries again by itself"
-_DSN: Final = "correct WORKER_POSTGRES__DSN (for `migrate`, WORKER_POSTGRES__ADMIN_DSN)"
+DSN: Final = "WORKER_POSTGRES__DSN (for `migrate`, WORKER_POSTGRES__ADMIN_DSN)"
+_DSN: Final = f"correct {DSN}"
 _MIGRATE: Final = "run `resolution-worker migrate`"
 
 # By SQLSTATE, or by its class if the SQLSTATE itself is not listed. Sources: the table of error
@@ -100,22 +102,7 @@ BY_SQLSTATE: Final[dict[str, Diagnosis]] = {
     "XX": Diagnosis("the server has an internal error", "check its log"),
 }
 
-# What these mean before there is a session.
-_PARAMETER: Final = Diagnosis("the server refused a parameter of the address", _DSN)
-_BY_SQLSTATE_CONNECTING: Final = {
-    "22023": _PARAMETER,
-    "42501": Diagnosis(
-        "the role may not connect to this database",
-        f"run deploy/postgres/roles.sql as superuser, connected to it, or {_DSN}",
-    ),
-    "42704": _PARAMETER,
-}
-
-_NO_POSTGRES: Final = Diagnosis(
-    "the address can't be used, or the server there is not PostgreSQL",
-    f"{_DSN}, or check the log of the server or of the pooler in front of it",
-)
-_NETWORK: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
+NETWORK: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
     (asyncpg.exceptions.ClientConfigurationError, Diagnosis("the address can't be used", _DSN)),
     (
         ssl.SSLCertVerificationError,
@@ -134,25 +121,10 @@ _NETWORK: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
 
 # The first that matches; more specific types come first.
 BY_TYPE: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
-    *_NETWORK,
+    *NETWORK,
     (asyncpg.InterfaceError, Diagnosis("the connection to the server was lost", _WAIT)),
     (DriverFailed, Diagnosis("the database driver failed with an unexpected error", _WAIT)),
 )
-_BY_TYPE_CONNECTING: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
-    (
-        asyncpg.TargetServerAttributeNotMatched,
-        Diagnosis("no server of the address fulfils target_session_attrs", _DSN),
-    ),
-    (UnicodeDecodeError, _NO_POSTGRES),
-    (UnicodeError, Diagnosis("the address names a host that can't be looked up", _DSN)),
-    *_NETWORK,
-    (
-        asyncpg.InterfaceError,
-        Diagnosis("the server and the driver have no authentication method in common", _DSN),
-    ),
-    (Exception, _NO_POSTGRES),
-)
-
 _UNKNOWN: Final = Diagnosis("the database failed with an unexpected error", "check its log")
 
 # Data that can never be stored: data exceptions, violated constraints, a key too large for an
@@ -210,19 +182,13 @@ def diagnose(error: BaseException) -> Diagnosis:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return BY_SQLSTATE.get(state) or BY_SQLSTATE.get(state[:2]) or _UNKNOWN
-    return _by_type(error, BY_TYPE)
+    return by_type(error, BY_TYPE)
 
 
-def diagnose_connecting(error: BaseException) -> Diagnosis:
-    """As `diagnose`, for an error while connecting, which may be of any type."""
-    if isinstance(error, asyncpg.PostgresError):
-        return _BY_SQLSTATE_CONNECTING.get(error.sqlstate or "") or diagnose(error)
-    return _by_type(error, _BY_TYPE_CONNECTING)
-
-
-def _by_type(
+def by_type(
     error: BaseException, table: tuple[tuple[type[BaseException], Diagnosis], ...]
 ) -> Diagnosis:
+    """The diagnosis by the first type in a table that fits, or of a shortage behind the error."""
     if short := shortage_behind(error):
         return Diagnosis(short.what, short.remedy)
     return next((found for kind, found in table if isinstance(error, kind)), _UNKNOWN)

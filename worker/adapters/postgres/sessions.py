@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
-from worker.adapters.postgres.errors import NotConnected, driven, leaves_session_sound
+from worker.adapters.postgres.connect_errors import not_connected
+from worker.adapters.postgres.connecting import default_port, open_first
+from worker.adapters.postgres.errors import driven, leaves_session_sound
 from worker.adapters.postgres.sql import load_sql
+from worker.core.addresses.postgres import read
 from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from worker.core.addresses.postgres import DatabaseAddress
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Connect: TypeAlias = Callable[[], Awaitable[Connection]]
@@ -23,48 +28,32 @@ _BACKEND: Final = load_sql("backend")
 _FAREWELL_SECONDS: Final = 1.0
 
 
-class _Connection(asyncpg.Connection):
-    """A connection that is closed if its constructor fails, as for a server with an odd version.
-
-    asyncpg (0.32) leaves it open, so that each attempt would leak a file descriptor.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
-        try:
-            super().__init__(protocol, transport, *rest)
-        except Exception:
-            transport.abort()
-            self._aborted = True  # otherwise its finalizer warns
-            raise
-
-
 def connector(
-    dsn: Callable[[], str], *, connect_seconds: float = 5.0, command_seconds: float = 10.0
+    dsn: Callable[[], str],
+    *,
+    connect_seconds: float | None = None,
+    command_seconds: float = 10.0,
 ) -> Connect:
     """A function that opens one connection; it raises any error as `NotConnected`.
 
     Args:
         dsn: Called for each connection, so that a rotated secret is used.
-        connect_seconds: Time limit of connecting.
+        connect_seconds: Time limit of connecting, of all servers together; by default the
+            address's own, else five seconds.
         command_seconds: Time limit of one statement, on the client's side.
 
     The driver's own statement cache is off: `Session` prepares repeated statements where possible.
     """
 
     async def connect() -> Connection:
+        address: DatabaseAddress | None = None
         try:
-            return await asyncpg.connect(
-                dsn(),
-                timeout=connect_seconds,
-                command_timeout=command_seconds,
-                statement_cache_size=0,
-                connection_class=_Connection,
-                server_settings={"application_name": "resolution-worker"},
+            address = read(dsn(), default_port())
+            return await open_first(
+                address, connect_seconds, command_timeout=command_seconds, statement_cache_size=0
             )
         except Exception as error:  # noqa: BLE001 - odd addresses or answers make it raise any error
-            fault = NotConnected(error)
+            fault = not_connected(error, address)
         # Outside the handler: the driver's error, kept as context, could reveal the address.
         raise fault
 

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pamqp.exceptions
 from aiormq import exceptions as amqp
 
+from worker.adapters.certificate_errors import certificate_remedy
 from worker.adapters.shortages import shortage_behind
+from worker.adapters.tls_files import UnusableFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from worker.adapters.racing import Failed
+    from worker.core.addresses.amqp import BrokerAddress
 
 
 HANDSHAKE_BROKEN: Final = (
@@ -22,16 +27,45 @@ HANDSHAKE_BROKEN: Final = (
 _NO_BROKER: Final = "what answers there does not speak AMQP 0-9-1; is this its AMQP port?"
 
 
-def opening_fault(error: BaseException) -> str:
-    """What was wrong and what to do about it, from whatever the library raised."""
+def words_of_url(fault: ValueError) -> str:
+    """Why a URL can't be used; only our own words are certain not to quote it."""
+    return str(fault) if type(fault) is ValueError or isinstance(fault, UnusableFile) else _NO_URL
+
+
+_NO_URL: Final = "can't be used: it is written amqp://user:password@host:port/vhost"
+
+
+def opening_faults(failed: Sequence[Failed], broker: BrokerAddress, seconds: float) -> str:
+    """What was wrong and what to do about it, from whatever the library raised at each address."""
+    told = {each: opening_fault(each.error, broker, seconds) for each in failed}
+    telling = told[min(failed, key=lambda each: _rank(each.error))]
+    if len(set(told.values())) == 1:
+        return telling
+    what = ", ".join(f"{place}: {fault.partition('; ')[0]}" for (place, _), fault in told.items())
+    return f"no host can be used ({what}); {telling.partition('; ')[2]}"
+
+
+def _rank(error: Exception) -> int:
+    """How little an error tells."""
+    both = (error, error.__cause__)  # the library wraps what the system says
+    return next(
+        (n for n, kind in enumerate(_TELLING, 1) if any(isinstance(each, kind) for each in both)), 0
+    )
+
+
+_TELLING: Final = (socket.gaierror, ConnectionRefusedError, TimeoutError)
+
+
+def opening_fault(error: Exception, broker: BrokerAddress, seconds: float) -> str:
+    """As `opening_faults`, of one address."""
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"no answer within {seconds:g} s; is there a firewall, or a broker under alarm?"
     if short := shortage_behind(error):
         return f"{short} ({words(error)})"
-    if file_fault := _file_fault(error):
-        return file_fault
     for candidate in (error, error.__cause__):
         for kind, explain in _FAULTS:
             if isinstance(candidate, kind):
-                return explain(candidate)
+                return explain(candidate, broker)
     return f"{words(error)}; is the broker running, and is this its AMQP port?"
 
 
@@ -60,28 +94,46 @@ def words(error: BaseException) -> str:
     return (": ".join(texts) or type(error).__name__)[:_MOST_WORDS]
 
 
-def _file_fault(error: BaseException) -> str | None:
-    """What is wrong with a file that the URL names; what a connection meets comes wrapped."""
-    remedy = "correct cafile, capath, certfile or keyfile in the URL"
-    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
-        return f"a file that the URL names can't be read ({error.strerror}); {remedy}"
-    if isinstance(error, ssl.SSLError) and (error.library == "X509" or "PEM" in str(error.reason)):
-        return f"a file that the URL names holds no certificate or key; {remedy}"
-    return None
+def _untrusted(error: Any, _: BrokerAddress) -> str:
+    authority = (
+        "name the authority that signed it with cafile in the URL, or give the broker one that is "
+        "trusted"
+    )
+    remedy = certificate_remedy(error, "the URL", authority)
+    return f"its certificate is not trusted ({error.verify_message}); {remedy}"
 
 
-def _untrusted(error: Any) -> str:
-    return (
-        f"its certificate is not trusted ({error.verify_message}); name the authority with "
-        "`?cafile=/path/ca.pem` in the URL, or mend the certificate"
+def _tls_failed(_: Any, broker: BrokerAddress) -> str:
+    return "TLS failed; is this its TLS port (5671 by default)?" + (
+        "" if broker.files.certificate else " Does it ask for a client's certificate (certfile)?"
     )
 
 
-def _closed(error: BaseException) -> str:
+def _login_refused(_: Any, broker: BrokerAddress) -> str:
+    if broker.external:
+        return (
+            "login refused; create the user that the certificate of certfile names (see "
+            "ssl_cert_login_from in the broker's configuration)"
+        )
+    if broker.password is None and broker.user not in {None, "guest"}:
+        return f"login refused; the URL has no password: add that of {broker.user}"
+    return "login refused; check user and password (guest may log in from loopback only)"
+
+
+def _no_login(_: Any, broker: BrokerAddress) -> str:
+    if broker.external:
+        return (
+            "the broker does not offer login by certificate; enable its plug-in "
+            "rabbitmq_auth_mechanism_ssl, and let it offer EXTERNAL (auth_mechanisms)"
+        )
+    return "the broker does not offer password login; let it offer PLAIN (auth_mechanisms)"
+
+
+def _closed(error: BaseException, _: BrokerAddress) -> str:
     return f"the broker closed the connection ({words(error)}); look into its log"
 
 
-def _unexpected(error: BaseException) -> str:
+def _unexpected(error: BaseException, _: BrokerAddress) -> str:
     # The library shows what it waited for, and drops the broker's words about a virtual host.
     if "Connection.OpenOk" in words(error):
         return (
@@ -91,27 +143,28 @@ def _unexpected(error: BaseException) -> str:
     return _NO_BROKER
 
 
-_FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
+def _always(told: str) -> Callable[[Any, BrokerAddress], str]:
+    return lambda _error, _broker: told
+
+
+_FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any, BrokerAddress], str]], ...]] = (
     (ssl.SSLCertVerificationError, _untrusted),
-    (ssl.SSLError, lambda _: "TLS failed; is this its TLS port (5671 by default)?"),
-    (socket.gaierror, lambda _: "unknown host name; mend the URL or the name service"),
-    (ConnectionRefusedError, lambda _: "connection refused; is the broker running there?"),
+    (ssl.SSLError, _tls_failed),
+    (socket.gaierror, _always("unknown host name; mend the URL or the name service")),
+    (ConnectionRefusedError, _always("connection refused; is the broker running there?")),
+    (amqp.ProbableAuthenticationError, _login_refused),
+    (amqp.AuthenticationError, _no_login),
+    (UnicodeDecodeError, _always(_NO_BROKER)),
     (
-        amqp.ProbableAuthenticationError,
-        lambda _: "login refused; check user and password (guest may log in from loopback only)",
+        UnicodeError,
+        _always("no name service can look up this host name; correct the URL"),
     ),
-    (
-        amqp.AuthenticationError,
-        lambda _: "the broker does not offer password login; let it offer PLAIN (auth_mechanisms)",
-    ),
-    (UnicodeDecodeError, lambda _: _NO_BROKER),
-    (UnicodeError, lambda _: "no name service can look up this host name; correct the URL"),
     (
         ValueError,
-        lambda _: "the URL can't be used; it is written amqp://user:password@host:port/vhost",
+        _always("the URL can't be used; it is written amqp://user:password@host:port/vhost"),
     ),
-    (StopAsyncIteration, lambda _: HANDSHAKE_BROKEN),
-    (EOFError, lambda _: HANDSHAKE_BROKEN),
+    (StopAsyncIteration, _always(HANDSHAKE_BROKEN)),
+    (EOFError, _always(HANDSHAKE_BROKEN)),
     (amqp.ProtocolSyntaxError, _unexpected),
     (amqp.ConnectionClosed, _closed),
 )

@@ -9,20 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
 
 import aio_pika
+from aio_pika.abc import ConnectionParameter
 from aiormq import exceptions as amqp
 from yarl import URL
 
-from worker.adapters.rabbitmq.connect_errors import HANDSHAKE_BROKEN, opening_fault, words
+from worker.adapters.rabbitmq.connect_errors import opening_faults, words, words_of_url
+from worker.adapters.racing import NoneSucceeded, addresses_of, first_of
+from worker.adapters.tls_files import trusting
+from worker.core.addresses.amqp import read
+from worker.core.addresses.text import Host
 from worker.core.exceptions import BrokerLost, BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
     from aio_pika.abc import AbstractConnection
+
+    from worker.core.addresses.amqp import BrokerAddress
 
 _T = TypeVar("_T")
 
@@ -71,44 +81,125 @@ _REFUSAL_CODES: Final[dict[type[BaseException], int]] = {
 }
 
 
+class _Connection(aio_pika.Connection):
+    """A connection that can be told for which name the broker's certificate has to be."""
+
+    PARAMETERS = (
+        *aio_pika.Connection.PARAMETERS,
+        ConnectionParameter(name="server_hostname", parser=str, is_kwarg=True),
+    )
+
+
 async def open_connection(
     url: str,
     *,
     name: str,
-    timeout: float = OPEN_SECONDS,  # noqa: ASYNC109 - it bounds several steps and names its fault
-    heartbeat: int = HEARTBEAT_SECONDS,
+    timeout: float | None = None,  # noqa: ASYNC109 - it bounds several steps and names its fault
+    heartbeat: int | None = None,
 ) -> AbstractConnection:
-    """Open a plain connection.
+    """Open a plain connection to the first host that answers; the hosts are tried in random order.
 
     Args:
         url: `amqp://` or `amqps://` (the server's certificate is verified), with credentials.
         name: What the broker's management shows for it.
-        timeout: Seconds for the whole handshake, name resolution included.
-        heartbeat: Seconds; a silent peer is noticed after about three times this.
+        timeout: Seconds for the whole handshake, name resolution included; the shorter of this and
+            what the URL says.
+        heartbeat: Seconds; a silent peer is noticed after about three times this. By default the
+            URL's own.
 
     Raises:
         BrokerUnavailable: With a message for an operator, free of credentials.
     """
+    seconds = timeout or OPEN_SECONDS
+    broker: BrokerAddress | None = None
+    try:
+        broker = read(url)
+        limits = [limit for limit in (timeout, broker.seconds) if limit]
+        seconds = min(limits, default=OPEN_SECONDS)
+        given = await _arguments(broker, name, heartbeat)
+        return await _open_first(broker, given, asyncio.get_running_loop().time() + seconds)
+    except NoneSucceeded as none:
+        assert broker is not None
+        fault = opening_faults(none.failed, broker, seconds)
+    except ValueError as error:
+        fault = f"the URL {words_of_url(error)}; correct it"
+    # Outside the handlers: the library's error, kept as context, could show the URL.
+    raise BrokerUnavailable(f"broker at {address(url)}: {fault}")
+
+
+async def _arguments(broker: BrokerAddress, name: str, heartbeat: int | None) -> dict[str, Any]:
+    """What the library is given of an address, whichever of its hosts it connects to."""
+    context = None
+    if broker.encrypted:
+        trusted = partial(trusting, broker.files, broker.authority, verified=broker.verified)
+        context = await asyncio.get_running_loop().run_in_executor(None, trusted)
+    return {
+        "client_properties": {"connection_name": name},
+        "heartbeat": heartbeat or broker.heartbeat or HEARTBEAT_SECONDS,
+        "ssl_context": context,
+        **({"auth": "external"} if broker.external else {}),
+    }
+
+
+async def _open_first(
+    broker: BrokerAddress, given: Mapping[str, Any], deadline: float
+) -> AbstractConnection:
+    hosts = random.sample(broker.hosts, len(broker.hosts))
+    attempts = [(str(host), partial(_open_host, broker, host, given, deadline)) for host in hosts]
+    return await first_of(attempts, deadline=deadline, discard=close_quietly)
+
+
+async def _open_host(
+    broker: BrokerAddress, host: Host, given: Mapping[str, Any], deadline: float
+) -> AbstractConnection:
+    found = await addresses_of(host)
+    attempts = [
+        (
+            str(host) if len(found) == 1 else f"{host} ({ip})",
+            partial(_open_one, broker, host, ip, given),
+        )
+        for ip in random.sample(found, len(found))
+    ]
+    return await first_of(attempts, deadline=deadline, discard=close_quietly)
+
+
+async def _open_one(
+    broker: BrokerAddress, host: Host, ip: str, given: Mapping[str, Any]
+) -> AbstractConnection:
+    """Open a connection to one IP address of a host."""
     task = asyncio.current_task()
     assert task is not None
     cancelled_before = task.cancelling()
+    named: dict[str, Any] = (
+        {"server_hostname": broker.server_name or host.name} if broker.encrypted else {}
+    )
     try:
-        async with asyncio.timeout(timeout):
-            return await aio_pika.connect(
-                url, client_properties={"connection_name": name}, heartbeat=heartbeat
-            )
-    except TimeoutError:
-        fault = f"no answer within {timeout:g} s; is there a firewall or a broker under alarm?"
+        url = _url(broker, Host(ip, host.port))
+        connection: AbstractConnection = await aio_pika.connect(
+            url, connection_class=_Connection, **given, **named
+        )
     except asyncio.CancelledError:
         if task.cancelling() > cancelled_before:
             raise
-        fault = HANDSHAKE_BROKEN  # the library cancels whoever waits on a connection it loses
-    except Exception as error:  # noqa: BLE001 - an odd URL or answer makes it raise anything
-        fault = opening_fault(error)
-    # Outside the handlers: the library's error, kept as context, could show the URL.
-    if task.cancelling() > cancelled_before:
-        raise asyncio.CancelledError  # which the library's error must not swallow
-    raise BrokerUnavailable(f"broker at {address(url)}: {fault}")
+        # The library cancels whoever waits on a connection that it loses.
+    except Exception:
+        if task.cancelling() > cancelled_before:
+            # Which the library's error must not swallow.
+            raise asyncio.CancelledError from None
+        raise
+    else:
+        return connection
+    raise EOFError
+
+
+def _url(broker: BrokerAddress, host: Host) -> URL:
+    """The address of one host as the library takes it."""
+    login = quote(broker.user or "", safe="")
+    if broker.password is not None:
+        login += f":{quote(broker.password, safe='')}"
+    vhost = "" if broker.vhost == "/" else quote(broker.vhost, safe="")
+    scheme = "amqps" if broker.encrypted else "amqp"
+    return URL(f"{scheme}://{login}{login and '@'}{host}/{vhost}", encoded=True)
 
 
 @asynccontextmanager
@@ -177,17 +268,15 @@ def loss(error: BaseException | None) -> BrokerLost:
     return BrokerLost(f"connection to the broker lost ({words(error)})")
 
 
-def user_of(url: str) -> str:
-    """The user as whom a broker's URL signs in, decoded as the library decodes it."""
-    return URL(url).user or "guest"
+def user_of(url: str) -> str | None:
+    """The user as whom a broker's URL signs in; None if a certificate says it, not the URL."""
+    broker = read(url)
+    return broker.user or (None if broker.external else "guest")
 
 
 def address(url: str) -> str:
-    """Host and port of a broker's URL, and nothing else of it."""
+    """Hosts and ports of a broker's URL, and nothing else of it."""
     try:
-        parsed = URL(url)
-        port = parsed.port or (5671 if parsed.scheme == "amqps" else 5672)
-        host = parsed.host  # decoded only now
+        return read(url).place
     except ValueError:
         return "an address that can't be read"
-    return f"{host}:{port}"

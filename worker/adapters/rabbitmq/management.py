@@ -6,12 +6,14 @@ import base64
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 from yarl import URL
 
+from worker.adapters.certificate_errors import certificate_remedy
+from worker.core.addresses.text import take_apart
 from worker.core.exceptions import SetupFault, Unavailable
 
 if TYPE_CHECKING:
@@ -68,16 +70,22 @@ class Management:
             ) as answer:
                 content = await answer.read()
                 return _read(answer.status, content)
-        except aiohttp.ClientConnectorCertificateError:
-            raise ManagementUnavailable(
-                "its certificate is not trusted; name the authority with `?cafile=/path/ca.pem`"
-            ) from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ManagementUnavailable(_untrusted(error.certificate_error)) from None
         except (aiohttp.ClientError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) else None
             raise ManagementUnavailable(
                 f"can't be reached ({why or type(error).__name__}); is rabbitmq_management "
                 "enabled, and is this its port (15672, or 15671 with TLS)?"
             ) from None
+
+
+def _untrusted(error: Exception) -> str:
+    remedy = "name the authority with `?cafile=/path/ca.pem`"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = certificate_remedy(error, "the URL", remedy)
+        return f"its certificate is not trusted ({error.verify_message}); {remedy}"
+    return f"its certificate is not trusted; {remedy}"
 
 
 def _read(status: int, content: bytes) -> Any:
@@ -119,13 +127,11 @@ async def management(url: str) -> AsyncIterator[Management]:
     Raises:
         ManagementUnavailable: A file that the address names can't be used.
     """
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = f":{parts.port}" if parts.port else ""
-    base = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
-    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    parts = take_apart(url, ("http", "https"))
+    base = f"{parts.scheme}://{parts.hosts}{parts.path.rstrip('/')}"
+    login = f"{parts.user or ''}:{parts.password or ''}"
     headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-    connector = aiohttp.TCPConnector(ssl=_tls(parse_qs(parts.query).get("cafile", [None])[-1]))
+    connector = aiohttp.TCPConnector(ssl=_tls(dict(parts.words).get("cafile") or None))
     async with aiohttp.ClientSession(
         headers=headers, connector=connector, timeout=_SECONDS
     ) as session:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pamqp.commands import Basic
-from yarl import URL
 
 from worker.adapters.rabbitmq.connection import (
     ACCESS_REFUSED,
@@ -21,7 +20,9 @@ from worker.adapters.rabbitmq.connection import (
     bounded,
     close_quietly,
     open_connection,
+    user_of,
 )
+from worker.core.addresses.amqp import read
 from worker.core.exceptions import BrokerLost
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ def _word(value: object) -> str:
 
 def who_and_where(url: str) -> tuple[str, str]:
     """User and virtual host of a broker's URL."""
-    parsed = URL(url)
-    return parsed.user or "guest", parsed.path[1:] or "/"
+    return user_of(url) or "the user of the client's certificate", read(url).vhost
 
 
 async def depths(connection: AbstractConnection, queues: Iterable[str]) -> list[Depth]:

@@ -18,10 +18,10 @@ from worker.adapters.rabbitmq.topology import (
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.names import resolved
+from worker.core.addresses import amqp
 from worker.core.exceptions import BrokerLost, BrokerUnavailable
 from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 from worker.core.token.submissions import REPLY_PREFIX
-from worker.settings import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def wanted(settings: Settings) -> Topology:
 async def connection(settings: Settings) -> Passed:
     """The broker can be reached, and accepts the worker in its virtual host."""
     url = settings.current_amqp_url()
-    await resolved([addresses.host_of(url)], "WORKER_AMQP__URL")
+    await resolved(amqp.read(url).hosts, "WORKER_AMQP__URL")
     try:
         async with probing.looking(url, name=_NAME, seconds=STEP_SECONDS) as opened:
             server = probing.server(opened)

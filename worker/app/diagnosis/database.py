@@ -17,9 +17,9 @@ from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
 from worker.app.retention import days, unheeded
 from worker.app.wiring import endpoint
+from worker.core.addresses import postgres
 from worker.core.clock import TOLD_SECONDS, UNREADY_SECONDS, skew_words
 from worker.core.records import DEFAULT_SELLER
-from worker.settings import addresses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -45,7 +45,7 @@ _RESTORE: Final = (
 async def connection(settings: Settings) -> Passed:
     """The database can be reached, accepts the worker, holds Unicode, and is writable."""
     dsn = settings.current_postgres_dsn()
-    await resolved(addresses.postgres_hosts(dsn), "WORKER_POSTGRES__DSN")
+    await resolved(postgres.read(dsn).hosts, "WORKER_POSTGRES__DSN")
     async with _asking(dsn) as inspector:
         found = await inspector.inspect()
     if found.server_version_number < _OLDEST_SERVER:

@@ -10,10 +10,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from yarl import URL
-
 from worker.adapters.rabbitmq.connection import address
 from worker.adapters.sealing import generate
+from worker.core.addresses.postgres import read as read_dsn
 from worker.lab.demo import processes
 from worker.lab.demo.kinds import ACCESS_KEY, ATTEMPTS, TIMEOUT
 from worker.lab.demo.processes import Process
@@ -205,5 +204,5 @@ async def start_worker(
 
 def _database_address(dsn: str) -> str:
     """Host, port and name of a database, and nothing else of its address."""
-    parsed = URL(dsn)
-    return f"{parsed.host}:{parsed.port or 5432}{parsed.path}"
+    address = read_dsn(dsn)
+    return f"{address.place}/{address.database or ''}"

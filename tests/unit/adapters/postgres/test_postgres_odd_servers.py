@@ -55,15 +55,15 @@ ANSWERS = {
         b"T", struct.pack("!h", 1) + b"\xff\xfe\0" + struct.pack("!ihihih", 0, 0, 23, 4, -1, 0)
     ),
 }
-# Addresses by what the driver raises for them; the settings let none of them through.
+# The settings let none of these addresses through.
 ADDRESSES = {
-    "UnicodeError: two dots": f"postgresql://u:{PASSWORD}@db..internal/x",
-    "UnicodeError: a long label": f"postgresql://u:{PASSWORD}@{'x' * 64}.internal/x",
-    "ValueError: brackets": f"postgresql://u:{PASSWORD}@[::1/x",
-    "ValueError: a port": f"postgresql://u:{PASSWORD}@h:port/x",
-    "ClientConfigurationError: a word": f"postgresql://u:{PASSWORD}@h/x?sslmode=never",
-    "ClientConfigurationError: a scheme": f"{PASSWORD}://h/x",
-    "IndexError: an empty host": f"postgresql://u:{PASSWORD}@,h/x",
+    "two dots": f"postgresql://u:{PASSWORD}@db..internal/x",
+    "a long label": f"postgresql://u:{PASSWORD}@{'x' * 64}.internal/x",
+    "brackets": f"postgresql://u:{PASSWORD}@[::1/x",
+    "a port": f"postgresql://u:{PASSWORD}@h:port/x",
+    "a word": f"postgresql://u:{PASSWORD}@h/x?sslmode=never",
+    "a scheme": f"{PASSWORD}://h/x",
+    "an empty host": f"postgresql://u:{PASSWORD}@,h/x",
 }
 
 
@@ -118,12 +118,12 @@ async def told_to_the_worker(dsn: str) -> None:
     await fleet.close()
 
 
-@pytest.mark.parametrize("raises", ADDRESSES)
-async def test_an_address_that_cannot_be_used(raises: str) -> None:
-    """Whatever the driver raises for an address, it is no connection, told with the remedy."""
-    dsn = ADDRESSES[raises]
+@pytest.mark.parametrize("fault", ADDRESSES)
+async def test_an_address_that_cannot_be_used(fault: str) -> None:
+    """An address that is none never reaches the driver, and is told with the remedy."""
+    dsn = ADDRESSES[fault]
     told = await not_connected(dsn)
-    assert type(told.error).__name__ == raises.partition(":")[0]
+    assert str(told).startswith("the address ")
     assert "WORKER_POSTGRES__DSN" in str(told)
     await told_by_hand(dsn)
     await told_to_the_worker(dsn)
@@ -208,7 +208,7 @@ async def test_whatever_the_driver_raises(monkeypatch: pytest.MonkeyPatch) -> No
             raise kind("words")
 
         monkeypatch.setattr(asyncpg, "connect", connect)
-        told = await not_connected("postgresql://h/x")
+        told = await not_connected("postgresql://127.0.0.1/x")
         assert type(told.error) is kind or kind is StopIteration
 
 
@@ -223,7 +223,7 @@ async def test_who_ends_the_program_is_heard(
 
     monkeypatch.setattr(asyncpg, "connect", connect)
     with pytest.raises(kind):
-        await connector(lambda: "postgresql://h/x")()
+        await connector(lambda: "postgresql://127.0.0.1/x")()
 
 
 async def test_a_call_that_is_cancelled_while_connecting_ends_so() -> None:

@@ -101,7 +101,7 @@ async def test_whatever_the_library_raises(monkeypatch: pytest.MonkeyPatch) -> N
             raise kind("words")
 
         monkeypatch.setattr(aio_pika, "connect", connect)
-        await unavailable("amqp://h/")
+        await unavailable("amqp://127.0.0.1/")
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
@@ -115,7 +115,7 @@ async def test_who_ends_the_program_is_heard(
 
     monkeypatch.setattr(aio_pika, "connect", connect)
     with pytest.raises(kind):
-        await open_connection("amqp://h/", name="test")
+        await open_connection("amqp://127.0.0.1/", name="test")
 
 
 async def test_a_cancellation_is_not_swallowed_while_connecting(
@@ -130,7 +130,7 @@ async def test_a_cancellation_is_not_swallowed_while_connecting(
             raise ConnectionResetError from None
 
     monkeypatch.setattr(aio_pika, "connect", connect)
-    task = asyncio.create_task(open_connection("amqp://h/", name="test"))
+    task = asyncio.create_task(open_connection("amqp://127.0.0.1/", name="test"))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _SCHEMA_VERSION: Final = load_sql("schema_version")
 
-_CONNECT_SECONDS: Final = 5.0
 _COMMAND_SECONDS: Final = 30.0
 
 
@@ -36,9 +35,7 @@ async def operating(
         DatabaseFault: No connection, a schema that is too old, or a failed statement.
     """
     address = dsn()
-    connect = connector(
-        lambda: address, connect_seconds=_CONNECT_SECONDS, command_seconds=command_seconds
-    )
+    connect = connector(lambda: address, command_seconds=command_seconds)
     try:
         session = await Session.open(connect, statement_cache=False)
         try:

@@ -1,9 +1,11 @@
 """Whether a host name can be looked up; for other names drivers raise arbitrary exceptions."""
 
+from __future__ import annotations
+
 import ipaddress
 import re
-import socket
 import stringprep
+import unicodedata
 
 ENCODE = "; special characters in a user or password are percent-encoded"
 """The usual remedy where an address is parsed at the wrong place."""
@@ -67,14 +69,20 @@ def _encoded_label(label: str) -> str:
 
 
 def _is_unseen(character: str) -> bool:
-    """Whether an encoding drops the character, so that a different host would be looked up."""
-    return stringprep.in_table_b1(character) or character in _FILLERS
+    """Whether an encoding drops the character, so that a different host would be looked up.
+
+    Libraries disagree about what is no character of Unicode.
+    """
+    unassigned = unicodedata.category(character) == "Cn"
+    return unassigned or stringprep.in_table_b1(character) or character in _FILLERS
 
 
 def _is_short_ipv4(host: str) -> bool:
     """Whether it is a short form such as `127.1`, which resolvers accept too."""
+    *bytes_, rest = host.split(".")
     try:
-        socket.inet_aton(host)
-    except OSError:
+        numbers = [int(part, 8 if part.startswith("0") else 10) for part in (*bytes_, rest)]
+    except ValueError:
         return False
-    return True
+    most = 256 ** (4 - len(bytes_))
+    return len(bytes_) < 4 and max([*numbers[:-1], 0]) < 256 and numbers[-1] < most  # noqa: PLR2004
