@@ -21,6 +21,7 @@ from worker.adapters.rabbitmq.permissions import (
     ROLES,
     of_caller,
 )
+from worker.core.encodings import decoded
 from worker.core.token.outgoing import ANSWERS
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ async def _make(
     file = passwords / user
     if not file.is_file():
         return Made(user, "left out", f"there is no file {user} in {passwords}")
-    password = (file.read_text(encoding="utf-8").splitlines() or [""])[0]
+    try:
+        password = (decoded(file.read_bytes()).splitlines() or [""])[0]
+    except ValueError as error:
+        return Made(user, "refused", f"{file} can't be read: {error}")
     if not password:
         return Made(user, "refused", f"{file} is empty: anyone could log in as that user")
     known = await interface.get("users", user)

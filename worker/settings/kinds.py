@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 
+from worker.core.encodings import MARK
 from worker.settings import durations
 
 
@@ -36,12 +37,16 @@ class Kind:
 
 
 def as_text(value: object) -> str:
-    """The value as text without surrounding spaces; raises `ValueError` for anything but text."""
+    """The value as text without surrounding spaces and a byte order mark before it.
+
+    Raises:
+        ValueError: It is anything but text.
+    """
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if not isinstance(value, str):
         raise ValueError("is not text")  # noqa: TRY004 - pydantic gathers ValueError only
-    return value.strip()
+    return value.strip().removeprefix(MARK).strip()
 
 
 def text(accepts: str, check: Callable[[str], str]) -> Kind:
@@ -69,10 +74,10 @@ def switch() -> Kind:
 
 
 def choice(*names: str) -> Kind:
-    """One of a few names."""
+    """One of a few names, in any letter case."""
 
     def read(value: object) -> str:
-        if (name := as_text(value)) not in names:
+        if (name := as_text(value).lower()) not in names:
             raise ValueError("is not one of the accepted names")
         return name
 

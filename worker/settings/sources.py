@@ -1,4 +1,11 @@
-"""Reads the options, the environment, the secrets directory and the TOML file into layers."""
+"""Reads the options, the environment, the secrets directory and the TOML file into layers.
+
+The layers are merged and validated by pydantic-settings (`merging`). Its own readers of these
+sources are not used, for they would cost what people are told: they do not keep under which name
+and in which file a value stands, pass over variables and files of unknown names, stop at the first
+source that can't be read, take `5s,30s` for broken JSON, and know nothing of a value that is bad
+now and was good at the last connection (`rotation`). Each would need a reader of ours around it.
+"""
 
 import re
 import tomllib
@@ -6,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker.core.encodings import decoded
 from worker.settings.layers import Given, Layer, from_tables
 from worker.settings.leaves import LEAVES, PREFIX, Location, closest, unknown
 
@@ -25,9 +33,14 @@ _OTHER_SERVICE = re.compile(rf"{PREFIX}[A-Z0-9_]+_({_SERVICE})", re.ASCII)
 
 
 def environment(environ: Mapping[str, str]) -> Layer:
-    """Reads the `WORKER_…` variables, except those Kubernetes injects for a Service `worker`."""
+    """Reads the `WORKER_…` variables, except those Kubernetes injects for a Service `worker`.
+
+    An empty one counts as not set: container tools can empty a variable, not unset it.
+    """
     layer = Layer()
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
+        if not environ[name].strip():
+            continue
         if name in {CONFIG, SECRETS_DIR} or _OUR_SERVICE.fullmatch(name):
             continue
         if (leaf := _BY_ENV.get(name)) is None:
@@ -171,12 +184,10 @@ def _text(file: Path) -> str:
         content = opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"is larger than {MAX_BYTES:,} bytes")
-    return content.decode()
+    return decoded(content)
 
 
 def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

@@ -164,7 +164,7 @@ def test_a_file_nested_without_end_is_refused(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     """A file that is absent, a directory, no UTF-8 or huge, and an absent secrets directory."""
     odd = tmp_path / "odd.toml"
-    odd.write_bytes(b"\xff\xfe")
+    odd.write_bytes(b"\xff\xff")
     huge = tmp_path / "huge.toml"
     huge.write_bytes(b"#" * (1 << 21))
     absent = tmp_path / "absent"
@@ -183,12 +183,60 @@ def test_an_unknown_option_is_refused() -> None:
         load({"pool": {"drian": "1s"}}, {})
 
 
-def test_an_empty_value_stands_for_none_where_there_is_none() -> None:
-    """Emptying a variable unsets an optional setting, and is refused elsewhere."""
-    names = ["RATE__CEILING", "AMQP__ADMIN_URL", "DEAD_LETTERS__OPEN_KEYS", "AWS__ROLE_ARN"]
-    settings = load(environ={f"WORKER_{name}": " " for name in names})
-    assert settings.model_dump() == load(environ={}).model_dump()
-    assert faults_of({"WORKER_AMQP__URL": ""})[0].startswith("WORKER_AMQP__URL: does not begin")
+@pytest.mark.parametrize("blank", ["", " "])
+def test_an_empty_variable_is_an_unset_one(tmp_path: Path, blank: str) -> None:
+    """Container tools empty variables that nobody has set; what is below them counts then."""
+    environ = {leaf.env: blank for leaf in LEAVES.values()}
+    environ |= {"WORKER_CONFIG": "", "WORKER_SECRETS_DIR": "", "WORKER_OF_YESTERDAY": blank}
+    assert load(environ=environ).model_dump() == load(environ={}).model_dump()
+    (tmp_path / "http__port").write_text("7")
+    settings = load(environ={**environ, "WORKER_SECRETS_DIR": str(tmp_path)})
+    assert settings.http.port == 7
+
+
+def test_an_empty_text_elsewhere_stands_for_none_where_there_is_none(tmp_path: Path) -> None:
+    """An optional setting is not set by it; one that needs a value refuses it."""
+    config = tmp_path / "worker.toml"
+    config.write_text("[amqp]\nadmin_url = ' '\n[aws]\nrole_arn = ''\n")
+    assert load(environ={}, config=config).model_dump() == load(environ={}).model_dump()
+    config.write_text("[amqp]\nurl = ''\n")
+    assert faults_of({}, config)[0].startswith(f"amqp.url in {config}: does not begin")
+
+
+MARK = "\ufeff"
+
+
+def test_a_byte_order_mark_means_nothing(tmp_path: Path) -> None:
+    """Before a secret, the file, or a value that was pasted, it is passed over."""
+    url, key = "amqp://u:p@127.0.0.1/", "A" * 43 + "="
+    config = tmp_path / "worker.toml"
+    config.write_bytes(f"{MARK}[pool]\r\nconcurrency = 3\r\n".encode())
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "WORKER_AMQP__URL").write_bytes(f"{MARK}{url}\r\n".encode())
+    (secrets / "WORKER_DEAD_LETTERS__SEAL_KEY").write_bytes(f"{MARK}{key}".encode())
+    environ = {"WORKER_SECRETS_DIR": str(secrets), "WORKER_HTTP__PORT": f"{MARK}7"}
+    settings = load(environ=environ, config=config)
+    assert settings.current_amqp_url() == url
+    assert settings.dead_letters.seal_key == key
+    assert (settings.pool.concurrency, settings.http.port) == (3, 7)
+    (secrets / "WORKER_AMQP__URL").write_bytes(f"{MARK}{url}x".encode())
+    assert settings.current_amqp_url() == f"{url}x"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_in_words(tmp_path: Path, encoding: str) -> None:
+    """What a shell on Windows writes is called what it is, and nothing of it is shown."""
+    config = tmp_path / "worker.toml"
+    config.write_bytes("[pool]\nconcurrency = 3\n".encode(encoding))
+    (tmp_path / "amqp__url").write_bytes("amqp://u:hunter2@127.0.0.1/".encode(encoding))
+    (tmp_path / "http__port").write_bytes(b"\xe4\xf6")
+    faults = faults_of({"WORKER_SECRETS_DIR": str(tmp_path)}, config)
+    assert sorted(faults) == [
+        f"{tmp_path}/amqp__url: can't be read: it is UTF-16: save it as UTF-8",
+        f"{tmp_path}/http__port: can't be read: it is not UTF-8",
+        f"{config}: can't be read: it is UTF-16: save it as UTF-8",
+    ]
 
 
 def test_all_faults_come_at_once(tmp_path: Path) -> None:
