@@ -181,6 +181,25 @@ async def test_a_database_of_several_hosts(database: Database) -> None:
             await answer_of(reached, 1)
 
 
+async def test_words_of_libpq_do_what_they_say(database: Database) -> None:
+    """All that has a meaning at once, as providers hand addresses out, on a real server."""
+    words = (
+        "?connect_timeout=10&channel_binding=prefer&gssencmode=disable&load_balance_hosts=random"
+        "&keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3"
+        "&tcp_user_timeout=20000&target_session_attrs=primary&client_encoding=utf8&sslmode=prefer"
+        "&fallback_application_name=x&application_name=web&options=-c%20statement_timeout%3D5s"
+    )
+    connection = await connector(lambda: database.dsn + words)()
+    try:
+        assert await connection.fetchval("SHOW statement_timeout") == "5s"
+        assert await connection.fetchval("SHOW application_name") == "web"
+        with pytest.raises(TimeoutError):  # the cancellation finds the server too
+            await connection.fetchval("SELECT pg_sleep(30)", timeout=0.2)
+        assert await connection.fetchval("SELECT 42") == 42
+    finally:
+        await connection.close()
+
+
 async def test_a_database_whose_name_has_several_addresses(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

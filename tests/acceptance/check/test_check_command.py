@@ -181,6 +181,20 @@ async def test_the_port_of_a_running_worker(sound: Setup) -> None:
         worker.kill()
 
 
+def test_hosts_that_are_silent_or_dead_hide_no_other(sound: Setup) -> None:
+    """With several hosts in both addresses all is well as long as one of each answers."""
+    others = f"127.0.0.1:{sound.silent_port()},127.0.0.1:{sound.closed_port()}"
+    environ = sound.environment()
+    done = sound.check(
+        **{
+            name: environ[name].replace("@127.0.0.1", f"@{others},127.0.0.1")
+            for name in ("WORKER_AMQP__URL", "WORKER_POSTGRES__DSN")
+        }
+    )
+    assert done.names("failed") == set()
+    assert done.findings["broker"]["detail"].count("127.0.0.1:") == 3
+
+
 @pytest.mark.long
 def test_several_that_hang_are_named_together(sound: Setup) -> None:
     """Broker, database and AWS all hang, and all are named in the time of one."""

@@ -66,7 +66,14 @@ def opening_fault(error: Exception, broker: BrokerAddress, seconds: float) -> st
         for kind, explain in _FAULTS:
             if isinstance(candidate, kind):
                 return explain(candidate, broker)
-    return f"{words(error)}; is the broker running, and is this its AMQP port?"
+    return f"{words(error)}; is the broker running, and is this its AMQP port?" + _question(broker)
+
+
+def _question(broker: BrokerAddress) -> str:
+    """With TLS 1.3 a broker that misses a client's certificate says so after the handshake."""
+    if not broker.encrypted or broker.files.certificate:
+        return ""
+    return " Does it ask for a client's certificate (certfile)?"
 
 
 _FORESEEN: Final = (
@@ -104,9 +111,7 @@ def _untrusted(error: Any, _: BrokerAddress) -> str:
 
 
 def _tls_failed(_: Any, broker: BrokerAddress) -> str:
-    return "TLS failed; is this its TLS port (5671 by default)?" + (
-        "" if broker.files.certificate else " Does it ask for a client's certificate (certfile)?"
-    )
+    return "TLS failed; is this its TLS port (5671 by default)?" + _question(broker)
 
 
 def _login_refused(_: Any, broker: BrokerAddress) -> str:

@@ -40,6 +40,10 @@ _T = TypeVar("_T")
 # error by itself. With one they still reach whatever logging the program has set up.
 for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
+# Whoever asked for a connection tells why there is none; if another host answers, it is no fault.
+logging.getLogger("aiormq.connection").addFilter(
+    lambda record: not str(record.msg).startswith("error when creating transport")
+)
 
 OPEN_SECONDS: Final = 6.0  # a half-open handshake is given up in time to be back within 15 s
 HEARTBEAT_SECONDS: Final = 10
