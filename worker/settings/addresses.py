@@ -115,7 +115,7 @@ def _web(url: str) -> tuple[Parts, Host]:
     parts = take_apart(url, _WEB_PORTS)
     if "," in parts.hosts:
         raise ValueError("names several hosts; only one is accepted" + ENCODE)
-    host = read_host(parts.hosts, _WEB_PORTS[parts.scheme])
+    host = read_host(unquote(parts.hosts), _WEB_PORTS[parts.scheme])
     if host.name.startswith("/"):
         raise ValueError("has no host" + ENCODE)
     return parts, host

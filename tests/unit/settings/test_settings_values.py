@@ -18,6 +18,7 @@ BAD = {
     "AMQP__URL": [
         "hunter2",
         "http://127.0.0.1/",
+        '"amqp://127.0.0.1/"',
         "amqp:127.0.0.1",
         "amqp://",
         "amqp://:5672/",
@@ -45,6 +46,9 @@ BAD = {
     "POSTGRES__DSN": [
         "hunter2",
         "mysql://127.0.0.1/x",
+        "host=127.0.0.1 dbname=x",
+        "jdbc:postgresql://127.0.0.1/x",
+        "'postgresql://127.0.0.1/x'",
         "postgresql:///x",
         "postgresql://127.0.0.1,/x",
         "postgresql://127.0.0.1:port/x",

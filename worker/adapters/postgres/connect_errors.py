@@ -49,10 +49,6 @@ _ONLY_ENCRYPTED: Final = Diagnosis(
     "the server accepts no unencrypted connection of this role from this host",
     f"set sslmode=verify-full in {DSN}, or allow it in the server's pg_hba.conf",
 )
-_NO_TLS: Final = Diagnosis(
-    "the server does not support TLS",
-    f"set `ssl = on` there, with a certificate; or correct host, port or sslmode in {DSN}",
-)
 _NO_POSTGRES: Final = Diagnosis(
     "the address can't be used, or the server there is not PostgreSQL",
     f"{_CORRECT}, or check the log of the server or of the pooler in front of it",
@@ -148,14 +144,22 @@ def _has_password(address: DatabaseAddress) -> bool:
 
 def _tls(error: Exception, address: DatabaseAddress) -> Diagnosis | None:
     if isinstance(error, ssl.SSLCertVerificationError):
+        by = " by the authorities of this system (sslrootcert=system)"
         return Diagnosis(
-            f"the server's certificate can't be verified: {error.verify_message}",
+            f"the server's certificate can't be verified{by if address.trusts_system else ''}: "
+            f"{error.verify_message}",
             certificate_remedy(error, DSN, _authority(address)),
         )
     if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
         return _unusable(words_of(error))
     if isinstance(error, ConnectionError):
-        return _NO_TLS if "rejected SSL upgrade" in str(error) else None
+        if "rejected SSL upgrade" not in str(error):
+            return None
+        word = "sslrootcert=system" if address.trusts_system else "sslmode"
+        return Diagnosis(
+            "the server does not support TLS",
+            f"set `ssl = on` there, with a certificate; or correct host, port or {word} in {DSN}",
+        )
     if isinstance(error, OSError):
         return _of_the_environment(address) or _unencrypted(error)
     return None
@@ -164,8 +168,8 @@ def _tls(error: Exception, address: DatabaseAddress) -> Diagnosis | None:
 def _authority(address: DatabaseAddress) -> str:
     if address.trusts_system:
         return (
-            f"set sslrootcert in {DSN} to the authority that signed it: those of this system "
-            "(sslrootcert=system) do not include it"
+            f"set sslrootcert in {DSN} to the authority that signed it: those of this system do "
+            "not include it"
         )
     return (
         f"set sslrootcert in {DSN} to the authority that signed it, sslrootcert=system for a "

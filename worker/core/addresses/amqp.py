@@ -134,7 +134,7 @@ def read(url: str) -> BrokerAddress:
         ValueError: It can't be used as it is; the message shows at most the names of its words.
     """
     parts = take_apart(url, _PORTS)
-    hosts = tuple(read_host(spec, _PORTS[parts.scheme]) for spec in parts.hosts.split(","))
+    hosts = tuple(read_host(unquote(spec), _PORTS[parts.scheme]) for spec in parts.hosts.split(","))
     if any(host.name.startswith("/") for host in hosts):
         raise ValueError("has no host" + ENCODE)
     vhost = unquote(parts.path[1:]) or "/"

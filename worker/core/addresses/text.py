@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_PORT = 65_535
 _UNWRITABLE = re.compile(r"[\s\x00-\x1f\x7f]")
+_QUOTATION_MARKS = frozenset("\"'\u201c\u201d\u2018\u2019`")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
@@ -62,13 +63,15 @@ def take_apart(address: str, schemes: Collection[str]) -> Parts:
     Raises:
         ValueError: It can't be taken apart; the message repeats nothing of it.
     """
-    if _UNWRITABLE.search(address):
-        raise ValueError("contains white space or control characters" + ENCODE)
     scheme, separator, rest = address.partition("://")
     scheme = scheme.lower()
+    if address[:1] in _QUOTATION_MARKS:
+        raise ValueError("is in quotation marks; leave them out")
     if not separator or scheme not in schemes:
         accepted = " or ".join(f"{each}://" for each in sorted(schemes))
         raise ValueError(f"does not begin with {accepted}")
+    if _UNWRITABLE.search(address):
+        raise ValueError("contains white space or control characters" + ENCODE)
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if rest.count("@") > authority.count("@") or authority.count("@") > 1:
         raise ValueError(
@@ -101,6 +104,10 @@ def _words(query: str) -> tuple[tuple[str, str], ...]:
 
 def read_host(spec: str, default_port: int) -> Host:
     """A host as it is written: `name`, `name:port`, `[IPv6]:port`, or the path of a Unix socket.
+
+    Args:
+        spec: Percent-decoded.
+        default_port: The port if it names none.
 
     Raises:
         ValueError: It can't be used; the message does not repeat it.
