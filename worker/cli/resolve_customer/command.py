@@ -88,7 +88,7 @@ def _resolve(opened: Opened, parameters: dict[str, Any], options: Options) -> No
     answer = opened.client.resolve_customer(**parameters)
     answer.pop("ResponseMetadata", None)
     if not answer:
-        notices.warn_unusable(options)
+        notices.warn_unusable(explain=options.explain)
     formats.write(_OPERATION, answer, options, opened.output)
     if shelf is not None:
         shelf.keep(parameters["RegistrationToken"], answer)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from worker.cli.resolve_customer.options import Options
+from typing import Final
 
 _NAME: Final = "resolve-customer"
 
@@ -21,10 +18,10 @@ def tell(text: str) -> None:
     sys.stderr.write(f"{_NAME}: {text}\n")
 
 
-def warn_unusable(options: Options) -> None:
+def warn_unusable(*, explain: bool) -> None:
     """Warn that AWS reported success with an empty answer; the AWS CLI prints nothing then."""
     warn("the service reported success, but its answer is empty or can't be used")
-    if options.explain:
+    if explain:
         from worker.cli.resolve_customer.explain import UNUSABLE  # noqa: PLC0415 - start-up
 
         tell(UNUSABLE)
