@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.cli.resolve_customer import debug, drawing, explain, protections, table, text
-from worker.cli.resolve_customer.errors import UsageFault
+from worker.cli.resolve_customer.faults import UsageFault
 from worker.cli.resolve_customer.options import Finished, parse
 
 if TYPE_CHECKING:

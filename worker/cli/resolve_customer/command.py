@@ -66,7 +66,7 @@ def _run(options: Options) -> int:
         from worker.cli.resolve_customer import skeleton  # noqa: PLC0415 - start-up
 
         answer = skeleton.output(opened.client, parameters)
-        formats.write(_OPERATION, answer, options, opened.output)
+        _write(answer, opened, options)
     else:
         _resolve(opened, parameters, options)
     return errors.DONE
@@ -89,6 +89,11 @@ def _resolve(opened: Opened, parameters: dict[str, Any], options: Options) -> No
     answer.pop("ResponseMetadata", None)
     if not answer:
         notices.warn_unusable(explain=options.explain)
-    formats.write(_OPERATION, answer, options, opened.output)
+    _write(answer, opened, options)
     if shelf is not None:
         shelf.keep(parameters["RegistrationToken"], answer)
+
+
+def _write(answer: dict[str, Any], opened: Opened, options: Options) -> None:
+    query, color = options.query, options.color
+    formats.write(_OPERATION, answer, opened.output, query=query, color=color)

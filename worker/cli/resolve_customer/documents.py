@@ -8,7 +8,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli.resolve_customer import notices
-from worker.cli.resolve_customer.errors import UsageFault
+from worker.cli.resolve_customer.faults import UsageFault
 from worker.core.token.token_rules import mispasted, without_mark
 
 if TYPE_CHECKING:

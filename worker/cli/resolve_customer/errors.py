@@ -5,38 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from worker.cli.resolve_customer import error_formats
+from worker.cli.resolve_customer.faults import CONFIGURATION, GENERAL, USAGE, CommandFault
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 DONE: Final = 0
-USAGE: Final = 252
-CONFIGURATION: Final = 253
 SERVICE: Final = 254
-GENERAL: Final = 255
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _LEAST_SECRET_CHARS: Final = 8
-
-
-class CommandFault(Exception):
-    """An expected fault of the command; its text is for the user."""
-
-    code: ClassVar[int] = GENERAL
-
-
-class UsageFault(CommandFault):
-    """The options or the input document can't be accepted."""
-
-    code = USAGE
-
-
-class ConfigurationFault(CommandFault):
-    """The configuration or the credentials can't be used."""
-
-    code = CONFIGURATION
 
 
 def report(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from worker.cli.resolve_customer.errors import CommandFault
+from worker.cli.resolve_customer.faults import CommandFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from worker.cli.resolve_customer.options import Options
 
 
 def check(name: str) -> None:
@@ -23,17 +21,18 @@ def check(name: str) -> None:
         raise CommandFault(f"Unknown output type: {name}")
 
 
-def write(title: str, answer: dict[str, Any], options: Options, output: str) -> None:
-    """Write an answer, filtered by the query.
+def write(title: str, answer: dict[str, Any], output: str, *, query: Any, color: str) -> None:
+    """Write an answer to standard output.
 
     Args:
         title: The operation's name, used as the table's heading.
         answer: The members of the answer.
-        options: For the query and the colours.
         output: The name of the format.
+        query: The compiled JMESPath expression that filters the answer, or None.
+        color: `on`, `off` or `auto`.
     """
-    value = answer if options.query is None else _queried(answer, options)
-    write_to(sys.stdout, output, title, value, options.color)
+    value = answer if query is None else _queried(answer, query)
+    write_to(sys.stdout, output, title, value, color)
     sys.stdout.flush()
 
 
@@ -42,11 +41,11 @@ def write_to(stream: IO[str], output: str, title: str, value: Any, color: str = 
     _WRITERS[output](title, value, color, stream)
 
 
-def _queried(answer: dict[str, Any], options: Options) -> Any:
+def _queried(answer: dict[str, Any], query: Any) -> Any:
     from jmespath.exceptions import JMESPathError  # noqa: PLC0415 - start-up
 
     try:
-        return options.query.search(answer)
+        return query.search(answer)
     except JMESPathError as error:
         raise CommandFault(str(error)) from None
 

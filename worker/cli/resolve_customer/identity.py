@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.resolve_customer.errors import ConfigurationFault
+from worker.cli.resolve_customer.faults import ConfigurationFault
 
 if TYPE_CHECKING:
     from worker.cli.resolve_customer.options import Options

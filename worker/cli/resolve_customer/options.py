@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from worker.cli.resolve_customer import error_formats, notices
-from worker.cli.resolve_customer.errors import CommandFault, UsageFault
+from worker.cli.resolve_customer.faults import CommandFault, UsageFault
 from worker.cli.resolve_customer.help import HELP, USAGE, version
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from worker.cli.resolve_customer.errors import CommandFault, ConfigurationFault
+from worker.cli.resolve_customer.faults import CommandFault, ConfigurationFault
 from worker.cli.resolve_customer.worker_settings import all_settings
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from worker.adapters.postgres.operator.errors import told
 from worker.adapters.postgres.sessions import close_quietly, connector
 from worker.adapters.postgres.stand_in import is_stand_in
 from worker.cli.resolve_customer import notices, protections
-from worker.cli.resolve_customer.errors import CommandFault, ConfigurationFault
+from worker.cli.resolve_customer.faults import CommandFault, ConfigurationFault
 from worker.cli.resolve_customer.worker_settings import all_settings
 from worker.core.aws_errors import read_answer
 from worker.core.exceptions import LedgerUnavailable, RowsRefused

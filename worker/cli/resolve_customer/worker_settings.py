@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.cli.resolve_customer.errors import ConfigurationFault
+from worker.cli.resolve_customer.faults import ConfigurationFault
 
 if TYPE_CHECKING:
     from worker.settings import Settings
