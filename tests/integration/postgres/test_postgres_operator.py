@@ -23,6 +23,7 @@ PACKAGE = Path(worker.adapters.postgres.__file__).parent
 # By their paths without the ending. All others are the workers'.
 RETENTION = ("archive_letters", "prune_*", "shred_payloads", "retention_turn")
 OPERATORS = (
+    "lookup/*",
     "operator/*",
     "dead_letters/*",
     *(f"rate/{name}" for name in ("row", "replicas", "pause", "resume", "ceiling", "search")),
