@@ -26,6 +26,7 @@ from worker.settings import load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.schema import Schema
     from harness.servers import PostgresServer
 
 
@@ -41,6 +42,15 @@ def encoded(server: PostgresServer, encoding: str) -> Iterator[Database]:
         yield Database(name, f"{server.dsn.rpartition('/')[0]}/{name}", server.log)
     finally:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def unready(schema: Schema) -> str:
+    """Why a worker waits."""
+    ledger = PostgresLedger(connector(lambda: schema.worker))
+    with pytest.raises(LedgerUnavailable) as why:
+        await ledger.check()
+    await ledger.close()
+    return str(why.value)
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "WIN1251", "EUC_JP"])
@@ -59,14 +69,11 @@ async def test_an_encoding_that_is_no_unicode_is_refused(
         assert "ENCODING 'UTF8'" in said
         assert not await schema.rows("SELECT FROM pg_namespace WHERE nspname = 'resolution'")
 
+        assert await unready(schema) == said
         with monkeypatch.context() as earlier:  # a version that did not look has migrated it
             earlier.setattr(migrations, "unfit_encoding", lambda _: None)
             await prepare(database)
-        ledger = PostgresLedger(connector(lambda: schema.worker))
-        with pytest.raises(LedgerUnavailable) as unready:
-            await ledger.check()
-        await ledger.close()
-        assert str(unready.value) == said
+        assert await unready(schema) == said
 
         monkeypatch.setenv("WORKER_POSTGRES__DSN", schema.worker)
         with pytest.raises(Failed) as failed:

@@ -29,6 +29,7 @@ _MIGRATION_BOUNDS: Final = load_sql("migration_bounds")
 _MIGRATION_LOCK: Final = load_sql("migration_lock")
 _MIGRATION_RECORD: Final = load_sql("migration_record")
 _MIGRATION_LIST: Final = load_sql("migration_list")
+_ENCODING: Final = load_sql("encoding")
 
 _FILE_NAME: Final = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
@@ -151,7 +152,7 @@ async def migrate(
 
 
 async def _refuse_encoding(session: Session) -> None:
-    (found,) = await session.fetch("SELECT current_setting('server_encoding') AS encoding")
+    (found,) = await session.fetch(_ENCODING)
     if unfit := unfit_encoding(found["encoding"]):
         raise MigrationRefused("; ".join(unfit))
 

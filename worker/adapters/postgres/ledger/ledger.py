@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _FIND_OUTCOMES: Final = load_sql("ledger/find_outcomes")
 _READINESS: Final = load_sql("ledger/readiness")
+_ENCODING: Final = load_sql("encoding")
 _DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
 _REDEEMABLE: Final = load_sql("ledger/redeemable")
 _FIRST_EXPIRIES: Final = load_sql("ledger/first_expiries")
@@ -165,6 +166,10 @@ class PostgresLedger:
     async def _check(self) -> None:
         with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
+                # Asked first: without a schema the other statement fails, and migrate would refuse.
+                (stores,) = await session.fetch(_ENCODING)
+                if unfit := unfit_encoding(stores["encoding"]):
+                    raise Unfit("; ".join(unfit))
                 (found,) = await session.fetch(_READINESS)
                 _refuse_unfit(*found)
 
@@ -181,14 +186,7 @@ class PostgresLedger:
             return await write(session, batch)
 
 
-def _refuse_unfit(
-    encoding: str,
-    version: int,
-    read_only: bool,  # noqa: FBT001
-    forbidden: Sequence[str],
-) -> None:
-    if unfit := unfit_encoding(encoding):
-        raise Unfit("; ".join(unfit))
+def _refuse_unfit(version: int, read_only: bool, forbidden: Sequence[str]) -> None:  # noqa: FBT001
     if version < LATEST:
         raise Unfit(
             f"the schema is at version {version}, this program needs {LATEST}; "

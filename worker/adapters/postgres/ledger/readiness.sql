@@ -1,7 +1,6 @@
--- Reads what a worker must check before it can work: the database's encoding, the schema's version,
--- whether the database is writable, and which tables the role may not write, directly or through a function.
+-- Reads what a worker must check before it can work: the schema's version, whether the database is
+-- writable, and which tables the role may not write, directly or through a function.
 SELECT
-    current_setting('server_encoding') AS encoding,
     (SELECT coalesce(max(version), 0) FROM resolution.schema_migration) AS version,
     current_setting('transaction_read_only') = 'on' AS read_only,
     ARRAY(
