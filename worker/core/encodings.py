@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-MARK: Final = "\ufeff"
-"""The byte order mark, which some editors put before a text; it means nothing and is not shown."""
-
 _UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+def without_mark(text: str) -> str:
+    """The text without a byte order mark, which editors put before it, and which means nothing."""
+    return text.removeprefix("\ufeff")
 
 
 def decoded(content: bytes) -> str:
@@ -19,7 +21,7 @@ def decoded(content: bytes) -> str:
     if content.startswith(_UTF_16_MARKS) or _is_spaced(content):
         raise ValueError("it is UTF-16: save it as UTF-8")
     try:
-        return content.decode().removeprefix(MARK)
+        return without_mark(content.decode())
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
 

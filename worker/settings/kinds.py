@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 
-from worker.core.encodings import MARK
+from worker.core.encodings import without_mark
 from worker.settings import durations
 
 
@@ -46,7 +46,7 @@ def as_text(value: object) -> str:
         return value.get_secret_value()
     if not isinstance(value, str):
         raise ValueError("is not text")  # noqa: TRY004 - pydantic gathers ValueError only
-    return value.strip().removeprefix(MARK).strip()
+    return without_mark(value.strip()).strip()
 
 
 def text(accepts: str, check: Callable[[str], str]) -> Kind:

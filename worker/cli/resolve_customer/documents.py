@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli.resolve_customer import notices
 from worker.cli.resolve_customer.faults import UsageFault
-from worker.core.token.token_rules import mispasted, without_mark
+from worker.core.encodings import without_mark
+from worker.core.token.token_rules import mispasted
 
 if TYPE_CHECKING:
     from worker.cli.resolve_customer.options import Options

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from worker.core import secrecy
+from worker.core.encodings import without_mark
 from worker.core.records import Malformed, Token
 from worker.core.secrecy import Secret
 from worker.core.token.incoming import MAX_BODY_BYTES, derived_id
 from worker.core.token.members import Unfit, of_oversized, received_at, value
-from worker.core.token.token_rules import without_mark
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core import secrecy
+from worker.core.encodings import without_mark
 from worker.core.records import DEFAULT_SELLER, Malformed, Origin, Submission, Token
 from worker.core.secrecy import contains
 from worker.core.token import headers
 from worker.core.token.incoming import derived_id
 from worker.core.token.malformed import MAX_METADATA_BYTES, malformed
 from worker.core.token.members import Unfit, is_given, members_of, received_at, value
-from worker.core.token.token_rules import unfit, without_mark
+from worker.core.token.token_rules import unfit
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_TOKEN_CHARS: Final = 8_192
-MARK: Final = "\ufeff"
-"""The byte order mark that editors put before a text; it means nothing."""
 
 _WHITE_SPACE: Final = re.compile(r"\s")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -31,11 +29,6 @@ class UnfitToken(NamedTuple):
 
     code: str
     reason: str
-
-
-def without_mark(text: str) -> str:
-    """The text without a byte order mark before it."""
-    return text.removeprefix(MARK)
 
 
 def unfit(token: str) -> UnfitToken | None:
