@@ -127,6 +127,8 @@ async def open_connection(
         fault = opening_faults(none.failed, broker, seconds)
     except ValueError as error:
         fault = f"the URL {words_of_url(error)}; correct it"
+    except Exception as error:  # noqa: BLE001 - such as a file that changed since it was looked at
+        fault = f"{words(error)}; correct the URL, or the files that it names"
     # Outside the handlers: the library's error, kept as context, could show the URL.
     raise BrokerUnavailable(f"broker at {address(url)}: {fault}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import ssl
 from typing import TYPE_CHECKING
 
 import aio_pika
@@ -12,6 +13,7 @@ from aiormq import exceptions as amqp
 from pamqp import commands
 
 from tests.odd_servers import NO_CAPABILITIES, START, TUNE, answering, frame
+from worker.adapters.rabbitmq import connection
 from worker.adapters.rabbitmq.connection import close_quietly, open_connection
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
@@ -102,6 +104,19 @@ async def test_whatever_the_library_raises(monkeypatch: pytest.MonkeyPatch) -> N
 
         monkeypatch.setattr(aio_pika, "connect", connect)
         await unavailable("amqp://127.0.0.1/")
+
+
+@pytest.mark.parametrize("kind", [OSError, ssl.SSLError, RuntimeError, KeyError])
+async def test_a_file_that_changes_under_way(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """Whatever is raised for the files of an address while it is used, it is no connection."""
+
+    def trusting(*_: object, **__: object) -> None:
+        raise kind("words")
+
+    monkeypatch.setattr(connection, "trusting", trusting)
+    await unavailable("amqps://127.0.0.1/")
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
