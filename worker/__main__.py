@@ -2,9 +2,12 @@
 
 import sys
 
+from worker.adapters import environment
+
 
 def main() -> None:
     """Run the command line."""
+    environment.prepare()
     if sys.argv[1:2] == ["resolve-customer"]:
         # Not through typer, whose import alone takes half as long as the whole command.
         from worker.cli.resolve_customer import main as resolve_customer  # noqa: PLC0415 - as said
