@@ -164,7 +164,7 @@ class Setup:
 
     def sts(self) -> str:
         """The address of an STS that knows one account, and lets nobody assume a role."""
-        return self.breaking.enter_context(_sts())
+        return self.breaking.enter_context(serving_sts())
 
     def file(self, name: str, text: str) -> str:
         """The path of a new file."""
@@ -199,15 +199,30 @@ def silent_port() -> Iterator[int]:
 
 
 class _Sts(BaseHTTPRequestHandler):
-    """Knows the two calls that matter."""
+    """Knows the two calls that matter, and gives out a container's credentials.
+
+    Attributes:
+        external_id: What must be said to assume the role; None lets nobody do so.
+    """
+
+    external_id: str | None = None
 
     def do_POST(self) -> None:
         """Answer one call."""
         length = int(self.headers.get("Content-Length", "0"))
-        action = parse_qs(self.rfile.read(length).decode())["Action"][0]
-        status, body = _STS_ANSWERS[action]
+        asked = parse_qs(self.rfile.read(length).decode())
+        status, body = _STS_ANSWERS[asked["Action"][0]]
+        if self.external_id and asked.get("ExternalId") == [self.external_id]:
+            status, body = _ASSUMED
+        self._answer(status, "text/xml", body)
+
+    def do_GET(self) -> None:
+        """Give out the simulator's credentials, as the service for containers does."""
+        self._answer(200, "application/json", _CONTAINERS)
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -233,9 +248,31 @@ _STS_ANSWERS = {
 }
 
 
+_KEYS = (
+    "<AccessKeyId>simulator</AccessKeyId><SecretAccessKey>simulator</SecretAccessKey>"
+    "<SessionToken>t</SessionToken><Expiration>2036-01-01T00:00:00Z</Expiration>"
+)
+_ASSUMED = (
+    200,
+    f"<AssumeRoleResponse {_XMLNS}><AssumeRoleResult><Credentials>{_KEYS}</Credentials>"
+    f"<AssumedRoleUser><Arn>arn:aws:sts::{ACCOUNT}:assumed-role/r/s</Arn><AssumedRoleId>A:s"
+    "</AssumedRoleId></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>".encode(),
+)
+_CONTAINERS = json.dumps(
+    {
+        "AccessKeyId": "simulator",
+        "SecretAccessKey": "simulator",
+        "Token": "t",
+        "Expiration": "2036-01-01T00:00:00Z",
+    }
+).encode()
+
+
 @contextmanager
-def _sts() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Sts)
+def serving_sts(external_id: str | None = None) -> Iterator[str]:
+    """An STS that knows one account, and lets assume a role who says the external ID."""
+    handler = type("Sts", (_Sts,), {"external_id": external_id})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

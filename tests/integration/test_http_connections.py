@@ -31,7 +31,9 @@ MOST = 32
 async def listening(registry: CollectorRegistry | None = None) -> AsyncIterator[int]:
     """The port of the real thing, healthy, with these metrics."""
     registry = registry or CollectorRegistry()
-    async with serving("127.0.0.1", 0, registry=registry, alive=dict, ready=dict) as port:
+    async with serving(
+        "127.0.0.1", 0, registry=registry, alive=dict, notes=dict, ready=dict
+    ) as port:
         yield port
 
 

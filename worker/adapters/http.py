@@ -54,6 +54,7 @@ async def serving(
     registry: CollectorRegistry,
     alive: Callable[[], Mapping[str, str]],
     ready: Callable[[], Mapping[str, str]],
+    notes: Callable[[], Mapping[str, str]],
 ) -> AsyncIterator[int]:
     """Serve for the duration of the block; yields the port, which matters if 0 was requested.
 
@@ -63,6 +64,7 @@ async def serving(
         registry: The metrics that `/metrics` serves.
         alive: The faults for which this process should be restarted, by part.
         ready: The faults that keep this replica from working, by part.
+        notes: What `/readyz` says besides, by part, of faults that are not this replica's.
 
     Raises:
         PortTaken: Another process listens there, or the address can't be used.
@@ -70,8 +72,8 @@ async def serving(
     connections = Connections()
     app = web.Application(middlewares=[_marking(connections)])
     app.router.add_get("/metrics", _metrics(registry))
-    app.router.add_get("/healthz", _probe(alive))
-    app.router.add_get("/readyz", _probe(ready))
+    app.router.add_get("/healthz", _probe(alive, dict))
+    app.router.add_get("/readyz", _probe(ready, notes))
     runner = _runner(app)
     await runner.setup()
     assert runner.server is not None
@@ -166,11 +168,12 @@ def _metrics(registry: CollectorRegistry) -> Handler:
 
 
 def _probe(
-    faults: Callable[[], Mapping[str, str]],
+    faults: Callable[[], Mapping[str, str]], notes: Callable[[], Mapping[str, str]]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_: web.Request) -> web.Response:
-        found = faults()
-        body = orjson.dumps({"ok": not found, "faults": found})
+        found, noted = faults(), notes()
+        told = {"ok": not found, "faults": found} | ({"notes": noted} if noted else {})
+        body = orjson.dumps(told)
         return web.Response(
             status=503 if found else 200, body=body, content_type="application/json"
         )

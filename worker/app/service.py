@@ -54,8 +54,16 @@ async def run(settings: Settings) -> None:
     log.info("starting", version=__version__, pid=os.getpid())
     async with AsyncExitStack() as stack:
         marketplace = await stack.enter_async_context(open_marketplace(building.endpoint(settings)))
-        address = marketplace.address
-        log.info("aws_endpoint", url=shown(address), named_by=address.named_by)
+        address, proxy = marketplace.address, marketplace.route.proxy
+        log.info(
+            "aws_endpoint",
+            url=shown(address),
+            named_by=address.named_by,
+            proxy=str(proxy) if proxy else None,
+            proxy_named_by=proxy.named_by if proxy else None,
+        )
+        if address.doubt:
+            log.warning("aws_region_unknown", reason=address.doubt)
         parts = building.assemble(settings, marketplace, Metrics())
         stack.push_async_callback(parts.ledger.close)
         stack.push_async_callback(parts.fleet.close)
@@ -74,7 +82,12 @@ async def _listening(settings: Settings, parts: Components) -> AsyncIterator[Non
 
     host = settings.http.host
     async with serving(
-        host, settings.http.port, registry=parts.metrics.registry, alive=alive, ready=parts.faults
+        host,
+        settings.http.port,
+        registry=parts.metrics.registry,
+        alive=alive,
+        ready=parts.faults,
+        notes=parts.notes,
     ) as port:
         log.info("http_listening", host=host, port=port)
         yield

@@ -61,6 +61,13 @@ class Components:
         """The faults that keep this replica from working, by part."""
         return _faults(self.health, self.replica)
 
+    def notes(self) -> Mapping[str, str]:
+        """Why calls are stopped though this replica could work: AWS is down, say."""
+        fault = self.replica.breaker.fault
+        if fault is None or self.replica.breaker.refused is not None:
+            return {}
+        return {"aws": _refusal(fault, 0)}
+
 
 def endpoint(settings: Settings) -> Endpoint:
     """The endpoint, identity and limits of calls to AWS."""
@@ -69,6 +76,7 @@ def endpoint(settings: Settings) -> Endpoint:
         region=aws.region,
         url=aws.endpoint_url,
         role_arn=aws.role_arn,
+        external_id=aws.external_id,
         expected_account=aws.expected_account,
         timeout_seconds=aws.timeout,
         concurrency=settings.pool.concurrency,
@@ -158,7 +166,7 @@ def _faults(health: Health, replica: Replica) -> Mapping[str, str]:
 
 
 def _refusal(fault: Fault, able: int) -> str:
-    """Why AWS refuses our calls, and what to do about it.
+    """Why calls to AWS are stopped, and what to do about it.
 
     Args:
         fault: Why it refuses them.

@@ -56,7 +56,7 @@ def timeout(seconds: float) -> Fault:
 
 
 def connection_fault(message: str) -> Fault:
-    """A call that did not get through."""
+    """A connection that was lost after the request was sent, or while it was."""
     return Fault(FaultKind.TRANSIENT, aws_causes.CONNECTION_FAULT, message)
 
 
@@ -71,8 +71,13 @@ def outage(last: Fault) -> Fault:
 
 
 def systemic(code: str, message: str) -> Fault:
-    """A fault of ours, found by the worker or the libraries and not by ResolveCustomer's answer."""
-    return Fault(FaultKind.SYSTEMIC, code, message)
+    """A fault of ours, found by the worker or the libraries: nothing was sent for the token."""
+    return Fault(FaultKind.SYSTEMIC, code, message, sent=False)
+
+
+def may_pass(fault: Fault) -> bool:
+    """Whether the next connection may succeed: one such fault alone is no reason to stop."""
+    return not fault.sent and fault.code in aws_causes.PASSING
 
 
 def is_shortage(fault: Fault) -> bool:

@@ -189,13 +189,17 @@ class FaultKind(StrEnum):
 class Fault:
     """Why a call gave no answer: whose fault it is, AWS's (or our) code, and a message.
 
-    `status` is the final status where the kind is TOKEN (`rejected` or `expired`), else None.
+    Attributes:
+        status: The final status where the kind is TOKEN (`rejected` or `expired`), else None.
+        sent: Whether the request was sent, or may have been. A fault without says nothing about
+            the token.
     """
 
     kind: FaultKind
     code: str
     message: str
     status: Status | None = None
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from worker.settings.kinds import as_text
 KEY_BYTES = 32
 _REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", re.ASCII)
 _ROLE = re.compile(r"arn:aws[a-z-]{0,16}:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
+_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 
 
@@ -30,6 +31,15 @@ def check_role(text: str) -> str:
         ValueError: It is not one.
     """
     return _matching(_ROLE, text, "is not the ARN of a role")
+
+
+def check_external_id(text: str) -> str:
+    """Validates the external ID that a role's trust policy asks for.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    return _matching(_EXTERNAL_ID, text, "is not an external ID")
 
 
 def check_account(text: str) -> str:

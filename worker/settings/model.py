@@ -85,6 +85,9 @@ class Aws(Section):
     region: Annotated[str, kinds.text("such as us-east-1", identities.check_region)] = "us-east-1"
     endpoint_url: Annotated[str | None, _ENDPOINT] = None
     role_arn: Annotated[str | None, _ROLE] = None
+    external_id: Annotated[
+        str | None, kinds.text("2 to 1,224 of A-Z a-z 0-9 _+=,.@:/-", identities.check_external_id)
+    ] = None
     expected_account: Annotated[
         str | None, kinds.text("12 digits, as text", identities.check_account)
     ] = None

@@ -134,7 +134,8 @@ def _answering(setup: Setup, code: str, message: str, status: int = 400) -> Mapp
 
 
 def _calling(url: str) -> Mapping[str, str]:
-    return {"WORKER_AWS__ENDPOINT_URL": url}
+    # AWS's own STS is never asked.
+    return {"WORKER_AWS__ENDPOINT_URL": url, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}
 
 
 def _management(setup: Setup) -> str:
@@ -494,7 +495,7 @@ _AWS = (
             "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{s.silent_port()}",
         },
         "aws account",
-        "STS can't be reached",
+        "STS can't be reached|does not answer",
         "VPC endpoint",
     ),
     Broken(
@@ -504,8 +505,8 @@ _AWS = (
             "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{s.closed_port()}",
         },
         "aws credentials",
-        "STS can't be reached|STS, a metadata service, a process",
-        "make STS reachable|for a role in WORKER_AWS__ROLE_ARN or a web identity that is STS",
+        r"there is no connection to 127\.0\.0\.1:\d+ .+ comes from AWS_ENDPOINT_URL_STS",
+        "open outgoing connections",
     ),
     Broken(
         "aws: the container's credentials are away",
@@ -515,8 +516,8 @@ _AWS = (
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{s.closed_port()}/role",
         },
         "aws credentials",
-        "Could not connect|does not answer",
-        "reachable from here",
+        "no connection to 127.+ comes from AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "open outgoing connections",
     ),
     Broken(
         "aws: the web identity's token is not there",
@@ -534,7 +535,7 @@ _AWS = (
     Broken(
         "aws: the bundle of authorities is not there",
         lambda _: {"AWS_CA_BUNDLE": "/nosuch/bundle.pem"},
-        "aws call",
+        "aws endpoint",
         "/nosuch/bundle.pem that AWS_CA_BUNDLE names can't be read: No such file",
         "correct AWS_CA_BUNDLE",
         1,
@@ -544,7 +545,7 @@ _AWS = (
         lambda _: {"AWS_ACCESS_KEY_ID": "AKIDOFNOBODY"},
         "aws call",
         "UnrecognizedClientException",
-        "correct AWS_ACCESS_KEY_ID",
+        "correct the credentials, AWS_ACCESS_KEY_ID",
         1,
     ),
     Broken(
@@ -621,29 +622,29 @@ _AWS = (
         "aws: unknown host",
         lambda _: _calling("https://metering.invalid"),
         "aws endpoint",
-        r"host name metering\.invalid can't be resolved",
-        "WORKER_AWS__ENDPOINT_URL",
+        r"host name metering\.invalid can't be resolved.+ from WORKER_AWS__ENDPOINT_URL",
+        "check DNS",
     ),
     Broken(
         "aws: nothing listens",
         lambda s: _calling(f"http://127.0.0.1:{s.closed_port()}"),
         "aws endpoint",
-        "connection refused",
-        "open outgoing HTTPS",
+        r"connection refused.+ comes from WORKER_AWS__ENDPOINT_URL",
+        "open outgoing connections",
     ),
     Broken(
         "aws: hangs before TLS",
         lambda s: _calling(f"https://127.0.0.1:{s.silent_port()}"),
         "aws endpoint",
-        "does not answer the TLS handshake",
-        "AWS_CA_BUNDLE",
+        "it did not answer, or not with TLS",
+        "open outgoing connections",
     ),
     Broken(
         "aws: no TLS there",
         lambda s: _calling(s.simulator.url.replace("http:", "https:")),
         "aws endpoint",
-        "the TLS handshake with",
-        "WORKER_AWS__ENDPOINT_URL",
+        "the TLS handshake with .+ comes from WORKER_AWS__ENDPOINT_URL",
+        "is this the port for TLS",
     ),
     Broken(
         "aws: hangs",
@@ -662,10 +663,35 @@ _AWS = (
     ),
     Broken(
         "aws: a proxy that is not there",
-        lambda s: {"HTTP_PROXY": f"http://127.0.0.1:{s.closed_port()}"},
+        lambda s: {
+            "HTTPS_PROXY": f"http://127.0.0.1:{s.closed_port()}",
+            **_calling("https://metering.invalid"),
+        },
         "aws endpoint",
-        "connection refused",
-        "HTTP_PROXY",
+        "the proxy .+connection refused.+ comes from HTTPS_PROXY",
+        "HTTPS_PROXY",
+    ),
+    Broken(
+        "aws: a SOCKS proxy",
+        lambda _: {
+            "HTTPS_PROXY": "socks5://svc:hidden-one@127.0.0.1:9",
+            **_calling("https://metering.invalid"),
+        },
+        "aws endpoint",
+        "HTTPS_PROXY names a proxy of another kind than HTTP",
+        "accepted: http://host:port",
+        78,
+    ),
+    Broken(
+        "aws: a proxy whose password is not encoded",
+        lambda _: {
+            "HTTPS_PROXY": "http://svc:hidden-one/x@127.0.0.1:9",
+            **_calling("https://metering.invalid"),
+        },
+        "aws endpoint",
+        "HTTPS_PROXY can't be read as a proxy's address",
+        "percent-encoded",
+        78,
     ),
 )
 
@@ -773,7 +799,9 @@ def test_the_fault_is_named(setup: Setup, broken: Broken) -> None:
         assert secret not in done.said
 
 
-_WAITS = "^because {check} failed|EXPECTED_ACCOUNT is not set|see grants$"
+_WAITS = (
+    "^because {check} failed|a stand-in is called|see (grants|aws credentials)$|STS does not tell"
+)
 
 
 def test_there_are_many() -> None:

@@ -53,7 +53,8 @@ def test_all_is_well(sound: Setup) -> None:
     assert done.returncode == 0, done.stdout
     assert done.stderr == "all is well\n"
     assert [line.split()[0] for line in lines].count("ok") == len(lines) - 1 == 16
-    assert "skipped  aws account      because WORKER_AWS__EXPECTED_ACCOUNT is not set" in lines
+    stand_in = "because a stand-in is called, and AWS_ENDPOINT_URL_STS names no STS"
+    assert f"skipped  aws account      {stand_in}" in lines
     assert "FAIL" not in done.stdout
     for secret in SECRETS.values():
         assert secret not in done.stdout
@@ -63,7 +64,7 @@ def test_a_failure_is_followed_by_its_remedy(sound: Setup) -> None:
     """A failed check has its mark, its detail, and on the next line what to do."""
     done = sound.run(AWS_SECRET_ACCESS_KEY="", AWS_ACCESS_KEY_ID="")
     lines = done.stdout.splitlines()
-    at = lines.index("FAIL     aws credentials  no AWS credentials are found")
+    at = lines.index("FAIL     aws credentials  NoCredentialsError: no AWS credentials are found")
     assert lines[at + 1].startswith("         -> give the process a role")
     assert "skipped  aws call         because aws credentials failed" in lines
     assert done.stderr == "1 failed, 2 skipped\n"
@@ -77,6 +78,17 @@ def test_every_fault_of_the_settings_is_named(sound: Setup) -> None:
     assert "- WORKER_POOL__CONCURENCY: no such setting; did you mean" in done.stdout
     assert "- WORKER_AMQP__URL: " in done.stdout
     assert "never-shown" not in done.stdout + done.stderr
+
+
+def test_the_account_is_told(sound: Setup) -> None:
+    """The account is told without an expected one; STS that refuses us then is no failure."""
+    done = sound.check(AWS_ENDPOINT_URL_STS=sound.sts())
+    assert done.findings["aws account"]["state"] == "ok"
+    assert f"account {ACCOUNT}, according to STS" in done.findings["aws account"]["detail"]
+    away = sound.check(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{sound.closed_port()}")
+    assert away.findings["aws account"]["state"] == "skipped"
+    assert "STS does not tell it" in away.findings["aws account"]["detail"]
+    assert done.code == away.code == 0
 
 
 @pytest.mark.long

@@ -49,5 +49,7 @@ async def test_what_is_no_host_name_is_told_as_such() -> None:
     assert fault is not None
     assert refusal("a..b", 0, fault)[1] == "correct WORKER_HTTP__HOST"
     with pytest.raises(PortTaken, match="can't be resolved"):
-        async with serving("a..b", 0, registry=CollectorRegistry(), alive=dict, ready=dict):
+        async with serving(
+            "a..b", 0, registry=CollectorRegistry(), alive=dict, notes=dict, ready=dict
+        ):
             pass

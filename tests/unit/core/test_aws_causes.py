@@ -21,7 +21,16 @@ from worker.core.records import FaultKind
         ("WrongAccount", "the credentials belong to …", "WORKER_AWS__EXPECTED_ACCOUNT"),
         ("NoCredentialsError", "Unable to locate credentials", "AWS_ACCESS_KEY_ID"),
         ("ProfileNotFound", "", "AWS_PROFILE"),
-        ("MetadataRetrievalError", "", "standard AWS chain"),
+        ("MetadataRetrievalError", "", "metadata service"),
+        (
+            "CredentialRetrievalError",
+            "Could not connect to the endpoint URL",
+            "reachable from here",
+        ),
+        ("AccessDenied", "AssumeRole was refused: no", "WORKER_AWS__EXTERNAL_ID"),
+        ("AccessDenied", "AssumeRoleWithWebIdentity was refused: no", "identity provider"),
+        ("SomethingNew", "", "a fault of AWS"),
+        ("SomethingNewError", "", "standard AWS chain"),
         ("CredentialsTimeout", "no credentials within 5 s", "STS"),
         ("CertificateNotTrusted", "", "AWS_CA_BUNDLE"),
         (

@@ -136,7 +136,7 @@ def test_faults_without_an_error_of_aws() -> None:
     assert aws_errors.unusable("empty").kind is FaultKind.TRANSIENT
     assert aws_errors.unusable("empty").code == "UnusableAnswer"
     assert aws_errors.systemic("NoCredentials", "none") == Fault(
-        FaultKind.SYSTEMIC, "NoCredentials", "none"
+        FaultKind.SYSTEMIC, "NoCredentials", "none", sent=False
     )
     assert aws_errors.unforeseen("KeyError").kind is FaultKind.TRANSIENT
 

@@ -86,6 +86,7 @@ BAD = {
         "https://vpce.in*ternal",
     ],
     "AWS__ROLE_ARN": ["role", "arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:user/x"],
+    "AWS__EXTERNAL_ID": ["x", "two words", "x" * 1225, "t\u00e9nant"],
     "AWS__EXPECTED_ACCOUNT": ["1234", "12345678901x", "1234567890123"],
     "AWS__TIMEOUT": ["0s", "5", "9ms", "121s", "soon"],
     "POOL__CONCURRENCY": ["0", "10001", "-1", "many", "1.5"],
@@ -139,6 +140,7 @@ GOOD = {
     "ALLOW_PLAINTEXT": ["true", "True", "1", "no"],
     "AWS__REGION": ["us-gov-west-1", "cn-northwest-1", "ap-southeast-2", "eusc-de-east-1"],
     "AWS__ENDPOINT_URL": ["https://vpce.example", "http://127.0.0.1:8085", "http://[::1]:1/"],
+    "AWS__EXTERNAL_ID": ["tenant-7", "a/b:c=d,e.f@g+h_i", "x" * 1224],
     "AWS__ROLE_ARN": [
         "arn:aws:iam::123456789012:role/path/name",
         "arn:aws-cn:iam::123456789012:role/x",

@@ -6,6 +6,7 @@ The same rule applies to it, wherever it is named; the caller that opens the cli
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yarl import URL
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 OUR_SETTING: Final = "WORKER_AWS__ENDPOINT_URL"
+REGION_SETTING: Final = "WORKER_AWS__REGION"
 _ANY_SERVICE: Final = "AWS_ENDPOINT_URL"
 
 
@@ -40,10 +42,12 @@ class Address(NamedTuple):
     Attributes:
         url: Without a path.
         named_by: The setting, variable or file that names it, for messages.
+        doubt: Why it is probably wrong, or None.
     """
 
     url: str
     named_by: str
+    doubt: str | None = None
 
     @property
     def is_encrypted(self) -> bool:
@@ -65,6 +69,22 @@ def named(session: Any, service: Service) -> Address | None:
     services = _section(session.full_config.get("services"), profile.get("services"))
     url = _section(services, service.section).get("endpoint_url") or profile.get("endpoint_url")
     return Address(str(url), "endpoint_url of the AWS profile") if url else None
+
+
+async def own(session: Any, url: str, region: str) -> Address:
+    """AWS's own endpoint in a region."""
+    regions = [
+        name
+        for partition in session.get_available_partitions()
+        for name in await session.get_available_regions("meteringmarketplace", partition)
+    ]
+    named_by = f"{REGION_SETTING} ({region})"
+    if region in regions:
+        return Address(url, named_by)
+    similar = get_close_matches(region, regions, n=2)
+    meant = f"; did you mean {' or '.join(similar)}?" if similar else ""
+    doubt = f"{REGION_SETTING}: the AWS SDK knows no region {region} with this service{meant}"
+    return Address(url, named_by, doubt)
 
 
 def _section(found: Any, name: Any) -> Mapping[str, Any]:

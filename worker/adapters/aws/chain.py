@@ -6,7 +6,7 @@ import math
 import re
 import time
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import (
@@ -21,6 +21,9 @@ from worker.adapters.aws.helper import use_ended_helpers
 from worker.adapters.aws.signing import Identity
 from worker.core.exceptions import SetupFault
 from worker.core.renewal import MARGIN_SECONDS
+
+if TYPE_CHECKING:
+    from worker.adapters.aws.endpoint import Endpoint
 
 # A lost answer is requested again, well within the time limit of a look-up; a failed look-up is
 # repeated anyway, so few attempts are enough.
@@ -74,15 +77,14 @@ class Chain:
     """Looks credentials up, each time from the beginning, so that corrected ones are found.
 
     Args:
-        region: For the STS calls needed for a role or an expected account.
-        role_arn: A role to assume in the seller account, if any.
-        expected_account: The account that the identity must belong to, if any.
+        endpoint: The region for calls of STS, the role to assume and the expected account.
     """
 
-    def __init__(self, region: str, role_arn: str | None, expected_account: str | None) -> None:
-        self._region = region
-        self._role_arn = role_arn
-        self._expected_account = expected_account
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._region = endpoint.region
+        self._role_arn = endpoint.role_arn
+        self._external_id = endpoint.external_id
+        self._expected_account = endpoint.expected_account
         self._confirmed_key: str | None = None
 
     async def look_up(self) -> Found:
@@ -106,25 +108,25 @@ class Chain:
             assumed = await _frozen(self._assumed(session, source))
             found = assumed._replace(method=found.method)
         if self._expected_account and found.identity.access_key != self._confirmed_key:
-            await compare(found.identity, self._region, self._expected_account)
+            compare(await account_of(found.identity, self._region), self._expected_account)
             self._confirmed_key = found.identity.access_key
         return found
 
     def _assumed(self, session: AioSession, source: Any) -> Any:
+        external = {"ExternalId": self._external_id} if self._external_id else {}
         fetcher = AioAssumeRoleCredentialFetcher(
             client_creator=_regional(session, self._region),
             source_credentials=source,
             role_arn=self._role_arn,
-            extra_args={"RoleSessionName": "resolution-worker"},
+            extra_args={"RoleSessionName": "resolution-worker", **external},
         )
         return AioDeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
 
 
-async def compare(identity: Identity, region: str, expected_account: str) -> None:
-    """Compare the expected account with that of the credentials, which STS reports.
+async def account_of(identity: Identity, region: str) -> str:
+    """The account of credentials, which STS reports to anybody without a permission.
 
     Raises:
-        WrongAccount: The credentials belong to another account.
         Exception: STS can't be reached, or refuses the call.
     """
     async with _regional(AioSession(), region)(
@@ -133,7 +135,15 @@ async def compare(identity: Identity, region: str, expected_account: str) -> Non
         aws_secret_access_key=identity.secret_key,
         aws_session_token=identity.session_token,
     ) as sts:
-        account = (await sts.get_caller_identity())["Account"]
+        return str((await sts.get_caller_identity())["Account"])
+
+
+def compare(account: str, expected_account: str) -> None:
+    """Compare the expected account with that of the credentials.
+
+    Raises:
+        WrongAccount: The credentials belong to another account.
+    """
     if account != expected_account:
         raise WrongAccount(
             f"the credentials belong to account {account}, not to {expected_account}: "

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import structlog
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.adapters.aws.credentials import Credentials, CredentialsTimeout
-from worker.adapters.aws.exchange import Exchange, UnusableReply, signer
-from worker.adapters.aws.faults import local_fault, named_after_class, service_fault, shortage
+from worker.adapters.aws.exchange import Attempt, Exchange, UnusableReply, attempt
+from worker.adapters.aws.faults import identity_fault, local_fault, proxy_fault, service_fault
+from worker.adapters.aws.unreached import no_connection_within
 from worker.core import aws_errors
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.renewal import LOOK_UP_SECONDS
@@ -27,11 +25,10 @@ from worker.core.renewal import LOOK_UP_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from worker.adapters.aws.addresses import (
-        Address,
-    )
+    from worker.adapters.aws.addresses import Address
     from worker.adapters.aws.endpoint import Endpoint
     from worker.adapters.aws.signing import Identity
+    from worker.core.aws_reach import Route
     from worker.core.clock import Reading
 
 log: Final = structlog.get_logger()
@@ -48,6 +45,7 @@ class AwsMarketplace:
 
     Attributes:
         address: The endpoint that is called, and what names it.
+        route: How it is reached.
     """
 
     def __init__(
@@ -57,8 +55,11 @@ class AwsMarketplace:
         credentials: Credentials,
         endpoint: Endpoint,
         address: Address,
+        *,
+        route: Route,
     ) -> None:
         self.address = address
+        self.route = route
         self._client = client
         self._exchange = exchange
         self._credentials = credentials
@@ -78,21 +79,37 @@ class AwsMarketplace:
             if isinstance(found, Fault):
                 return found
             identity = found
-        signed = signer.set(identity)
+        calling = self._client.resolve_customer(RegistrationToken=token.value)
+        reply = await self._tried(calling, Attempt(identity), deadline)
+        return reply if isinstance(reply, Fault) else aws_errors.read_answer(reply)
+
+    async def reach(self) -> Fault | None:
+        """Why the endpoint can't be reached, or None; asks it for nothing. Never raises."""
+        looking = Attempt()
+        status = await self._tried(self._exchange.look(self.address.url), looking, self._deadline())
+        if isinstance(status, Fault):  # once connected, no answer is the next call's matter
+            return None if status.sent else status
+        return proxy_fault(status, f"Http{status}", self.route)
+
+    async def _tried(self, call: Awaitable[Any], made: Attempt, deadline: float) -> Any:
+        """What a call returns, or its fault."""
+        held = attempt.set(made)
         try:
             async with asyncio.timeout_at(deadline):
-                reply = await self._client.resolve_customer(RegistrationToken=token.value)
+                return await call
         except TimeoutError:
-            return aws_errors.timeout(self._timeout_seconds)
+            seconds = self._timeout_seconds
+            if made.sent:
+                return aws_errors.timeout(seconds)
+            return no_connection_within(seconds, self.route, connecting=made.connecting)
         except ClientError as error:
-            return service_fault(error)
+            return service_fault(error, self.route)
         except UnusableReply as error:
             return aws_errors.unusable(str(error))
         except (BotoCoreError, aiohttp.ClientError, OSError) as error:
-            return local_fault(error)
+            return local_fault(error, made, self.route)
         finally:
-            signer.reset(signed)
-        return aws_errors.read_answer(reply)
+            attempt.reset(held)
 
     def identity(self) -> str:
         """A hash of the calls' identity and endpoint: 16 hexadecimal digits that reveal neither.
@@ -170,9 +187,7 @@ class AwsMarketplace:
                 f"for {LOOK_UP_SECONDS:g} s at most"
             )
             return aws_errors.systemic(CredentialsTimeout.__name__, message)
-        if isinstance(error, ClientError):
-            return service_fault(error)
-        return shortage(error) or named_after_class(error)
+        return identity_fault(error, self._endpoint.region)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._timeout_seconds

@@ -17,6 +17,7 @@ class Endpoint:
         region: Region of the metering endpoint.
         url: An endpoint other than AWS's own, or None.
         role_arn: A role to assume, or None.
+        external_id: What the role's trust policy asks for, or None.
         expected_account: The account that the identity must belong to, or None.
         timeout_seconds: Time limit of one whole call.
         concurrency: Maximum number of concurrent calls.
@@ -29,4 +30,5 @@ class Endpoint:
     expected_account: str | None
     timeout_seconds: float
     concurrency: int
+    external_id: str | None = None
     fault_of: Callable[[str], str | None] = lambda _: None

@@ -27,9 +27,27 @@ if TYPE_CHECKING:
 
 MAX_REPLY_BYTES: Final = 1024 * 1024
 
-# Set around each call, because botocore's events pass on nothing from the caller. The caller has
-# found the identity before, within its own time limit, so that only the call itself can fail here.
-signer: ContextVar[Identity] = ContextVar("signer")
+
+class Attempt:
+    """One call or look, and how far it has got.
+
+    Attributes:
+        identity: Who signs it; None for a look that is not signed.
+        connecting: Whether the host's name was resolved.
+        sent: Whether there was a connection for it, so that something may have been sent.
+    """
+
+    __slots__ = ("connecting", "identity", "sent")
+
+    def __init__(self, identity: Identity | None = None) -> None:
+        self.identity = identity
+        self.connecting = self.sent = False
+
+
+# Set around each call, because neither botocore's events nor aiohttp's connector pass on anything
+# from the caller. The caller has found the identity before, within its own time limit, so that only
+# the call itself can fail here.
+attempt: ContextVar[Attempt] = ContextVar("attempt")
 
 
 class UnusableReply(Exception):
@@ -43,19 +61,26 @@ class HttpStatus(NamedTuple):
 
 
 class Exchange:
-    """Signs as `signer`, sends and reads; registered for `before-call`.
+    """Signs as the identity of `attempt`, sends and reads; registered for `before-call`.
 
     Args:
         session: The pooled HTTP session.
         scope: Region and signing name.
+        proxy_headers: What the session's proxy is told with each request, if there is one.
 
     Attributes:
         clock: The `Date` of the last answer, exact to the second; None before any.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, scope: signing.Scope) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        scope: signing.Scope,
+        proxy_headers: dict[str, str] | None = None,
+    ) -> None:
         self._session = session
         self._scope = scope
+        self._proxy_headers = proxy_headers
         self._urls: dict[str, URL] = {}
         self._date = ""
         self.clock: Reading | None = None
@@ -64,16 +89,29 @@ class Exchange:
         """Make a call in place of botocore; returns the status and the parsed reply."""
         url = self._url(params["url"])
         body = params["body"]
+        identity = attempt.get().identity
+        assert identity is not None  # a look makes no call
         headers = signing.sign(
-            _headers(params["headers"], url), body, signer.get(), self._scope, datetime.now(UTC)
+            _headers(params["headers"], url), body, identity, self._scope, datetime.now(UTC)
         )
         headers["User-Agent"] = params["headers"]["User-Agent"]
         async with self._session.post(
-            url, data=body, headers=headers, allow_redirects=False
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            proxy_headers=self._proxy_headers,
         ) as response:
             self._read_date(response.headers.get("Date", ""))
             reply = await _read(response)
             return HttpStatus(response.status), _parsed(response, reply)
+
+    async def look(self, url: str) -> int:
+        """Ask the endpoint for nothing in particular, unsigned; returns the status."""
+        async with self._session.get(
+            url, allow_redirects=False, proxy_headers=self._proxy_headers
+        ) as response:
+            return response.status
 
     def _read_date(self, date: str) -> None:
         if date == self._date:

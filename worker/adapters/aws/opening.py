@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
-from botocore.exceptions import (
-    BotoCoreError,
-)
-from botocore.httpsession import ProxyConfiguration, get_cert_path
-from botocore.utils import get_environ_proxies
+from botocore.httpsession import get_cert_path
 
 from worker import __version__
 from worker.adapters.aws.addresses import (
@@ -24,20 +20,26 @@ from worker.adapters.aws.addresses import (
     RefusedEndpoint,
     check,
     named,
+    own,
 )
 from worker.adapters.aws.chain import Chain
 from worker.adapters.aws.client import AwsMarketplace
+from worker.adapters.aws.connector import Connector
 from worker.adapters.aws.credentials import Credentials
 from worker.adapters.aws.exchange import Exchange
-from worker.adapters.aws.faults import words
+from worker.adapters.aws.faults import file_fault, words
 from worker.adapters.aws.signing import Scope
+from worker.adapters.aws.unreached import route_to
+from worker.adapters.proxies import BadProxy, proxy_of
+from worker.core import aws_causes
 from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from worker.adapters.aws.chain import Found
     from worker.adapters.aws.endpoint import Endpoint
+    from worker.adapters.proxies import Proxy
 
 _SERVICE: Final = "meteringmarketplace"
 _EVENT: Final = "before-call.marketplace-metering.ResolveCustomer"
@@ -45,7 +47,17 @@ _SIGNING_NAME: Final = "aws-marketplace"
 
 
 class BadAwsSetup(SetupFault):
-    """AWS's own configuration (profile, trust store, endpoint) can't be used or is not allowed."""
+    """AWS's own configuration (profile, trust store, endpoint) can't be used or is not allowed.
+
+    Attributes:
+        what: What is wrong.
+        remedy: What to do about it.
+        code: The name of the libraries' error; None where we refuse an address.
+    """
+
+    def __init__(self, what: str, remedy: str, code: str | None = None) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what, self.remedy, self.code = what, remedy, code
 
 
 @asynccontextmanager
@@ -62,21 +74,50 @@ async def open_marketplace(
         BadAwsSetup: Profile, trust store or endpoint can't be used or is not allowed.
     """
     session = AioSession()
-    chain = Chain(endpoint.region, endpoint.role_arn, endpoint.expected_account)
+    chain = Chain(endpoint)
     credentials = Credentials(chain.look_up, known=known)
     async with AsyncExitStack() as stack:
-        try:
+        with _translated():
             client = await stack.enter_async_context(_client(session, endpoint))
-            address = called(session, endpoint, client.meta.endpoint_url)
+            address = await _called(session, endpoint, client.meta.endpoint_url)
+            route = route_to(address.url, address.named_by)
             http = _http_session(session, address.url, endpoint.concurrency)
-        except RefusedEndpoint as error:
-            raise BadAwsSetup(str(error)) from None
-        except (BotoCoreError, ValueError, OSError) as error:
-            raise BadAwsSetup(f"the AWS set-up can't be used: {words(error)}") from error
         async with http, credentials.renewing():
-            exchange = Exchange(http, Scope(endpoint.region, _SIGNING_NAME))
+            scope = Scope(endpoint.region, _SIGNING_NAME)
+            exchange = Exchange(http, scope, _proxy_headers(proxy_of(address.url)))
             client.meta.events.register(_EVENT, exchange)
-            yield AwsMarketplace(client, exchange, credentials, endpoint, address)
+            yield AwsMarketplace(client, exchange, credentials, endpoint, address, route=route)
+
+
+async def called(endpoint: Endpoint) -> Address:
+    """The endpoint that is called, and what names it.
+
+    Raises:
+        BadAwsSetup: As for `open_marketplace`.
+    """
+    session = AioSession()
+    with _translated():
+        if endpoint.url is not None:  # it takes precedence over AWS's own files
+            address = Address(endpoint.url, OUR_SETTING)
+            check(address, endpoint.fault_of)
+            return address
+        async with _client(session, endpoint) as client:
+            return await _called(session, endpoint, client.meta.endpoint_url)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors of an AWS set-up that can't be used become `BadAwsSetup`."""
+    try:
+        yield
+    except (RefusedEndpoint, BadProxy) as error:
+        what, _, accepted = str(error).partition(" (")
+        raise BadAwsSetup(what, accepted.removesuffix(")") or "correct it") from None
+    except Exception as error:  # botocore raises anything for what it can't read
+        fault = file_fault(error)
+        code, told = (fault.code, fault.message) if fault else (type(error).__name__, words(error))
+        remedy = aws_causes.of_identity(code, told).remedy
+        raise BadAwsSetup(f"the AWS set-up can't be used: {told}", remedy, code) from error
 
 
 def _client(session: AioSession, endpoint: Endpoint) -> Any:
@@ -97,21 +138,12 @@ def _client(session: AioSession, endpoint: Endpoint) -> Any:
     )
 
 
-def called(session: AioSession, endpoint: Endpoint, url: str) -> Address:
-    """The endpoint that a client calls, and what names it.
-
-    Args:
-        session: The client's session.
-        endpoint: The endpoint for which the client was created.
-        url: The URL that the client has determined.
-
-    Raises:
-        RefusedEndpoint: Tokens must not be sent to it, or credentials not to the one of STS.
-    """
+async def _called(session: AioSession, endpoint: Endpoint, url: str) -> Address:
+    """The endpoint of a client with this URL; refused if tokens must not be sent to it."""
     if endpoint.url is not None:
         address = Address(url, OUR_SETTING)
     else:
-        address = named(session, METERING) or Address(url, f"AWS's own in {endpoint.region}")
+        address = named(session, METERING) or await own(session, url, endpoint.region)
     for each in (address, named(session, STS)):
         if each is not None:
             check(each, endpoint.fault_of)
@@ -125,19 +157,23 @@ def _http_session(session: AioSession, url: str, concurrency: int) -> aiohttp.Cl
     could take credentials for AWS from a `.netrc`.
     """
     bundle = session.get_config_variable("ca_bundle") or get_cert_path(verify=True)
-    connector = aiohttp.TCPConnector(
-        limit=concurrency + _SPARE_CONNECTIONS,
-        ssl=ssl.create_default_context(cafile=bundle),
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-    )
+    proxy = proxy_of(url)
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=Connector(
+            concurrency + _SPARE_CONNECTIONS, ssl.create_default_context(cafile=bundle)
+        ),
         timeout=aiohttp.ClientTimeout(total=None),  # the caller limits the whole call
         cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url),
+        proxy=proxy and proxy.url,
         trust_env=False,
     )
 
 
+def _proxy_headers(proxy: Proxy | None) -> dict[str, str] | None:
+    """What a proxy is told of us; aiohttp sends it as `Proxy-Authorization`, to the proxy alone."""
+    if proxy is None or proxy.login is None:
+        return None
+    return {"Authorization": aiohttp.encode_basic_auth(*proxy.login)}
+
+
 _SPARE_CONNECTIONS: Final = 2  # for probes
-_KEEPALIVE_SECONDS: Final = 30

@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from yarl import URL
-
-from worker.adapters import reach
-from worker.adapters.aws import BadAwsSetup, identity, open_marketplace
-from worker.adapters.aws.addresses import RefusedEndpoint
+from worker.adapters.aws import BadAwsSetup, identity, open_marketplace, opening
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.wiring import endpoint
@@ -41,72 +36,81 @@ class Aws:
     """
 
     def __init__(self, settings: Settings, keep: Callable[[str], None]) -> None:
+        # The account has a check of its own.
         self._expected = settings.aws.expected_account
-        self._where = endpoint(settings)
+        where = endpoint(settings)
+        seconds = min(where.timeout_seconds, STEP_SECONDS)
+        self._where = replace(where, expected_account=None, timeout_seconds=seconds)
         self._keep = keep
         self._found: Found | None = None
 
     async def credentials(self) -> Passed:
         """There are credentials, and the role, if one is set, can be assumed."""
-        role = self._where.role_arn
+        role, external_id = self._where.role_arn, self._where.external_id
         try:
             found = self._found = await identity.look_up(self._where)
-        except identity.IdentityFault as fault:
-            raise _no_identity(fault, role) from fault
+        except identity.IdentityFault as refused:
+            raise failure(refused.fault) from refused
         for secret in (found.identity.secret_key, found.identity.session_token):
             if secret:
                 self._keep(secret)
         assumed = f", with which {role} was assumed" if role else ""
-        return Passed(f"found in {identity.origin(found)}{assumed}")
+        notes = () if role or not external_id else (_NO_ROLE,)
+        return Passed(f"found in {identity.origin(found)}{assumed}", notes)
 
     async def account(self) -> Passed:
-        """The credentials belong to the expected account."""
-        expected = self._expected
-        if expected is None:
-            raise Skipped("because WORKER_AWS__EXPECTED_ACCOUNT is not set")
+        """The account of the credentials, which must be the expected one if there is one."""
+        expected, region = self._expected, self._where.region
+        if expected is None and self._has_no_sts():
+            raise Skipped("because a stand-in is called, and AWS_ENDPOINT_URL_STS names no STS")
         assert self._found is not None  # otherwise this check is skipped
         try:
             async with asyncio.timeout(STEP_SECONDS):
-                await identity.confirm(self._found.identity, self._where.region, expected)
-        except identity.IdentityFault as fault:
-            if fault.code == "WrongAccount":
-                what, _, remedy = str(fault).partition(": ")
-                raise Failed(what, remedy) from fault
-            unreachable = fault.code in _UNREACHED
-            cause = Cause.UNREACHABLE if unreachable else Cause.SETUP
-            raise _unreadable(fault) or Failed(
-                str(fault), aws_causes.STS_UNREACHABLE.remedy, cause
-            ) from fault
-        except TimeoutError as error:
-            raise Failed(
-                "STS can't be reached", aws_causes.STS_UNREACHABLE.remedy, Cause.UNREACHABLE
-            ) from error
-        return Passed(f"account {expected}, according to STS")
+                account = await identity.account(self._found.identity, region, expected)
+        except identity.IdentityFault as refused:
+            failed = failure(refused.fault)
+        except TimeoutError:
+            remedy = aws_causes.STS_UNREACHABLE.remedy
+            failed = Failed("STS can't be reached", remedy, Cause.UNREACHABLE)
+        else:
+            as_expected = (
+                "" if expected else " (WORKER_AWS__EXPECTED_ACCOUNT would make sure of it)"
+            )
+            return Passed(f"account {account}, according to STS{as_expected}")
+        if expected is None:
+            raise Skipped(f"because STS does not tell it, which no worker needs: {failed.detail}")
+        raise failed
+
+    def _has_no_sts(self) -> bool:
+        """Whether a stand-in is called that comes without an STS: then AWS must not be asked."""
+        url = self._where.url
+        is_encrypted = url is None or url.lower().startswith("https://")
+        return not is_encrypted and not any(os.environ.get(each) for each in _STS_VARIABLES)
 
     async def reachable(self) -> Passed:
         """The endpoint's name can be resolved, its port answers, its certificate is trusted."""
-        address = await called(self._where)
-        between = identity.proxy(address.url)
-        if between is None:
-            passed = await _reach(URL(address.url))
-            return Passed(f"{passed.detail}; named by {address.named_by}")
-        proxy = URL(between).with_scheme("http")
-        passed = await _reach(proxy, "correct HTTPS_PROXY, HTTP_PROXY or NO_PROXY")
-        host = URL(address.url).host
-        return Passed(f"{host} (named by {address.named_by}), through the proxy {passed.detail}")
+        try:
+            async with open_marketplace(self._where, self._found) as marketplace:
+                fault = await marketplace.reach()
+        except BadAwsSetup as refusal:
+            raise _refused(refusal) from refusal
+        address, route = marketplace.address, marketplace.route
+        notes = (address.doubt,) if address.doubt else ()
+        if fault is not None:
+            raise failure(fault, notes)
+        tls = ", with TLS" if address.is_encrypted else ""
+        through = (
+            f", through the proxy {route.proxy} of {route.proxy.named_by}" if route.proxy else ""
+        )
+        return Passed(f"{route.target} answers{tls}; named by {address.named_by}{through}", notes)
 
     async def call(self) -> Passed:
         """AWS accepts our identity and request: it reports a made-up token as invalid."""
-        # The account has a check of its own.
-        seconds = min(self._where.timeout_seconds, STEP_SECONDS)
-        where = replace(self._where, expected_account=None, timeout_seconds=seconds)
         try:
-            async with open_marketplace(where, self._found) as marketplace:
+            async with open_marketplace(self._where, self._found) as marketplace:
                 result = await marketplace.resolve(_MADE_UP)
-        except BadAwsSetup as error:
-            raise _unreadable(error) or Failed(
-                str(error), "correct AWS_CA_BUNDLE, AWS_PROFILE and the files in ~/.aws"
-            ) from error
+        except BadAwsSetup as refusal:
+            raise _refused(refusal) from refusal
         return _accepted(result)
 
 
@@ -115,16 +119,30 @@ async def called(where: Endpoint) -> Address:
 
     Raises:
         Failed: It can't be determined, or tokens must not be sent to it.
+        Skipped: The profile can't be read, which the check of the credentials says.
     """
     try:
-        return await identity.address(where)
-    except RefusedEndpoint as refusal:
-        what, _, remedy = str(refusal).partition(" (")
-        raise Failed(
-            what, remedy.removesuffix(")") or "correct it", Cause.CONFIGURATION
-        ) from refusal
-    except identity.IdentityFault as fault:
-        raise _unreadable(fault) or _unusable(fault) from fault
+        return await opening.called(where)
+    except BadAwsSetup as refusal:
+        raise _refused(refusal) from refusal
+
+
+def failure(fault: Fault, notes: tuple[str, ...] = ()) -> Failed:
+    """A fault in the words in which a worker tells it in its log and at `/readyz`."""
+    cause = aws_causes.of_systemic if fault.kind is FaultKind.SYSTEMIC else aws_causes.of_call
+    return Failed(
+        f"{fault.code}: {fault.message}",
+        cause(fault.code, fault.message).remedy,
+        Cause.UNREACHABLE if fault.code in _UNREACHABLE else Cause.SETUP,
+        notes,
+    )
+
+
+def _refused(refusal: BadAwsSetup) -> Failed | Skipped:
+    if refusal.code in _OF_CREDENTIALS:
+        return Skipped("see aws credentials")
+    cause = Cause.CONFIGURATION if refusal.code is None else Cause.SETUP
+    return Failed(refusal.what, refusal.remedy, cause)
 
 
 def _accepted(result: Answer | Fault) -> Passed:
@@ -134,102 +152,18 @@ def _accepted(result: Answer | Fault) -> Passed:
         return Passed("ResolveCustomer accepts us: it reported a made-up token as invalid")
     if result.kind is FaultKind.THROTTLED:
         return Passed("ResolveCustomer accepts us", (f"it throttled this call ({result.code})",))
-    systemic = result.kind is FaultKind.SYSTEMIC
-    cause = (aws_causes.of_systemic if systemic else aws_causes.of_call)(
-        result.code, result.message
-    )
-    unanswered = result.code in {aws_causes.TIMEOUT, aws_causes.CONNECTION_FAULT}
-    raise Failed(
-        f"{result.code}: {result.message}",
-        cause.remedy,
-        Cause.UNREACHABLE if unanswered else Cause.SETUP,
-    )
+    raise failure(result)
 
 
-# botocore's errors when there was no answer; other errors only contain such words.
-_UNREACHED: Final = frozenset(
+# What names an endpoint for STS beside ours, which is not for STS.
+_STS_VARIABLES: Final = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
+_NO_ROLE: Final = "WORKER_AWS__EXTERNAL_ID has no effect without WORKER_AWS__ROLE_ARN"
+_OF_CREDENTIALS: Final = frozenset({"ProfileNotFound", "ConfigNotFound", "ConfigParseError"})
+_UNREACHABLE: Final = frozenset(
     {
-        "ConnectTimeoutError",
-        "ConnectionClosedError",
-        "EndpointConnectionError",
-        "ProxyConnectionError",
-        "ReadTimeoutError",
+        aws_causes.TIMEOUT,
+        aws_causes.CONNECTION_FAULT,
+        *aws_causes.CREDENTIALS_TIMEOUT.codes,
+        *(code for cause in aws_causes.REACH for code in cause.codes),
     }
 )
-_UNREACHED_WORDS: Final = ("Could not connect to", "Connect timeout on", "Read timeout on")
-_WEB_IDENTITY: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"
-_CONTAINER: Final = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-
-
-def _no_identity(fault: identity.IdentityFault, role: str | None) -> Failed:
-    message = str(fault)
-    if fault.code == "NoCredentialsError":
-        return Failed("no AWS credentials are found", aws_causes.NO_CREDENTIALS.remedy)
-    if fault.code == "CredentialsTimeout":
-        return Failed(message, aws_causes.CREDENTIALS_TIMEOUT.remedy, Cause.UNREACHABLE)
-    if fault.code == "CredentialRetrievalError" and any(
-        each in message for each in _UNREACHED_WORDS
-    ):
-        given = next((each for each in _CONTAINER if each in os.environ), None)
-        fix = f", or correct {given}" if given else ""
-        remedy = f"make the source of the role's credentials reachable from here{fix}"
-        return Failed(message, remedy, Cause.UNREACHABLE)
-    if fault.code in _UNREACHED:
-        if role or _WEB_IDENTITY in os.environ:
-            remedy = (
-                "make STS reachable from here, or a VPC endpoint for it; or correct "
-                "AWS_ENDPOINT_URL_STS or HTTPS_PROXY, if they are set"
-            )
-            return Failed(f"STS can't be reached: {message}", remedy, Cause.UNREACHABLE)
-        return Failed(message, aws_causes.CREDENTIALS_TIMEOUT.remedy, Cause.UNREACHABLE)
-    return _unreadable(fault) or _unusable(fault)
-
-
-def _unusable(fault: identity.IdentityFault) -> Failed:
-    return Failed(str(fault), aws_causes.of_identity(fault.code).remedy)
-
-
-def _unreadable(error: Exception) -> Failed | None:
-    """The failure for an unreadable file of the AWS set-up, if that is the cause of this error."""
-    # botocore wraps some of these in an error of its own, which keeps the text.
-    if not isinstance(error.__cause__, OSError) and "[Errno" not in str(error):
-        return None
-    for variable in ("AWS_CA_BUNDLE", _WEB_IDENTITY):
-        path = os.environ.get(variable)
-        try:
-            if path:
-                Path(path).read_bytes()
-        except OSError as fault:
-            return Failed(
-                f"the file {path} that {variable} names can't be read: {fault.strerror}",
-                f"correct {variable}, or put the file there",
-            )
-    return None
-
-
-async def _reach(url: URL, remedy: str = "") -> Passed:
-    host, port = url.host or "", url.port or 443
-    try:
-        addresses = await reach.lookup(host, STEP_SECONDS)
-        address = await reach.connect(addresses, port, STEP_SECONDS)
-        if url.scheme == "https":
-            await reach.handshake(address, port, host, identity.trust(), STEP_SECONDS)
-    except reach.Unreachable as fault:
-        remedy = remedy or _REACH_REMEDIES[type(fault)]
-        raise Failed(str(fault), remedy, Cause.UNREACHABLE) from fault
-    except identity.IdentityFault as fault:
-        raise _unreadable(fault) or _unusable(fault) from fault
-    return Passed(f"{host}:{port} answers{', with TLS' if url.scheme == 'https' else ''}")
-
-
-_REACH_REMEDIES: Final = {
-    reach.UnknownName: ("correct WORKER_AWS__ENDPOINT_URL or WORKER_AWS__REGION, or check DNS"),
-    reach.Untrusted: (
-        "behind a proxy that inspects traffic set AWS_CA_BUNDLE to its authority; otherwise "
-        "correct WORKER_AWS__ENDPOINT_URL"
-    ),
-    reach.Unreachable: (
-        "open outgoing HTTPS to it, set HTTPS_PROXY or use a VPC endpoint; or correct "
-        "WORKER_AWS__ENDPOINT_URL"
-    ),
-}

@@ -117,7 +117,7 @@ def _checks(settings: Settings) -> list[Check]:
         Check("fleet", partial(database.fleet, settings), ("schema", "grants")),
         Check("retention", partial(database.retention, settings), ("schema", "grants")),
         Check("aws credentials", amazon.credentials, seconds=LOOK_UP_SECONDS + STEP_SECONDS),
-        Check("aws account", amazon.account, ("aws credentials",)),
+        Check("aws account", amazon.account, ("aws credentials",), PATIENT_SECONDS),
         Check("aws endpoint", amazon.reachable, seconds=PATIENT_SECONDS),
         Check("aws call", amazon.call, ("aws credentials", "aws endpoint")),
     ]

@@ -17,7 +17,9 @@ from botocore.configprovider import (
 )
 
 from worker import __version__
+from worker.adapters.proxies import BadProxy, proxy_of
 from worker.cli.resolve_customer import identity, protections
+from worker.cli.resolve_customer.errors import ConfigurationFault
 from worker.cli.resolve_customer.models import ModelLoader
 from worker.cli.resolve_customer.worker_settings import worker_settings
 
@@ -63,6 +65,7 @@ def open_client(options: Options) -> Opened:
         config=_config(options),
         **credentials,
     )
+    _check_proxy(client.meta.endpoint_url)
     ca_bundle = _ca_bundle(session, options)
     protections.check(client.meta.endpoint_url, options, ca_bundle)
     output = options.output or session.get_config_variable("output")
@@ -108,6 +111,13 @@ def _endpoint(session: Any, settings: WorkerSettings) -> str | None:
         return None
     profile = session.get_scoped_config()
     return None if "endpoint_url" in profile or "services" in profile else settings.endpoint_url
+
+
+def _check_proxy(url: str) -> None:
+    try:
+        proxy_of(url)
+    except BadProxy as error:
+        raise ConfigurationFault(f"{error}.") from None
 
 
 def _ca_bundle(session: Any, options: Options) -> str | None:

@@ -27,26 +27,27 @@ def credentials(
         return {}
     found: dict[str, str | None] = {}
     if settings.role_arn and options.profile is None:
-        found = _assumed(session, settings.role_arn, region)
+        found = _assumed(session, settings, region)
     if settings.expected_account:
         _confirm(session, found, settings.expected_account, region)
     return found
 
 
-def _assumed(session: Any, role_arn: str, region: str) -> dict[str, str | None]:
+def _assumed(session: Any, settings: WorkerSettings, region: str) -> dict[str, str | None]:
     from botocore.credentials import AssumeRoleCredentialFetcher  # noqa: PLC0415 - start-up
     from botocore.exceptions import NoCredentialsError  # noqa: PLC0415 - start-up
 
     source = session.get_credentials()
     if source is None:
         raise NoCredentialsError
+    external = {"ExternalId": settings.external_id} if settings.external_id else {}
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=lambda service, **given: session.create_client(
             service, region_name=region, **given
         ),
         source_credentials=source,
-        role_arn=role_arn,
-        extra_args={"RoleSessionName": "resolve-customer"},
+        role_arn=settings.role_arn,
+        extra_args={"RoleSessionName": "resolve-customer", **external},
     )
     got = fetcher.fetch_credentials()
     return {

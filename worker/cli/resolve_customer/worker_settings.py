@@ -26,6 +26,7 @@ class WorkerSettings:
     region: str | None
     endpoint_url: str | None
     role_arn: str | None
+    external_id: str | None
     expected_account: str | None
 
 
@@ -41,6 +42,7 @@ def worker_settings() -> WorkerSettings:
         region=_variable("REGION"),
         endpoint_url=_variable("ENDPOINT_URL"),
         role_arn=_variable("ROLE_ARN"),
+        external_id=_variable("EXTERNAL_ID"),
         expected_account=_variable("EXPECTED_ACCOUNT"),
     )
 
@@ -55,6 +57,7 @@ def _from_all_sources() -> WorkerSettings:
         region=aws.region if "region" in aws.model_fields_set else None,
         endpoint_url=aws.endpoint_url,
         role_arn=aws.role_arn,
+        external_id=aws.external_id,
         expected_account=aws.expected_account,
     )
 

@@ -26,6 +26,7 @@ from worker.core.aws_causes.own import (
     UNFORESEEN,
     UNUSABLE_ANSWER,
 )
+from worker.core.aws_causes.reach import PASSING, REACH
 from worker.core.aws_causes.service import (
     AWS_FAILED,
     CREDENTIALS_EXPIRED,
@@ -48,6 +49,8 @@ __all__ = [
     "NOT_ALLOWED",
     "NO_CREDENTIALS",
     "OUTAGE",
+    "PASSING",
+    "REACH",
     "STS_UNREACHABLE",
     "THROTTLED",
     "TIMEOUT",
@@ -74,18 +77,29 @@ _BEFORE_THE_CALL: Final = " was refused: "
 
 def of_call(code: str, message: str) -> Cause:
     """Why a call was refused or failed."""
-    lowered = message.lower()
-    for cause in SERVICE:
-        if code in cause.codes and any(words in lowered for words in cause.words):
-            return cause
+    if cause := _by_words(SERVICE, code, message):
+        return cause
     if code.startswith("Http"):
         return NOT_THE_SERVICE
     return BY_SERVICE_CODE.get(code) or _BY_OWN_CODE.get(code, AWS_FAILED)
 
 
-def of_identity(code: str) -> Cause:
+def of_identity(code: str, message: str) -> Cause:
     """Why no credentials could be obtained."""
-    return BY_IDENTITY_CODE.get(code) or _BY_OWN_CODE.get(code, OTHER_IDENTITY)
+    return (
+        _by_words(IDENTITY, code, message)
+        or BY_IDENTITY_CODE.get(code)
+        or _BY_OWN_CODE.get(code, OTHER_IDENTITY)
+    )
+
+
+def _by_words(causes: Iterable[Cause], code: str, message: str) -> Cause | None:
+    """The cause whose words make an ambiguous code clear."""
+    lowered = message.lower()
+    for cause in causes:
+        if code in cause.codes and any(words in lowered for words in cause.words):
+            return cause
+    return None
 
 
 def of_systemic(code: str, message: str) -> Cause:
@@ -98,5 +112,5 @@ def of_systemic(code: str, message: str) -> Cause:
     # Codes that end so are names of botocore's exceptions.
     local = code in BY_IDENTITY_CODE or code.endswith("Error")
     if (local and code not in BY_SERVICE_CODE) or _BEFORE_THE_CALL in message:
-        return of_identity(code)
+        return of_identity(code, message)
     return of_call(code, message)

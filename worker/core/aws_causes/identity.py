@@ -10,6 +10,7 @@ from worker.core.records import FaultKind
 from worker.core.renewal import LOOK_UP_SECONDS
 
 _SYSTEMIC: Final = FaultKind.SYSTEMIC
+_RETRIEVAL: Final = ("CredentialRetrievalError", "MetadataRetrievalError")
 
 NO_CREDENTIALS: Final = Cause(
     ("NoCredentialsError",),
@@ -48,8 +49,34 @@ IDENTITY: Final = (
         ("AccessDenied",),
         _SYSTEMIC,
         "This identity may not assume the role.",
-        "allow `sts:AssumeRole` on the role to this identity, and let the role trust it; or "
-        "correct WORKER_AWS__ROLE_ARN",
+        "two policies must allow `sts:AssumeRole`: this identity's, on the role, and the role's "
+        "trust policy, for this identity. If the trust policy has a condition on sts:ExternalId, "
+        "set WORKER_AWS__EXTERNAL_ID to that value (in an AWS profile external_id); other "
+        "conditions (aws:SourceIp, aws:PrincipalOrgID, MFA) must hold too. Or correct "
+        "WORKER_AWS__ROLE_ARN",
+    ),
+    Cause(
+        ("AccessDenied",),
+        _SYSTEMIC,
+        "This web identity may not assume the role.",
+        "let the role's trust policy name the identity provider and, in its conditions, this "
+        "service account (`sub`) and audience (`aud`); or correct AWS_ROLE_ARN",
+        ("assumerolewithwebidentity",),
+    ),
+    Cause(
+        _RETRIEVAL,
+        _SYSTEMIC,
+        "The service that gives out the role's credentials failed.",
+        "look at the service that gives them out (the metadata service, or what "
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI names), and at the role",
+    ),
+    Cause(
+        _RETRIEVAL,
+        _SYSTEMIC,
+        "The service that gives out the role's credentials can't be reached.",
+        "make the source of the role's credentials reachable from here, or correct "
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI or AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        ("could not connect to", "connect timeout on", "read timeout on"),
     ),
     Cause(
         ("PartialCredentialsError",),
@@ -78,10 +105,17 @@ IDENTITY: Final = (
         "Kubernetes secret made with `echo` it is the line end, which `printf %s` does not write",
     ),
     Cause(
-        ("CaBundle",),
+        ("FileNotRead",),
+        _SYSTEMIC,
+        "A file that the AWS set-up names can't be read.",
+        "correct AWS_WEB_IDENTITY_TOKEN_FILE, or put the file there",
+    ),
+    Cause(
+        ("FileNotRead",),
         _SYSTEMIC,
         "The file of trusted certificate authorities can't be read.",
-        "correct AWS_CA_BUNDLE",
+        "correct AWS_CA_BUNDLE, or put the file there",
+        ("aws_ca_bundle",),
     ),
     Cause(
         ("ExpiredCredentials",),

@@ -6,6 +6,7 @@ from typing import Final
 
 from worker.core.aws_causes.cause import Cause
 from worker.core.aws_causes.identity import CREDENTIALS_TIMEOUT
+from worker.core.aws_causes.reach import REACH
 from worker.core.aws_causes.service import NOT_THE_SERVICE
 from worker.core.records import FaultKind
 from worker.core.shortage import ALL as SHORTAGES
@@ -24,7 +25,7 @@ OWN: Final = (
     Cause(
         (TIMEOUT, CONNECTION_FAULT),
         FaultKind.TRANSIENT,
-        "AWS was not reached, or did not answer in time.",
+        "The request was sent, and no answer came, or not in time.",
         "look for a firewall or proxy that drops the traffic, and check WORKER_AWS__ENDPOINT_URL "
         "and WORKER_AWS__TIMEOUT",
     ),
@@ -33,19 +34,6 @@ OWN: Final = (
         FaultKind.TRANSIENT,
         "The answer can't be used, and says nothing about the token.",
         NOT_THE_SERVICE.remedy,
-    ),
-    Cause(
-        ("CertificateNotTrusted",),
-        _SYSTEMIC,
-        "The server's certificate is not trusted.",
-        "set AWS_CA_BUNDLE (--ca-bundle) to the authority that signed the certificate; a proxy "
-        "that intercepts TLS has its own authority",
-    ),
-    Cause(
-        ("InvalidURL",),
-        _SYSTEMIC,
-        "The address of a proxy can't be read.",
-        "correct HTTPS_PROXY, HTTP_PROXY or NO_PROXY",
     ),
     Cause(
         ("WrongAccount",),
@@ -69,5 +57,6 @@ OWN: Final = (
         "connection with `resolution-worker check`; calls resume by themselves",
     ),
     CREDENTIALS_TIMEOUT,
+    *REACH,
     *(Cause((one.code,), _SYSTEMIC, one.what, one.remedy) for one in SHORTAGES),
 )

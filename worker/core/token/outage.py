@@ -1,4 +1,4 @@
-"""Is AWS down, or do a few tokens fail? The clock is an argument."""
+"""Is AWS down, or out of reach, or do a few tokens fail? The clock is an argument."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 MEMORY_SECONDS: Final = 10.0
 LEAST_FAILURES: Final = 20.0
 FAILING_SHARE: Final = 0.9
+UNREACHED_IN_A_ROW: Final = 3
 
 
 @dataclass(slots=True)
@@ -48,3 +49,29 @@ class Outage:
         self.failures *= factor
         self.answers *= factor
         self.at = now
+
+
+@dataclass(slots=True)
+class Reach:
+    """Whether calls get as far as AWS.
+
+    As long as none ever has, the first that does not is enough to stop: nothing speaks for a
+    passing fault. Later `UNREACHED_IN_A_ROW` are.
+
+    Attributes:
+        ever: Whether a request of this process was ever sent to AWS.
+        failures: Calls in a row for which none was.
+    """
+
+    ever: bool = False
+    failures: int = 0
+
+    def reached(self) -> None:
+        """A request was sent to AWS."""
+        self.ever = True
+        self.failures = 0
+
+    def failed(self) -> bool:
+        """Count a call for which nothing was sent; whether to stop calls."""
+        self.failures += 1
+        return not self.ever or self.failures >= UNREACHED_IN_A_ROW

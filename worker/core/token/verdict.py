@@ -213,7 +213,9 @@ def after_call(
         case FaultKind.TOKEN:
             status = result.status or Status.REJECTED
             return Store(_failed(submission, status, result, tries, now))
-        case FaultKind.SYSTEMIC if tries.systemic_answers < MOST_SYSTEMIC_ANSWERS:
+        case FaultKind.SYSTEMIC if (
+            not result.sent or tries.systemic_answers < MOST_SYSTEMIC_ANSWERS
+        ):
             return Halt(_as_stored(result, submission))
         case FaultKind.THROTTLED:
             return _soon(tries, draw) or RetryIn(policy.delays[0], counted=False)

@@ -17,7 +17,7 @@ from worker.core import aws_causes, aws_errors
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Fault, FaultKind
 from worker.core.token.breaker import BreakerState
-from worker.core.token.outage import Outage
+from worker.core.token.outage import Outage, Reach
 from worker.core.token.systemic_answers import OwnCalls
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Breaker:
         self._remedy = remedy
         self._wake = asyncio.Event()
         self._outage = Outage()
+        self._reach = Reach()
         self._calls = OwnCalls()
         self._told: tuple[float, str] = (float("-inf"), "")
         self.state = BreakerState()
@@ -85,9 +86,19 @@ class Breaker:
     @property
     def refused(self) -> Fault | None:
         """Why this replica can't work; an outage that is everybody's is no fault of a replica."""
+        return None if self._is_outage and not self.state.alone else self.state.fault
+
+    @property
+    def _is_outage(self) -> bool:
+        """Whether AWS, which was reached before, is down or out of reach."""
         fault = self.state.fault
-        outage = fault is not None and fault.code == aws_causes.OUTAGE
-        return None if outage and not self.state.alone else fault
+        if fault is None:
+            return False
+        return fault.code == aws_causes.OUTAGE or (self._reach.ever and aws_errors.may_pass(fault))
+
+    def reached(self) -> None:
+        """A request was sent to AWS, whatever became of it."""
+        self._reach.reached()
 
     def answered(self, token: SystemicAnswers) -> None:
         """AWS answered for a token."""
@@ -104,6 +115,11 @@ class Breaker:
         """A call failed in passing; so many of them are an outage, which is not the tokens'."""
         if self._outage.failed(asyncio.get_running_loop().time()):
             self.open(aws_errors.outage(fault))
+
+    def halted(self, fault: Fault) -> None:
+        """A call met a fault of ours: stop, unless it may be that of one connection alone."""
+        if not aws_errors.may_pass(fault) or self._reach.failed():
+            self.open(fault)
 
     def open(self, fault: Fault) -> None:
         """Stop calls, unless they are stopped already."""
@@ -162,6 +178,8 @@ class Breaker:
         clock = asyncio.get_running_loop().time
         asked = clock()
         fault = await self._marketplace.probe()
+        if fault is None or fault.sent:
+            self._reach.reached()
         if fault is None:
             self.state.accepted(clock())
             self._resume()

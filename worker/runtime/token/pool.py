@@ -120,6 +120,8 @@ class Pool:
         """Count what the call shows about its token, and about all."""
         self._budget.called()
         token.attempts += verdict.counts(result)
+        if isinstance(result, Answer) or result.sent:
+            self._breaker.reached()
         if isinstance(result, Answer):
             self._answered(token)
             return
@@ -135,7 +137,7 @@ class Pool:
                 self._breaker.failed(result)
             case FaultKind.SYSTEMIC:
                 self._not_throttled()
-                if not aws_errors.is_shortage(result):  # that is this process's, however often
+                if result.sent:  # otherwise it says nothing about the token, however often
                     self._breaker.systemic(token.systemic)
 
     def _answered(self, token: InFlightToken) -> None:
@@ -169,7 +171,7 @@ class Pool:
                 self._telemetry.retry(label(result))
                 self._settlement.retry(token, retry)
             case Halt(fault):
-                self._breaker.open(fault)
+                self._breaker.halted(fault)
                 # After a while: if the fault is this token's own, the others must get past it.
                 self._waiting.join_later(token, backoff.HALTED.bound(token.failures))
 

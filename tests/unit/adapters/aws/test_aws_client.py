@@ -299,20 +299,6 @@ async def test_a_truncated_answer_passes() -> None:
     assert (found.kind, found.code) == (FaultKind.TRANSIENT, "ConnectionFault")
 
 
-async def test_nobody_listening_passes() -> None:
-    """A refused connection is a connection fault."""
-    found = await ask(f"http://127.0.0.1:{free_port()}")
-    assert isinstance(found, Fault)
-    assert (found.kind, found.code) == (FaultKind.TRANSIENT, "ConnectionFault")
-
-
-async def test_a_name_that_does_not_resolve_passes() -> None:
-    """A host that is unknown is a connection fault."""
-    found = await ask("http://nowhere.invalid")
-    assert isinstance(found, Fault)
-    assert (found.kind, found.code) == (FaultKind.TRANSIENT, "ConnectionFault")
-
-
 @pytest.mark.parametrize(
     "step",
     [HANG, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"],
@@ -340,39 +326,6 @@ async def test_a_call_after_a_timeout_is_sound() -> None:
         assert await client.resolve(TOKEN) == ANSWER
 
 
-async def test_a_certificate_that_is_not_trusted_is_ours(tmp_path: Path) -> None:
-    """An endpoint whose certificate we don't trust is a systemic fault that says so."""
-    certificate = await self_signed(tmp_path)
-    aws = web.Server(lambda _: web.json_response(FULL))  # type: ignore[arg-type, return-value]
-    runner = web.ServerRunner(aws)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificate)
-        await site.start()
-        port = runner.addresses[0][1]
-        found = await ask(f"https://127.0.0.1:{port}")
-    finally:
-        await runner.cleanup()
-    assert isinstance(found, Fault)
-    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "CertificateNotTrusted")
-
-
-async def self_signed(tmp_path: Path) -> Any:
-    """A server's TLS context that nobody trusts."""
-    import ssl  # noqa: PLC0415 - for this alone
-
-    made = await asyncio.create_subprocess_exec(
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-        "-nodes", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt"),
-        "-subj", "/CN=127.0.0.1", "-days", "1",
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert await made.wait() == 0
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
-    return context
-
-
 async def test_a_proxy_needs_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy is found as botocore and the AWS CLI find it, by host and port alone too."""
     async with raw_aws(reply(200, FULL)) as proxy:
@@ -380,16 +333,6 @@ async def test_a_proxy_needs_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NO_PROXY", "")
         assert await ask("http://nowhere.invalid") == ANSWER
         assert proxy.received[0].line == "POST http://nowhere.invalid/ HTTP/1.1"
-
-
-async def test_a_proxy_whose_address_is_none_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No token pays for a proxy's address that can't be read."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:99999")
-    monkeypatch.setenv("NO_PROXY", "")
-    found = await ask("http://nowhere.invalid")
-    assert isinstance(found, Fault)
-    assert (found.kind, found.code) == (FaultKind.SYSTEMIC, "InvalidURL")
-    assert "HTTP_PROXY" in aws_causes.of_systemic(found.code, found.message).remedy
 
 
 # --- credentials ---

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.token.outage import FAILING_SHARE, LEAST_FAILURES, MEMORY_SECONDS, Outage
+from worker.core.token.outage import (
+    FAILING_SHARE,
+    LEAST_FAILURES,
+    MEMORY_SECONDS,
+    UNREACHED_IN_A_ROW,
+    Outage,
+    Reach,
+)
 
 
 def test_twenty_failures_in_a_row_are_an_outage() -> None:
@@ -52,3 +59,18 @@ def test_it_takes_enough_failures_and_a_share_of_them(calls: list[tuple[bool, fl
         if outage.failed(now):
             assert failures >= LEAST_FAILURES
             assert outage.failures / (outage.failures + outage.answers) >= FAILING_SHARE
+
+
+def test_what_was_never_reached_stops_calls_at_once() -> None:
+    """However few tokens there are: nothing speaks for a passing fault."""
+    assert Reach().failed()
+
+
+def test_a_single_connection_that_fails_stops_nothing() -> None:
+    """What was reached before is given up after several calls in a row."""
+    reach = Reach()
+    for _ in range(3):
+        reach.reached()
+        told = [reach.failed() for _ in range(UNREACHED_IN_A_ROW)]
+        assert told == [False] * (UNREACHED_IN_A_ROW - 1) + [True]
+    assert reach.failed()  # and remains so until one is sent

@@ -16,6 +16,7 @@ from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import POLICY, body, fault, submission
 from tests.fakes.worker import FakeWorker, working
+from worker.core import aws_errors
 from worker.core.records import (
     Answer,
     Fault,
@@ -35,6 +36,8 @@ from worker.core.token.systemic_answers import SystemicAnswers
 from worker.core.token.verdict import Policy
 from worker.runtime.token.in_flight import InFlight, Waiter
 
+UNREACHED = aws_errors.systemic("NotConnected", "there is no connection")
+UNTRUSTED = aws_errors.systemic("CertificateNotTrusted", "not trusted")
 TRANSIENT = fault(FaultKind.TRANSIENT, "Timeout", "no answer")
 THROTTLED = fault(FaultKind.THROTTLED, "ThrottlingException", "slow down")
 SYSTEMIC = fault(FaultKind.SYSTEMIC, "AccessDeniedException", "not you")
@@ -498,6 +501,65 @@ async def test_an_outage_of_aws_kills_no_token() -> None:
         statuses = {event["status"] for each in worker.deliveries for event in worker.events(each)}
         assert statuses <= {"resolved"}
         assert len(worker.aws.probed) >= 11
+
+
+@leaping
+async def test_what_was_never_reached_stops_calls_and_costs_nothing() -> None:
+    """One token is enough to stop, however long it lasts no attempt is used up, and it is told."""
+    async with working() as worker:
+        worker.aws.probes.extend([UNREACHED] * 20)
+        worker.aws.script("t0", UNREACHED, Answer("p", "1"))
+        worker.deliver("t0")
+        await asyncio.sleep(10)
+        assert worker.replica.breaker.refused == UNREACHED
+        assert worker.aws.tokens == ["t0"]
+        await worker.all_acked()
+        assert worker.ledger.outcomes[submission("t0").key].attempts == 1
+        assert worker.replica.breaker.refused is None
+
+
+@leaping
+async def test_a_single_connection_that_fails_stops_nothing() -> None:
+    """Once AWS was reached a call that was not sent is made again, and no probe is needed."""
+    async with working() as worker:
+        worker.deliver("first")
+        await worker.all_acked()
+        worker.aws.script("t0", UNREACHED, UNREACHED, Answer("p", "1"))
+        worker.deliver("t0")
+        await worker.all_acked()
+        assert worker.aws.tokens.count("t0") == 3
+        assert worker.aws.probed == []
+        assert worker.ledger.outcomes[submission("t0").key].attempts == 1
+
+
+@leaping
+async def test_what_is_out_of_reach_now_stops_calls_and_stays_ready() -> None:
+    """AWS that was reached and no longer is may be down: calls stop soon, the replica is ready."""
+    async with working() as worker:
+        worker.deliver("first")
+        await worker.all_acked()
+        worker.aws.probes.extend([UNREACHED] * 10)
+        worker.aws.script("t0", *[UNREACHED] * 3, Answer("p", "1"))
+        worker.deliver("t0")
+        await asyncio.sleep(5)
+        assert worker.replica.breaker.fault == UNREACHED
+        assert worker.replica.breaker.refused is None
+        await worker.all_acked()
+        assert worker.ledger.outcomes[submission("t0").key].attempts == 1
+
+
+@leaping
+async def test_what_was_never_sent_is_held_against_no_token() -> None:
+    """Faults before anything is sent are no answers to a token, though others succeed meanwhile."""
+    async with working(concurrency=2) as worker:
+        worker.aws.latency = 0.01
+        worker.aws.script("unlucky", *[UNTRUSTED] * 8, Answer("p", "1"))
+        unlucky = worker.deliver("unlucky")
+        for number in range(30):
+            worker.deliver(f"t{number}")
+            await asyncio.sleep(0.5)
+        await worker.all_acked()
+        assert worker.event(unlucky)["status"] == "resolved"
 
 
 @leaping
