@@ -33,7 +33,7 @@ _BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 _CALL_RESULTS: Final = ("ok", *(kind.value for kind in FaultKind))
 _RETRY_REASONS: Final = (FaultKind.THROTTLED.value, FaultKind.TRANSIENT.value)
 PARTS: Final = ("ledger", "publishing", "consuming", "fleet", "aws", "clock")
-_ODDITIES: Final = ("reply_to", "received_at", "source", "headers")
+_ODDITIES: Final = ("reply_to", "received_at", "source", "headers", "expiration", "overflow")
 
 
 class Families:
@@ -90,7 +90,7 @@ class Families:
         )
         self._odd = self._counters(
             "resolution_oddities_total",
-            "Members of messages that were invalid and ignored.",
+            "What was ignored in messages, and messages that the broker took out of a lane.",
             "member",
             _ODDITIES,
         )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pamqp.commands import Basic
 
 from worker.adapters.rabbitmq import lenient_decoding
+from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED_KEY
 from worker.core.token import poison
 from worker.core.token.headers import OUR_HEADERS
-from worker.core.token.incoming import MOST_TRACE_CHARS, TRACE_HEADERS, Incoming, shortened
+from worker.core.token.incoming import MOST_TRACE_CHARS, TRACE_HEADERS, Death, Incoming, shortened
 from worker.core.token.outgoing import INTERNAL
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Whatever else a publisher has written is let go at once, and so are tables under these names: one
 # of 8 KiB takes hundreds of kilobytes once it is read.
 _KEPT: Final = (*OUR_HEADERS, *TRACE_HEADERS, poison.DELIVERIES_HEADER)
+_DEATHS: Final = "x-death"
+_LANES: Final = {queue: lane for lane, queue in LANE_QUEUES.items()}
 
 
 class BrokerDelivery:
@@ -69,6 +72,10 @@ def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:
     """A message as core reads it. Properties of an unexpected type count as absent."""
     properties = message.header.properties
     headers: Mapping[Any, Any] = properties.headers or {}
+    came_through: str | None = delivered.exchange
+    death: Death | None = None
+    if came_through == INTERNAL and delivered.routing_key == PARKED_KEY:
+        came_through, death = _death(headers.get(_DEATHS))
     return Incoming(
         body=message.body,
         message_id=_text(properties.message_id),
@@ -80,9 +87,24 @@ def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:
             name: headers[name] for name in _KEPT if name in headers and _is_short(headers[name])
         },
         headers_unread=lenient_decoding.UNREAD in headers,
-        internal=delivered.exchange == INTERNAL,
+        internal=came_through == INTERNAL,
         redelivered=bool(delivered.redelivered),
+        death=death,
     )
+
+
+def _death(deaths: Any) -> tuple[str | None, Death | None]:
+    """Through which exchange a parked message had come before its latest death, and that.
+
+    A message of ours dies once in a lane, for nothing of this header travels on. A count beyond
+    that is a publisher's invention, and so is the exchange beside it. A worker parks without one.
+    """
+    latest = deaths[0] if isinstance(deaths, list) and deaths else None
+    if not isinstance(latest, dict):
+        return INTERNAL, None
+    came_through = _text(latest.get("exchange")) if latest.get("count") == 1 else None
+    lane = _LANES.get(_text(latest.get("queue")) or "")
+    return came_through, Death(_text(latest.get("reason")) or "", lane)
 
 
 def _is_short(value: Any) -> bool:

@@ -19,7 +19,7 @@ from botocore.configprovider import (
 from worker import __version__
 from worker.adapters.proxies import BadProxy, proxy_of
 from worker.cli.resolve_customer import identity, protections
-from worker.cli.resolve_customer.errors import ConfigurationFault
+from worker.cli.resolve_customer.faults import ConfigurationFault
 from worker.cli.resolve_customer.models import ModelLoader
 from worker.cli.resolve_customer.worker_settings import worker_settings
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from worker.core.token.incoming import Incoming
 
-_TOO_OFTEN: Final = "the broker delivered it too often without an ack and parked it"
-
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
@@ -84,21 +82,38 @@ def of_malformed(
     )
 
 
+PARKED_CODES: Final = {
+    "delivery_limit": "DeliveryLimit",
+    "expired": "ExpiredInQueue",
+    "maxlen": "QueueOverflow",
+    "rejected": "RejectedInQueue",
+}
+"""Of a parked message, by the broker's own word for its reason."""
+UNEXPLAINED: Final = "ParkedUnexplained"
+_PARKED_MESSAGES: Final = {
+    "delivery_limit": "the broker delivered it too often without an ack and parked it",
+    "expired": "it expired in a queue that is no lane of ours",
+    "maxlen": "a queue that is no lane of ours had no room for it",
+    "rejected": "somebody rejected it in its queue, which no worker does",
+}
+_UNEXPLAINED_MESSAGE: Final = "it was parked, and the broker's reason can't be read"
+
+
 def of_parked(
     incoming: Incoming, sealed: Sealed, now: datetime, refusal: str | None = None
 ) -> DeadLetter:
     """Return the dead letter of a parked message, which no worker has read.
 
     Either the broker itself gave it up, or a worker parked it since the database refused its row.
-
     Its ids, times and body are not trusted: all are sealed, none is written in clear.
     """
     body_sha256 = incoming.body_sha256
+    reason = incoming.death.reason if incoming.death else ""
     return DeadLetter(
         seller=DEFAULT_SELLER,
         reason=LetterReason.PARKED,
-        error_code=UNSTORABLE if refusal else "DeliveryLimit",
-        error_message=refusal or _TOO_OFTEN,
+        error_code=UNSTORABLE if refusal else PARKED_CODES.get(reason, UNEXPLAINED),
+        error_message=refusal or _PARKED_MESSAGES.get(reason, _UNEXPLAINED_MESSAGE),
         token_sha256=None,
         body_sha256=body_sha256,
         message_id=f"parked-{body_sha256.hex()[:32]}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from worker.core import aws_causes
+from worker.core.dead_letters.records import UNEXPLAINED
 from worker.core.records import LetterReason
 from worker.core.token.refused_rows import UNSTORABLE
 
@@ -44,11 +45,26 @@ _PARKED: Final = (
     "restarts, then replay"
 )
 
+_REJECTED: Final = (
+    "no worker rejects messages: ask who looked into the queue by hand, or consumes it beside the "
+    "workers; then replay"
+)
+_UNEXPLAINED: Final = "look whether publishers send kilobytes of headers; then replay"
+_FOREIGN_QUEUE: Final = (
+    "find the queue that dead-letters to resolution.internal and is none of ours, and end that; "
+    "then replay"
+)
+_PARKED_FOR: Final[dict[str, str]] = {
+    "ExpiredInQueue": _FOREIGN_QUEUE,
+    "QueueOverflow": _FOREIGN_QUEUE,
+    "RejectedInQueue": _REJECTED,
+    UNEXPLAINED: _UNEXPLAINED,
+}
+
 _BY_REASON: Final[dict[str, str]] = {
     LetterReason.REJECTED: _WRONG_ACCOUNT,
     LetterReason.EXPIRED: _TOO_LATE,
     LetterReason.MALFORMED: _PUBLISHER,
-    LetterReason.PARKED: _PARKED,
 }
 _MALFORMED: Final[dict[str, str]] = {
     "TokenHasWhiteSpace": _DECODE,
@@ -73,6 +89,8 @@ def remedy(reason: str, error_code: str, *, others_resolved: bool = False) -> st
         return _STRANGERS
     if reason == LetterReason.MALFORMED and error_code.endswith("ContainsToken"):
         return _ECHO
+    if reason == LetterReason.PARKED:
+        return _PARKED_FOR.get(error_code, _PARKED)
     if reason == LetterReason.MALFORMED and error_code in _MALFORMED:
         return _MALFORMED[error_code]
     return _BY_REASON.get(reason, "look at one of them with `dead-letters show`")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from worker.core.records import Lane
+
 MAX_BODY_BYTES: Final = 64 * 1024
 KEPT_OF_TOO_LARGE_BYTES: Final = 8 * 1024
 """So much is kept of a body beyond that: it shows what it is, and never can be replayed."""
@@ -30,6 +32,13 @@ class Whole(NamedTuple):
     sha256: bytes
 
 
+class Death(NamedTuple):
+    """Why the broker itself has taken a message out of its queue: its own word, and its lane."""
+
+    reason: str
+    lane: Lane | None
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A message as the broker delivered it, not read yet; `repr` shows nothing of its content.
@@ -40,6 +49,7 @@ class Incoming:
         timestamp: The AMQP timestamp (resolution: one second), or None.
         user_id: The broker's user who published it, as the broker has checked.
         whole: Of a message that was `shortened`; else None.
+        death: Of one that the broker has parked; else None.
     """
 
     body: bytes = field(repr=False)
@@ -53,6 +63,7 @@ class Incoming:
     redelivered: bool = False
     user_id: str | None = None
     whole: Whole | None = None
+    death: Death | None = None
 
     @property
     def body_bytes(self) -> int:

@@ -14,18 +14,20 @@ from worker.core import backoff, batching
 from worker.core.dead_letters import records
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Malformed
-from worker.core.token import headers, refused_rows, verdict
+from worker.core.token import headers, parked, refused_rows, verdict
 from worker.core.token.submissions import parse
 from worker.core.token.verdict import Call, Policy, Repeat, Store
 from worker.runtime.token.batch_queue import BatchQueue
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Waiter
+from worker.runtime.token.oddity_log import OddityLog
 from worker.runtime.token.writer import PendingWrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from worker.core.records import DeadLetter, Lane, Outcome, TokenKey
+    from worker.core.records import DeadLetter, Lane, Outcome, Submission, TokenKey
+    from worker.core.token.submissions import Ignored
     from worker.ports import Delivery, Ledger, Secrets, Telemetry
     from worker.runtime.clock import Clock
     from worker.runtime.token.settlement import Settlement
@@ -62,7 +64,7 @@ class Intake:
         self._settlement = settlement
         self._secrets = secrets
         self._policy = policy
-        self._telemetry = telemetry
+        self._oddities = OddityLog(telemetry)
         self._deliveries: BatchQueue[Delivery] = BatchQueue(batching.RECALLS)
         self._unread: deque[Delivery] = deque()
 
@@ -108,29 +110,47 @@ class Intake:
         if not delivery.alive:
             return None
         now = self._clock.now()
-        if delivery.lane is None:
+        lane = delivery.lane or parked.lane_of(delivery.incoming)
+        if lane is None:
             delivery.shorten()
             collected = partial(self._settlement.collected, delivery)
             self._put_parked(delivery, collected, headers.refusal(delivery.incoming))
             return None
         message, ignored = parse(delivery.incoming, now)
-        if delivery.incoming.headers_unread:
-            self._telemetry.odd("headers")
-        if ignored.reply_to_ignored:
-            self._telemetry.odd("reply_to")
-        if ignored.received_at_ignored:
-            self._telemetry.odd("received_at")
-        if ignored.source_ignored:
-            self._telemetry.odd("source")
+        self._note_oddities(message, delivery, ignored)
         if isinstance(message, Malformed):
             delivery.shorten(message.body_sha256)
-            self._writer.put(self._malformed(message, delivery, delivery.lane, now))
+            self._writer.put(self._malformed(message, delivery, lane, now))
             return None
         self._secrets.add(message.token.value)
-        token = self._in_flight.join(Waiter(message, delivery, delivery.lane))
-        if token is None and (joined := self._in_flight.of(message.key)):
+        return self._join_lane(Waiter(message, delivery, lane), now)
+
+    def _join_lane(self, waiter: Waiter, now: datetime) -> InFlightToken | None:
+        submission, counts = waiter.submission, self._clock.ages_count
+        lives = not verdict.is_expired(submission.first_seen, now, self._policy, ages_count=counts)
+        if lives and waiter.delivery.lane is None and parked.goes_back(waiter.delivery.incoming):
+            self._settlement.take_up(waiter)
+            return None
+        token = self._in_flight.join(waiter)
+        if token is None and (joined := self._in_flight.of(submission.key)):
             self._waiting.promote(joined)
         return token
+
+    def _note_oddities(
+        self, message: Submission | Malformed, delivery: Delivery, ignored: Ignored
+    ) -> None:
+        incoming = delivery.incoming
+        expired = parked.goes_back(incoming)
+        for what, is_so in (
+            ("headers", incoming.headers_unread),
+            ("reply_to", ignored.reply_to_ignored),
+            ("received_at", ignored.received_at_ignored),
+            ("source", ignored.source_ignored),
+            ("expiration", delivery.lane is None and expired),
+            ("overflow", delivery.lane is None and not expired),
+        ):
+            if is_so:
+                self._oddities.note(what, message.message_id, headers.caller(incoming))
 
     async def _look_up(self, fresh: list[InFlightToken]) -> None:
         in_flight, known = await self._recall(fresh)

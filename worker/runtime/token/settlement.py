@@ -220,6 +220,10 @@ class Settlement:
         if not token.waiters and token.stage is not Stage.WRITING:
             self._in_flight.finish(token)
 
+    def take_up(self, waiter: Waiter) -> None:
+        """Back into the lane in which it had expired, as it was."""
+        self._return(waiter, waiter.submission.attempts)
+
     def _return(self, waiter: Waiter, attempts: int) -> None:
         message = outgoing.give_back(
             waiter.submission, waiter.delivery.incoming, waiter.lane, attempts=attempts

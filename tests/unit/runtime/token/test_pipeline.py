@@ -9,14 +9,17 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import POLICY, body, fault, submission
 from tests.fakes.worker import FakeWorker, working
 from worker.core import aws_errors
+from worker.core.dead_letters import remedies
 from worker.core.records import (
     Answer,
     Fault,
@@ -29,7 +32,7 @@ from worker.core.records import (
 )
 from worker.core.timestamps import format_time
 from worker.core.token.headers import headers
-from worker.core.token.incoming import KEPT_OF_TOO_LARGE_BYTES, MAX_BODY_BYTES, Incoming
+from worker.core.token.incoming import KEPT_OF_TOO_LARGE_BYTES, MAX_BODY_BYTES, Death, Incoming
 from worker.core.token.refused_rows import KeptAs
 from worker.core.token.submissions import parse
 from worker.core.token.systemic_answers import SystemicAnswers
@@ -219,6 +222,112 @@ async def test_what_the_broker_parked_is_collected_unparsed() -> None:
         (kept,) = worker.ledger.letters.values()
         assert kept.letter.reason.value == "parked"
         assert delivery.acks == 1
+
+
+EXPIRED = Death("expired", Lane.LIVE)
+OVERFLOW = Death("maxlen", Lane.BACKLOG)
+
+
+@leaping
+async def test_what_expired_in_its_lane_goes_back_there() -> None:
+    """It keeps its names and our headers, loses no attempt, and nobody is answered yet."""
+    async with working() as worker:
+        seen = worker.fleet.clock() - timedelta(hours=1)
+        sent = replace(submission("ok"), first_seen=seen)
+        ours = headers(sent, attempts=2, returns=1)
+        delivery = worker.deliver(
+            "ok", lane=None, death=EXPIRED, headers=ours, internal=True, correlation_id="c"
+        )
+        await worker.all_acked()
+        assert worker.moved(delivery) == [("resolution.internal", "token")]
+        (moved,) = worker.publisher.sent
+        assert (moved.correlation_id, moved.body) == ("c", delivery.incoming.body)
+        assert dict(moved.headers) == ours
+        assert (worker.aws.calls, worker.ledger.letters) == ([], {})
+        assert worker.telemetry.oddities == {"expiration": 1}
+
+
+@leaping
+async def test_what_expired_past_its_lifetime_is_settled_as_expired() -> None:
+    """The buyer is answered, and the letter names the token's age and no crash."""
+    async with working() as worker:
+        sent = replace(submission("old"), first_seen=worker.fleet.clock() - timedelta(hours=5))
+        ours = headers(sent, attempts=0, returns=0)
+        asked: dict[str, Any] = {
+            "headers": ours,
+            "internal": True,
+            "reply_to": "resolution.reply.x",
+        }
+        delivery = worker.deliver("old", lane=None, death=EXPIRED, **asked)
+        await worker.all_acked()
+        assert worker.event(delivery)["error"]["code"] == "LifetimeExceeded"
+        assert len(worker.publisher.to("resolution.answers")) == 1
+        (kept,) = worker.ledger.letters.values()
+        assert (kept.letter.reason.value, kept.letter.lane) == ("expired", "live")
+        assert worker.aws.calls == []
+
+
+@leaping
+async def test_what_its_lane_had_no_room_for_is_handled_at_once() -> None:
+    """Back in the lane it would push out another."""
+    async with working() as worker:
+        delivery = worker.deliver("ok", lane=None, death=OVERFLOW)
+        await worker.all_acked()
+        assert worker.event(delivery)["status"] == "resolved"
+        assert worker.telemetry.submissions == {Lane.BACKLOG: 1}
+        assert worker.telemetry.oddities == {"overflow": 1}
+
+
+@leaping
+@pytest.mark.parametrize("death", [EXPIRED, OVERFLOW])
+async def test_what_can_not_be_read_of_these_is_malformed(death: Death) -> None:
+    """It is answered as any other."""
+    async with working() as worker:
+        delivery = worker.deliver("", content=b"{", lane=None, death=death)
+        await worker.all_acked()
+        assert worker.event(delivery)["error"]["code"] == "BodyNotJson"
+
+
+@leaping
+@pytest.mark.parametrize(
+    ("death", "code", "words"),
+    [
+        (Death("delivery_limit", Lane.LIVE), "DeliveryLimit", "workers died"),
+        (Death("rejected", Lane.LIVE), "RejectedInQueue", "by hand"),
+        (Death("expired", None), "ExpiredInQueue", "none of ours"),
+        (Death("maxlen", None), "QueueOverflow", "none of ours"),
+        (Death("something new", Lane.LIVE), "ParkedUnexplained", "kilobytes of headers"),
+        (None, "ParkedUnexplained", "kilobytes of headers"),
+    ],
+)
+async def test_a_letter_names_why_the_broker_gave_a_message_up(
+    death: Death | None, code: str, words: str
+) -> None:
+    """Each reason has a code and a remedy of its own; only the delivery limit speaks of crashes."""
+    async with working() as worker:
+        worker.deliver("ok", lane=None, death=death)
+        await worker.all_acked()
+        (kept,) = worker.ledger.letters.values()
+        assert kept.letter.error_code == code
+        assert words in remedies.remedy("parked", code)
+        assert ("died" in remedies.remedy("parked", code)) == (code == "DeliveryLimit")
+
+
+@leaping
+async def test_an_ignored_reply_to_is_said_once_a_minute() -> None:
+    """One line for the first, then one a minute with how many there were since."""
+    async with working() as worker:
+        with capture_logs() as lines:
+            for number in range(100):
+                worker.deliver(f"t{number}", reply_to="amq.rabbitmq.reply-to", user_id="shop")
+                await asyncio.sleep(1)
+            await asyncio.sleep(60)
+        told = [line for line in lines if line["event"] == "reply_to_ignored"]
+        assert len(told) == 3
+        assert sum(line["messages"] for line in told) == 100
+        assert told[0]["caller"] == "shop"
+        assert "direct reply-to" in told[0]["remedy"]
+        assert "amq.rabbitmq.reply-to.g1" not in str(told)
 
 
 @leaping
