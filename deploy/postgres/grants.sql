@@ -46,13 +46,14 @@ GRANT SELECT ON resolution.schema_migration, resolution.stand_in, resolution.ret
 TO resolution_worker;
 
 -- The replicas' shared state, within the limits of these functions.
-GRANT SELECT ON resolution.quota, resolution.replica TO resolution_worker;
+GRANT SELECT ON resolution.quota, resolution.replica, resolution.broker_queue TO resolution_worker;
 GRANT EXECUTE ON FUNCTION
     resolution.lease(
         text, bigint, json, double precision, boolean, integer, text, double precision,
         double precision, double precision, text, json
     ),
-    resolution.leave(text, text), resolution.permit(text), resolution.take_probe(text)
+    resolution.leave(text, text), resolution.permit(text), resolution.take_probe(text),
+    resolution.note_queues(text[], text[])
 TO resolution_worker;
 
 -- Events that wait for an observer, and the turn to send them. The server numbers the events.
@@ -73,12 +74,12 @@ GRANT EXECUTE ON FUNCTION
     resolution.prune_unresolved(interval, integer), resolution.prune_audit(interval, integer)
 TO resolution_worker;
 
--- `pause`, `resume` and `rate`, for anyone who has the worker's address: each writes an entry with this
+-- `pause`, `resume`, `rate` and `topology acknowledge`, for anyone who has the worker's address: each writes an entry with this
 -- role into the audit.
 GRANT EXECUTE ON FUNCTION
     resolution.pause(text, text, text), resolution.resume(text, text, text),
     resolution.set_ceiling(text, double precision, text, text),
-    resolution.search_again(text, text, text)
+    resolution.search_again(text, text, text), resolution.acknowledge_queues(text, text)
 TO resolution_worker;
 
 -- --- people on call ---
@@ -91,7 +92,7 @@ GRANT SELECT ON
     resolution.letter_event, resolution.replay, resolution.audit, resolution.schema_migration,
     resolution.outcomes, resolution.agreements, resolution.malformed, resolution.event_outbox,
     resolution.event_outbox_turn, resolution.quota, resolution.replica, resolution.letter_count,
-    resolution.retention
+    resolution.retention, resolution.broker_queue
 TO resolution_operator;
 GRANT SELECT (
     id, state, seller, reason, error_code, error_message, token_sha256, body_sha256, message_id,
@@ -114,7 +115,7 @@ GRANT INSERT (actor, reason, action, subject) ON resolution.audit TO resolution_
 GRANT EXECUTE ON FUNCTION
     resolution.pause(text, text, text), resolution.resume(text, text, text),
     resolution.set_ceiling(text, double precision, text, text),
-    resolution.search_again(text, text, text),
+    resolution.search_again(text, text, text), resolution.acknowledge_queues(text, text),
     resolution.open_payloads(json, text, text, text, json),
     resolution.reseal_payloads(json, text, text, text),
     resolution.erase_customer(text, text, text, text)

@@ -221,28 +221,30 @@ def test_the_exchange_of_before_is_noted(sound: Setup) -> None:
     assert "resolution.replies is there" in done.findings["answers"]["notes"][0]
 
 
-@pytest.mark.parametrize(
-    ("definition", "words"),
-    [
-        ({"expires": 3_600_000}, "deletes a queue without consumers"),
-        ({"message-ttl": 3_600_000}, "drops messages that wait for longer"),
-    ],
-)
-@pytest.mark.sampled(2)
-def test_a_policy_that_loses_messages_is_told(
-    sound: Setup, definition: dict[str, int], words: str
-) -> None:
-    """A catch-all that lets messages or queues expire; ours above it shuts it out."""
+@pytest.mark.parametrize("kind", ["policies", "operator-policies"])
+def test_a_policy_that_loses_messages_is_told(sound: Setup, kind: str) -> None:
+    """A catch-all that lets queues expire: ours above it shuts it out, but no operator policy."""
     management, vhost = sound.broker.management, sound.broker.vhost
-    catch_all = {"pattern": ".*", "apply-to": "queues", "priority": 5, "definition": definition}
-    management.call("PUT", "policies", vhost, "catch-all", body=catch_all)
+    catch_all = {"pattern": ".*", "apply-to": "queues", "priority": 5}
+    body = catch_all | {"definition": {"expires": 3_600_000}}
+    management.call("PUT", kind, vhost, "catch-all", body=body)
     failed = _found(sound)
     assert failed["state"] == "failed"
-    assert words in failed["detail"]
-    assert "catch-all" in failed["detail"]
+    assert "catch-all (expires 3600000) deletes a queue that no worker uses" in failed["detail"]
+    assert ("operator polic" in failed["remedy"]) is (kind == "operator-policies")
     management.call("PUT", "policies", vhost, "resolution", body=dict(POLICY_BODY))
-    well = _found(sound)
-    assert (well["state"], well["notes"]) == ("ok", [])
+    after = _found(sound)
+    if kind == "policies":
+        assert (after["state"], after["notes"]) == ("ok", [])
+    else:
+        assert (after["state"], after["remedy"]) == ("failed", failed["remedy"])
+
+
+def test_policies_that_can_not_be_looked_at_are_no_good_news(sound: Setup) -> None:
+    """Without the management interface that line is skipped, and says what is not known."""
+    found = sound.check().findings["policies"]
+    assert found["state"] == "skipped"
+    assert "WORKER_AMQP__MANAGEMENT_URL is not set" in found["detail"]
 
 
 def _found(sound: Setup) -> Mapping[str, Any]:

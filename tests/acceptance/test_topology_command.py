@@ -46,7 +46,9 @@ def test_show_declare_show(broker: Broker) -> None:
         "detail": "",
         "messages": 0,
         "consumers": 0,
+        "policies": None,
     } in rows
+    assert "WORKER_AMQP__MANAGEMENT_URL is not set" in after.stderr
 
 
 @pytest.mark.long

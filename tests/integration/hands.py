@@ -13,6 +13,7 @@ from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
+from worker.adapters.rabbitmq.queue_watch import QueueWatch
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
 from worker.core.records import Lane
 from worker.core.token.outgoing import Outgoing
@@ -122,7 +123,7 @@ async def consuming(
         lambda: broker.url,
         WANTED,
         [Source(TOKENS, Lane.LIVE, prefetch, most), Source(BACKLOG, Lane.BACKLOG, prefetch, most)],
-        watched=[],
+        watch=QueueWatch({}),
         deliver=hand.take,
         lost=hand.lose,
         report=report,

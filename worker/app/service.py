@@ -164,6 +164,7 @@ class _Life:
                 redeemable = await self._parts.ledger.redeemable()
                 expiries = await self._parts.ledger.first_expiries()
                 waiting = await self._parts.replica.events.count()
+                await self._parts.lost_queues.note()
             except LedgerUnavailable as error:
                 self._ledger_report(str(error))
             else:

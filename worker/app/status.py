@@ -15,7 +15,7 @@ from worker.adapters.postgres.operator.errors import DatabaseFault
 from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
-from worker.app import fleet
+from worker.app import fleet, standing
 from worker.core.exceptions import BrokerUnavailable
 from worker.core.records import DEFAULT_SELLER, LetterReason
 from worker.core.token.outgoing import retry_exchange
@@ -73,7 +73,11 @@ class Status:
         breaker: Whether AWS refuses us, why, and what to do about it.
         shares: The live replicas, with their shares of the rate.
         replicas: Consumers of the live queue.
+        oldest_seconds: By lane, the seconds since the oldest message that a replica has in hand was
+            received; lanes without any are absent.
+        lost_queues: Queues that went missing on the broker, and since when.
         outcomes: Tokens settled in the last `outcomes_seconds`, by status.
+        faults: What is wrong although every part answers.
         absent: Why a part could not be queried, or is not as it should be, by part.
     """
 
@@ -84,6 +88,9 @@ class Status:
     shares: tuple[Member, ...] | None = None
     queues: list[Depth] | None = None
     replicas: int | None = None
+    oldest_seconds: Mapping[str, float] | None = None
+    lost_queues: Mapping[str, datetime] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
     dead_letters: Letters | None = None
     outcomes: Mapping[str, int] | None = None
     outcomes_seconds: float = RECENT_SECONDS
@@ -98,7 +105,17 @@ async def gather(settings: Settings) -> Status:
         group.create_task(_ask_broker(settings, status))
         group.create_task(_ask_database(settings, status))
         group.create_task(_ask_worker(settings, status))
+    _judge(status)
     return status
+
+
+def _judge(status: Status) -> None:
+    """Join what the replicas have in hand to what the broker says, and tell what contradicts."""
+    if status.shares is not None:
+        status.oldest_seconds = standing.oldest(status.shares)
+        status.queues = status.queues and standing.with_unacked(status.queues, status.shares)
+    live = len(status.shares or ())
+    status.faults += standing.faults(live, status.queues or (), status.replicas, status.lost_queues)
 
 
 async def _ask_broker(settings: Settings, status: Status) -> None:
@@ -107,6 +124,8 @@ async def _ask_broker(settings: Settings, status: Status) -> None:
     try:
         async with probing.looking(url, name=_NAME, seconds=_STEP_SECONDS) as opened:
             status.queues = await probing.depths(opened, (*LANE_QUEUES.values(), *retries, PARKED))
+            if not await probing.readable(opened, reversed(status.queues)):
+                status.faults.append(probing.NO_MAJORITY)
     except BrokerUnavailable as error:
         status.absent["broker"] = str(error)
         return
@@ -119,6 +138,7 @@ async def _ask_database(settings: Settings, status: Status) -> None:
             await _ask_fleet(settings, inspector, status)
             status.dead_letters = await _letters(inspector)
             status.outcomes = await inspector.recent_outcomes(RECENT_SECONDS)
+            status.lost_queues = await _lost_queues(inspector)
             version = await inspector.schema_version()
     except DatabaseFault as fault:
         status.absent["database"] = fault.line
@@ -140,6 +160,13 @@ async def _ask_fleet(settings: Settings, inspector: Inspector, status: Status) -
     status.pause = fleet_status.pause
     status.breaker = fleet.breaker(fleet_status)
     status.shares = fleet_status.members
+
+
+async def _lost_queues(inspector: Inspector) -> Mapping[str, datetime]:
+    try:
+        return await inspector.lost_queues()
+    except DatabaseFault:  # an older schema, which is told
+        return {}
 
 
 async def _letters(inspector: Inspector) -> Letters:

@@ -18,10 +18,12 @@ from worker.adapters.postgres.stand_in import only_stand_ins
 from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
+from worker.adapters.rabbitmq.queue_watch import QueueWatch
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
 from worker.app.health import Health
 from worker.app.hidden import hidden
+from worker.app.lost_queues import LostQueues
 from worker.app.prefetch import Prefetch
 from worker.app.retention import retention
 from worker.core import aws_causes
@@ -51,6 +53,7 @@ class Components:
     ledger: PostgresLedger
     publishing: PublishingLink
     consuming: ConsumingLink
+    lost_queues: LostQueues
     prefetch: Prefetch
     replica: Replica
     fleet: PostgresFleet
@@ -118,18 +121,22 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         aside_changed=lambda: prefetch.apply(),  # noqa: PLW0108 - it is created below
         suspected=lambda: consuming.suspected,
         queued=lambda: consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0),
+        unacked=lambda lane: consuming.unacked(lane),  # noqa: PLW0108 - it is created below
     )
     replica = Replica(ports, plan)
-    consuming = _consuming(settings, replica, health)
+    lost_queues = LostQueues(ledger, health.reporter("topology"))
+    consuming = _consuming(settings, replica, health, lost_queues)
     prefetch = Prefetch(settings, replica, consuming)
     _watch(metrics, replica, health)
     metrics.suspected.set_function(lambda: float(consuming.suspected))
+    metrics.queues_lost.set_function(lambda: float(len(lost_queues.lost)))
     return Components(
         health=health,
         metrics=metrics,
         ledger=ledger,
         publishing=publishing,
         consuming=consuming,
+        lost_queues=lost_queues,
         prefetch=prefetch,
         replica=replica,
         fleet=fleet,
@@ -138,7 +145,9 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     )
 
 
-def _consuming(settings: Settings, replica: Replica, health: Health) -> ConsumingLink:
+def _consuming(
+    settings: Settings, replica: Replica, health: Health, lost_queues: LostQueues
+) -> ConsumingLink:
     # Nothing is consumed before the first lease, which determines how much to prefetch.
     lanes = [Source(queue, lane, 0, MOST_PREFETCHED[lane]) for lane, queue in LANE_QUEUES.items()]
     delays = {delay.text: delay.seconds for delay in settings.retry.delays}
@@ -146,7 +155,11 @@ def _consuming(settings: Settings, replica: Replica, health: Health) -> Consumin
         hidden(settings.current_amqp_url),
         topology(delays),
         [*lanes, Source(PARKED, None, PARKED_PREFETCH, PARKED_PREFETCH)],
-        watched=[retry_exchange(delay) for delay in delays],
+        watch=QueueWatch(
+            {retry_exchange(delay): seconds for delay, seconds in delays.items()},
+            lambda: replica.lease_keeper.replicas,
+            lost_queues.seen,
+        ),
         deliver=replica.pipeline.deliver,
         lost=replica.pipeline.drop_dead,
         report=health.reporter("consuming"),

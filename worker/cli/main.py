@@ -15,6 +15,9 @@ _TOPOLOGY: Final = {
     "declare": Lazy("worker.cli.topology:declare", "Declares what is missing; deletes nothing."),
     "show": Lazy("worker.cli.topology:show", "Shows each exchange and queue, and what differs."),
     "users": Lazy("worker.cli.topology:users", "Makes the broker's users with their rights."),
+    "acknowledge": Lazy(
+        "worker.cli.lost_queues:acknowledge", "Ends the message that queues went missing."
+    ),
 }
 _DEAD_LETTERS: Final = {
     "groups": Lazy("worker.cli.dead_letters.groups:groups", "Groups failures by their cause."),

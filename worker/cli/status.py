@@ -45,13 +45,14 @@ def status(
 ) -> None:
     """Shows queues, replicas, rate, breaker, dead letters and recent outcomes at a glance.
 
-    Asks the broker, the database and the worker of this machine, if one answers at
-    WORKER_HTTP__HOST and WORKER_HTTP__PORT: the oldest unsettled message is that worker's own.
-    Rate, shares, pause and breaker are those of all replicas together, as the database has them.
-    Parts that can't be reached are named, and the rest is shown.
+    Asks the broker and the database, from any machine, and the worker of this one, if one answers
+    at WORKER_HTTP__HOST and WORKER_HTTP__PORT. Rate, shares, pause, breaker, what is unacked and
+    the oldest message in hand are those of all replicas together, as they tell the database each
+    second. Parts that can't be reached are named, and the rest is shown.
 
-    Exits with 69 if a part can't be reached or the schema is too old, else 1 if a queue is missing,
-    else 0.
+    Exits with 69 if a part can't be reached or the schema is too old, else 1 if a queue is or went
+    missing, replicas live but none consumes, messages wait and none lives, or the broker has lost
+    its majority; else 0.
     """
     settings = settings_of(config)
     show = print_json if json else _print_text
@@ -68,9 +69,11 @@ def _once(settings: Settings, show: Callable[[Status], None]) -> int:
     lost = [depth for depth in found.queues or () if depth.ready is None]
     if any(depth.fault.startswith(_NOT_FOUND) for depth in lost):
         typer.echo(_DECLARE, err=True)
+    for fault in found.faults:
+        typer.echo(fault, err=True)
     if found.absent:
         return UNAVAILABLE
-    return PARTLY_FAILED if lost else 0
+    return PARTLY_FAILED if lost or found.faults else 0
 
 
 def _again_and_again(
@@ -111,12 +114,15 @@ def _queue_lines(found: Status) -> Iterator[str]:
         yield _line("queues", None)
         return
     width = max(len(depth.queue) for depth in found.queues)
-    yield f"{'queue'.ljust(width)}  {'ready':>9}  consumers"
+    yield f"{'queue'.ljust(width)}  {'ready':>9}  {'unacked':>9}  consumers"
     for depth in found.queues:
         if depth.ready is None:
             yield f"{depth.queue.ljust(width)}  unknown: {depth.fault}"
         else:
-            yield f"{depth.queue.ljust(width)}  {depth.ready:>9}  {depth.consumers:>9}"
+            unacked = "-" if depth.unacked is None else depth.unacked
+            yield (
+                f"{depth.queue.ljust(width)}  {depth.ready:>9}  {unacked:>9}  {depth.consumers:>9}"
+            )
 
 
 def _fleet_lines(found: Status) -> Iterator[str]:
@@ -144,11 +150,17 @@ def _own_breaker(found: Status) -> tuple[str | None, str]:
 
 
 def _oldest(found: Status) -> tuple[str | None, str]:
+    if found.oldest_seconds is not None:
+        words = _ages(found.oldest_seconds) or "none in hand"
+        return words, "since it was received, in the hands of all replicas"
     if found.worker is None:
         return None, "no worker answers at WORKER_HTTP__HOST and WORKER_HTTP__PORT"
-    ages = found.worker.oldest_unsettled_seconds
-    words = ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in ages.items())
+    words = _ages(found.worker.oldest_unsettled_seconds)
     return words or None, f"held by the worker at {found.worker.address}"
+
+
+def _ages(ages: Mapping[str, float]) -> str:
+    return ", ".join(f"{lane} {seconds:.1f} s" for lane, seconds in ages.items())
 
 
 def _letters(found: Status) -> tuple[str | None, str]:

@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.adapters.rabbitmq import declaration, management, probing
-from worker.adapters.rabbitmq.topology import topology
 from worker.app import broker_users
 from worker.app.diagnosis import broker
+from worker.app.diagnosis import broker_users as broker_checks
+from worker.app.diagnosis.finding import Failed
+from worker.cli import lost_queues
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE, failure
 from worker.cli.options import ConfigOption, JsonOption
 from worker.cli.printing import print_json
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 
     from worker.adapters.rabbitmq.declaration import Declared, Row
     from worker.adapters.rabbitmq.permissions import Rights
-    from worker.adapters.rabbitmq.topology import Topology
+    from worker.adapters.rabbitmq.policies import Harm
     from worker.app.broker_users import Made
+    from worker.settings import Settings
 
 _T = TypeVar("_T")
 
@@ -38,14 +41,21 @@ def declare(config: ConfigOption = None) -> None:
     """Declares what is missing; leaves alone what is there, and deletes nothing.
 
     Uses WORKER_AMQP__ADMIN_URL, and WORKER_RETRY__DELAYS for the retry queues. Safe to run twice.
+    Asks the database whether a queue that it created had been there before, as far as it can.
     """
-    url, wanted = _wanted(config)
+    settings = settings_of(config)
     try:
-        done = _ask(declaration.declare(url, wanted))
+        done = _ask(declaration.declare(settings.current_amqp_admin_url(), broker.wanted(settings)))
     except declaration.TopologyFault as fault:
-        _print_done(fault.done)
+        _conclude_declaring(settings, fault.done)
         raise failure(str(fault), PARTLY_FAILED) from None
+    _conclude_declaring(settings, done)
+
+
+def _conclude_declaring(settings: Settings, done: Sequence[Declared]) -> None:
     _print_done(done)
+    created = [each.name for each in done if (each.kind, each.action) == ("queue", "created")]
+    lost_queues.note_created(settings, created)
 
 
 def show(
@@ -55,14 +65,39 @@ def show(
 ) -> None:
     """Shows each exchange and queue, and the first thing that differs; changes nothing.
 
-    Exits with 1 if anything is missing or differs. What this user may not compare is unchecked,
-    which is not a failure. Bindings can't be read over AMQP: if messages come back as unroutable,
-    run `topology declare`, which makes them again.
+    Exits with 1 if anything is missing or differs, or a policy makes our queues lose messages, as
+    far as WORKER_AMQP__MANAGEMENT_URL lets policies be looked at. What this user may not compare is
+    unchecked, which is not a failure. Bindings can't be read over AMQP: if messages come back as
+    unroutable, run `topology declare`, which makes them again.
     """
-    url, wanted = _wanted(config)
-    rows = _ask(declaration.show(url, wanted))
-    print_json([asdict(row) for row in rows]) if json else _print_table(rows)
+    settings = settings_of(config)
+    url = settings.current_amqp_admin_url()
+    rows = _ask(declaration.show(url, broker.wanted(settings)))
+    found = asyncio.run(_policies(settings))
+    if json:
+        print_json([asdict(row) | {"policies": _texts(row.name, found)} for row in rows])
+    else:
+        _print_table(rows)
     _conclude(rows, url)
+    if found:
+        texts = "\n".join(each.text for each in found)
+        raise failure(f"{texts}\n-> {broker_checks.policy_remedy(found)}", PARTLY_FAILED)
+
+
+async def _policies(settings: Settings) -> list[Harm] | None:
+    """What policies do to our queues; None, and why, where that can't be asked."""
+    if settings.amqp.management_url is None:
+        typer.echo(f"Policies were not looked at, {broker_checks.NOT_LOOKED_AT}.", err=True)
+        return None
+    try:
+        return (await broker_checks.policy_harms(settings))[0]
+    except Failed as failed:
+        typer.echo(f"Policies were not looked at: {failed}; {failed.remedy}", err=True)
+        return None
+
+
+def _texts(queue: str, found: list[Harm] | None) -> list[str] | None:
+    return None if found is None else [each.text for each in found if queue in each.queues]
 
 
 def users(
@@ -130,12 +165,6 @@ def _conclude(rows: Sequence[Row], url: str) -> None:
         raise failure(
             f"Something is missing or differs: {'; then '.join(remedies)}.", PARTLY_FAILED
         )
-
-
-def _wanted(config: Path | None) -> tuple[str, Topology]:
-    settings = settings_of(config)
-    delays = {delay.text: delay.seconds for delay in settings.retry.delays}
-    return settings.current_amqp_admin_url(), topology(delays)
 
 
 def _ask(asking: Coroutine[object, object, _T]) -> _T:

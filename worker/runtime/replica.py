@@ -76,6 +76,7 @@ class Plan:
         aside_changed: Called when the replica begins or ceases to stand aside.
         suspected: How many messages are handled apart from all others.
         queued: How many messages wait in the live lane's queue.
+        unacked: How many messages of a lane are in hand.
     """
 
     policy: Policy
@@ -87,6 +88,7 @@ class Plan:
     aside_changed: Callable[[], None] = lambda: None
     suspected: Callable[[], int] = lambda: 0
     queued: Callable[[], int] = lambda: 0
+    unacked: Callable[[Lane], int] = lambda _: 0
 
 
 class Replica:
@@ -230,6 +232,10 @@ class Replica:
             suspected=self._plan.suspected(),
             skew_seconds=self.clock.skew_seconds,
             oldest_seconds=max(0.0, *map(self.pipeline.oldest_seconds, Lane)) or None,
+            in_hand={
+                lane.label: (self._plan.unacked(lane), round(self.pipeline.oldest_seconds(lane), 1))
+                for lane in Lane
+            },
         )
 
     def _follow(self, lease: Lease, asked_at: float) -> None:

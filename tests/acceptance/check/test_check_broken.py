@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.acceptance.check_setups import Setup
 
 _WRITE = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
-_READ = r"^resolution\.(tokens|backlog|crowd|parked)$"
+_READ = r"^resolution\.(tokens|backlog|crowd|parked|retry\..+)$"
 _NAMED_SECONDS = 20.0
 """A dependency that hangs is named within five seconds; the rest is room for a busy machine."""
 
@@ -801,6 +801,7 @@ def test_the_fault_is_named(setup: Setup, broken: Broken) -> None:
 
 _WAITS = (
     "^because {check} failed|a stand-in is called|see (grants|aws credentials)$|STS does not tell"
+    "|MANAGEMENT_URL is not set"
 )
 
 

@@ -52,7 +52,7 @@ def test_all_is_well(sound: Setup) -> None:
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout
     assert done.stderr == "all is well\n"
-    assert [line.split()[0] for line in lines].count("ok") == len(lines) - 1 == 16
+    assert [line.split()[0] for line in lines].count("ok") == len(lines) - 2 == 17
     stand_in = "because a stand-in is called, and AWS_ENDPOINT_URL_STS names no STS"
     assert f"skipped  aws account      {stand_in}" in lines
     assert "FAIL" not in done.stdout
@@ -67,7 +67,7 @@ def test_a_failure_is_followed_by_its_remedy(sound: Setup) -> None:
     at = lines.index("FAIL     aws credentials  NoCredentialsError: no AWS credentials are found")
     assert lines[at + 1].startswith("         -> give the process a role")
     assert "skipped  aws call         because aws credentials failed" in lines
-    assert done.stderr == "1 failed, 2 skipped\n"
+    assert done.stderr == "1 failed, 3 skipped\n"
     assert done.returncode == 1
 
 

@@ -218,7 +218,7 @@ async def test_missing_names_what_is_not_there(broker: Broker) -> None:
     await declare(broker.url, topology({"5s": 5.0}))
     async with connected(url, name="worker") as connection:
         assert await missing(connection, topology({"5s": 5.0})) == []
-        assert await missing(connection, WANTED) == [
+        assert [item.title for item in await missing(connection, WANTED)] == [
             "exchange resolution.retry.300ms",
             "queue resolution.retry.300ms",
         ]

@@ -27,6 +27,7 @@ from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
+from worker.adapters.rabbitmq.queue_watch import QueueWatch
 from worker.adapters.rabbitmq.topology import PARKED, TOKENS
 from worker.core.exceptions import RowsRefused
 from worker.core.records import Lane, LetterReason
@@ -121,7 +122,7 @@ class Setup:
             lambda: broker.url,
             WANTED,
             [Source(PARKED if lane is None else TOKENS, lane, 1_000)],
-            watched=[],
+            watch=QueueWatch({}),
             deliver=self._deliver,
             lost=self.pipeline.drop_dead,
             report=lambda _: None,

@@ -134,7 +134,6 @@ async def the_worker_can_do_nothing_else(broker: Broker) -> None:
     await worker.may_not("exchange_declare", "resolution.own")
     await worker.may_not("queue_bind", "resolution.tokens", "resolution.internal", "x")
     await worker.may_not("queue_bind", "resolution.tokens", ANSWERS, "resolution.reply.x")
-    await worker.may_not("queue_purge", "resolution.retry.5s")
     await worker.may_not("queue_delete", "resolution.tokens")
 
 

@@ -18,6 +18,7 @@ from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
+from worker.adapters.rabbitmq.queue_watch import QueueWatch
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS
 from worker.core.records import Lane
 from worker.core.token.outgoing import Outgoing
@@ -53,7 +54,7 @@ class Replica:
             lambda: url,
             WANTED,
             [Source(TOKENS, Lane.LIVE, 1_000), Source(BACKLOG, Lane.BACKLOG, 1_000)],
-            watched=[],
+            watch=QueueWatch({}),
             deliver=self._deliver,
             lost=self._lose,
             report=lambda _: None,

@@ -21,6 +21,7 @@ from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
+from worker.adapters.rabbitmq.queue_watch import QueueWatch
 from worker.adapters.rabbitmq.topology import BACKLOG, TOKENS, topology
 from worker.core.records import Lane
 from worker.core.timestamps import format_time
@@ -98,7 +99,7 @@ class Replica:
             lambda: self.broker.url,
             WANTED,
             [Source(TOKENS, Lane.LIVE, PREFETCH)],
-            watched=[],
+            watch=QueueWatch({}),
             deliver=self.intake.deliver,
             lost=self.in_flight.drop_dead,
             report=lambda _: None,

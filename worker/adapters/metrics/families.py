@@ -32,7 +32,7 @@ _BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 
 _CALL_RESULTS: Final = ("ok", *(kind.value for kind in FaultKind))
 _RETRY_REASONS: Final = (FaultKind.THROTTLED.value, FaultKind.TRANSIENT.value)
-PARTS: Final = ("ledger", "publishing", "consuming", "fleet", "aws", "clock")
+PARTS: Final = ("ledger", "publishing", "consuming", "topology", "fleet", "aws", "clock")
 _ODDITIES: Final = ("reply_to", "received_at", "source", "headers", "expiration", "overflow")
 
 
@@ -172,6 +172,11 @@ class Families:
             "resolution_queue_messages",
             "Messages waiting in a queue; the same on each replica.",
             ["queue"],
+            registry=self.registry,
+        )
+        self.queues_lost = Gauge(
+            "resolution_queues_lost",
+            "Queues that went missing, not yet acknowledged; the same on each replica.",
             registry=self.registry,
         )
         letters = Gauge(

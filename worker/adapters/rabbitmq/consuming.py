@@ -16,9 +16,8 @@ import structlog
 
 from worker.adapters.rabbitmq.connection import connected, loss
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
-from worker.adapters.rabbitmq.declaration import missing
 from worker.adapters.rabbitmq.poison_log import PoisonLog
-from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire, supervise
+from worker.adapters.rabbitmq.reconnecting import open_wire, supervise
 from worker.core.exceptions import BrokerLost
 from worker.core.token.prefetch import HOLD_SECONDS
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.rabbitmq.consumer import Source
     from worker.adapters.rabbitmq.delivery import BrokerDelivery
+    from worker.adapters.rabbitmq.queue_watch import QueueWatch
     from worker.adapters.rabbitmq.topology import Topology
     from worker.core.records import Lane
 
@@ -54,7 +54,7 @@ class ConsumingLink:
         topology: What must be there before anything is consumed.
         sources: What to consume. When a process may have died lately, one begins after another, so
             that a message which ended it is handled before the next has anything at stake.
-        watched: Further queues whose length is measured.
+        watch: Watches the queues that are not consumed.
         deliver: Called with each delivery.
         lost: Called when deliveries have died: an epoch is over, or they were held for too long.
         report: Called with why nothing is consumed, or None once it is.
@@ -72,7 +72,7 @@ class ConsumingLink:
         topology: Topology,
         sources: Sequence[Source],
         *,
-        watched: Sequence[str],
+        watch: QueueWatch,
         deliver: Callable[[BrokerDelivery], None],
         lost: Callable[[], None],
         report: Callable[[str | None], None],
@@ -82,7 +82,7 @@ class ConsumingLink:
         self._url = url
         self._topology = topology
         self._sources = list(sources)
-        self._watched = watched
+        self._watch = watch
         self._deliver = deliver
         self._lost = lost
         self._report = report
@@ -106,6 +106,10 @@ class ConsumingLink:
     def suspected(self) -> int:
         """How many messages in hand are suspected to end processes."""
         return sum(consumer.suspected for consumer in self._consumers)
+
+    def unacked(self, lane: Lane) -> int:
+        """How many messages of a lane are in hand."""
+        return sum(each.unacked for each in self._consumers if each.source.lane is lane)
 
     def set_prefetch(self, lane: Lane, prefetch: int) -> None:
         """Take about so many messages of a lane from now on.
@@ -145,7 +149,7 @@ class ConsumingLink:
         if self._stopping:
             return
         async with connected(self._url(), name="resolution-worker consume") as connection:
-            await self._check_topology(connection)
+            await self._watch.begin(connection, self._topology)
             watching = await open_wire(connection)
             watching.closing.add_done_callback(lambda _: self._attention.set())
             try:
@@ -155,14 +159,6 @@ class ConsumingLink:
                     await self._attend(_LOOK_SECONDS, watching)
             finally:
                 self._end_epoch()
-
-    async def _check_topology(self, connection: AbstractConnection) -> None:
-        absent = await missing(connection, self._topology)
-        if absent:
-            raise TopologyMissing(
-                f"missing on the broker: {', '.join(absent)}; "
-                "run `resolution-worker topology declare`"
-            )
 
     def _deaths_known(self) -> int:
         """How many processes have died, as far as it matters to what comes.
@@ -247,8 +243,10 @@ class ConsumingLink:
 
     async def _look(self, watching: Wire) -> None:
         await self._give_back_overdue()
-        for queue in (*self._watched, *(source.queue for source in self._sources)):
-            self.ready[queue] = await measure(watching, queue)
+        ready = await self._watch.look()
+        for source in self._sources:
+            ready[source.queue] = await measure(watching, source.queue)
+        self.ready = ready
         if not self._stopping:
             self._prove()
 

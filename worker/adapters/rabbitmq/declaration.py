@@ -149,24 +149,34 @@ async def show(url: str, topology: Topology) -> list[Row]:
         return [await _row(asker, item) for item in topology.objects]
 
 
-async def missing(connection: AbstractConnection, topology: Topology) -> list[str]:
-    """The names of exchanges and queues that are not there, for a user who may declare nothing.
+async def missing(connection: AbstractConnection, topology: Topology) -> list[Exchange | Queue]:
+    """The exchanges and queues that are not there, for a user who may declare nothing.
 
     Raises:
         BrokerLost: The connection was lost on the way.
     """
     asker = _Asker(connection)
-    absent = []
+    absent: list[Exchange | Queue] = []
     for item in topology.objects:
         try:
             await asker.ask(_passively(item))
         except ChannelRefused as refusal:
             # Newer brokers refuse to tell a user who has no right at all on an object; whether
             # the rights suffice shows in its use.
-            if refusal.code == NOT_FOUND:
-                absent.append(f"{_kind(item)} {item.name}")
+            if is_absent(refusal):
+                absent.append(item)
+            elif refusal.code == NOT_FOUND:
+                raise
     await asker.close()
     return absent
+
+
+def is_absent(refusal: ChannelRefused) -> bool:
+    """Whether something is not there; a queue whose node is down is not found either."""
+    return refusal.code == NOT_FOUND and any(words in refusal.words for words in _ABSENT)
+
+
+_ABSENT: Final = ("no queue ", "no exchange ")
 
 
 def _kind(item: Exchange | Queue) -> str:

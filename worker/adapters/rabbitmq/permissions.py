@@ -40,7 +40,8 @@ ROLES: Final[Mapping[str, Rights]] = {
     "resolution_worker": Rights(
         # resolution.replies is where workers of the release before send replies.
         write=r"^resolution\.(internal|retry\..+|answers|replies|events)$",
-        read=r"^resolution\.(tokens|backlog|crowd|parked)$",
+        # Retry queues are read to keep them in use, so that no policy lets them expire.
+        read=r"^resolution\.(tokens|backlog|crowd|parked|retry\..+)$",
         # A key that is refused closes the channel, and strangers choose keys: any of them will do.
         publish=r"^resolution\.reply\.",
         bind=NOTHING,

@@ -55,12 +55,14 @@ class Depth:
         ready: Messages that wait, or None where the broker does not tell.
         consumers: Who takes from it, or None likewise.
         fault: Why the broker does not tell.
+        unacked: Messages that are delivered and not acked; None where nobody tells.
     """
 
     queue: str
     ready: int | None
     consumers: int | None
     fault: str = ""
+    unacked: int | None = None
 
 
 @asynccontextmanager
@@ -110,6 +112,39 @@ async def _depth(connection: AbstractConnection, queue: str) -> Depth:
     except ChannelRefused as refusal:
         return Depth(queue, None, None, refusal.words)
     return Depth(queue, found.message_count, found.consumer_count)
+
+
+NO_MAJORITY: Final = (
+    "the broker shows its queues, but does not let them be read: its node has probably lost the "
+    "majority of its cluster, and what it shows may be wrong. Bring the other nodes back; "
+    "`rabbitmq-queues quorum_status resolution.tokens` shows them"
+)
+"""For queues that are not readable."""
+
+
+async def readable(connection: AbstractConnection, queues: Iterable[Depth]) -> bool:
+    """Whether queues can be read at all, for which a node needs a majority of its cluster.
+
+    Without one it answers every other question, with old figures or as if a queue were empty. One
+    that shows as empty is tried, so that nothing is taken; what comes meanwhile is handed back.
+
+    Returns:
+        True also where that can't be tried.
+    """
+    empty = next((each.queue for each in queues if each.ready == 0), None)
+    if empty is None:
+        return True
+    try:
+        async with _wire(connection) as wire:
+            taken = await bounded(wire.basic_get(empty), _RPC_SECONDS)
+            if isinstance(taken.delivery, Basic.GetOk):
+                tag = taken.delivery.delivery_tag or 0
+                await bounded(wire.basic_nack(tag, requeue=True, wait=False), _RPC_SECONDS)
+    except ChannelRefused:
+        return True
+    except BrokerLost:
+        return False
+    return True
 
 
 async def may_read(connection: AbstractConnection, queue: str) -> bool:

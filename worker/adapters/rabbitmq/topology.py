@@ -52,6 +52,11 @@ class Exchange:
     name: str
     kind: str
 
+    @property
+    def title(self) -> str:
+        """For a person: what it is, and its name."""
+        return f"exchange {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
@@ -59,6 +64,11 @@ class Queue:
 
     name: str
     arguments: Mapping[str, str | int] = field(hash=False)
+
+    @property
+    def title(self) -> str:
+        """As of an exchange."""
+        return f"queue {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

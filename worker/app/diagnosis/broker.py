@@ -36,7 +36,7 @@ _NAME: Final = "resolution-worker check"
 _ANSWER_KEY: Final = f"{REPLY_PREFIX}resolution-worker.check"
 _CONFIGURE: Final = "^$"
 _WRITE: Final = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
-_READ: Final = r"^resolution\.(tokens|backlog|crowd|parked)$"
+_READ: Final = r"^resolution\.(tokens|backlog|crowd|parked|retry\..+)$"
 
 
 def wanted(settings: Settings) -> Topology:
@@ -141,6 +141,10 @@ async def permissions(settings: Settings) -> Passed:
     url = settings.current_amqp_url()
     try:
         async with probing.looking(url, name=_NAME, seconds=STEP_SECONDS) as opened:
+            depths = await probing.depths(opened, (PARKED, *LANE_QUEUES.values()))
+            if not await probing.readable(opened, depths):
+                detail, _, remedy = probing.NO_MAJORITY.partition(". ")
+                raise Failed(detail, remedy, Cause.UNREACHABLE)
             found = await _rights(opened, settings)
     except BrokerLost as error:
         remedy = (
@@ -167,7 +171,9 @@ def grant(user: str, vhost: str) -> str:
 async def _rights(opened: AbstractConnection, settings: Settings) -> _Rights:
     queues = [*LANE_QUEUES.values(), PARKED]
     retries = [retry_exchange(delay.text) for delay in settings.retry.delays]
-    lacking = [f"read {each}" for each in queues if not await probing.may_read(opened, each)]
+    lacking = [
+        f"read {each}" for each in (*queues, *retries) if not await probing.may_read(opened, each)
+    ]
     lacking += [
         f"write {each}"
         for each in (INTERNAL, *retries, EVENTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,26 +13,21 @@ from worker.adapters.rabbitmq.management import (
     management,
 )
 from worker.adapters.rabbitmq.permissions import NOTHING
+from worker.adapters.rabbitmq.policies import BYTES, applied, harms, matches
 from worker.adapters.rabbitmq.topology import FORMER_ANSWERS
 from worker.app.diagnosis.broker import wanted
-from worker.app.diagnosis.finding import Cause, Failed, Passed
+from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.core.token.outgoing import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
+    from worker.adapters.rabbitmq.policies import Harm
     from worker.settings import Settings
 
 _SETTING: Final = "WORKER_AMQP__MANAGEMENT_URL"
 _ADMINISTRATOR: Final = "administrator"
 _EVERY_CALLER: Final = "resolution.reply.#"
-_ON_OURS: Final = ("all", "queues", "quorum_queues")
-_BOUND: Final = "max-length-bytes"
-# What a policy must not set on our queues: it would lose messages, or the queue itself.
-_HARMFUL: Final[Mapping[str, str]] = {
-    "expires": "deletes a queue without consumers, with all its messages",
-    "message-ttl": "drops messages that wait for longer",
-}
 
 
 async def callers(settings: Settings) -> Passed:
@@ -63,7 +57,7 @@ def _who_may_bind(users: Iterable[Any], rights: Iterable[Any]) -> list[str]:
     return [
         each["user"]
         for each in rights
-        if _matches(each["read"], ANSWERS)
+        if matches(each["read"], ANSWERS)
         and each["write"] not in ("", NOTHING)
         and _ADMINISTRATOR not in _words(tags.get(each["user"], ()))
     ]
@@ -74,15 +68,8 @@ def _words(tags: object) -> list[str]:
     return tags.split(",") if isinstance(tags, str) else [str(tag) for tag in tags or ()]  # type: ignore[attr-defined]
 
 
-def _matches(expression: str, name: str) -> bool:
-    try:
-        return expression != "" and re.search(expression, name) is not None
-    except re.error:  # valid in Erlang but not in Python: report it, so that a person checks it
-        return True
-
-
 def _notes(binds: Mapping[str, str], *, former: bool) -> Iterable[str]:
-    if wide := sorted(name for name, read in binds.items() if _matches(read, _EVERY_CALLER)):
+    if wide := sorted(name for name, read in binds.items() if matches(read, _EVERY_CALLER)):
         yield f"{', '.join(wide)} may bind every caller's keys"
     if former:
         yield (
@@ -93,39 +80,55 @@ def _notes(binds: Mapping[str, str], *, former: bool) -> Iterable[str]:
 
 async def policies(settings: Settings) -> Passed:
     """No policy makes our queues lose messages."""
-    vhost = _vhost(settings)
-    async with _asking(settings) as interface:
-        kinds = [await _all(interface, kind, vhost) for kind in ("policies", "operator-policies")]
-    harmed: dict[str, str] = {}
-    unbounded = []
-    for queue in wanted(settings).queues:
-        bearing = [found for some in kinds if (found := _bearing(some, queue.name))]
-        if not any(_BOUND in each["definition"] for each in bearing):
-            unbounded.append(queue.name)
-        for each in bearing:
-            for what in each["definition"].keys() & _HARMFUL.keys():
-                if f"x-{what}" not in queue.arguments:
-                    harmed[f"{each['name']} {_HARMFUL[what]} ({what})"] = queue.name
-    if harmed:
-        raise Failed(
-            "; ".join(
-                f"the policy {what}: it applies to {queue}" for what, queue in harmed.items()
-            ),
-            "set the policy of deploy/rabbitmq on ^resolution\\., with a higher priority: policies "
-            "do not merge",
-        )
+    if settings.amqp.management_url is None:
+        raise Skipped(NOT_LOOKED_AT)
+    harmful, unbounded = await policy_harms(settings)
+    if harmful:
+        raise Failed("; ".join(each.text for each in harmful), policy_remedy(harmful))
     note = f"no policy bounds the bytes in {', '.join(unbounded)}: see deploy/rabbitmq"
     return Passed("no policy makes the worker's queues lose messages", (note,) if unbounded else ())
 
 
-def _bearing(policies: Iterable[Any], queue: str) -> Any:
-    """The policy that applies to a queue: the matching one with the highest priority, or None."""
-    matching = [
-        each
-        for each in policies
-        if each["apply-to"] in _ON_OURS and _matches(each["pattern"], queue)
+async def policy_harms(settings: Settings) -> tuple[list[Harm], list[str]]:
+    """What policies do to our queues, and which queues none bounds in bytes.
+
+    Raises:
+        Failed: The management interface can't be asked.
+    """
+    vhost, topology = _vhost(settings), wanted(settings)
+    async with _asking(settings) as interface:
+        kinds = [await _all(interface, kind, vhost) for kind in ("policies", "operator-policies")]
+    unbounded = [
+        queue.name
+        for queue in topology.queues
+        if not any(BYTES in (applied(some, queue.name) or _NONE)["definition"] for some in kinds)
     ]
-    return max(matching, key=lambda each: int(each["priority"]), default=None)
+    return harms(topology, *kinds), unbounded
+
+
+def policy_remedy(harmful: Iterable[Harm]) -> str:
+    """What to do about policies that do harm."""
+    kinds = {each.operator for each in harmful}
+    remedies = []
+    if False in kinds:
+        remedies.append(
+            "set the policy of deploy/rabbitmq on ^resolution\\., with a higher priority: policies "
+            "do not merge, so it shuts the other out"
+        )
+    if True in kinds:
+        remedies.append(
+            "operator policies merge with all others, so no policy of ours shuts one out: give it "
+            "a pattern that does not match our queues (`rabbitmqctl set_operator_policy`), or "
+            "clear it (`rabbitmqctl clear_operator_policy`)"
+        )
+    return "; ".join(remedies)
+
+
+NOT_LOOKED_AT: Final = (
+    "because WORKER_AMQP__MANAGEMENT_URL is not set: whether a policy (`expires`, `message-ttl`, "
+    "`overflow`) makes the worker's queues lose messages is not known"
+)
+_NONE: Final[Mapping[str, Any]] = {"definition": {}}
 
 
 def _vhost(settings: Settings) -> str:

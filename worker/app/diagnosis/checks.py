@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CONFIGURATION: Final = "configuration"
 _MIGRATOR: Final = "migrator"
-_MANAGED: Final = ("answers", "policies")
+_ANSWERS: Final = "answers"
 
 NAMES: Final = (
     _CONFIGURATION,
@@ -33,7 +33,8 @@ NAMES: Final = (
     "broker",
     "topology",
     "permissions",
-    *_MANAGED,
+    _ANSWERS,
+    "policies",
     "database",
     "clock",
     _MIGRATOR,
@@ -41,6 +42,7 @@ NAMES: Final = (
     "stand-in",
     "grants",
     "fleet",
+    "lost queues",
     "retention",
     "aws credentials",
     "aws account",
@@ -88,7 +90,7 @@ def _unsettled() -> list[Check]:
     return [
         Check(name, look, (_CONFIGURATION,))
         for name in NAMES
-        if name not in {_CONFIGURATION, _MIGRATOR, *_MANAGED}
+        if name not in {_CONFIGURATION, _MIGRATOR, _ANSWERS}
     ]
 
 
@@ -106,7 +108,7 @@ def _checks(settings: Settings) -> list[Check]:
             ("broker", "topology"),
             PATIENT_SECONDS,
         ),
-        Check("answers", partial(broker_users.callers, settings), ("broker",)),
+        Check(_ANSWERS, partial(broker_users.callers, settings), ("broker",)),
         Check("policies", partial(broker_users.policies, settings), ("broker",)),
         Check("database", partial(database.connection, settings)),
         Check("clock", partial(database.clock, settings), ("database",)),
@@ -115,6 +117,7 @@ def _checks(settings: Settings) -> list[Check]:
         Check("stand-in", partial(database.stand_in, settings), ("schema",)),
         Check("grants", partial(database.grants, settings), ("database",)),
         Check("fleet", partial(database.fleet, settings), ("schema", "grants")),
+        Check("lost queues", partial(database.lost_queues, settings), ("schema", "grants")),
         Check("retention", partial(database.retention, settings), ("schema", "grants")),
         Check("aws credentials", amazon.credentials, seconds=LOOK_UP_SECONDS + STEP_SECONDS),
         Check("aws account", amazon.account, ("aws credentials",), PATIENT_SECONDS),
@@ -125,7 +128,7 @@ def _checks(settings: Settings) -> list[Check]:
     if settings.postgres.admin_dsn == settings.postgres.dsn:
         absent.add(_MIGRATOR)
     if settings.amqp.management_url is None:
-        absent.update(_MANAGED)
+        absent.add(_ANSWERS)
     return [check for check in checks if check.name not in absent]
 
 

@@ -15,6 +15,7 @@ from worker.app.diagnosis.aws import called
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
+from worker.app.lost_queues import REMEDY
 from worker.app.retention import days, unheeded
 from worker.app.wiring import endpoint
 from worker.core.addresses import postgres
@@ -176,6 +177,19 @@ def _stopped(found: FleetStatus) -> Iterator[str]:
     for each in breaker.stopped:
         whose = f" of {each.replicas} of {breaker.live} replicas" if breaker.alone else ""
         yield f"calls{whose} are stopped: {each.code}: {each.message}: {each.remedy}"
+
+
+async def lost_queues(settings: Settings) -> Passed:
+    """No queue went missing on the broker without somebody having acknowledged it."""
+    async with _asking(settings.current_postgres_dsn()) as inspector:
+        lost = await inspector.lost_queues()
+    if lost:
+        raise Failed(
+            f"messages may be lost: {', '.join(lost)} went missing on the broker",
+            REMEDY,
+            notes=tuple(f"{queue}: since {at:%Y-%m-%d %H:%M:%S} UTC" for queue, at in lost.items()),
+        )
+    return Passed("no queue went missing on the broker")
 
 
 async def retention(settings: Settings) -> Passed:

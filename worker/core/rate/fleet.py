@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from worker.core.clock import Reading
@@ -67,6 +68,7 @@ class ReplicaState:
         suspected: Messages that it handles apart, since one of them may end the process.
         skew_seconds: By how much its machine's clock is ahead of the database's.
         oldest_seconds: Age of the oldest message that it has in hand; None without any.
+        in_hand: By lane, its unacked messages and the seconds since the oldest was received.
     """
 
     identity: str = ""
@@ -77,6 +79,7 @@ class ReplicaState:
     suspected: int = 0
     skew_seconds: float = 0.0
     oldest_seconds: float | None = None
+    in_hand: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

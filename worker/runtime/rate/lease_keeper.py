@@ -52,6 +52,7 @@ class LeaseKeeper:
 
     Attributes:
         joined: Set once there was a lease.
+        replicas: How many shared the rate when the lease was last renewed.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class LeaseKeeper:
         self._news = asyncio.Event()
         self._joining: asyncio.Task[None] | None = None
         self.joined = asyncio.Event()
+        self.replicas = 1
         gate.hold(_FLEET, "the fleet's rate is not known yet")
 
     @property
@@ -138,6 +140,7 @@ class LeaseKeeper:
         lease = await self._fleet.lease(self._unheard, self._state(now))
         self._unheard = Report()
         self._deaths = (asyncio.get_running_loop().time(), lease.deaths)
+        self.replicas = lease.replicas
         self._follow(lease, now)
         self._hold(lease.pause)
         if self._joining is None:

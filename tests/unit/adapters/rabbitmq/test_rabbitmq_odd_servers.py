@@ -17,6 +17,7 @@ from worker.adapters.rabbitmq import connection
 from worker.adapters.rabbitmq.connection import close_quietly, open_connection
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
+from worker.adapters.rabbitmq.queue_watch import QueueWatch
 from worker.adapters.rabbitmq.reconnecting import open_wire
 from worker.adapters.rabbitmq.topology import topology
 from worker.core.exceptions import BrokerLost, BrokerUnavailable
@@ -172,7 +173,7 @@ def consuming(url: str, report: Callable[[str | None], None]) -> ConsumingLink:
         lambda: url,
         topology({}),
         [],
-        watched=[],
+        watch=QueueWatch({}),
         deliver=lambda _: None,
         lost=lambda: None,
         report=report,

@@ -20,7 +20,7 @@ from worker.adapters.postgres.sql import load_sql
 from worker.core.records import LetterReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     import asyncpg
@@ -34,6 +34,7 @@ _ENCODING: Final = load_sql("encoding")
 _DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
 _REDEEMABLE: Final = load_sql("ledger/redeemable")
 _FIRST_EXPIRIES: Final = load_sql("ledger/first_expiries")
+_NOTE_QUEUES: Final = load_sql("ledger/note_queues")
 
 
 class PostgresLedger:
@@ -157,6 +158,20 @@ class PostgresLedger:
         """
         rows = await self._read(_FIRST_EXPIRIES)
         return {row["reason"]: row["seconds"] for row in rows}
+
+    async def note_queues(
+        self, present: Collection[str], absent: Collection[str]
+    ) -> Mapping[str, datetime]:
+        """Note which queues are on the broker and which are not.
+
+        Returns:
+            Those that went missing and were not acknowledged, and since when.
+
+        Raises:
+            LedgerUnavailable: Nothing was noted, or it is unknown whether it was.
+        """
+        rows = await self._read(_NOTE_QUEUES, sorted(present), sorted(absent))
+        return {row["name"]: row["lost_at"] for row in rows}
 
     async def close(self) -> None:
         """Close all connections."""

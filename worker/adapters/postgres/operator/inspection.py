@@ -30,6 +30,7 @@ _NOW: Final = "SELECT clock_timestamp() AS now"
 _SCHEMA_VERSION: Final = load_sql("schema_version")
 _MISSING_RIGHTS: Final = load_sql("operator/missing_rights")
 _REDEEMABLE_LETTERS: Final = load_sql("operator/redeemable_letters")
+_LOST_QUEUES: Final = load_sql("operator/lost_queues")
 _RECENT_OUTCOMES: Final = load_sql("operator/recent_outcomes")
 
 
@@ -194,6 +195,14 @@ class Inspector:
         """
         rows = await self._fetch(_RECENT_OUTCOMES, seconds)
         return {row["status"]: row["outcomes"] for row in rows}
+
+    async def lost_queues(self) -> Mapping[str, datetime]:
+        """Queues that went missing on the broker and were not acknowledged, and since when.
+
+        Raises:
+            DatabaseFault: It could not be read.
+        """
+        return {row["name"]: row["lost_at"] for row in await self._fetch(_LOST_QUEUES)}
 
     async def fleet(self, seller: str) -> FleetStatus:
         """What a seller's replicas share.

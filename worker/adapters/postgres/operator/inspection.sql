@@ -26,7 +26,8 @@ SELECT
             ARRAY[
                 'schema_migration', 'ledger', 'customer', 'agreement', 'dead_letter',
                 'letter_event', 'replay', 'malformed_message', 'audit', 'quota', 'replica',
-                'event_outbox', 'event_outbox_turn', 'stand_in', 'retention', 'letter_count'
+                'event_outbox', 'event_outbox_turn', 'stand_in', 'retention', 'letter_count',
+                'broker_queue'
             ]
         ) AS name
         WHERE
@@ -80,6 +81,8 @@ SELECT
             ('resume', 'text, text, text'),
             ('set_ceiling', 'text, double precision, text, text'),
             ('search_again', 'text, text, text'),
+            ('note_queues', 'text[], text[]'),
+            ('acknowledge_queues', 'text, text'),
             ('open_payloads', 'json, text, text, text, json'),
             ('reseal_payloads', 'json, text, text, text'),
             ('erase_customer', 'text, text, text, text')

@@ -42,6 +42,7 @@ WITH needed (name, wanted, columns) AS (
     ('retention', 'SELECT', NULL),
     ('quota', 'SELECT', NULL),
     ('replica', 'SELECT', NULL),
+    ('broker_queue', 'SELECT', NULL),
     ('event_outbox', 'SELECT', NULL),
     (
         'event_outbox', 'INSERT',
@@ -82,7 +83,9 @@ called (name, arguments) AS (
     ('pause', 'text, text, text'),
     ('resume', 'text, text, text'),
     ('set_ceiling', 'text, double precision, text, text'),
-    ('search_again', 'text, text, text')
+    ('search_again', 'text, text, text'),
+    ('note_queues', 'text[], text[]'),
+    ('acknowledge_queues', 'text, text')
 ),
 
 tables AS (

@@ -197,5 +197,6 @@ def _document(state: ReplicaState) -> str:
             "skew_seconds": state.skew_seconds,
             "oldest_seconds": state.oldest_seconds,
             "schema_version": LATEST,
+            "in_hand": state.in_hand,
         }
     ).decode()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
 
 from worker.adapters.postgres.rate.rows import pause_of
 from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from worker.core.rate.fleet import Pause
@@ -53,6 +55,7 @@ class Member:
         suspected: Number of messages that it handles apart, because one may crash the process.
         skew_seconds: How much its machine's clock is ahead of the database's.
         oldest_at: When the oldest message that it has in hand was received; None without any.
+        in_hand: By lane, its unacked messages and the seconds since the oldest was received.
     """
 
     replica: str
@@ -70,6 +73,7 @@ class Member:
     suspected: int = 0
     skew_seconds: float | None = None
     oldest_at: datetime | None = None
+    in_hand: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ async def fleet_status(fetch: Fetch, seller: str) -> FleetStatus:
         seller: The seller.
     """
     rows = await fetch(_ROW, seller)
-    members = tuple(Member(*row) for row in await fetch(_REPLICAS, seller))
+    members = tuple(map(_member, await fetch(_REPLICAS, seller)))
     ceilings = (member.ceiling for member in members if member.ceiling is not None)
     row = rows[0] if rows else None
     return FleetStatus(
@@ -120,6 +124,21 @@ async def fleet_status(fetch: Fetch, seller: str) -> FleetStatus:
         pause=pause_of(row) if row else None,
         members=members,
     )
+
+
+def _member(row: Any) -> Member:
+    return Member(**{**row, "in_hand": _in_hand(row["in_hand"])})
+
+
+def _in_hand(document: str | None) -> Mapping[str, tuple[int, float]]:
+    """What a replica has in hand; nothing where it does not say so in our words."""
+    try:
+        return _IN_HAND.decode(document or "{}")
+    except msgspec.DecodeError:
+        return {}
+
+
+_IN_HAND: Final = msgspec.json.Decoder(dict[str, tuple[int, float]])
 
 
 def override_of(row: Any) -> Override | None:

@@ -1,0 +1,85 @@
+"""Which of our queues went missing on the broker, and perhaps messages with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
+
+log: Final = structlog.get_logger()
+
+ACKNOWLEDGE: Final = "`resolution-worker topology acknowledge --reason …`"
+REMEDY: Final = (
+    "find what deleted it (a policy with `expires`, or somebody: `resolution-worker check` shows "
+    "policies), run `resolution-worker topology declare`; buyers whose tokens were in it get no "
+    f"answer and must click through again. End this message with {ACKNOWLEDGE}"
+)
+
+
+class Book(Protocol):
+    """Where all replicas note which queues they see."""
+
+    async def note_queues(
+        self, present: Collection[str], absent: Collection[str]
+    ) -> Mapping[str, datetime]:
+        """Note them; return those that went missing and were not acknowledged, and since when.
+
+        Raises:
+            LedgerUnavailable: Nothing was noted, or it is unknown whether it was.
+        """
+        ...
+
+
+class LostQueues:
+    """Tells of queues that were there once and are not, until somebody has acknowledged it.
+
+    One that no replica ever saw is not declared yet, and has lost nothing.
+
+    Args:
+        book: Where it is noted.
+        report: Called with which queues are not there, or None.
+
+    Attributes:
+        lost: Those that went missing, and since when.
+    """
+
+    def __init__(self, book: Book, report: Callable[[str | None], None]) -> None:
+        self._book = book
+        self._report = report
+        self._present: frozenset[str] = frozenset()
+        self._absent: frozenset[str] = frozenset()
+        self._unnoted: frozenset[str] = frozenset()
+        self.lost: Mapping[str, datetime] = {}
+        report(None)
+
+    def seen(self, present: Collection[str], absent: Collection[str]) -> None:
+        """Take note that queues are there, or not; queues that are not named stand as before."""
+        self._present = (self._present | frozenset(present)) - frozenset(absent)
+        self._absent = (self._absent | frozenset(absent)) - frozenset(present)
+        self._unnoted |= self._absent
+        self._report(self._fault())
+
+    async def note(self) -> None:
+        """Tell the book, and the log what is new.
+
+        Raises:
+            LedgerUnavailable: It has to be told again.
+        """
+        unnoted = self._unnoted
+        before, self.lost = self.lost, await self._book.note_queues(self._present, unnoted)
+        self._unnoted = self._unnoted - unnoted | self._absent
+        self._report(self._fault())
+        for queue in self.lost.keys() - before.keys():
+            since = self.lost[queue].isoformat()
+            log.error("messages_may_be_lost", queue=queue, missing_since=since, remedy=REMEDY)
+
+    def _fault(self) -> str | None:
+        if not self._absent:
+            return None
+        names = ", ".join(sorted(self._absent))
+        lost = "messages in it may be lost; " if self._absent & self.lost.keys() else ""
+        return f"missing on the broker: {names}; {lost}run `resolution-worker topology declare`"
