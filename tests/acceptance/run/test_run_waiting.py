@@ -72,3 +72,24 @@ async def test_what_waits_in_the_hands_of_a_replica_is_seen_from_any_machine(
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.splitlines()[1].split()[:3] == ["resolution.tokens", "0", "4"]
     assert "oldest        live " in shown.stdout
+
+
+async def test_what_expired_before_a_worker_ran_is_answered(
+    stage: Installation, web: WebTier
+) -> None:
+    """A publisher's `expiration` costs the buyer nothing: no letter, but the answer."""
+    (token,) = tokens("ok", 1)
+    message_id = "soon over"
+    body = json.dumps({"registration_token": token}).encode()
+    await web.publish(body, message_id=message_id, reply_to=web.reply_to, expiration=0.1)
+    await eventually(lambda: _is_parked(web), "it has expired")
+    worker = await stage.run()
+    assert (await web.event(message_id)).status == "resolved"
+    assert (await web.reply(message_id)).status == "resolved"
+    assert await worker.metric("resolution_oddities_total", member="expiration") == 1
+    assert set((await web.depths()).values()) == {0}
+    assert await stage.schema.rows("SELECT FROM resolution.dead_letter") == []
+
+
+async def _is_parked(web: WebTier) -> bool:
+    return await web.depth("resolution.parked") == 1
