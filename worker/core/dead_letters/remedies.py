@@ -44,7 +44,6 @@ _PARKED: Final = (
     "workers died or lost the broker while they held it: look in their logs for crashes and "
     "restarts, then replay"
 )
-
 _REJECTED: Final = (
     "no worker rejects messages: ask who looked into the queue by hand, or consumes it beside the "
     "workers; then replay"
@@ -54,22 +53,21 @@ _FOREIGN_QUEUE: Final = (
     "find the queue that dead-letters to resolution.internal and is none of ours, and end that; "
     "then replay"
 )
-_PARKED_FOR: Final[dict[str, str]] = {
-    "ExpiredInQueue": _FOREIGN_QUEUE,
-    "QueueOverflow": _FOREIGN_QUEUE,
-    "RejectedInQueue": _REJECTED,
-    UNEXPLAINED: _UNEXPLAINED,
-}
 
 _BY_REASON: Final[dict[str, str]] = {
     LetterReason.REJECTED: _WRONG_ACCOUNT,
     LetterReason.EXPIRED: _TOO_LATE,
     LetterReason.MALFORMED: _PUBLISHER,
+    LetterReason.PARKED: _PARKED,
 }
-_MALFORMED: Final[dict[str, str]] = {
-    "TokenHasWhiteSpace": _DECODE,
-    "TokenPercentEncoded": _DECODE,
-    "SellerUnknown": _SELLER,
+_BY_CODE: Final[dict[tuple[str, str], str]] = {
+    (LetterReason.MALFORMED, "TokenHasWhiteSpace"): _DECODE,
+    (LetterReason.MALFORMED, "TokenPercentEncoded"): _DECODE,
+    (LetterReason.MALFORMED, "SellerUnknown"): _SELLER,
+    (LetterReason.PARKED, "ExpiredInQueue"): _FOREIGN_QUEUE,
+    (LetterReason.PARKED, "QueueOverflow"): _FOREIGN_QUEUE,
+    (LetterReason.PARKED, "RejectedInQueue"): _REJECTED,
+    (LetterReason.PARKED, UNEXPLAINED): _UNEXPLAINED,
 }
 
 
@@ -89,8 +87,5 @@ def remedy(reason: str, error_code: str, *, others_resolved: bool = False) -> st
         return _STRANGERS
     if reason == LetterReason.MALFORMED and error_code.endswith("ContainsToken"):
         return _ECHO
-    if reason == LetterReason.PARKED:
-        return _PARKED_FOR.get(error_code, _PARKED)
-    if reason == LetterReason.MALFORMED and error_code in _MALFORMED:
-        return _MALFORMED[error_code]
-    return _BY_REASON.get(reason, "look at one of them with `dead-letters show`")
+    general = _BY_REASON.get(reason, "look at one of them with `dead-letters show`")
+    return _BY_CODE.get((reason, error_code), general)
