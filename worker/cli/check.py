@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from worker.app import diagnosis
+from worker.app.diagnosis.role import ELSEWHERE
 from worker.cli.exits import BAD_CONFIGURATION, PARTLY_FAILED, UNAVAILABLE
 from worker.cli.options import ConfigOption, JsonOption
 from worker.cli.printing import print_json
@@ -74,7 +75,9 @@ def _conclude(findings: Sequence[Finding]) -> int:
     failed = [finding for finding in findings if finding.state == "failed"]
     skipped = sum(finding.state == "skipped" for finding in findings)
     if not failed:
-        typer.echo("all is well", err=True)
+        elsewhere = sum(ELSEWHERE in finding.detail for finding in findings)
+        more = f", as far as this role needs; {elsewhere} checks are for workers: {ELSEWHERE}"
+        typer.echo(f"all is well{more if elsewhere else ''}", err=True)
         return 0
     typer.echo(f"{len(failed)} failed, {skipped} skipped", err=True)
     causes = {str(finding.cause) for finding in failed}

@@ -12,7 +12,7 @@ import pytest
 
 from harness.installation import Worker
 from harness.servers import shipped
-from tests.acceptance.check_setups import ACCOUNT, SECRETS, sound_setup
+from tests.acceptance.check_setups import ACCOUNT, SECRETS, dsn, sound_setup
 from worker.adapters.sealing import generate
 from worker.app.diagnosis.broker import grant
 
@@ -231,3 +231,40 @@ def test_the_remedy_for_rights_is_the_deployed_list() -> None:
     said = grant("resolution_worker", "/")
     for expression in (deployed.configure, deployed.write, deployed.read):
         assert f"'{expression}'" in said
+
+
+WORKERS = ("seal key", "stand-in", "aws credentials")
+
+
+def test_the_operator_is_checked_as_such(sound: Setup) -> None:
+    """With an operator's rights nothing fails, and nothing is advised that would widen them."""
+    operator = sound.user(sound.broker, shipped("resolution_operator", "operator"))
+    database = dsn(sound.database).replace("resolution_worker", "resolution_operator")
+    unset = dict.fromkeys(
+        ("WORKER_DEAD_LETTERS__SEAL_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ""
+    )
+    settings = {
+        "WORKER_AMQP__URL": operator,
+        "WORKER_AMQP__ADMIN_URL": operator,
+        "WORKER_POSTGRES__DSN": database,
+        **unset,
+    }
+    done = sound.run(**settings)
+    assert done.returncode == 0, done.stdout
+    assert "FAIL" not in done.stdout
+    assert "->" not in done.stdout
+    for name in WORKERS:
+        words = "with the rights of the operator: workers need it; run `check` where one runs"
+        assert f"skipped  {name.ljust(15)}  {words}" in done.stdout
+    assert "ok       grants           resolution_operator has all that the operator needs" in (
+        done.stdout
+    )
+    assert "5 checks are for workers: run `check` where one runs" in done.stderr
+
+
+def test_a_publisher_is_not_advised_to_read_tokens(sound: Setup) -> None:
+    """A user that may only publish is recognised, and nothing that would widen its rights is shown."""
+    publisher = sound.user(sound.broker, shipped("resolution_publisher", "publisher"))
+    found = sound.check(WORKER_AMQP__URL=publisher).findings["permissions"]
+    assert found["state"] == "skipped"
+    assert "set_permissions" not in str(found)

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 _GRANTED = """
 SELECT privilege_type || ' ON resolution.' || table_name AS revoked
 FROM information_schema.role_table_grants
-WHERE grantee = 'resolution_worker' AND table_schema = 'resolution'
+WHERE grantee = '{role}' AND table_schema = 'resolution'
 UNION ALL
 SELECT privilege_type || ' (' || column_name || ') ON resolution.' || table_name
 FROM information_schema.column_privileges AS columns
-WHERE grantee = 'resolution_worker' AND table_schema = 'resolution'
+WHERE grantee = '{role}' AND table_schema = 'resolution'
 AND NOT EXISTS (
     SELECT FROM information_schema.role_table_grants AS tables
-    WHERE tables.grantee = 'resolution_worker' AND tables.table_schema = 'resolution'
+    WHERE tables.grantee = '{role}' AND tables.table_schema = 'resolution'
     AND tables.table_name = columns.table_name
     AND tables.privilege_type = columns.privilege_type
 )
 UNION ALL
 SELECT 'EXECUTE ON FUNCTION resolution.' || proname || '(' || oidvectortypes(proargtypes) || ')'
 FROM pg_proc, aclexplode(proacl) AS granted
-WHERE pronamespace = 'resolution'::regnamespace AND granted.grantee = 'resolution_worker'::regrole
+WHERE pronamespace = 'resolution'::regnamespace AND granted.grantee = '{role}'::regrole
 """
 _PARTS = """
 SELECT 'view resolution.' || relname AS part, 'VIEW resolution.' || relname AS dropped
@@ -55,21 +55,20 @@ async def schema(database: Database) -> Schema:
     return await prepare(database)
 
 
-async def test_the_deployed_grants_suffice(schema: Schema) -> None:
-    """With the deployed grants nothing is missing."""
-    async with inspecting(schema.worker, 10) as inspector:
-        assert await inspector.missing_rights() == []
-
-
-async def test_each_grant_is_missed(schema: Schema) -> None:
-    """Whichever grant is taken away, that very one is named."""
-    grants = [row["revoked"] for row in await schema.rows(_GRANTED)]
+@pytest.mark.parametrize("whose", ["worker", "operator"])
+async def test_each_grant_is_missed(schema: Schema, whose: str) -> None:
+    """With the deployed grants nothing is missing; whichever is taken away, that one is named."""
+    role = f"resolution_{whose}"
+    grants = [row["revoked"] for row in await schema.rows(_GRANTED.replace("{role}", role))]
     assert len(grants) > 20
-    async with connected(schema.superuser) as owner, inspecting(schema.worker, 10) as inspector:
+    address = schema.worker if whose == "worker" else schema.operator
+    async with connected(schema.superuser) as owner, inspecting(address, 10) as inspector:
+        assert (await inspector.inspect()).whose == whose
+        assert await inspector.missing_rights(whose) == []
         for grant in grants:
-            await owner.execute(f"REVOKE {grant} FROM resolution_worker")
-            assert [right.text for right in await inspector.missing_rights()] == [grant]
-            await owner.execute(f"GRANT {grant} TO resolution_worker")
+            await owner.execute(f"REVOKE {grant} FROM {role}")
+            assert [right.text for right in await inspector.missing_rights(whose)] == [grant]
+            await owner.execute(f"GRANT {grant} TO {role}")
 
 
 async def test_each_part_is_missed(schema: Schema) -> None:

@@ -19,6 +19,7 @@ from botocore.exceptions import NoCredentialsError
 
 from worker.adapters.aws.helper import use_ended_helpers
 from worker.adapters.aws.signing import Identity
+from worker.core.credentials import KNOWN
 from worker.core.exceptions import SetupFault
 from worker.core.renewal import MARGIN_SECONDS
 
@@ -158,6 +159,8 @@ async def _frozen(found: Any) -> Found:
         found._mandatory_refresh_timeout = -math.inf  # noqa: SLF001 - as above
     frozen = await found.get_frozen_credentials()
     identity = _sound(Identity(frozen.access_key, frozen.secret_key, frozen.token))
+    for secret in (identity.secret_key, identity.session_token):
+        KNOWN.keep(secret or "")
     expiry = getattr(found, "_expiry_time", None)
     if expiry is None:
         return Found(identity, math.inf, found.method)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Final
 from worker.adapters.aws import BadAwsSetup, identity, open_marketplace, opening
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
+from worker.app.diagnosis.role import skip_unless_worker
 from worker.app.wiring import endpoint
 from worker.core import aws_causes
 from worker.core.records import Fault, FaultKind, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from worker.adapters.aws import Endpoint
     from worker.adapters.aws.addresses import Address
     from worker.adapters.aws.chain import Found
@@ -31,17 +30,16 @@ class Aws:
     """Checks of AWS with one identity, looked up once, because a helper program may be slow.
 
     Args:
-        settings: Only the AWS section is used.
-        keep: Called with each secret that must not be shown.
+        settings: The AWS section, and whose settings they are.
     """
 
-    def __init__(self, settings: Settings, keep: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         # The account has a check of its own.
         self._expected = settings.aws.expected_account
         where = endpoint(settings)
         seconds = min(where.timeout_seconds, STEP_SECONDS)
         self._where = replace(where, expected_account=None, timeout_seconds=seconds)
-        self._keep = keep
         self._found: Found | None = None
 
     async def credentials(self) -> Passed:
@@ -50,10 +48,9 @@ class Aws:
         try:
             found = self._found = await identity.look_up(self._where)
         except identity.IdentityFault as refused:
+            if refused.fault.code == "NoCredentialsError":
+                await skip_unless_worker(self._settings)
             raise failure(refused.fault) from refused
-        for secret in (found.identity.secret_key, found.identity.session_token):
-            if secret:
-                self._keep(secret)
         assumed = f", with which {role} was assumed" if role else ""
         notes = () if role or not external_id else (_NO_ROLE,)
         return Passed(f"found in {identity.origin(found)}{assumed}", notes)

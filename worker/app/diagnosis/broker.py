@@ -18,6 +18,7 @@ from worker.adapters.rabbitmq.topology import (
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.names import resolved
+from worker.app.diagnosis.role import for_workers
 from worker.core.addresses import amqp
 from worker.core.exceptions import BrokerLost, BrokerUnavailable
 from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
@@ -154,12 +155,29 @@ async def permissions(settings: Settings) -> Passed:
     except BrokerUnavailable as error:
         raise unavailable(error, "WORKER_AMQP__URL") from error
     user, vhost = probing.who_and_where(url)
+    match _whose(found):
+        case "operator":
+            return Passed(
+                f"{user} may write {INTERNAL}, as people on call need it for replays; what workers "
+                "need is seen where one runs"
+            )
+        case "publisher":
+            raise for_workers("publisher")
     if found.lacking:
         raise Failed(f"{user} may not {', '.join(found.lacking)}", grant(user, vhost))
     more = f"{user} may do more than the worker needs: {', '.join(found.excess)}"
     return Passed(
         f"{user} may read its queues and write its exchanges", (more,) if found.excess else ()
     )
+
+
+def _whose(rights: _Rights) -> str | None:
+    """Whose rights they are, if not a worker's: nobody else of ours may read a lane."""
+    if not all(f"read {queue}" in rights.lacking for queue in LANE_QUEUES.values()):
+        return None
+    if f"write {INTERNAL}" not in rights.lacking:
+        return "operator"
+    return "publisher" if f"write {PUBLIC}" in rights.excess else None
 
 
 def grant(user: str, vhost: str) -> str:

@@ -13,7 +13,6 @@ from worker.app.diagnosis import configuration as basics
 from worker.app.diagnosis.aws import Aws
 from worker.app.diagnosis.examination import PATIENT_SECONDS, STEP_SECONDS, Check, run
 from worker.app.hidden import hide_credentials
-from worker.core.credentials import KNOWN
 from worker.core.renewal import LOOK_UP_SECONDS
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _unsettled() -> list[Check]:
 
 def _checks(settings: Settings) -> list[Check]:
     hide_credentials(settings)
-    amazon = Aws(settings, KNOWN.keep)
+    amazon = Aws(settings)
     checks = [
         Check("seal key", partial(basics.seal_key, settings)),
         Check("http port", partial(basics.http_port, settings)),

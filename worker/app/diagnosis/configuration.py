@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from worker.adapters import http, local_worker
 from worker.adapters.sealing import BadKey, Opener, Sealer
 from worker.app.diagnosis.finding import Cause, Failed, Passed
+from worker.app.diagnosis.role import skip_unless_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ async def seal_key(accepted: Settings) -> Passed:
     """Payloads of dead letters can be sealed; if open keys are set, one of them opens them."""
     key = accepted.dead_letters.seal_key
     if key is None:
+        await skip_unless_worker(accepted)
         raise Failed(
             "WORKER_DEAD_LETTERS__SEAL_KEY is not set: `run` refuses to start without",
             _KEYGEN,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from worker.adapters.aws.addresses import shown
 from worker.adapters.postgres.errors import unfit_encoding
 from worker.adapters.postgres.operator.errors import DatabaseFault, place
-from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
+from worker.adapters.postgres.operator.inspection import LATEST_VERSION, WORKER, inspecting
 from worker.app import fleet as sharing
 from worker.app.diagnosis.aws import called
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
 from worker.app.diagnosis.names import resolved
+from worker.app.diagnosis.role import for_workers
 from worker.app.lost_queues import REMEDY
 from worker.app.retention import days, unheeded
 from worker.app.wiring import endpoint
@@ -112,6 +113,8 @@ async def stand_in(settings: Settings) -> Passed:
     except Failed:
         raise Skipped("because aws endpoint failed") from None
     async with _asking(settings.current_postgres_dsn()) as inspector:
+        if (whose := (await inspector.inspect()).whose) != WORKER:
+            raise for_workers(whose)
         marked = await inspector.is_stand_in()
     if not (marked or address.is_encrypted):
         raise Failed(
@@ -143,18 +146,19 @@ def _outdated(what: str) -> Failed:
 
 
 async def grants(settings: Settings) -> Passed:
-    """The role has every right that the worker needs."""
+    """The role has every right that the worker needs; with another of our roles, that role's."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         found = await inspector.inspect()
         if found.absent:
             raise Skipped("because schema failed")
-        missing = await inspector.missing_rights()
+        missing = await inspector.missing_rights(found.whose)
     if missing:
         raise Failed(
             f"{found.role} lacks {'; '.join(right.text for right in missing)}",
             f"{_GRANTS}, or: {_given(missing, found.role)}",
         )
-    return Passed(f"{found.role} has all it needs", (_SURPLUS,) if found.writes_directly else ())
+    surplus = (_SURPLUS,) if found.writes_directly else ()
+    return Passed(f"{found.role} has all that the {found.whose} needs", surplus)
 
 
 def _given(missing: Sequence[MissingRight], role: str) -> str:

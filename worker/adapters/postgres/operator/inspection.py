@@ -34,6 +34,9 @@ _LOST_QUEUES: Final = load_sql("operator/lost_queues")
 _RECENT_OUTCOMES: Final = load_sql("operator/recent_outcomes")
 
 
+WORKER: Final = "worker"
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """Facts about a database and the connected role.
@@ -41,6 +44,7 @@ class Inspection:
     Attributes:
         read_only: Whether it is not writable.
         standby: Whether it is a standby of another server.
+        whose: Whose rights the role has: `worker`, `operator` or `reader`.
         has_schema: Whether the schema `resolution` exists.
         may_read_version: Whether the role may read the schema's version.
         absent: Missing tables.
@@ -56,6 +60,7 @@ class Inspection:
     read_only: bool
     standby: bool
     superuser: bool
+    whose: str
     has_schema: bool
     may_read_version: bool
     absent: tuple[str, ...]
@@ -151,13 +156,16 @@ class Inspector:
             if applied.get(migration.version, migration.checksum) != migration.checksum
         ]
 
-    async def missing_rights(self) -> list[MissingRight]:
+    async def missing_rights(self, whose: str = WORKER) -> list[MissingRight]:
         """The rights that the role needs but lacks; missing tables are ignored.
+
+        Args:
+            whose: As whom it acts: `worker`, `operator` or `reader`.
 
         Raises:
             DatabaseFault: The query failed.
         """
-        rows = await self._fetch(_MISSING_RIGHTS)
+        rows = await self._fetch(_MISSING_RIGHTS, whose)
         return [MissingRight(row["name"], row["wanted"], tuple(row["columns"])) for row in rows]
 
     async def periods(self) -> Mapping[str, float | None]:

@@ -9,6 +9,41 @@ SELECT
     pg_is_in_recovery() AS standby,
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
     EXISTS (SELECT FROM pg_namespace WHERE nspname = 'resolution') AS has_schema,
+    -- Which of our roles it is, by membership, or by what only that role may do. All else is taken for
+    -- a worker's, which may lack rights.
+    CASE
+        WHEN
+            EXISTS (
+                SELECT FROM pg_roles
+                WHERE
+                    pg_has_role(oid, 'USAGE')
+                    AND (rolname = 'resolution_worker' OR (rolname = current_user AND rolsuper))
+            )
+            THEN 'worker'
+        WHEN
+            EXISTS (
+                SELECT FROM pg_roles
+                WHERE rolname = 'resolution_operator' AND pg_has_role(oid, 'USAGE')
+            )
+            OR EXISTS (
+                SELECT
+                FROM pg_proc AS fun
+                INNER JOIN pg_namespace AS nsp ON fun.pronamespace = nsp.oid
+                WHERE
+                    nsp.nspname = 'resolution'
+                    AND fun.proname = 'open_payloads'
+                    AND has_function_privilege(fun.oid, 'EXECUTE')
+                    AND NOT pg_has_role(fun.proowner, 'USAGE')
+            )
+            THEN 'operator'
+        WHEN
+            EXISTS (
+                SELECT FROM pg_roles
+                WHERE rolname = 'resolution_reader' AND pg_has_role(oid, 'USAGE')
+            )
+            THEN 'reader'
+        ELSE 'worker'
+    END AS whose,
     coalesce(
         (
             SELECT
