@@ -168,10 +168,16 @@ class PostgresServer:
     log: Path
 
     @contextmanager
-    def database(self, template: str = "template1") -> Iterator[Database]:
-        """A new database, a copy of the template, until the block ends."""
+    def database(self, template: str = "template1", encoding: str = "") -> Iterator[Database]:
+        """A new database, a copy of the template, until the block ends.
+
+        Args:
+            template: What is copied; `template0` where an encoding is named.
+            encoding: Such as `LATIN1`; the template's unless given.
+        """
+        options = f" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'" if encoding else ""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}{options}")
         try:
             yield Database(name, self.dsn.rpartition("/")[0] + f"/{name}", self.log)
         finally:

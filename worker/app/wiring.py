@@ -13,7 +13,7 @@ from worker.adapters.aws.addresses import shown
 from worker.adapters.postgres.ledger.event_outbox import PostgresOutbox
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.rate.fleet import PostgresFleet
-from worker.adapters.postgres.sessions import connector
+from worker.adapters.postgres.sessions import connector, only_unicode
 from worker.adapters.postgres.stand_in import only_stand_ins
 from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
@@ -100,7 +100,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     """Create the parts and connect them with each other; nothing runs or connects yet."""
     assert settings.dead_letters.seal_key is not None  # `run` refuses to start without one
     health = Health()
-    connect = connector(hidden(settings.current_postgres_dsn))
+    connect = only_unicode(connector(hidden(settings.current_postgres_dsn)))
     if not marketplace.address.is_encrypted:
         connect = only_stand_ins(connect, shown(marketplace.address))
     ledger = PostgresLedger(connect)

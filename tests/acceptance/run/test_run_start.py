@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.installation import Installation, Simulator
-    from harness.servers import Broker, Database
+    from harness.servers import Broker, Database, PostgresServer
     from harness.web_tier import WebTier
 
 FIRST_TOKEN_SECONDS = 15.0  # 2 on a machine that does nothing else
@@ -243,3 +243,13 @@ async def test_an_old_schema_is_told_from_a_new_one(stage: Installation, web: We
 
     assert (await web.settled(fresh("ok"))).status == "resolved"
     await worker.ready()
+
+
+async def test_it_waits_for_a_database_that_holds_unicode(
+    stage: Installation, postgres_server: PostgresServer
+) -> None:
+    """On a database of another encoding it consumes nothing, goes on running and names it."""
+    with postgres_server.database("template0", "LATIN1") as database:
+        worker = stage.start(WORKER_POSTGRES__DSN=database.dsn)
+        said = await worker.unready("ledger", "encoding is LATIN1")
+        assert "ENCODING 'UTF8'" in said

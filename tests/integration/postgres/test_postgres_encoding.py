@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
 
 from harness.schema import addresses, prepare, run_script
-from harness.servers import Database
 from tests.fakes.ledger_suite import key, resolved
 from worker.adapters.postgres import migrate as migrations
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.migrate import MigrationRefused, migrate
-from worker.adapters.postgres.sessions import connector
+from worker.adapters.postgres.sessions import connector, only_unicode
 from worker.app.diagnosis import database as checks
 from worker.app.diagnosis.finding import Failed
 from worker.cli.main import app
@@ -24,29 +21,13 @@ from worker.core.records import Batch
 from worker.settings import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harness.schema import Schema
     from harness.servers import PostgresServer
 
 
-@contextmanager
-def encoded(server: PostgresServer, encoding: str) -> Iterator[Database]:
-    """An empty database of an encoding."""
-    name = f"test_{uuid4().hex[:12]}"
-    server.execute(
-        f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
-        " TEMPLATE template0"
-    )
-    try:
-        yield Database(name, f"{server.dsn.rpartition('/')[0]}/{name}", server.log)
-    finally:
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 async def unready(schema: Schema) -> str:
     """Why a worker waits."""
-    ledger = PostgresLedger(connector(lambda: schema.worker))
+    ledger = PostgresLedger(only_unicode(connector(lambda: schema.worker)))
     with pytest.raises(LedgerUnavailable) as why:
         await ledger.check()
     await ledger.close()
@@ -59,7 +40,7 @@ async def test_an_encoding_that_is_no_unicode_is_refused(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     """`migrate` changes nothing, a worker waits, and `check` says the same as both."""
-    with encoded(postgres_server, encoding) as database:
+    with postgres_server.database("template0", encoding) as database:
         schema = addresses(database)
         await run_script(schema.superuser, "roles.sql")
         with pytest.raises(MigrationRefused) as refused:
@@ -85,7 +66,7 @@ def test_migrate_ends_with_an_error(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command ends with 1 and names encoding and remedy."""
-    with encoded(postgres_server, "LATIN1") as database:
+    with postgres_server.database("template0", "LATIN1") as database:
         monkeypatch.setenv("WORKER_POSTGRES__DSN", database.dsn)
         done = CliRunner().invoke(app, ["migrate"])
     assert done.exit_code == 1
@@ -95,9 +76,9 @@ def test_migrate_ends_with_an_error(
 
 async def test_bytes_as_they_come_are_unicode_too(postgres_server: PostgresServer) -> None:
     """SQL_ASCII keeps what is sent, and all our programs send UTF-8."""
-    with encoded(postgres_server, "SQL_ASCII") as database:
+    with postgres_server.database("template0", "SQL_ASCII") as database:
         schema = await prepare(database)
-        ledger = PostgresLedger(connector(lambda: schema.worker))
+        ledger = PostgresLedger(only_unicode(connector(lambda: schema.worker)))
         await ledger.check()
         order, offer = "заказ-42", "30 € \N{GRINNING FACE}"
         await ledger.settle(Batch((resolved("t", message_id=order, offer_type=offer),)))

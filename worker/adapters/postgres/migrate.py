@@ -29,7 +29,7 @@ _MIGRATION_BOUNDS: Final = load_sql("migration_bounds")
 _MIGRATION_LOCK: Final = load_sql("migration_lock")
 _MIGRATION_RECORD: Final = load_sql("migration_record")
 _MIGRATION_LIST: Final = load_sql("migration_list")
-_ENCODING: Final = load_sql("encoding")
+_ENCODING: Final = load_sql("migration_encoding")
 
 _FILE_NAME: Final = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 

@@ -10,7 +10,7 @@ import asyncpg
 
 from worker.adapters.postgres.connect_errors import not_connected
 from worker.adapters.postgres.connecting import default_port, open_first
-from worker.adapters.postgres.errors import driven, leaves_session_sound
+from worker.adapters.postgres.errors import driven, leaves_session_sound, unfit_encoding
 from worker.adapters.postgres.sql import load_sql
 from worker.core.addresses.postgres import read
 from worker.core.exceptions import LedgerUnavailable
@@ -58,6 +58,22 @@ def connector(
         raise fault
 
     return connect
+
+
+def only_unicode(connect: Connect) -> Connect:
+    """A function that opens connections to databases that can hold all of Unicode.
+
+    It raises `LedgerUnavailable` for others, which the server names when a connection is opened.
+    """
+
+    async def checked() -> Connection:
+        connection = await connect()
+        if unfit := unfit_encoding(connection.get_settings().server_encoding):
+            connection.terminate()
+            raise LedgerUnavailable("; ".join(unfit))
+        return connection
+
+    return checked
 
 
 async def close_quietly(connection: Connection, seconds: float) -> None:

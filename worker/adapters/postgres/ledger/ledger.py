@@ -10,7 +10,6 @@ from worker.adapters.postgres.errors import (
     BY_SQLSTATE,
     translated,
     translated_without_rows,
-    unfit_encoding,
 )
 from worker.adapters.postgres.ledger.settlement import write
 from worker.adapters.postgres.migrate import LATEST
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _FIND_OUTCOMES: Final = load_sql("ledger/find_outcomes")
 _READINESS: Final = load_sql("ledger/readiness")
-_ENCODING: Final = load_sql("encoding")
 _DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
 _REDEEMABLE: Final = load_sql("ledger/redeemable")
 _FIRST_EXPIRIES: Final = load_sql("ledger/first_expiries")
@@ -181,10 +179,6 @@ class PostgresLedger:
     async def _check(self) -> None:
         with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
-                # Asked first: without a schema the other statement fails, and migrate would refuse.
-                (stores,) = await session.fetch(_ENCODING)
-                if unfit := unfit_encoding(stores["encoding"]):
-                    raise Unfit("; ".join(unfit))
                 (found,) = await session.fetch(_READINESS)
                 _refuse_unfit(*found)
 
