@@ -89,9 +89,9 @@ def caller(incoming: Incoming) -> str:
 def refusal(incoming: Incoming) -> str | None:
     """Why a worker parked this message: with which words the database refused its row.
 
-    A publisher can write it into a message that the broker itself parks, and so mislead whoever
-    reads the dead letter of that message.
+    Nothing in a message that the broker itself parked: there a publisher may have written it.
     """
-    words = incoming.headers.get(REFUSAL_HEADER) if incoming.internal else None
+    ours = incoming.internal and incoming.death is None
+    words = incoming.headers.get(REFUSAL_HEADER) if ours else None
     fits = isinstance(words, str) and words.isprintable() and len(words) <= _MOST_REFUSAL_CHARS
     return words if fits and words else None

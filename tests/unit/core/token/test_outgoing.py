@@ -14,7 +14,7 @@ from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, LetterReason, Malformed, Status
 from worker.core.token import outgoing
 from worker.core.token.headers import REFUSAL_HEADER, refusal
-from worker.core.token.incoming import Incoming
+from worker.core.token.incoming import Death, Incoming
 from worker.core.token.outgoing import answers, give_back, malformed_answers, park, retry
 from worker.core.token.submissions import parse
 
@@ -162,6 +162,10 @@ def test_what_cannot_be_recorded_is_parked() -> None:
     moved = park(DELIVERED, "m-safe", "why")
     assert refusal(Incoming(b"", headers=moved.headers, internal=True)) == "why"
     assert refusal(Incoming(b"", headers=moved.headers)) is None
+    given_up = Incoming(
+        b"", headers=moved.headers, internal=True, death=Death("delivery_limit", None)
+    )
+    assert refusal(given_up) is None
     assert refusal(Incoming(b"", headers={REFUSAL_HEADER: "a\nb"}, internal=True)) is None
     assert (moved.exchange, moved.routing_key) == ("resolution.internal", "parked")
     assert (moved.message_id, moved.mandatory, moved.body) == ("m-safe", True, DELIVERED.body)
