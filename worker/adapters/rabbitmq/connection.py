@@ -177,7 +177,7 @@ async def _open_one(
     assert task is not None
     cancelled_before = task.cancelling()
     named: dict[str, Any] = (
-        {"server_hostname": broker.server_name or host.name} if broker.encrypted else {}
+        {"server_hostname": broker.server_name or host.name.rstrip(".")} if broker.encrypted else {}
     )
     try:
         url = _url(broker, Host(ip, host.port))
