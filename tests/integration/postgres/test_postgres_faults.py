@@ -16,8 +16,8 @@ import pytest
 from harness.schema import connected, prepare
 from harness.servers import Database
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
+from worker.adapters.postgres import collisions
 from worker.adapters.postgres.dead_letters.retention import PostgresRetention
-from worker.adapters.postgres.ledger import ledger as ledgers
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.rate.fleet import PostgresFleet
 from worker.adapters.postgres.sessions import Session, connector
@@ -283,7 +283,7 @@ async def test_cancelling_at_any_instant_loses_nothing(schema: Schema) -> None:
 @pytest.fixture
 def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a deadlock show, which is otherwise tried again."""
-    monkeypatch.setattr(ledgers, "_TRIES", 1)
+    monkeypatch.setattr(collisions, "_TRIES", 1)
 
 
 @pytest.mark.usefixtures("no_second_try")
