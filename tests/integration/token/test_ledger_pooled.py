@@ -15,6 +15,7 @@ from worker.adapters.postgres.dead_letters.retention import PostgresRetention
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.sessions import Session, connector
 from worker.core.dead_letters.retention import Chore, Task
+from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Batch
 
 if TYPE_CHECKING:
@@ -95,3 +96,14 @@ async def test_retention_takes_turns_behind_a_pooler(pooled: Callable[[], str]) 
         assert set(done) <= {0, None}
     for keeper in keepers:
         await keeper.rest()
+
+
+async def test_a_parameter_that_the_pooler_refuses(pooled: Callable[[], str]) -> None:
+    """The address is named as the cause, not the way in which it pools."""
+    dsn = f"{pooled()}?options=-c%20work_mem%3D8MB"
+    with pytest.raises(LedgerUnavailable, match=r"refused a parameter.+correct options in WORKER"):
+        await connector(lambda: dsn)()
+    words = "?connect_timeout=10&channel_binding=prefer&keepalives_idle=30&application_name=web"
+    connection = await connector(lambda: pooled() + words)()
+    assert await connection.fetchval("SELECT 42") == 42
+    await connection.close()
