@@ -263,7 +263,7 @@ def test_the_operator_is_checked_as_such(sound: Setup) -> None:
 
 
 def test_a_publisher_is_not_advised_to_read_tokens(sound: Setup) -> None:
-    """A user that may only publish is recognised, and nothing that would widen its rights is shown."""
+    """A user that may only publish is recognised, and is not advised to widen its rights."""
     publisher = sound.user(sound.broker, shipped("resolution_publisher", "publisher"))
     found = sound.check(WORKER_AMQP__URL=publisher).findings["permissions"]
     assert found["state"] == "skipped"
