@@ -34,5 +34,5 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
             del environment[name]
     # Of two spellings the lower-case one counts, unless it is empty.
     listed = environment.get("no_proxy", "").strip() or environment.get("NO_PROXY", "").strip()
-    if listed != "*":
-        environment["no_proxy"] = ",".join(filter(None, (listed, *_DIRECT)))
+    everything = listed == "*"  # which counts alone only
+    environment["no_proxy"] = "*" if everything else ",".join(filter(None, (listed, *_DIRECT)))

@@ -164,7 +164,7 @@ def way(stage: Installation) -> Iterator[Obstacles]:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 async def test_one_diagnosis(
     stage: Installation, web: WebTier, way: Obstacles, wrong: Wrong
 ) -> None:
@@ -203,7 +203,7 @@ async def test_one_diagnosis(
         ({"HTTPS_PROXY": "http://"}, "HTTPS_PROXY can't be read"),
     ],
 )
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(7)
 async def test_a_proxy_that_can_not_be_used_is_refused_at_start(
     stage: Installation, settings: dict[str, str], words: str
 ) -> None:
@@ -300,7 +300,7 @@ async def test_empty_variables_are_unset_ones(stage: Installation, web: WebTier)
         ("NO_PROXY", "[::1"),
     ],
 )
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(13)
 async def test_nothing_of_the_environment_is_a_defect(
     stage: Installation, variable: str, value: str
 ) -> None:
