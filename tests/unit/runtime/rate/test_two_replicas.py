@@ -17,13 +17,12 @@ from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import FakeMarketplace
 from tests.fakes.records import POLICY
 from tests.fakes.worker import FakeWorker
-from worker.core import aws_errors
-from worker.core.records import Answer, Fault, Status, Token
+from worker.core.records import Answer, Fault, FaultKind, Status, Token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-REFUSED = aws_errors.systemic("InvalidSignatureException", "not you")
+REFUSED = Fault(FaultKind.SYSTEMIC, "InvalidSignatureException", "not you")
 _SECONDS = 30.0
 _TOKENS = 120
 
