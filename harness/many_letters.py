@@ -38,7 +38,8 @@ KINDS: Final = (
 )
 
 # Every hundredth letter each is of another seller, and closed one way or another. A third of those
-# that could be redeemed has expired; the rest does within four hours.
+# that could be redeemed has expired; the rest does between half an hour and four and a half hours
+# from now, so that none expires between two looks at them.
 _KEEP: Final = """
 INSERT INTO resolution.dead_letter (
     state, seller, reason, error_code, error_message, token_sha256, body_sha256, message_id,
@@ -54,11 +55,12 @@ SELECT
     gen_random_uuid()::text, 'live', '{"session": "' || md5(n::text) || '"}', 1,
     failed_at - interval '20 s', failed_at, failed_at,
     CASE WHEN (kind ->> 'redeemable')::boolean
-        THEN failed_at - interval '20 s' + interval '4 h' END,
+        THEN until + CASE WHEN until > now() THEN interval '30 min' ELSE interval '0' END END,
     decode(repeat(md5(n::text), 20), 'hex'), '0123456789abcdef', 200,
     kind ->> 'group_key', failed_at
 FROM generate_series(1, $2::integer) AS n,
     LATERAL (SELECT now() - interval '6 h' * n / $2 AS failed_at) AS times,
+    LATERAL (SELECT failed_at - interval '20 s' + interval '4 h' AS until) AS ends,
     LATERAL (
         -- The first sorts are common, the others rare.
         SELECT $1::text::jsonb -> (
