@@ -199,7 +199,7 @@ def test_what_is_not_found_is_told_with_what_waits(desk: Desk, broker: Broker) -
 
     async def lease() -> None:
         fleet = PostgresFleet(connector(lambda: desk.schema.worker), initial=10, ceiling=None)
-        await fleet.lease(Report(), ReplicaState(oldest_seconds=75.0))
+        await fleet.lease(Report(), ReplicaState(in_hand={"live": (1, 75.0)}))
         await fleet.close()
 
     asyncio.run(lease())

@@ -36,11 +36,11 @@ class Waiting:
 async def waiting(settings: Settings) -> Waiting:
     """Query broker and database."""
     found = await status.gather(settings)
-    lanes = set(LANE_QUEUES.values())
+    lanes, oldest = set(LANE_QUEUES.values()), found.oldest_seconds
     return Waiting(
         lanes=_ready(found, lambda queue: queue in lanes),
         retries=_ready(found, lambda queue: queue not in lanes),
-        oldest_seconds=_oldest(found),
+        oldest_seconds=None if oldest is None else max(oldest.values(), default=0.0),
         held=_held(found),
         absent=found.absent,
     )
@@ -50,13 +50,6 @@ def _ready(found: status.Status, counts: Callable[[str], bool]) -> int | None:
     ready = [each.ready for each in found.queues or () if counts(each.queue)]
     known = [each for each in ready if each is not None]
     return sum(known) if known and len(known) == len(ready) else None
-
-
-def _oldest(found: status.Status) -> float | None:
-    if found.shares is None:
-        return None
-    ages = [(found.at - each.oldest_at).total_seconds() for each in found.shares if each.oldest_at]
-    return max(0.0, *ages) if ages else 0.0
 
 
 def _held(found: status.Status) -> str | None:

@@ -231,7 +231,6 @@ class Replica:
             accepted_seconds=accepted,
             suspected=self._plan.suspected(),
             skew_seconds=self.clock.skew_seconds,
-            oldest_seconds=max(0.0, *map(self.pipeline.oldest_seconds, Lane)) or None,
             in_hand={
                 lane.label: (self._plan.unacked(lane), round(self.pipeline.oldest_seconds(lane), 1))
                 for lane in Lane

@@ -67,7 +67,6 @@ class ReplicaState:
         accepted_seconds: How long ago AWS last accepted a call of its; None for never.
         suspected: Messages that it handles apart, since one of them may end the process.
         skew_seconds: By how much its machine's clock is ahead of the database's.
-        oldest_seconds: Age of the oldest message that it has in hand; None without any.
         in_hand: By lane, its unacked messages and the seconds since the oldest was received.
     """
 
@@ -78,7 +77,6 @@ class ReplicaState:
     accepted_seconds: float | None = None
     suspected: int = 0
     skew_seconds: float = 0.0
-    oldest_seconds: float | None = None
     in_hand: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 

@@ -95,7 +95,7 @@ BEGIN
     INSERT INTO resolution.replica AS stood (
         seller, id, need, granted, ceiling, version, seen_at, expires_at,
         identity, refused_code, refused_message, refused_at, probes, accepted_at, suspected,
-        skew_seconds, schema_version, oldest_at, in_hand
+        skew_seconds, schema_version, in_hand
     )
     SELECT
         of_seller, of_replica, its_need, its_share, its_ceiling, its_program,
@@ -105,12 +105,11 @@ BEGIN
         told.probes,
         clock_timestamp() - make_interval(secs => told.accepted_seconds),
         told.suspected, told.skew_seconds, told.schema_version,
-        clock_timestamp() - make_interval(secs => told.oldest_seconds),
         told.in_hand
     FROM json_to_record(its_report) AS told (
         identity text, refused_code text, refused_message text, refused_seconds float8,
         probes integer, accepted_seconds float8, suspected integer, skew_seconds float8,
-        schema_version integer, oldest_seconds float8, in_hand jsonb
+        schema_version integer, in_hand jsonb
     )
     ON CONFLICT (seller, id) DO UPDATE SET
         need = excluded.need,
@@ -129,7 +128,6 @@ BEGIN
         suspected = excluded.suspected,
         skew_seconds = excluded.skew_seconds,
         schema_version = excluded.schema_version,
-        oldest_at = excluded.oldest_at,
         in_hand = excluded.in_hand;
 
     UPDATE resolution.replica

@@ -195,7 +195,6 @@ def _document(state: ReplicaState) -> str:
             "accepted_seconds": state.accepted_seconds,
             "suspected": state.suspected,
             "skew_seconds": state.skew_seconds,
-            "oldest_seconds": state.oldest_seconds,
             "schema_version": LATEST,
             "in_hand": state.in_hand,
         }

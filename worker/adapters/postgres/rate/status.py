@@ -54,7 +54,6 @@ class Member:
         accepted_at: When AWS last accepted one of its calls.
         suspected: Number of messages that it handles apart, because one may crash the process.
         skew_seconds: How much its machine's clock is ahead of the database's.
-        oldest_at: When the oldest message that it has in hand was received; None without any.
         in_hand: By lane, its unacked messages and the seconds since the oldest was received.
     """
 
@@ -72,7 +71,6 @@ class Member:
     accepted_at: datetime | None = None
     suspected: int = 0
     skew_seconds: float | None = None
-    oldest_at: datetime | None = None
     in_hand: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
