@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from worker.core.addresses.passwords import credentials_around, credentials_in
 from worker.core.credentials import KNOWN
-from worker.settings.credentials import credentials_around, credentials_in, credentials_of
+from worker.settings.credentials import credentials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

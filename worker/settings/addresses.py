@@ -1,11 +1,10 @@
-"""Addresses of other services: validation, and which passwords they hold."""
+"""Addresses of other services: validation."""
 
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote
 
 from worker.core.addresses import amqp, postgres
 from worker.core.addresses.host_names import ENCODE, check_host_name
 from worker.core.addresses.text import MAX_PORT, Host, Parts, is_local, read_host, take_apart
-from worker.core.addresses.words import SECRET_WORDS
 
 __all__ = [
     "MAX_PORT",
@@ -16,8 +15,6 @@ __all__ = [
     "check_postgres",
     "host_of",
     "is_local",
-    "passwords",
-    "user_of",
 ]
 
 _WEB_PORTS = {"http": 80, "https": 443}
@@ -87,28 +84,6 @@ def check_listen_host(host: str) -> str:
 def host_of(url: str) -> str:
     """The host of a valid endpoint or management interface."""
     return _web(url)[1].name
-
-
-def user_of(address: str) -> str | None:
-    """The user before the hosts of a valid address; None if it names none there."""
-    return take_apart(address, {address.partition("://")[0].lower()}).user
-
-
-def passwords(address: str) -> set[str]:
-    """The passwords in an address, as written and percent-decoded; they must not be shown.
-
-    This also works for addresses that are not valid. Never raises.
-    """
-    rest = address.partition("://")[2].partition("#")[0]
-    before, _, query = rest.partition("?")
-    user, _, _ = before.partition("/")[0].rpartition("@")
-    password = user.partition(":")[2]
-    found = {password, unquote(password)}
-    for member in query.split("&"):
-        name, _, value = member.partition("=")
-        if unquote_plus(name) in SECRET_WORDS:
-            found |= {value, unquote_plus(value)}
-    return found - {""}
 
 
 def _web(url: str) -> tuple[Parts, Host]:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from worker.adapters import logs
 from worker.adapters.sealing import generate
 from worker.app.hidden import hidden
+from worker.core.addresses.passwords import passwords
 from worker.settings import Settings, SettingsError, load, reload
-from worker.settings.addresses import passwords
 
 FIRST, SECOND = "amqp://u:hunter1@127.0.0.1/", "amqp://u:hunter2@127.0.0.1/"
 DSN = "postgresql://u:hunter1@127.0.0.1/x"

@@ -96,9 +96,14 @@ _OF_BOTOCORE: Final = (
 
 
 def _without(secrets: Collection[str], text: str) -> str:
-    """The text without secrets, which the service and the libraries may repeat."""
+    """The text without secrets and credentials, which the service and the libraries may repeat."""
     from worker.core import secrecy  # noqa: PLC0415 - start-up
+    from worker.core.addresses.passwords import credentials_around  # noqa: PLC0415 - start-up
+    from worker.core.credentials import KNOWN  # noqa: PLC0415 - start-up
 
+    for credential in credentials_around(os.environ):
+        KNOWN.keep(credential)
+    text = KNOWN.hide(text)
     for secret in secrets:
         # A shorter one is no token, and would match harmless words.
         if len(secret) >= _LEAST_SECRET_CHARS and secrecy.contains(text, secret):
