@@ -176,40 +176,13 @@ def make_plan(run: str, tokens: int, chance: random.Random) -> Plan:
         tokens: How many different tokens.
         chance: Decides about order, lanes and copies.
     """
-    numbers = itertools.count(1)
-
-    def unique() -> str:
-        return f"{run}{chance.getrandbits(128):032x}"
-
-    def next_id() -> str:
-        return f"{run}-{next(numbers):06}"
-
-    def original(kind: Kind, nth: int) -> Message:
-        customer = f"buyer{nth // _LICENCES_OF_A_CUSTOMER}{run.replace('-', '')}"
-        token = kind.pattern.format(customer=customer, unique=unique())
-        lane = LIVE if chance.random() < _LIVE_SHARE else BACKLOG
-        message_id = next_id()
-        replied = lane == LIVE and int(message_id[-6:]) % _REPLY_TO_EVERY == 0
-        return Message(
-            message_id,
-            token,
-            kind,
-            lane,
-            customer=customer if kind.has_customer else None,
-            reply_to=reply_to(run) if replied else None,
-        )
-
-    originals = [original(kind, n) for kind, count in counts(tokens).items() for n in range(count)]
+    maker = _Maker(run, chance)
+    originals = [
+        maker.original(kind, n) for kind, count in counts(tokens).items() for n in range(count)
+    ]
     copied = [one for one in originals if one.kind.may_be_sent_twice]
-    copies = [
-        replace(chance.choice(copied), message_id=next_id(), is_copy=True)
-        for _ in range(round(tokens * _COPIED_SHARE))
-    ]
-    unreadable = [
-        Message(next_id(), f"ok-{unique()}", KINDS[0], LIVE, mistake=mistake)
-        for mistake in MISTAKES
-        for _ in range(_OF_EACH_MISTAKE)
-    ]
+    copies = [maker.copy(chance.choice(copied)) for _ in range(round(tokens * _COPIED_SHARE))]
+    unreadable = [maker.unreadable(each) for each in MISTAKES for _ in range(_OF_EACH_MISTAKE)]
     messages = [*originals, *copies, *unreadable]
     # What lingers comes early, so that nobody waits for it at the end.
     messages.sort(key=lambda one: chance.random() * (_EARLY if one.kind.lingers else 1.0))
@@ -218,3 +191,43 @@ def make_plan(run: str, tokens: int, chance: random.Random) -> Plan:
         live=[one for one in messages if one.lane == LIVE],
         backlog=[one for one in messages if one.lane == BACKLOG],
     )
+
+
+class _Maker:
+    """Makes the messages of a run, each with an id of its own."""
+
+    def __init__(self, run: str, chance: random.Random) -> None:
+        self._run = run
+        self._chance = chance
+        self._numbers = itertools.count(1)
+
+    def original(self, kind: Kind, nth: int) -> Message:
+        """The first message of a token, the nth of its kind."""
+        customer = f"buyer{nth // _LICENCES_OF_A_CUSTOMER}{self._run.replace('-', '')}"
+        token = kind.pattern.format(customer=customer, unique=self._unique())
+        lane = LIVE if self._chance.random() < _LIVE_SHARE else BACKLOG
+        number = next(self._numbers)
+        replied = lane == LIVE and number % _REPLY_TO_EVERY == 0
+        return Message(
+            self._id(number),
+            token,
+            kind,
+            lane,
+            customer=customer if kind.has_customer else None,
+            reply_to=reply_to(self._run) if replied else None,
+        )
+
+    def copy(self, original: Message) -> Message:
+        """Another message with the same token."""
+        return replace(original, message_id=self._id(next(self._numbers)), is_copy=True)
+
+    def unreadable(self, mistake: Mistake) -> Message:
+        """A message that no worker can read."""
+        message_id = self._id(next(self._numbers))
+        return Message(message_id, f"ok-{self._unique()}", KINDS[0], LIVE, mistake=mistake)
+
+    def _unique(self) -> str:
+        return f"{self._run}{self._chance.getrandbits(128):032x}"
+
+    def _id(self, number: int) -> str:
+        return f"{self._run}-{number:06}"
