@@ -206,6 +206,8 @@ def test_what_looks_like_a_credential_is_hidden(text: str) -> None:
         "https://metering.marketplace.us-east-1.amazonaws.com:443/path",
         "connection to amqps://broker.example:5671/ lost",
         "InvalidTokenException: the registration token is invalid",
+        "put them into the proxy's address, http://user:password@host:port",
+        "correct AWS_SECRET_ACCESS_KEY",
     ],
 )
 def test_what_is_no_credential_stays(text: str) -> None:

@@ -37,7 +37,8 @@ _KEYS = (
 )
 _MEMBER = re.compile(rf"""(?i)((?:{_KEYS})\\*["']?\s{{0,8}}[:=]\s{{0,8}}b?)(?:{_VALUE})""")
 _AUTHORIZATION = re.compile(r"""(?i)(authorization\\*["']?\s{0,8}[:=]\s{0,8}b?["']?)[^\r\n"']+""")
-_URL_PASSWORD = re.compile(r"""(://[^\s/:@"']{0,256}:)[^\s"']{1,512}@""")
+# Not the word itself, with which a remedy shows where a password goes.
+_URL_PASSWORD = re.compile(r"""(://[^\s/:@"']{0,256}:)(?!password@)[^\s"']{1,512}@""")
 _PATTERNS = (
     (_MEMBER, rf'\1"{REDACTED}"'),
     (_AUTHORIZATION, rf"\1{REDACTED}"),
