@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.rabbitmq.topology import Topology
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]  # dozens of starts
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # dozens of starts
 
 MARK = "ends-the-process"
 LIMIT = 40  # instead of 100: so many starts show as much
@@ -38,9 +38,9 @@ MOST_MISCOUNTED = 5
 # written down how often its neighbours came back.
 SITE = """
     import os
-    from worker.core import messages
+    from worker.core.token import submissions
 
-    parse = messages.parse
+    parse = submissions.parse
 
     def deadly(incoming, now, *rest):
         if {mark!r}.encode() in incoming.body:
@@ -52,7 +52,7 @@ SITE = """
                 returns.write("%d\\n" % incoming.headers["x-delivery-count"])
         return parse(incoming, now, *rest)
 
-    messages.parse = deadly
+    submissions.parse = deadly
 """
 
 
