@@ -121,7 +121,7 @@ class Audience:
             await asyncio.sleep(0.1)
 
     async def _publish_epoch(self) -> None:
-        async with await aio_pika.connect(self._web, timeout=5) as connection:
+        async with await _connect(self._web) as connection:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             self._publisher = await channel.get_exchange("resolution", ensure=False)
             self._ready.set()
@@ -131,7 +131,7 @@ class Audience:
                 self._ready.clear()
 
     async def _listen_epoch(self) -> None:
-        async with await aio_pika.connect(self._owner, timeout=5) as connection:
+        async with await _connect(self._owner) as connection:
             channel = await connection.channel()
             await channel.set_qos(200)
             for name, what in self._queues().items():
@@ -178,3 +178,12 @@ async def listening(web: str, owner: str, askers: Mapping[str, Asker]) -> AsyncI
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+class _Connection(aio_pika.Connection):
+    def __del__(self) -> None:
+        """Do nothing: the library would start a task, in whatever thread the collector runs."""
+
+
+async def _connect(url: str) -> Any:
+    return await aio_pika.connect(url, timeout=5, connection_class=_Connection)

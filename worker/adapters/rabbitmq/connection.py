@@ -93,6 +93,9 @@ class _Connection(aio_pika.Connection):
         ConnectionParameter(name="server_hostname", parser=str, is_kwarg=True),
     )
 
+    def __del__(self) -> None:
+        """Do nothing: the library would start a task, in whatever thread the collector runs."""
+
 
 async def open_connection(
     url: str,
