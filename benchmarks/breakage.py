@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from harness.arena import Arena
-    from harness.installation import Worker
+    from harness.programs import Worker
     from harness.tcp_proxy import Proxy
     from worker.lab.servers import Services
 

@@ -26,14 +26,14 @@ from benchmarks.ground import laid
 from benchmarks.mutation import Mutation
 from benchmarks.vitals import starved_seconds
 from harness.arena import SETTINGS
-from harness.installation import eventually
+from harness.waiting import eventually
 from harness.web_tier import LANES, web_tier
 from worker.core.records import Malformed
 from worker.core.token.outgoing import malformed_answers
 from worker.core.token.submissions import parse
 
 if TYPE_CHECKING:
-    from harness.installation import Worker
+    from harness.programs import Worker
     from harness.web_tier import WebTier
     from worker.core.token.incoming import Incoming
 

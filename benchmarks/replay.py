@@ -28,9 +28,11 @@ import aio_pika
 import psutil
 
 from benchmarks.ground import laid
-from harness.installation import COMMAND, Installation, eventually
+from harness.installation import Installation
+from harness.programs import COMMAND
 from harness.reprocessing import failed, on_call, states
 from harness.schema import addresses
+from harness.waiting import eventually
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 

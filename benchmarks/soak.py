@@ -32,8 +32,8 @@ from benchmarks.ground import laid
 from benchmarks.vitals import Vitals, starved_seconds
 from harness.arena import QUEUES
 from harness.history import EVENT, History, check, count
-from harness.installation import eventually
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
     from harness.arena import Arena

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from harness.installation import fetch
+from harness.programs import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 from harness.audience import listening
 from harness.crowd import Crowd
 from harness.history import PARKED, History, check, count
-from harness.installation import Installation, Worker, eventually
 from harness.marketplace import Marketplace
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from harness.audience import Audience
     from harness.history import Finding, Submission
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.tcp_proxy import Proxy
 
 DELAYS = "200ms,1s"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.arena import Arena
-    from harness.installation import Simulator
+    from harness.programs import Simulator
     from harness.servers import BrokerServer, PostgresServer
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
-from harness.installation import GENEROUS_SECONDS, eventually
 from harness.servers import reply_key
+from harness.waiting import GENEROUS_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.quota.supply import Supply
     from harness.ground import Ground
-    from harness.installation import Simulator
+    from harness.programs import Simulator
 
 _SAMPLE_SECONDS: Final = 5.0
 _SPARE: Final = 4000  # what the workers hold in hand, and then some

@@ -14,8 +14,6 @@ pytest.register_assert_rewrite("tests.acceptance.outcomes")
 from harness.installation import (  # noqa: E402 - asserts are rewritten before imports
     DELAYS,
     Installation,
-    Simulator,
-    Worker,
     bare_environment,
     product,
     simulating,
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
     from pathlib import Path
 
+    from harness.programs import Simulator, Worker
     from harness.schema import Schema
     from harness.servers import Broker, BrokerServer, Database, PostgresServer
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from harness.installation import Simulator
+    from harness.programs import Simulator
     from worker.lab.servers import Postgres, RabbitMQ
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness import marketplace as aws
 from harness.arena import Trial, endure, tell
 from harness.history import count
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.arena import DELAYS, Trial, endure
 from harness.connections import drop_connections
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.faults.queues import with_arguments
 from tests.seeds import seeds
 from worker.adapters.rabbitmq.declaration import declare

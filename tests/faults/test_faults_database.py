@@ -13,8 +13,8 @@ import pytest
 
 from harness.arena import Trial, conclude, endure
 from harness.history import Due
-from harness.installation import eventually
 from harness.schema import connected
+from harness.waiting import eventually
 from tests.faults.queues import with_arguments
 from tests.faults.tmpfs import fill, permitted, tmpfs
 from tests.seeds import seeds

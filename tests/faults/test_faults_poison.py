@@ -13,8 +13,8 @@ import pytest_asyncio
 from harness.arena import conclude, tell
 from harness.ground import Ground
 from harness.history import PARKED, Due
-from harness.installation import eventually
 from harness.servers import RABBITMQ_SERIES, BrokerServer, rabbitmq_home, rabbitmq_homes
+from harness.waiting import eventually
 from tests.faults.queues import with_arguments
 from tests.seeds import seeds
 from worker.adapters.rabbitmq.topology import LANE_QUEUES

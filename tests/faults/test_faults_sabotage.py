@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.history import Kind
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from harness.ground import Ground
-    from harness.installation import Simulator, Worker
+    from harness.programs import Simulator, Worker
 
 _PATIENCE_SECONDS: Final = 5.0
 _DELAYS: Final = SETTINGS["WORKER_RETRY__DELAYS"]

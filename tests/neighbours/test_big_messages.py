@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.ground import Ground
-    from harness.installation import Worker
+    from harness.programs import Worker
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 

@@ -15,7 +15,7 @@ from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from harness.ground import Ground
-    from harness.installation import Worker
+    from harness.programs import Worker
     from tests.neighbours.callers import Caller
     from tests.neighbours.scene import Scene
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from benchmarks.quota.figures import Figure
-from harness.installation import eventually
 from harness.servers import BrokerServer, rabbitmq_home
+from harness.waiting import eventually
 from tests.neighbours.scene import scene
 from tests.neighbours.watching import becomes
 from tests.seeds import seeds
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from harness.ground import Ground
-    from harness.installation import Simulator, Worker
+    from harness.programs import Simulator, Worker
     from tests.neighbours.scene import Scene
     from worker.lab.servers import RabbitMQ
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
-from harness.installation import eventually
 from harness.marketplace import Marketplace, refusing
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from tests.acceptance.aws_cli import self_signed
 from tests.fakes.aws import raw_aws, reply
 from tests.neighbours.clocks import clock
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from harness.ground import Ground
-    from harness.installation import Worker
+    from harness.programs import Worker
     from tests.neighbours.scene import Scene
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.ground import Ground
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from tests.neighbours.callers import Caller
     from tests.neighbours.scene import Scene
 

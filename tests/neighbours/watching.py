@@ -14,7 +14,7 @@ from benchmarks.quota.figures import share
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from harness.installation import Worker
+    from harness.programs import Worker
     from harness.servers import Broker
 
 _SAMPLE_SECONDS: Final = 0.2

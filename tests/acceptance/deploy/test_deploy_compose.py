@@ -17,7 +17,8 @@ import asyncpg
 import pytest
 from ruamel.yaml import YAML
 
-from harness.installation import COMMAND, bare_environment
+from harness.installation import bare_environment
+from harness.programs import COMMAND
 from harness.schema import connected
 from worker.lab.servers import Postgres, postgres
 from worker.lab.servers.broker import HOME

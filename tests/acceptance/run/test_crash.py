@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.history import EVENT, MALFORMED, Due, History, Submission, Told, check, count, due
-from harness.installation import DELAYS, eventually
+from harness.installation import DELAYS
+from harness.waiting import eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:

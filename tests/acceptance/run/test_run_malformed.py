@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.acceptance.outcomes import CONTACT, OUTCOME, fresh, sha256
 
 if TYPE_CHECKING:
