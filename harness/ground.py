@@ -13,7 +13,7 @@ from harness.installation import Installation, bare_environment, product
 from harness.schema import addresses, prepare
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import Topology, topology
-from worker.settings.durations import parse
+from worker.core.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping

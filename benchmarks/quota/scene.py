@@ -16,7 +16,7 @@ from harness.installation import Installation, simulating
 from harness.schema import addresses
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import BACKLOG, topology
-from worker.settings.durations import parse
+from worker.core.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -22,7 +22,7 @@ from harness.schema import prepare  # noqa: E402 - as above
 from harness.web_tier import WebTier, web_tier  # noqa: E402 - as above
 from worker.adapters.rabbitmq.declaration import declare  # noqa: E402 - as above
 from worker.adapters.rabbitmq.topology import topology  # noqa: E402 - as above
-from worker.settings.durations import parse  # noqa: E402 - as above
+from worker.core.durations import parse  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping

@@ -16,7 +16,7 @@ from tests.seeds import seeds
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.publisher import PUBLISH_SECONDS
 from worker.adapters.rabbitmq.topology import topology
-from worker.settings.durations import parse
+from worker.core.durations import parse
 
 if TYPE_CHECKING:
     from harness.arena import Arena

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from worker.adapters.postgres.lookup.lookup import look_up
-from worker.app.waiting import waiting
 from worker.cli import lookup_format
 from worker.cli.actor import actor as acting_as
 from worker.cli.database import ask
@@ -27,6 +26,9 @@ from worker.core.lookup import BadQuery, By, Query, query, recognised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from worker.app.waiting import Waiting
+    from worker.settings import Settings
 
 _MOST_REASON_CHARS = 1_000
 
@@ -83,11 +85,17 @@ def lookup(
     _check_reason(f"{who} {reason}", reason, what or "".join(given.values()))
     settings = settings_of(config)
     found = ask(settings, lambda session: look_up(session, queries, who, reason.strip()))
-    waits = asyncio.run(waiting(settings)) if found.is_nothing else None
+    waits = _what_waits(settings) if found.is_nothing else None
     show = lookup_format.print_json if json else lookup_format.print_text
     show(found, waits)
     if found.is_nothing:
         raise typer.Exit(PARTLY_FAILED)
+
+
+def _what_waits(settings: Settings) -> Waiting:
+    from worker.app.waiting import waiting  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return asyncio.run(waiting(settings))
 
 
 def _queries(what: str | None, given: Mapping[By, str]) -> Sequence[Query]:
