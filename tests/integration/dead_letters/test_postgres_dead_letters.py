@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.letters import AS_ON_CALL, asked, single_filters, timing
+from harness.letter_queries import AS_ON_CALL, single_filters, statements, timing
 from harness.many_letters import KINDS, keep_many
 from harness.schema import addresses, connected, prepare, run_script
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
@@ -457,7 +457,7 @@ async def test_a_hundred_thousand_letters_take_no_time(database: Database) -> No
         # Of its own time: other tests share the machine.
         await connection.execute(AS_ON_CALL)
         for name, filters in (("none", {}), *single_filters(message_id).items()):
-            for statement in asked(name, Selection(**filters)):
+            for statement in statements(name, Selection(**filters)):
                 found = await timing(connection, statement)
                 assert found.milliseconds < 300, found
 
