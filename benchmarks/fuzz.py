@@ -25,7 +25,7 @@ import aio_pika
 from benchmarks.ground import laid
 from benchmarks.mutation import Mutation
 from benchmarks.vitals import starved_seconds
-from harness.arena import SETTINGS
+from harness.system import SETTINGS
 from harness.waiting import eventually
 from harness.web_tier import LANES, web_tier
 from worker.core.records import Malformed
@@ -110,8 +110,8 @@ class _Sent:
 
 
 async def _worker(options: argparse.Namespace) -> list[str]:
-    async with laid() as field_, field_.ground.arena(options.seed) as arena:
-        stage = arena.stage
+    async with laid() as field_, field_.ground.system(options.seed) as system:
+        stage = system.stage
         async with web_tier(stage) as web:
             worker = await stage.run(**SETTINGS | {"WORKER_LOG__LEVEL": "info"})
             await web.settled("ok-first")  # what the first of all costs is nobody's neighbour

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from harness.arena import conclude
 from harness.history import MALFORMED, RESOLVED, Due
+from harness.system import conclude
 from tests.acceptance.run.test_run_properties import Raw, short, table
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.arena import Arena
     from harness.crowd import Crowd
     from harness.ground import Ground
     from harness.history import Submission
+    from harness.system import System
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -151,9 +151,9 @@ def echoes(crowd: Crowd) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
     yield one, {}
 
 
-async def publish_with(arena: Arena, one: Submission, properties: Mapping[str, Any]) -> None:
+async def publish_with(system: System, one: Submission, properties: Mapping[str, Any]) -> None:
     """Publish with properties that a library writes; as the web tier's user."""
-    await arena.audience.publish(one, properties=properties)
+    await system.audience.publish(one, properties=properties)
 
 
 def unreadable_properties(crowd: Crowd) -> Iterator[tuple[Submission, Raw]]:
@@ -171,23 +171,23 @@ def unreadable_properties(crowd: Crowd) -> Iterator[tuple[Submission, Raw]]:
         yield one, Raw(flags | MESSAGE_ID, before + ident + after)
 
 
-async def publish_raw(arena: Arena) -> None:
+async def publish_raw(system: System) -> None:
     """Publish those, each with a confirm."""
-    async with await aio_pika.connect(arena.stage.web) as connection:
+    async with await aio_pika.connect(system.stage.web) as connection:
         wire = await (await connection.channel()).get_underlay_channel()
-        for one, properties in unreadable_properties(arena.crowd):
+        for one, properties in unreadable_properties(system.crowd):
             await wire.basic_publish(
                 one.body, exchange="resolution", routing_key="token", properties=properties
             )
-            arena.audience.sent.append(replace(one, at=time.time()))
+            system.audience.sent.append(replace(one, at=time.time()))
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_hostile_messages(ground: Ground, seed: int) -> None:
     """Whatever anybody writes, each message has its outcome, and neighbours are not held up."""
-    async with ground.arena(seed) as arena:
-        crowd = arena.crowd
-        await arena.run()
+    async with ground.system(seed) as system:
+        crowd = system.crowd
+        await system.run()
         hostile: list[tuple[Submission, Mapping[str, Any]]] = [
             *((one, {}) for one in (*bodies(crowd), *odd_yet_sound(crowd), deep(crowd))),
             *reply_tos(crowd),
@@ -195,26 +195,26 @@ async def test_hostile_messages(ground: Ground, seed: int) -> None:
             *echoes(crowd),
         ]
         crowd.chance.shuffle(hostile)
-        await publish_raw(arena)
-        slowest = await arena.recovery()
+        await publish_raw(system)
+        slowest = await system.recovery()
         for start in range(0, len(hostile), 8):
             for one, properties in hostile[start : start + 8]:
-                await publish_with(arena, one, properties)
-            slowest = max(slowest, await arena.recovery())
-        await arena.settled(arena.audience.sent)
+                await publish_with(system, one, properties)
+            slowest = max(slowest, await system.recovery())
+        await system.settled(system.audience.sent)
 
         assert slowest <= STALL_SECONDS
-        await conclude(arena, "hostile messages", seed, slowest)
+        await conclude(system, "hostile messages", seed, slowest)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_body_of_20_megabytes(ground: Ground, seed: int) -> None:
     """A body far beyond the limit is malformed, and holds nobody up for long."""
-    async with ground.arena(seed) as arena:
-        await arena.run()
-        await arena.audience.publish_all(arena.crowd.some(40))
+    async with ground.system(seed) as system:
+        await system.run()
+        await system.audience.publish_all(system.crowd.some(40))
         # Not as its token: of such a message nothing is echoed, its id neither.
         huge = b'{"filler": "' + b"a" * (20 * 1024 * 1024) + b'"}'
-        await arena.audience.publish(arena.crowd.unreadable(huge))
-        recovered = await arena.recovery()
-        await conclude(arena, "body of 20 MB", seed, recovered)
+        await system.audience.publish(system.crowd.unreadable(huge))
+        recovered = await system.recovery()
+        await conclude(system, "body of 20 MB", seed, recovered)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.quota.figures import Figure, quantile, share
 from benchmarks.quota.fleet import SETTINGS
-from harness.arena import tell
 from harness.installation import Installation, simulating
+from harness.system import tell
 from tests.acceptance.outcomes import sha256
 from tests.neighbours.callers import Caller, calling
 from tests.neighbours.watching import becomes

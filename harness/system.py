@@ -47,7 +47,7 @@ SETTLE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
-class Arena:
+class System:
     """What a fault has around it.
 
     Attributes:
@@ -198,7 +198,7 @@ class Trial:
     """
 
     name: str
-    fault: Callable[[Arena], Awaitable[None]]
+    fault: Callable[[System], Awaitable[None]]
     settings: dict[str, str] = field(default_factory=dict)
     before: int = 60
     during: int = 40
@@ -208,39 +208,39 @@ class Trial:
     seconds: float = RECOVERY_SECONDS
 
 
-async def endure(arena: Arena, trial: Trial, seed: int) -> None:
+async def endure(system: System, trial: Trial, seed: int) -> None:
     """Put a worker at work through a fault, and let the books be checked."""
     print(f"FAULT_SEED={seed}")  # noqa: T201 - so that a failure can be had again
-    crowd, audience = arena.crowd, arena.audience
-    await arena.run(**trial.settings)
+    crowd, audience = system.crowd, system.audience
+    await system.run(**trial.settings)
     before = crowd.some(trial.before) + (crowd.of(trial.word, 20) if trial.word else [])
     during, after = crowd.some(trial.during), crowd.some(trial.after)
     async with asyncio.TaskGroup() as group:
         group.create_task(audience.publish_all(before, seconds=1.0))
         group.create_task(audience.publish_all(during, seconds=3.0))
         await asyncio.sleep(crowd.chance.uniform(0.2, 1.2))  # the moment is the chance
-        await trial.fault(arena)
-        recovered = await arena.recovery()
-        felt = [event for event in trial.evidence if arena.worker.logged(event)]
+        await trial.fault(system)
+        recovered = await system.recovery()
+        felt = [event for event in trial.evidence if system.worker.logged(event)]
         assert felt or not trial.evidence, f"nobody felt it: none of {trial.evidence} was logged"
         group.create_task(audience.publish_all(after, seconds=0.5))
-    await conclude(arena, trial.name, seed, recovered, limit=trial.seconds)
+    await conclude(system, trial.name, seed, recovered, limit=trial.seconds)
 
 
 async def conclude(
-    arena: Arena, name: str, seed: int, recovered: float, limit: float = RECOVERY_SECONDS
+    system: System, name: str, seed: int, recovered: float, limit: float = RECOVERY_SECONDS
 ) -> None:
     """Wait for the end of everything, check the books and print one line about it."""
-    await arena.settled([one for one in arena.audience.sent if not one.may_be(PARKED)])
-    await arena.kept([one for one in arena.audience.sent if one.may_be(PARKED)])
-    await arena.empty()
-    await arena.worker.ready()
-    findings = await arena.findings()
-    sent = len(arena.audience.sent)
+    await system.settled([one for one in system.audience.sent if not one.may_be(PARKED)])
+    await system.kept([one for one in system.audience.sent if one.may_be(PARKED)])
+    await system.empty()
+    await system.worker.ready()
+    findings = await system.findings()
+    sent = len(system.audience.sent)
     line = f"fault={name!r} seed={seed} recovery_s={recovered:.1f} sent={sent} {count(findings)}"
     tell(line)
     assert findings == []
-    assert "Traceback" not in arena.worker.said, _traceback(arena.worker.said)
+    assert "Traceback" not in system.worker.said, _traceback(system.worker.said)
     assert recovered <= limit
 
 
@@ -258,10 +258,10 @@ def tell(line: str, variable: str = "FAULT_REPORT") -> None:
 
 
 @asynccontextmanager
-async def arena_on(
+async def system_on(
     stage: Installation, seed: int, logs: tuple[Path, ...] = ()
-) -> AsyncIterator[Arena]:
-    """An arena until the block ends; the installation stops its workers before its proxies."""
+) -> AsyncIterator[System]:
+    """A system until the block ends; the installation stops its workers before its proxies."""
     async with AsyncExitStack() as stack:
         crowd = Crowd(seed)
         amqp = await stack.enter_async_context(proxy_to(stage.worker_url))
@@ -272,4 +272,4 @@ async def arena_on(
             listening(stage.web, stage.broker.url, crowd.askers)
         )
         stack.callback(stage.clear)
-        yield Arena(stage, amqp, sql, aws, door, crowd, audience, logs)
+        yield System(stage, amqp, sql, aws, door, crowd, audience, logs)
