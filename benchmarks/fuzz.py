@@ -164,7 +164,7 @@ async def _through(
         await eventually(lambda: not _missing(sent, web), "all are told", _PATIENCE_SECONDS)
     except AssertionError:
         faults += [f"no event for {ident}" for ident in _missing(sent, web)]
-    statuses = Counter(told[0].status for told in web.events.values() if told)
+    statuses = Counter(received[0].status for received in web.events.values() if received)
     print(
         f"worker: {sum(sent.fuzzed.values())} messages and {len(sent.good)} good tokens in"
         f" {time.monotonic() - began:.0f} s, {len(faults)} without an event; {dict(statuses)}"

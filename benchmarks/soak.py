@@ -36,7 +36,7 @@ from harness.tcp_proxy import proxy_to
 from harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from harness.history import Finding, Submission, Told
+    from harness.history import Finding, Received, Submission
     from harness.system import System
 
 _RECOVERY_SECONDS = 15.0
@@ -81,7 +81,7 @@ async def main() -> int:
             findings = await _judged(system, replicas)
         except* AssertionError as error:
             report.faults += [str(one) for one in error.exceptions]
-            findings = check(system.audience.sent, await _history(system, replicas))
+            findings = check(system.client.sent, await _history(system, replicas))
         return _tell(report, findings, vitals, system)
 
 
@@ -100,13 +100,13 @@ def _options() -> argparse.Namespace:
 async def _publish(system: System, options: argparse.Namespace) -> None:
     """Evenly over the time; slower where the workers fall behind."""
     size = max(1, round(options.tokens / (options.minutes * 60) * _CHUNK_SECONDS))
-    audience = system.audience
+    client = system.client
     loop = asyncio.get_running_loop()
     due, published = loop.time(), 0
     while published < options.tokens:
         chunk = system.crowd.some(min(size, options.tokens - published))
         published += len(chunk)
-        await audience.publish_all(chunk)
+        await client.publish_all(chunk)
         while _unsettled(system) > _MOST_UNSETTLED:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(_CHUNK_SECONDS)
         due = max(due + _CHUNK_SECONDS, loop.time() - 10)
@@ -114,7 +114,7 @@ async def _publish(system: System, options: argparse.Namespace) -> None:
 
 
 def _unsettled(system: System) -> int:
-    return len(system.audience.sent) - len(system.audience._finals)  # noqa: SLF001 - the recorder is ours
+    return len(system.client.sent) - len(system.client._finals)  # noqa: SLF001 - the recorder is ours
 
 
 async def _hurt(
@@ -156,22 +156,22 @@ async def _hurt(
 
 
 def _say(words: str, system: System) -> None:
-    print(f"{words}; {len(system.audience.sent)} sent, {_unsettled(system)} unsettled", flush=True)
+    print(f"{words}; {len(system.client.sent)} sent, {_unsettled(system)} unsettled", flush=True)
 
 
 def _way(system: System, fresh: Submission, ended: datetime) -> str:
     """Where a token spent its time: a worker has it from `received_at` to `settled_at`."""
-    (told, *_) = [one for one in system.audience.told if _is_event(one, fresh)]
+    (received, *_) = [one for one in system.client.received if _is_event(one, fresh)]
     steps = {
-        name: datetime.fromisoformat(told.body[name]) for name in ("received_at", "settled_at")
+        name: datetime.fromisoformat(received.body[name]) for name in ("received_at", "settled_at")
     }
     steps = {"confirmed": datetime.fromtimestamp(fresh.at, UTC), **steps}
-    steps["heard"] = datetime.fromtimestamp(told.at, UTC)
+    steps["received"] = datetime.fromtimestamp(received.at, UTC)
     return ", ".join(f"{name} +{(at - ended).total_seconds():.1f} s" for name, at in steps.items())
 
 
-def _is_event(told: Told, fresh: Submission) -> bool:
-    return told.channel == EVENT and told.body["message_id"] == fresh.message_id
+def _is_event(received: Received, fresh: Submission) -> bool:
+    return received.channel == EVENT and received.body["message_id"] == fresh.message_id
 
 
 def _explain(replicas: Replicas, said: dict[int, int]) -> None:
@@ -186,15 +186,15 @@ def _went_on(system: System, ended: datetime) -> float:
     """Seconds from the end of a fault until a token was settled by a call of its own."""
     settled = [
         datetime.fromisoformat(one.body["settled_at"])
-        for one in system.audience.told
+        for one in system.client.received
         if one.channel == EVENT and one.at > ended.timestamp() and _is_news(one)
     ]
     return min((at - ended).total_seconds() for at in settled if at > ended)
 
 
-def _is_news(told: Told) -> bool:
+def _is_news(received: Received) -> bool:
     """Whether a call has settled it, and not the parser, the ledger or its age."""
-    body = told.body
+    body = received.body
     uncalled = body["error"] is not None and body["error"]["code"] == LIFETIME_EXCEEDED
     return body["status"] != "malformed" and not body["repeated"] and not uncalled
 
@@ -203,17 +203,17 @@ async def _wait(system: System) -> tuple[float, Submission]:
     """Seconds until a token is settled that is published now, in the live lane; and the token."""
     began = time.time()
     (fresh,) = system.crowd.of("ok-{n}", lane="live")
-    fresh = await system.audience.publish(fresh)
+    fresh = await system.client.publish(fresh)
     await _settled(system, [fresh], _SETTLE_SECONDS)
-    return (system.audience.heard(fresh.message_id) or time.time()) - began, fresh
+    return (system.client.settled_at(fresh.message_id) or time.time()) - began, fresh
 
 
 async def _settled(system: System, some: list[Submission], seconds: float) -> None:
-    heard = system.audience.heard
+    settled_at = system.client.settled_at
     left = {one.message_id for one in some}
 
     def all_heard() -> bool:
-        left.difference_update([ident for ident in left if heard(ident) is not None])
+        left.difference_update([ident for ident in left if settled_at(ident) is not None])
         return not left
 
     await eventually(all_heard, f"{len(left)} have their events", seconds)
@@ -221,7 +221,7 @@ async def _settled(system: System, some: list[Submission], seconds: float) -> No
 
 async def _end(system: System, replicas: Replicas, report: _Report) -> None:
     began = time.monotonic()
-    await _settled(system, system.audience.sent, _SETTLE_SECONDS)
+    await _settled(system, system.client.sent, _SETTLE_SECONDS)
     await system.empty()
     for worker in replicas.workers:
         await worker.ready()
@@ -236,19 +236,19 @@ async def _judged(system: System, replicas: Replicas) -> list[Finding]:
     codes = await replicas.drain()
     assert set(codes) == {0}, f"workers ended with {codes}"
 
-    async def heard_out() -> bool:
-        return not any((await system.audience.depths()).values())
+    async def drained() -> bool:
+        return not any((await system.client.depths()).values())
 
-    await eventually(heard_out, "all events and replies are heard")
-    return check(system.audience.sent, await _history(system, replicas))
+    await eventually(drained, "all events and replies are received")
+    return check(system.client.sent, await _history(system, replicas))
 
 
 async def _history(system: System, replicas: Replicas) -> History:
     rows = system.stage.schema.rows
     found = History(
-        told=system.audience.told,
+        received=system.client.received,
         canaries=[system.crowd.salt],
-        queues=await system.audience.depths(*QUEUES),
+        queues=await system.client.depths(*QUEUES),
     )
     for name in ("outcomes", "agreements", "malformed"):
         table = await rows(f"SELECT * FROM resolution.{name}")  # noqa: S608 - one of three names
@@ -265,7 +265,7 @@ def _tell(report: _Report, findings: list[Finding], vitals: Vitals, system: Syst
             f" most_s={max(times):.1f}"
         )
     report.faults += vitals.tell()
-    print(f"sent={len(system.audience.sent)} {count(findings)}")
+    print(f"sent={len(system.client.sent)} {count(findings)}")
     for words in (*report.faults, *map(str, findings[:20])):
         print(f"FAULT {words}")
     return int(bool(report.faults or findings))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.audience import listening
+from harness.client import running_client
 from harness.crowd import Crowd
 from harness.history import PARKED, History, check, count
 from harness.marketplace import Marketplace
@@ -21,7 +21,7 @@ from harness.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from harness.audience import Audience
+    from harness.client import Client
     from harness.history import Finding, Submission
     from harness.installation import Installation
     from harness.programs import Worker
@@ -57,7 +57,7 @@ class System:
         aws: Between the worker and the simulator.
         door: Between the worker and `aws`.
         crowd: Makes submissions.
-        audience: Publishes them, and hears what becomes of them.
+        client: Publishes them, and receives what becomes of them.
         workers: Those that were started; the last is the one at work.
     """
 
@@ -67,7 +67,7 @@ class System:
     aws: Marketplace
     door: Proxy
     crowd: Crowd
-    audience: Audience
+    client: Client
     logs: tuple[Path, ...] = ()
     workers: list[Worker] = field(default_factory=list)
 
@@ -95,17 +95,17 @@ class System:
 
     async def settled(self, some: Sequence[Submission], seconds: float = SETTLE_SECONDS) -> None:
         """Wait until each of these has its event."""
-        heard = self.audience.heard
+        settled_at = self.client.settled_at
         missing: list[str] = []
 
-        def all_heard() -> bool:
-            missing[:] = [one.message_id for one in some if heard(one.message_id) is None]
+        def all_settled() -> bool:
+            missing[:] = [one.message_id for one in some if settled_at(one.message_id) is None]
             return not missing
 
         try:
-            await eventually(all_heard, "all have their events", seconds)
+            await eventually(all_settled, "all have their events", seconds)
         except AssertionError as error:
-            left = await self.audience.depths(*QUEUES)
+            left = await self.client.depths(*QUEUES)
             words = f"{error}: {len(missing)} have not: {missing[:5]}; {left}"
             raise AssertionError(words) from None
 
@@ -122,7 +122,7 @@ class System:
         """Wait until nothing is left in any queue."""
 
         async def nothing_left() -> bool:
-            return not any((await self.audience.depths(*QUEUES)).values())
+            return not any((await self.client.depths(*QUEUES)).values())
 
         await eventually(nothing_left, "the queues are empty")
 
@@ -130,9 +130,9 @@ class System:
         """Seconds from now until a new token is settled."""
         began = time.time()
         (fresh,) = self.crowd.of("ok-{n}", lane="live")
-        fresh = await self.audience.publish(fresh)
+        fresh = await self.client.publish(fresh)
         await self.settled([fresh])
-        return (self.audience.heard(fresh.message_id) or time.time()) - began
+        return (self.client.settled_at(fresh.message_id) or time.time()) - began
 
     async def findings(self) -> list[Finding]:
         """Stop the worker, gather everything and have it judged."""
@@ -141,26 +141,26 @@ class System:
         self.worker.send(signal.SIGTERM)
         code = await self.worker.exit_code()
         assert code == 0, f"the worker ended with {code}"
-        await self._heard_out()
+        await self._drained()
         found = await self._history()
         found.texts |= {"the metrics": metrics[1], "the readiness": readiness[1]}
-        return check(self.audience.sent, found)
+        return check(self.client.sent, found)
 
-    async def _heard_out(self) -> None:
-        async def heard_out() -> bool:
-            depths = await self.audience.depths()
+    async def _drained(self) -> None:
+        async def drained() -> bool:
+            depths = await self.client.depths()
             return not any(depths.values())
 
-        await eventually(heard_out, "all events and replies are heard")
+        await eventually(drained, "all events and replies are received")
 
     async def _history(self) -> History:
         rows = self.stage.schema.rows
         found = History(
-            told=self.audience.told,
+            received=self.client.received,
             calls=self.aws.calls,
             canaries=[self.crowd.salt],
             one_process=len(self.workers) == 1,
-            queues=await self.audience.depths(*QUEUES),
+            queues=await self.client.depths(*QUEUES),
         )
         for name in ("outcomes", "agreements", "malformed"):
             table = await rows(f"SELECT * FROM resolution.{name}")
@@ -211,19 +211,19 @@ class Trial:
 async def endure(system: System, trial: Trial, seed: int) -> None:
     """Put a worker at work through a fault, and let the books be checked."""
     print(f"FAULT_SEED={seed}")  # noqa: T201 - so that a failure can be had again
-    crowd, audience = system.crowd, system.audience
+    crowd, client = system.crowd, system.client
     await system.run(**trial.settings)
     before = crowd.some(trial.before) + (crowd.of(trial.word, 20) if trial.word else [])
     during, after = crowd.some(trial.during), crowd.some(trial.after)
     async with asyncio.TaskGroup() as group:
-        group.create_task(audience.publish_all(before, seconds=1.0))
-        group.create_task(audience.publish_all(during, seconds=3.0))
+        group.create_task(client.publish_all(before, seconds=1.0))
+        group.create_task(client.publish_all(during, seconds=3.0))
         await asyncio.sleep(crowd.chance.uniform(0.2, 1.2))  # the moment is the chance
         await trial.fault(system)
         recovered = await system.recovery()
         felt = [event for event in trial.evidence if system.worker.logged(event)]
         assert felt or not trial.evidence, f"nobody felt it: none of {trial.evidence} was logged"
-        group.create_task(audience.publish_all(after, seconds=0.5))
+        group.create_task(client.publish_all(after, seconds=0.5))
     await conclude(system, trial.name, seed, recovered, limit=trial.seconds)
 
 
@@ -231,12 +231,12 @@ async def conclude(
     system: System, name: str, seed: int, recovered: float, limit: float = RECOVERY_SECONDS
 ) -> None:
     """Wait for the end of everything, check the books and print one line about it."""
-    await system.settled([one for one in system.audience.sent if not one.may_be(PARKED)])
-    await system.kept([one for one in system.audience.sent if one.may_be(PARKED)])
+    await system.settled([one for one in system.client.sent if not one.may_be(PARKED)])
+    await system.kept([one for one in system.client.sent if one.may_be(PARKED)])
     await system.empty()
     await system.worker.ready()
     findings = await system.findings()
-    sent = len(system.audience.sent)
+    sent = len(system.client.sent)
     line = f"fault={name!r} seed={seed} recovery_s={recovered:.1f} sent={sent} {count(findings)}"
     tell(line)
     assert findings == []
@@ -268,8 +268,8 @@ async def system_on(
         sql = await stack.enter_async_context(proxy_to(stage.schema.worker))
         aws = await stack.enter_async_context(Marketplace(stage.simulator.url).serving())
         door = await stack.enter_async_context(proxy_to(aws.url))
-        audience = await stack.enter_async_context(
-            listening(stage.web, stage.broker.url, crowd.askers)
+        client = await stack.enter_async_context(
+            running_client(stage.web, stage.broker.url, crowd.askers)
         )
         stack.callback(stage.clear)
-        yield System(stage, amqp, sql, aws, door, crowd, audience, logs)
+        yield System(stage, amqp, sql, aws, door, crowd, client, logs)

@@ -106,7 +106,7 @@ async def test_nul_in_the_answer(ground: Ground, seed: int) -> None:
             )
 
         async def publish(system: System) -> None:
-            await system.audience.publish_all(nul)
+            await system.client.publish_all(nul)
             await system.settled(nul)
 
         await endure(system, Trial("aws NUL in the answer", publish), seed)
@@ -119,7 +119,7 @@ async def test_sigterm_while_aws_hangs(ground: Ground, seed: int) -> None:
         await system.run(WORKER_AWS__TIMEOUT="60s", WORKER_POOL__DRAIN="5s")
         some = system.crowd.some(80)
         system.aws.fault = aws.hanging
-        await system.audience.publish_all(some, seconds=1.0)
+        await system.client.publish_all(some, seconds=1.0)
         await eventually(lambda: system.aws.calls, "calls hang")
 
         began = asyncio.get_running_loop().time()
@@ -129,13 +129,13 @@ async def test_sigterm_while_aws_hangs(ground: Ground, seed: int) -> None:
         system.aws.fault = None
         await system.run()
         recovered = await system.recovery()
-        await system.settled(system.audience.sent)
+        await system.settled(system.client.sent)
         await system.empty()
         findings = await system.findings()
 
         tell(
             f"fault='sigterm while aws hangs' seed={seed} recovery_s={recovered:.1f}"
-            f" stop_s={took:.1f} sent={len(system.audience.sent)} {count(findings)}"
+            f" stop_s={took:.1f} sent={len(system.client.sent)} {count(findings)}"
         )
         assert code == 0
         assert took < 7

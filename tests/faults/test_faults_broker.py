@@ -84,7 +84,7 @@ async def test_broker_alarm(
     async def hold(system: System) -> None:
         # Calls that return while the alarm is on, whenever that is: there is something to be told.
         for seconds in (4, 8, 12, 16):
-            await system.audience.publish_all(system.crowd.of(f"slow-{seconds}000-{{n}}", 5))
+            await system.client.publish_all(system.crowd.of(f"slow-{seconds}000-{{n}}", 5))
         await own_rabbitmq.ctl(*raised)
         try:
             await eventually(lambda: system.worker.logged(*ALARMED), "the alarm is told")
@@ -110,7 +110,7 @@ async def test_ack_timeout(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: 
     async def wait(system: System) -> None:
         # Calls that take longer than the broker waits for their acks.
         some = system.crowd.of("slow-6000-{n}", 10)
-        await system.audience.publish_all(some)
+        await system.client.publish_all(some)
         await eventually(
             lambda: "delivery acknowledgement" in system.stage.broker.log.read_text()[seen:],
             "an ack timeout",
@@ -193,14 +193,14 @@ async def unroutable(system: System) -> None:
         channel = await connection.channel()
         queue = await channel.get_queue(FIRST_RETRY)
         await queue.unbind(FIRST_RETRY, "")
-        await system.audience.publish_all(system.crowd.of("fail-19-{n}", 10))
+        await system.client.publish_all(system.crowd.of("fail-19-{n}", 10))
         await asyncio.sleep(5)
         await queue.bind(FIRST_RETRY, "")
 
 
 async def full(system: System) -> None:
     """More is to be retried than the retry queue holds."""
-    await system.audience.publish_all(system.crowd.of("fail-8-{n}", 20), seconds=0.5)
+    await system.client.publish_all(system.crowd.of("fail-8-{n}", 20), seconds=0.5)
     await asyncio.sleep(4)
 
 

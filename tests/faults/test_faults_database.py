@@ -143,7 +143,7 @@ async def rivals(system: System) -> None:
                     await connection.execute(
                         "LOCK TABLE resolution.agreement IN SHARE ROW EXCLUSIVE MODE"
                     )
-                    await system.audience.publish_all(system.crowd.of("same-100000000001-{n}", 5))
+                    await system.client.publish_all(system.crowd.of("same-100000000001-{n}", 5))
                     await asyncio.sleep(0.3)
                     await connection.execute(
                         "UPDATE resolution.customer SET last_resolved_at = last_resolved_at"
@@ -202,9 +202,9 @@ async def test_one_poison_row(ground: Ground, seed: int) -> None:
         )
         neighbours = [one for one in crowd.some(199) if one.token != poison.token]
         batch = [*neighbours[:100], poison, *neighbours[100:]]
-        await system.audience.publish_all(batch)
+        await system.client.publish_all(batch)
         await system.run()
-        await system.settled(system.audience.sent)
+        await system.settled(system.client.sent)
         recovered = await system.recovery()
         await conclude(system, "postgres poison row", seed, recovered)
 
@@ -233,7 +233,7 @@ async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
         )
 
         async def unrecordable(system: System) -> None:
-            await system.audience.publish_all(bad)
+            await system.client.publish_all(bad)
             logged = system.worker.logged
             await eventually(lambda: len(logged("row_refused")) > 40, "it is refused")
             await eventually(lambda: logged("publish_not_confirmed"), "a confirm is missed")

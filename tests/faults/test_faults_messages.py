@@ -153,7 +153,7 @@ def echoes(crowd: Crowd) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
 
 async def publish_with(system: System, one: Submission, properties: Mapping[str, Any]) -> None:
     """Publish with properties that a library writes; as the web tier's user."""
-    await system.audience.publish(one, properties=properties)
+    await system.client.publish(one, properties=properties)
 
 
 def unreadable_properties(crowd: Crowd) -> Iterator[tuple[Submission, Raw]]:
@@ -179,7 +179,7 @@ async def publish_raw(system: System) -> None:
             await wire.basic_publish(
                 one.body, exchange="resolution", routing_key="token", properties=properties
             )
-            system.audience.sent.append(replace(one, at=time.time()))
+            system.client.sent.append(replace(one, at=time.time()))
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
@@ -201,7 +201,7 @@ async def test_hostile_messages(ground: Ground, seed: int) -> None:
             for one, properties in hostile[start : start + 8]:
                 await publish_with(system, one, properties)
             slowest = max(slowest, await system.recovery())
-        await system.settled(system.audience.sent)
+        await system.settled(system.client.sent)
 
         assert slowest <= STALL_SECONDS
         await conclude(system, "hostile messages", seed, slowest)
@@ -212,9 +212,9 @@ async def test_a_body_of_20_megabytes(ground: Ground, seed: int) -> None:
     """A body far beyond the limit is malformed, and holds nobody up for long."""
     async with ground.system(seed) as system:
         await system.run()
-        await system.audience.publish_all(system.crowd.some(40))
+        await system.client.publish_all(system.crowd.some(40))
         # Not as its token: of such a message nothing is echoed, its id neither.
         huge = b'{"filler": "' + b"a" * (20 * 1024 * 1024) + b'"}'
-        await system.audience.publish(system.crowd.unreadable(huge))
+        await system.client.publish(system.crowd.unreadable(huge))
         recovered = await system.recovery()
         await conclude(system, "body of 20 MB", seed, recovered)

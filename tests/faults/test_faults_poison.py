@@ -99,7 +99,7 @@ async def test_a_message_that_kills(
             base.token or "", members={"x": MARK}, lane=lane, reply_to=None, due=(Due(PARKED),)
         )
         neighbours = crowd.some(80)
-        await system.audience.publish_all([*neighbours[:20], poison, *neighbours[20:]])
+        await system.client.publish_all([*neighbours[:20], poison, *neighbours[20:]])
 
         starts = 0
         while not await system.stage.schema.rows(

@@ -114,10 +114,10 @@ async def test_a_defect_is_found_out(
         crowd = system.crowd
         some = [*crowd.some(60), crowd.by_another_clock()]
         (known,) = crowd.of("ok-{n}", lane="live")
-        await system.audience.publish_all([known, *some], seconds=0.5)
+        await system.client.publish_all([known, *some], seconds=0.5)
         if kind is Kind.DOUBLED:
             await system.settled([known])
-        await system.audience.publish(crowd.one(known.token or "", lane="live"))
+        await system.client.publish(crowd.one(known.token or "", lane="live"))
         await system.empty()
         await eventually(lambda: nothing_in_hand(system), "nothing is in hand")
 

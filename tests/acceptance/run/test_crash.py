@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.history import EVENT, MALFORMED, Due, History, Submission, Told, check, count, due
+from harness.history import EVENT, MALFORMED, Due, History, Received, Submission, check, count, due
 from harness.installation import DELAYS
 from harness.waiting import eventually
 from tests.seeds import seeds
@@ -125,8 +125,8 @@ async def history(stage: Installation, web: WebTier, replicas: Replicas, salt: s
     rows = stage.schema.rows
     now = time.time()  # nobody noted when each was told
     found = History(canaries=[salt], queues=await web.depths(*RETRYING))
-    found.told = [
-        Told(EVENT, one.routing_key, one.correlation_id, one.body, now)
+    found.received = [
+        Received(EVENT, one.routing_key, one.correlation_id, one.body, now)
         for some in web.events.values()
         for one in some
     ]

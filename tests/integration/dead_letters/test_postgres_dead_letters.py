@@ -90,7 +90,7 @@ async def test_a_history_of_deaths_and_rescue(
     schema: Schema, ledger: PostgresLedger, session: Session
 ) -> None:
     """Each death is one event, however often it is told, and so is the rescue."""
-    for telling in (letter("t"), letter("t"), letter("t", 2, error_code="Told")):
+    for telling in (letter("t"), letter("t"), letter("t", 2, error_code="Received")):
         await ledger.settle(Batch((), (telling,)))
     await schema.execute(
         "UPDATE resolution.dead_letter SET state = 'replaying', claimed_at = now()"
