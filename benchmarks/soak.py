@@ -104,7 +104,7 @@ async def _publish(system: System, options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     due, published = loop.time(), 0
     while published < options.tokens:
-        chunk = system.crowd.some(min(size, options.tokens - published))
+        chunk = system.factory.some(min(size, options.tokens - published))
         published += len(chunk)
         await client.publish_all(chunk)
         while _unsettled(system) > _MOST_UNSETTLED:  # noqa: ASYNC110 - there is no event to wait for
@@ -166,7 +166,7 @@ def _way(system: System, fresh: Submission, ended: datetime) -> str:
         name: datetime.fromisoformat(received.body[name]) for name in ("received_at", "settled_at")
     }
     steps = {"confirmed": datetime.fromtimestamp(fresh.at, UTC), **steps}
-    steps["received"] = datetime.fromtimestamp(received.at, UTC)
+    steps["event"] = datetime.fromtimestamp(received.at, UTC)
     return ", ".join(f"{name} +{(at - ended).total_seconds():.1f} s" for name, at in steps.items())
 
 
@@ -202,7 +202,7 @@ def _is_news(received: Received) -> bool:
 async def _wait(system: System) -> tuple[float, Submission]:
     """Seconds until a token is settled that is published now, in the live lane; and the token."""
     began = time.time()
-    (fresh,) = system.crowd.of("ok-{n}", lane="live")
+    (fresh,) = system.factory.of("ok-{n}", lane="live")
     fresh = await system.client.publish(fresh)
     await _settled(system, [fresh], _SETTLE_SECONDS)
     return (system.client.settled_at(fresh.message_id) or time.time()) - began, fresh
@@ -247,7 +247,7 @@ async def _history(system: System, replicas: Replicas) -> History:
     rows = system.stage.schema.rows
     found = History(
         received=system.client.received,
-        canaries=[system.crowd.salt],
+        canaries=[system.factory.salt],
         queues=await system.client.depths(*QUEUES),
     )
     for name in ("outcomes", "agreements", "malformed"):

@@ -21,8 +21,8 @@ from harness.history import EVENT, REPLY, Received
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from harness.crowd import Asker
     from harness.history import Submission
+    from harness.submission_factory import Requester
 
 LANES = {"live": "token", "backlog": "backlog"}
 _EVENTS = "listening.events"
@@ -36,18 +36,18 @@ class Client:
     Args:
         web: The web tier's address.
         owner: The address of somebody who may do anything.
-        askers: Who wants replies; each has a queue of its own.
+        requesters: Who wants replies; each has a queue of its own.
 
     Attributes:
         received: Everything received so far.
         sent: Everything published so far, with the time of its confirm.
     """
 
-    def __init__(self, web: str, owner: str, askers: Mapping[str, Asker]) -> None:
+    def __init__(self, web: str, owner: str, requesters: Mapping[str, Requester]) -> None:
         # Without heartbeats, so that a broker that only sleeps finds its connections again.
         self._web = f"{web}?heartbeat=0"
         self._owner = f"{owner}?heartbeat=0"
-        self._askers = askers
+        self._requesters = requesters
         self._finals: dict[str, float] = {}
         self._publisher: Any = None
         self._ready = asyncio.Event()
@@ -64,9 +64,9 @@ class Client:
             channel = await connection.channel()
             events = await channel.declare_queue(_EVENTS, durable=True, arguments=_QUORUM)
             await events.bind("resolution.events", "#")
-            for asker in self._askers.values():
-                queue = await channel.declare_queue(asker.key, durable=True, arguments=_QUORUM)
-                await queue.bind("resolution.answers", asker.key)
+            for requester in self._requesters.values():
+                queue = await channel.declare_queue(requester.key, durable=True, arguments=_QUORUM)
+                await queue.bind("resolution.answers", requester.key)
 
     async def publish(
         self, one: Submission, *, properties: Mapping[str, Any] | None = None
@@ -140,7 +140,7 @@ class Client:
             await channel.closed()
 
     def _queues(self) -> dict[str, str]:
-        return {_EVENTS: EVENT} | {asker.key: REPLY for asker in self._askers.values()}
+        return {_EVENTS: EVENT} | {requester.key: REPLY for requester in self._requesters.values()}
 
     def _receive(self, what: str) -> Any:
         async def receive(message: Any) -> None:
@@ -169,10 +169,10 @@ class Client:
 
 @asynccontextmanager
 async def running_client(
-    web: str, owner: str, askers: Mapping[str, Asker]
+    web: str, owner: str, requesters: Mapping[str, Requester]
 ) -> AsyncIterator[Client]:
     """A client that runs until the block ends."""
-    client = Client(web, owner, askers)
+    client = Client(web, owner, requesters)
     await client.declare()
     running = asyncio.create_task(client.run())
     try:

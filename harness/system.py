@@ -1,4 +1,4 @@
-"""One worker between a crowd and the real servers, everything around it breakable and recorded."""
+"""One worker between a client and the real servers, everything around it breakable and recorded."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.client import running_client
-from harness.crowd import Crowd
 from harness.history import PARKED, History, check, count
 from harness.marketplace import Marketplace
+from harness.submission_factory import SubmissionFactory
 from harness.tcp_proxy import proxy_to
 from harness.waiting import eventually
 
@@ -56,7 +56,7 @@ class System:
         sql: Between the worker and the database.
         aws: Between the worker and the simulator.
         door: Between the worker and `aws`.
-        crowd: Makes submissions.
+        factory: Makes submissions.
         client: Publishes them, and receives what becomes of them.
         workers: Those that were started; the last is the one at work.
     """
@@ -66,7 +66,7 @@ class System:
     sql: Proxy
     aws: Marketplace
     door: Proxy
-    crowd: Crowd
+    factory: SubmissionFactory
     client: Client
     logs: tuple[Path, ...] = ()
     workers: list[Worker] = field(default_factory=list)
@@ -129,7 +129,7 @@ class System:
     async def recovery(self) -> float:
         """Seconds from now until a new token is settled."""
         began = time.time()
-        (fresh,) = self.crowd.of("ok-{n}", lane="live")
+        (fresh,) = self.factory.of("ok-{n}", lane="live")
         fresh = await self.client.publish(fresh)
         await self.settled([fresh])
         return (self.client.settled_at(fresh.message_id) or time.time()) - began
@@ -158,7 +158,7 @@ class System:
         found = History(
             received=self.client.received,
             calls=self.aws.calls,
-            canaries=[self.crowd.salt],
+            canaries=[self.factory.salt],
             one_process=len(self.workers) == 1,
             queues=await self.client.depths(*QUEUES),
         )
@@ -211,14 +211,14 @@ class Trial:
 async def endure(system: System, trial: Trial, seed: int) -> None:
     """Put a worker at work through a fault, and let the books be checked."""
     print(f"FAULT_SEED={seed}")  # noqa: T201 - so that a failure can be had again
-    crowd, client = system.crowd, system.client
+    factory, client = system.factory, system.client
     await system.run(**trial.settings)
-    before = crowd.some(trial.before) + (crowd.of(trial.word, 20) if trial.word else [])
-    during, after = crowd.some(trial.during), crowd.some(trial.after)
+    before = factory.some(trial.before) + (factory.of(trial.word, 20) if trial.word else [])
+    during, after = factory.some(trial.during), factory.some(trial.after)
     async with asyncio.TaskGroup() as group:
         group.create_task(client.publish_all(before, seconds=1.0))
         group.create_task(client.publish_all(during, seconds=3.0))
-        await asyncio.sleep(crowd.chance.uniform(0.2, 1.2))  # the moment is the chance
+        await asyncio.sleep(factory.chance.uniform(0.2, 1.2))  # the moment is the chance
         await trial.fault(system)
         recovered = await system.recovery()
         felt = [event for event in trial.evidence if system.worker.logged(event)]
@@ -263,13 +263,13 @@ async def system_on(
 ) -> AsyncIterator[System]:
     """A system until the block ends; the installation stops its workers before its proxies."""
     async with AsyncExitStack() as stack:
-        crowd = Crowd(seed)
+        factory = SubmissionFactory(seed)
         amqp = await stack.enter_async_context(proxy_to(stage.worker_url))
         sql = await stack.enter_async_context(proxy_to(stage.schema.worker))
         aws = await stack.enter_async_context(Marketplace(stage.simulator.url).serving())
         door = await stack.enter_async_context(proxy_to(aws.url))
         client = await stack.enter_async_context(
-            running_client(stage.web, stage.broker.url, crowd.askers)
+            running_client(stage.web, stage.broker.url, factory.requesters)
         )
         stack.callback(stage.clear)
-        yield System(stage, amqp, sql, aws, door, crowd, client, logs)
+        yield System(stage, amqp, sql, aws, door, factory, client, logs)

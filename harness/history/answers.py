@@ -53,7 +53,7 @@ def replies(sent: Mapping[str, Submission], found: History) -> Iterator[Finding]
         for reply in received[ident]:
             if reply.routing_key != one.reply_to:
                 words = f"the reply to {ident} went to {reply.routing_key}, not {one.reply_to}"
-                yield Finding(Kind.WRONG_ASKER, words)
+                yield Finding(Kind.MISDIRECTED, words)
             yield from _answer(one, reply)
     yield from _strangers(received, sent, "reply")
 
@@ -102,11 +102,11 @@ def _answer(one: Submission, received: Received) -> Iterator[Finding]:
     if one.key is None:
         return
     if body.get("token_sha256") != one.key.hex():
-        yield Finding(Kind.WRONG_ASKER, f"{where} tells of another token")
+        yield Finding(Kind.MISDIRECTED, f"{where} tells of another token")
     due = answered(one) if status == RESOLVED else nothing()
     said = {name: body.get(name) for name in due}
     if said != due:
-        yield Finding(Kind.WRONG_ASKER, f"{where} tells of another's {said}, due is {due}")
+        yield Finding(Kind.MISDIRECTED, f"{where} tells of another's {said}, due is {due}")
 
 
 def _echoes(one: Submission, received: Received, where: str) -> Iterator[Finding]:
@@ -116,6 +116,6 @@ def _echoes(one: Submission, received: Received, where: str) -> Iterator[Finding
     if received.correlation_id != one.correlation_id and not (
         withheld and received.correlation_id is None
     ):
-        yield Finding(Kind.WRONG_ASKER, f"{where} has the correlation id {received.correlation_id}")
+        yield Finding(Kind.MISDIRECTED, f"{where} has the correlation id {received.correlation_id}")
     if metadata != (one.metadata or {}) and not (withheld and not metadata):
-        yield Finding(Kind.WRONG_ASKER, f"{where} has metadata that is not its own")
+        yield Finding(Kind.MISDIRECTED, f"{where} has metadata that is not its own")

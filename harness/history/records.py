@@ -29,7 +29,7 @@ class Kind(Enum):
     STRANGER = "stranger"
     EARLY_ACK = "early ack"
     LATE_CALL = "late call"
-    WRONG_ASKER = "wrong asker"
+    MISDIRECTED = "misdirected"
     LEAKED = "leaked"
     LEFT = "left"
 

@@ -84,7 +84,7 @@ async def test_nul_in_the_answer(ground: Ground, seed: int) -> None:
     """A NUL in AWS's answer, which no database can hold, stops nobody."""
     async with ground.system(seed) as system:
         account = "012345678901"
-        nul = system.crowd.of("ok-{n}", 3)
+        nul = system.factory.of("ok-{n}", 3)
         licences = [f"arn:{n}-{seed}" for n in range(3)]
         nul = [
             replace(
@@ -117,7 +117,7 @@ async def test_sigterm_while_aws_hangs(ground: Ground, seed: int) -> None:
     """A worker told to stop while AWS hangs stops in time, and gives back what it held."""
     async with ground.system(seed) as system:
         await system.run(WORKER_AWS__TIMEOUT="60s", WORKER_POOL__DRAIN="5s")
-        some = system.crowd.some(80)
+        some = system.factory.some(80)
         system.aws.fault = aws.hanging
         await system.client.publish_all(some, seconds=1.0)
         await eventually(lambda: system.aws.calls, "calls hang")

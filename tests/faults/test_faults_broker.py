@@ -84,7 +84,7 @@ async def test_broker_alarm(
     async def hold(system: System) -> None:
         # Calls that return while the alarm is on, whenever that is: there is something to be told.
         for seconds in (4, 8, 12, 16):
-            await system.client.publish_all(system.crowd.of(f"slow-{seconds}000-{{n}}", 5))
+            await system.client.publish_all(system.factory.of(f"slow-{seconds}000-{{n}}", 5))
         await own_rabbitmq.ctl(*raised)
         try:
             await eventually(lambda: system.worker.logged(*ALARMED), "the alarm is told")
@@ -109,7 +109,7 @@ async def test_ack_timeout(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: 
 
     async def wait(system: System) -> None:
         # Calls that take longer than the broker waits for their acks.
-        some = system.crowd.of("slow-6000-{n}", 10)
+        some = system.factory.of("slow-6000-{n}", 10)
         await system.client.publish_all(some)
         await eventually(
             lambda: "delivery acknowledgement" in system.stage.broker.log.read_text()[seen:],
@@ -143,7 +143,7 @@ async def half_open(system: System) -> None:
 async def cut_in_the_middle(system: System) -> None:
     """Connections break off in the middle of whatever is being sent."""
     for _ in range(6):
-        system.amqp.cut_after_bytes(system.crowd.chance.randrange(8000))
+        system.amqp.cut_after_bytes(system.factory.chance.randrange(8000))
         await asyncio.sleep(0.7)
     system.amqp.cut_after_bytes(None)
 
@@ -153,7 +153,7 @@ async def closed_by_the_broker(system: System) -> None:
     for _ in range(3):
         await system.amqp.reset()
         await drop_connections(system.stage.broker)
-        await asyncio.sleep(system.crowd.chance.uniform(0.3, 1.0))
+        await asyncio.sleep(system.factory.chance.uniform(0.3, 1.0))
 
 
 async def refused(system: System) -> None:
@@ -193,14 +193,14 @@ async def unroutable(system: System) -> None:
         channel = await connection.channel()
         queue = await channel.get_queue(FIRST_RETRY)
         await queue.unbind(FIRST_RETRY, "")
-        await system.client.publish_all(system.crowd.of("fail-19-{n}", 10))
+        await system.client.publish_all(system.factory.of("fail-19-{n}", 10))
         await asyncio.sleep(5)
         await queue.bind(FIRST_RETRY, "")
 
 
 async def full(system: System) -> None:
     """More is to be retried than the retry queue holds."""
-    await system.client.publish_all(system.crowd.of("fail-8-{n}", 20), seconds=0.5)
+    await system.client.publish_all(system.factory.of("fail-8-{n}", 20), seconds=0.5)
     await asyncio.sleep(4)
 
 

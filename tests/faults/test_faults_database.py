@@ -93,7 +93,7 @@ async def cut_during_commit(system: System) -> None:
 async def cut_in_the_middle(system: System) -> None:
     """Connections break off in the middle of whatever is being sent."""
     for _ in range(8):
-        system.sql.cut_after_bytes(system.crowd.chance.randrange(4000))
+        system.sql.cut_after_bytes(system.factory.chance.randrange(4000))
         await asyncio.sleep(0.4)
     system.sql.cut_after_bytes(None)
 
@@ -143,7 +143,7 @@ async def rivals(system: System) -> None:
                     await connection.execute(
                         "LOCK TABLE resolution.agreement IN SHARE ROW EXCLUSIVE MODE"
                     )
-                    await system.client.publish_all(system.crowd.of("same-100000000001-{n}", 5))
+                    await system.client.publish_all(system.factory.of("same-100000000001-{n}", 5))
                     await asyncio.sleep(0.3)
                     await connection.execute(
                         "UPDATE resolution.customer SET last_resolved_at = last_resolved_at"
@@ -193,14 +193,14 @@ async def test_database_out_of_order(ground: Ground, trial: Trial, seed: int) ->
 async def test_one_poison_row(ground: Ground, seed: int) -> None:
     """A row that the database refuses stays resolved with what fits, and harms no neighbour."""
     async with ground.system(seed) as system:
-        crowd = system.crowd
-        (poison,) = crowd.of("ok-{n}")
+        factory = system.factory
+        (poison,) = factory.of("ok-{n}")
         assert poison.key is not None
         await system.stage.schema.execute(
             "ALTER TABLE resolution.ledger ADD CONSTRAINT no_poison CHECK"
             f" (token_sha256 <> '\\x{poison.key.hex()}' OR message_id LIKE 'refused-%')"
         )
-        neighbours = [one for one in crowd.some(199) if one.token != poison.token]
+        neighbours = [one for one in factory.some(199) if one.token != poison.token]
         batch = [*neighbours[:100], poison, *neighbours[100:]]
         await system.client.publish_all(batch)
         await system.run()
@@ -219,7 +219,7 @@ async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
     async with ground.system(seed, narrow) as system:
         execute = system.stage.schema.execute
         bad = [
-            system.crowd.unreadable(
+            system.factory.unreadable(
                 json.dumps({"n": n}).encode(),
                 due=(Due("malformed"), Due("parked")),
                 reply_to=None,

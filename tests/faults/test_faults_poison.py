@@ -93,12 +93,12 @@ async def test_a_message_that_kills(
     site = textwrap.dedent(SITE).format(mark=MARK, returns=str(returns), kills=str(kills))
     (tmp_path / "sitecustomize.py").write_text(site)
     async with series_ground.system(seed, with_limit) as system:
-        crowd = system.crowd
-        (base,) = crowd.of("ok-{n}")
-        poison = crowd.one(
+        factory = system.factory
+        (base,) = factory.of("ok-{n}")
+        poison = factory.one(
             base.token or "", members={"x": MARK}, lane=lane, reply_to=None, due=(Due(PARKED),)
         )
-        neighbours = crowd.some(80)
+        neighbours = factory.some(80)
         await system.client.publish_all([*neighbours[:20], poison, *neighbours[20:]])
 
         starts = 0

@@ -42,7 +42,7 @@ SABOTAGES = {
         """,
     ),
     "mixes up who asked": (
-        Kind.WRONG_ASKER,
+        Kind.MISDIRECTED,
         """
         from dataclasses import replace
         from worker.core.token import outgoing
@@ -111,13 +111,13 @@ async def test_a_defect_is_found_out(
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(code))
     async with ground.system(seed) as system:
         await system.run(PYTHONPATH=str(tmp_path))
-        crowd = system.crowd
-        some = [*crowd.some(60), crowd.by_another_clock()]
-        (known,) = crowd.of("ok-{n}", lane="live")
+        factory = system.factory
+        some = [*factory.some(60), factory.by_another_clock()]
+        (known,) = factory.of("ok-{n}", lane="live")
         await system.client.publish_all([known, *some], seconds=0.5)
         if kind is Kind.DOUBLED:
             await system.settled([known])
-        await system.client.publish(crowd.one(known.token or "", lane="live"))
+        await system.client.publish(factory.one(known.token or "", lane="live"))
         await system.empty()
         await eventually(lambda: nothing_in_hand(system), "nothing is in hand")
 

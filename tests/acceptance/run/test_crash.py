@@ -57,7 +57,7 @@ SETTINGS = {
 }
 
 
-def crowd(chance: random.Random, salt: str) -> list[Submission]:
+def submissions(chance: random.Random, salt: str) -> list[Submission]:
     """Messages of all kinds, copies of some, and some that can't be read, in any order."""
     words = [word for word, count in KINDS.items() for _ in range(count)]
     words += ["ok-{n}"] * (TOKENS - len(words))
@@ -148,7 +148,7 @@ async def test_crashes_lose_and_double_nothing(
     """After kills at random moments every token has its due outcome once, and all is told."""
     print(f"CRASH_SEED={seed}")  # noqa: T201 - for the reader of a report
     chance, salt = random.Random(seed), f"canary{seed:x}"
-    sent = crowd(chance, salt)
+    sent = submissions(chance, salt)
     began = time.monotonic()
     replicas = Replicas(stage, chance)
 

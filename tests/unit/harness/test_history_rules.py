@@ -260,29 +260,29 @@ FORGERIES: Mapping[str, tuple[Kind, Callable[[History], Any]]] = {
     "event of a parked message": (
         Kind.WRONG, lambda h: h.received.append(replace(h.received[0], body={"message_id": "m-9"})),
     ),
-    "reply to another asker": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, routing_key="resolution.reply.3"),
+    "reply to another requester": (
+        Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, routing_key="resolution.reply.3"),
     ),
     "reply to nobody who asked": (
-        Kind.WRONG_ASKER,
+        Kind.MISDIRECTED,
         lambda h: h.received.append(
             replace(h.received[the(h, "m-1")], channel=REPLY, routing_key="resolution.reply.0")
         ),
     ),
     "another's correlation id": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, correlation_id="c-3"),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, correlation_id="c-3"),
     ),
-    "another's metadata": (Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, metadata={"of": 3})),
-    "metadata that nobody gave": (Kind.WRONG_ASKER, lambda h: forged(h, "m-1", metadata={"of": 0})),
-    "another's token": (Kind.WRONG_ASKER, lambda h: forged(h, "m-0", token_sha256="00" * 32)),
+    "another's metadata": (Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, metadata={"of": 3})),
+    "metadata that nobody gave": (Kind.MISDIRECTED, lambda h: forged(h, "m-1", metadata={"of": 0})),
+    "another's token": (Kind.MISDIRECTED, lambda h: forged(h, "m-0", token_sha256="00" * 32)),
     "another's customer told": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, customer_aws_account_id="123456789012"),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, customer_aws_account_id="123456789012"),
     ),
     "another's licence told": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-3", license_arn=row(h, "m-4")["license_arn"]),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-3", license_arn=row(h, "m-4")["license_arn"]),
     ),
     "a failure told with a customer": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-5", customer_aws_account_id="123456789012"),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-5", customer_aws_account_id="123456789012"),
     ),
     "told before it was settled": (Kind.EARLY_ACK, lambda h: forged(h, "m-0", at=NOON - 5)),
     "told, and not in the ledger": (Kind.EARLY_ACK, lambda h: without(h.outcomes, "m-0")),
