@@ -183,13 +183,13 @@ class System:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class FaultCase:
     """A fault and how it is put to a worker.
 
     Attributes:
         name: For the report.
         fault: Does it, holds it, and undoes it; returns at the instant at which it is over.
-        settings: The worker's, in this trial.
+        settings: The worker's, in this case.
         before: How many submissions are published before it.
         during: How many are published while it lasts.
         word: Further tokens of this kind are published before it, if any.
@@ -208,23 +208,23 @@ class Trial:
     seconds: float = RECOVERY_SECONDS
 
 
-async def endure(system: System, trial: Trial, seed: int) -> None:
+async def run_fault(system: System, case: FaultCase, seed: int) -> None:
     """Put a worker at work through a fault, and let the books be checked."""
     print(f"FAULT_SEED={seed}")  # noqa: T201 - so that a failure can be had again
     factory, client = system.factory, system.client
-    await system.run(**trial.settings)
-    before = factory.some(trial.before) + (factory.of(trial.word, 20) if trial.word else [])
-    during, after = factory.some(trial.during), factory.some(trial.after)
+    await system.run(**case.settings)
+    before = factory.some(case.before) + (factory.of(case.word, 20) if case.word else [])
+    during, after = factory.some(case.during), factory.some(case.after)
     async with asyncio.TaskGroup() as group:
         group.create_task(client.publish_all(before, seconds=1.0))
         group.create_task(client.publish_all(during, seconds=3.0))
         await asyncio.sleep(factory.chance.uniform(0.2, 1.2))  # the moment is the chance
-        await trial.fault(system)
+        await case.fault(system)
         recovered = await system.recovery()
-        felt = [event for event in trial.evidence if system.worker.logged(event)]
-        assert felt or not trial.evidence, f"nobody felt it: none of {trial.evidence} was logged"
+        felt = [event for event in case.evidence if system.worker.logged(event)]
+        assert felt or not case.evidence, f"nobody felt it: none of {case.evidence} was logged"
         group.create_task(client.publish_all(after, seconds=0.5))
-    await conclude(system, trial.name, seed, recovered, limit=trial.seconds)
+    await conclude(system, case.name, seed, recovered, limit=case.seconds)
 
 
 async def conclude(

@@ -11,7 +11,7 @@ import pytest
 
 from harness import marketplace as aws
 from harness.history import count
-from harness.system import Trial, endure, tell
+from harness.system import FaultCase, run_fault, tell
 from harness.waiting import eventually
 from tests.seeds import seeds
 
@@ -47,36 +47,36 @@ async def refused(system: System) -> None:
     await system.door.open()
 
 
-TRIALS = [
-    Trial("aws dripping", answering(aws.dripping)),
-    Trial("aws never answering", answering(aws.hanging)),
-    Trial("aws garbage", answering(aws.saying(b"<html>gateway</html>"))),
-    Trial("aws truncating", answering(aws.truncating)),
-    Trial("aws resetting", answering(aws.resetting)),
-    Trial("aws 20 MB", answering(aws.endless, 2.0), settings={"WORKER_POOL__CONCURRENCY": "8"}),
-    Trial("aws redirecting", answering(aws.saying({}, 307, Location="http://127.0.0.1:9/"))),
-    Trial("aws credentials expired, 400", answering(aws.refusing(CODE, EXPIRED, 400))),
-    Trial("aws credentials expired, 403", answering(aws.refusing(CODE, "no", 403))),
-    Trial("aws denying", answering(aws.refusing("AccessDeniedException", "no", 400))),
-    Trial("aws 503 without a body", answering(aws.saying(b"", 503))),
-    Trial("aws echoing the token", answering(aws.echoing)),
-    Trial("aws refusing connections", refused),
+CASES = [
+    FaultCase("aws dripping", answering(aws.dripping)),
+    FaultCase("aws never answering", answering(aws.hanging)),
+    FaultCase("aws garbage", answering(aws.saying(b"<html>gateway</html>"))),
+    FaultCase("aws truncating", answering(aws.truncating)),
+    FaultCase("aws resetting", answering(aws.resetting)),
+    FaultCase("aws 20 MB", answering(aws.endless, 2.0), settings={"WORKER_POOL__CONCURRENCY": "8"}),
+    FaultCase("aws redirecting", answering(aws.saying({}, 307, Location="http://127.0.0.1:9/"))),
+    FaultCase("aws credentials expired, 400", answering(aws.refusing(CODE, EXPIRED, 400))),
+    FaultCase("aws credentials expired, 403", answering(aws.refusing(CODE, "no", 403))),
+    FaultCase("aws denying", answering(aws.refusing("AccessDeniedException", "no", 400))),
+    FaultCase("aws 503 without a body", answering(aws.saying(b"", 503))),
+    FaultCase("aws echoing the token", answering(aws.echoing)),
+    FaultCase("aws refusing connections", refused),
 ]
 QUICK = {"aws credentials expired, 400"}
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize(
-    "trial",
+    "case",
     [
         pytest.param(one, id=one.name, marks=[pytest.mark.faults_quick] * (one.name in QUICK))
-        for one in TRIALS
+        for one in CASES
     ],
 )
-async def test_aws_out_of_order(ground: Ground, trial: Trial, seed: int) -> None:
+async def test_aws_out_of_order(ground: Ground, case: FaultCase, seed: int) -> None:
     """Whatever AWS says for a while, no token pays for it, and work goes on right after it."""
     async with ground.system(seed) as system:
-        await endure(system, trial, seed)
+        await run_fault(system, case, seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
@@ -109,7 +109,7 @@ async def test_nul_in_the_answer(ground: Ground, seed: int) -> None:
             await system.client.publish_all(nul)
             await system.settled(nul)
 
-        await endure(system, Trial("aws NUL in the answer", publish), seed)
+        await run_fault(system, FaultCase("aws NUL in the answer", publish), seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))

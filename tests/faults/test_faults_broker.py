@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 
 from harness.connections import drop_connections
-from harness.system import DELAYS, Trial, endure
+from harness.system import DELAYS, FaultCase, run_fault
 from harness.waiting import eventually
 from tests.faults.queues import with_arguments
 from tests.seeds import seeds
@@ -47,7 +47,7 @@ async def test_broker_frozen(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed
             own_rabbitmq.server.thaw()
 
     async with broker_ground.system(seed) as system:
-        await endure(system, Trial("broker SIGSTOP 35 s", freeze, evidence=LINK), seed)
+        await run_fault(system, FaultCase("broker SIGSTOP 35 s", freeze, evidence=LINK), seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
@@ -61,7 +61,7 @@ async def test_broker_killed(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed
 
     async with broker_ground.system(seed) as system:
         await own_rabbitmq.sync()  # the virtual host, its users and queues are just made
-        await endure(system, Trial("broker kill -9", restart, evidence=LINK), seed)
+        await run_fault(system, FaultCase("broker kill -9", restart, evidence=LINK), seed)
 
 
 ALARMS = {
@@ -96,7 +96,7 @@ async def test_broker_alarm(
 
     async with broker_ground.system(seed) as system:
         settings = {"WORKER_AWS__TIMEOUT": "20s"}
-        await endure(system, Trial(alarm, hold, settings, evidence=ALARMED), seed)
+        await run_fault(system, FaultCase(alarm, hold, settings, evidence=ALARMED), seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
@@ -120,10 +120,10 @@ async def test_ack_timeout(broker_ground: Ground, own_rabbitmq: RabbitMQ, seed: 
     seen = len(own_rabbitmq.log.read_text())
     try:
         async with broker_ground.system(seed) as system:
-            trial = Trial(
+            case = FaultCase(
                 "ack timeout", wait, settings={"WORKER_AWS__TIMEOUT": "10s"}, evidence=LINK
             )
-            await endure(system, trial, seed)
+            await run_fault(system, case, seed)
     finally:
         await limit("1800000")
 
@@ -211,39 +211,39 @@ def narrow(planned: Topology) -> Topology:
     return planned
 
 
-TRIALS = [
-    Trial("broker half open", half_open, evidence=LINK),
-    Trial("broker cut in the middle", cut_in_the_middle, before=120, during=120, evidence=LINK),
-    Trial(
+CASES = [
+    FaultCase("broker half open", half_open, evidence=LINK),
+    FaultCase("broker cut in the middle", cut_in_the_middle, before=120, during=120, evidence=LINK),
+    FaultCase(
         "broker closing connections", closed_by_the_broker, before=120, during=120, evidence=LINK
     ),
-    Trial("broker refusing connections", refused, evidence=LINK),
-    Trial("broker stalled 12 s", stalled, evidence=UNCONFIRMED),
-    Trial("broker slow", slow),
-    Trial("unroutable retry", unroutable, evidence=UNCONFIRMED),
+    FaultCase("broker refusing connections", refused, evidence=LINK),
+    FaultCase("broker stalled 12 s", stalled, evidence=UNCONFIRMED),
+    FaultCase("broker slow", slow),
+    FaultCase("unroutable retry", unroutable, evidence=UNCONFIRMED),
 ]
 QUICK = {"broker closing connections"}
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize(
-    "trial",
+    "case",
     [
         pytest.param(one, id=one.name, marks=[pytest.mark.faults_quick] * (one.name in QUICK))
-        for one in TRIALS
+        for one in CASES
     ],
 )
-async def test_broker_out_of_order(ground: Ground, trial: Trial, seed: int) -> None:
+async def test_broker_out_of_order(ground: Ground, case: FaultCase, seed: int) -> None:
     """Whatever befalls connections and channels, nothing is lost or doubled, and work goes on."""
     async with ground.system(seed) as system:
-        await endure(system, trial, seed)
+        await run_fault(system, case, seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_full_retry_queue(ground: Ground, seed: int) -> None:
     """A retry queue that refuses is no loss."""
     async with ground.system(seed, narrow) as system:
-        await endure(system, Trial("full retry queue", full, evidence=UNCONFIRMED), seed)
+        await run_fault(system, FaultCase("full retry queue", full, evidence=UNCONFIRMED), seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
@@ -253,7 +253,7 @@ async def test_a_queue_deleted_and_declared_again(ground: Ground, seed: int) -> 
     What stood in the queue is gone with it, so it is deleted while it is empty.
     """
     async with ground.system(seed) as system:
-        trial = Trial(
+        case = FaultCase(
             "queue deleted and declared again", deleted, before=0, during=0, evidence=LINK
         )
-        await endure(system, trial, seed)
+        await run_fault(system, case, seed)

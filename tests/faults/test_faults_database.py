@@ -13,7 +13,7 @@ import pytest
 
 from harness.history import Due
 from harness.schema import connected
-from harness.system import Trial, conclude, endure
+from harness.system import FaultCase, conclude, run_fault
 from harness.waiting import eventually
 from tests.faults.queues import with_arguments
 from tests.faults.tmpfs import fill, permitted, tmpfs
@@ -44,7 +44,7 @@ async def test_postgres_frozen(database_ground: Ground, own_postgres: Postgres, 
             own_postgres.server.thaw()
 
     async with database_ground.system(seed) as system:
-        await endure(system, Trial("postgres SIGSTOP 20 s", freeze, evidence=LEDGER), seed)
+        await run_fault(system, FaultCase("postgres SIGSTOP 20 s", freeze, evidence=LEDGER), seed)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
@@ -65,7 +65,9 @@ async def test_postgres_restarted(
         await server.start()
 
     async with database_ground.system(seed) as system:
-        await endure(system, Trial(f"postgres restarted, {how}", restart, evidence=LEDGER), seed)
+        await run_fault(
+            system, FaultCase(f"postgres restarted, {how}", restart, evidence=LEDGER), seed
+        )
 
 
 async def read_only(system: System) -> None:
@@ -160,32 +162,36 @@ async def no_rights(system: System) -> None:
     await system.stage.schema.execute("GRANT INSERT ON resolution.ledger TO resolution_worker")
 
 
-TRIALS = [
-    Trial("postgres read-only", read_only, evidence=LEDGER),
-    Trial("postgres cut during COMMIT", cut_during_commit, before=120, during=120, evidence=LEDGER),
-    Trial("postgres cut in the middle", cut_in_the_middle, before=120, during=120, evidence=LEDGER),
-    Trial("postgres refusing connections", refused, evidence=LEDGER),
-    Trial("postgres half open", half_open, evidence=LEDGER),
-    Trial("postgres stalled 12 s", stalled, evidence=LEDGER),
-    Trial("postgres slow", slow),
-    Trial("postgres deadlock candidates", rivals, word="same-100000000001-{n}"),
-    Trial("postgres right revoked", no_rights, evidence=LEDGER),
+CASES = [
+    FaultCase("postgres read-only", read_only, evidence=LEDGER),
+    FaultCase(
+        "postgres cut during COMMIT", cut_during_commit, before=120, during=120, evidence=LEDGER
+    ),
+    FaultCase(
+        "postgres cut in the middle", cut_in_the_middle, before=120, during=120, evidence=LEDGER
+    ),
+    FaultCase("postgres refusing connections", refused, evidence=LEDGER),
+    FaultCase("postgres half open", half_open, evidence=LEDGER),
+    FaultCase("postgres stalled 12 s", stalled, evidence=LEDGER),
+    FaultCase("postgres slow", slow),
+    FaultCase("postgres deadlock candidates", rivals, word="same-100000000001-{n}"),
+    FaultCase("postgres right revoked", no_rights, evidence=LEDGER),
 ]
 QUICK = {"postgres cut during COMMIT"}
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 @pytest.mark.parametrize(
-    "trial",
+    "case",
     [
         pytest.param(one, id=one.name, marks=[pytest.mark.faults_quick] * (one.name in QUICK))
-        for one in TRIALS
+        for one in CASES
     ],
 )
-async def test_database_out_of_order(ground: Ground, trial: Trial, seed: int) -> None:
+async def test_database_out_of_order(ground: Ground, case: FaultCase, seed: int) -> None:
     """Whatever befalls the database for a while, nothing is lost or doubled, and work goes on."""
     async with ground.system(seed) as system:
-        await endure(system, trial, seed)
+        await run_fault(system, case, seed)
 
 
 @pytest.mark.faults_quick
@@ -239,7 +245,7 @@ async def test_a_full_parked_queue(ground: Ground, seed: int) -> None:
             await eventually(lambda: logged("publish_not_confirmed"), "a confirm is missed")
             await execute("ALTER TABLE resolution.dead_letter DROP CONSTRAINT nothing_bad")
 
-        await endure(system, Trial("full parked queue", unrecordable, before=30), seed)
+        await run_fault(system, FaultCase("full parked queue", unrecordable, before=30), seed)
 
 
 @pytest.mark.skipif(not permitted(), reason="no tmpfs may be mounted here")
@@ -261,6 +267,6 @@ async def test_disk_full(ground: Ground, tmp_path: Path, seed: int) -> None:
                     await asyncio.sleep(2)
                     filler.unlink()
 
-                await endure(system, Trial("postgres disk full", full, during=120), seed)
+                await run_fault(system, FaultCase("postgres disk full", full, during=120), seed)
         finally:
             ground.postgres.execute(f"DROP TABLESPACE {space}")

@@ -15,7 +15,7 @@ import pytest_asyncio
 from benchmarks.quota.figures import Figure
 from harness.servers import BrokerServer, rabbitmq_home
 from harness.waiting import eventually
-from tests.neighbours.scene import scene
+from tests.neighbours.scenario import scenario
 from tests.neighbours.watching import becomes
 from tests.seeds import seeds
 from worker.lab.servers import rabbitmq
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from harness.ground import Ground
     from harness.programs import Simulator, Worker
-    from tests.neighbours.scene import Scene
+    from tests.neighbours.scenario import Scenario
     from worker.lab.servers import RabbitMQ
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
@@ -82,7 +82,7 @@ class Pace:
         return math.inf
 
 
-async def _lose_connections(on: Scene, worker: Worker) -> float:
+async def _lose_connections(on: Scenario, worker: Worker) -> float:
     """Close a replica's connections, and wait until it consumes again: when it did (loop time)."""
     call = on.stage.broker.management.call
     user = urlsplit(on.stage.worker_url).username or ""
@@ -119,7 +119,7 @@ async def test_connections_are_lost_again(
     hurt = replace(ground, broker=BrokerServer(server.amqp_url, server.management, server.log))
     name = f"{losses} lost connections, RabbitMQ {series.name}"
     async with (
-        scene(hurt, name, seed, "--latency", "100ms", settings=_SETTINGS) as on,
+        scenario(hurt, name, seed, "--latency", "100ms", settings=_SETTINGS) as on,
         AsyncExitStack() as stack,
     ):
         crowd = await stack.enter_async_context(on.caller("crowd"))

@@ -1,4 +1,4 @@
-"""What can be seen of a replica and of the broker while a scene goes on."""
+"""What can be seen of a replica and of the broker while a scenario goes on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def becomes(
 ) -> bool:
     """Wait until something is so, or until so many seconds are over: whether it is.
 
-    Unlike `eventually` it does not fail: a scene is told in figures, to its end.
+    Unlike `eventually` it does not fail: a scenario is told in figures, to its end.
     """
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds

@@ -207,12 +207,12 @@ class Demoter:
     def _take_back(self, token: InFlightToken, waiter: Waiter) -> None:
         """Back to its place, or to the token that a copy has begun meanwhile."""
         anew = self._in_flight.of(token.key) is None
-        standing = self._in_flight.rejoin(token, waiter)
-        if standing.stage in _UNCALLED and _DRAIN in self._gate.reasons:
-            self._settlement.give_back(standing, [waiter])
-        elif anew or standing.line not in {None, standing.lane}:
-            self._waiting.leave(standing)
-            self._waiting.rejoin(standing)
+        joined = self._in_flight.rejoin(token, waiter)
+        if joined.stage in _UNCALLED and _DRAIN in self._gate.reasons:
+            self._settlement.give_back(joined, [waiter])
+        elif anew or joined.line not in {None, joined.lane}:
+            self._waiting.leave(joined)
+            self._waiting.rejoin(joined)
 
 
 def buyers_wait(token: InFlightToken, now: datetime) -> float | None:

@@ -24,7 +24,7 @@ SOCKS: Final = b"\x05\xff"
 NOTHING: Final = b""
 
 
-class Obstacles(ExitStack):
+class NetworkFaults(ExitStack):
     """Listeners on loopback for as long as the block lasts.
 
     Attributes:
