@@ -248,7 +248,7 @@ async def test_loopback_and_metadata_services_need_no_proxy(
         NO_PROXY="intranet.example",
     )
     assert (await web.settled(*tokens("ok", 1))).status == "resolved"
-    assert way.heard == []
+    assert way.received == []
     worker.kill()
 
 

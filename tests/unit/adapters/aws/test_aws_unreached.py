@@ -288,7 +288,7 @@ async def test_a_proxy_is_told_its_user_and_password(
     async with marketplace(far) as client:
         assert isinstance(await client.resolve(TOKEN), Fault)
     expected = base64.b64encode(b"svc@corp:p/w").decode()
-    (request,) = way.heard
+    (request,) = way.received
     assert f"Proxy-Authorization: Basic {expected}" in request.decode()
 
 
