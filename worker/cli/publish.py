@@ -47,9 +47,7 @@ class _Plan:
 def publish(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="[FILE]", help="One token or submission a line; - is standard input."
-        ),
+        typer.Argument(metavar="FILE", help="One token or submission a line; - is standard input."),
     ] = Path("-"),
     *,
     lane: Annotated[

@@ -88,9 +88,11 @@ def test_no_line_of_a_list_is_cut_off(group: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", list(commands(COMMANDS)), ids=" ".join)
 def test_each_command_is_found(command: tuple[str, ...]) -> None:
-    """What the lists name can be run."""
-    shown = CliRunner().invoke(app, [*command, "--help"])
+    """What the lists name can be run, and its help fits 80 columns."""
+    shown = CliRunner().invoke(app, [*command, "--help"], terminal_width=80)
     assert shown.exit_code == 0, shown.output
+    assert command == ("resolve-customer",) or max(map(len, shown.stdout.splitlines())) <= 80
+    assert "[[" not in shown.stdout
     assert "Usage: " in shown.stdout or command == ("resolve-customer",)
 
 

@@ -27,7 +27,7 @@ _MOST_OF_ONE_MESSAGE: Final = 20
 
 def show(
     letter_id: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="As `dead-letters list` shows it.")
+        int | None, typer.Argument(metavar="ID", help="As `dead-letters list` shows it.")
     ] = None,
     *,
     message_id: Annotated[

@@ -200,7 +200,7 @@ class Demoter:
     ) -> None:
         now = asyncio.get_running_loop().time()
         if seconds := refusals.refused(now):
-            log.warning("overtaking_held", reason=str(failure), again_in_seconds=seconds)
+            log.warning("demotion_held", reason=str(failure), again_in_seconds=seconds)
         if waiter.delivery.alive:
             self._take_back(token, waiter)
 
@@ -231,7 +231,7 @@ def buyers_wait(token: InFlightToken, now: datetime) -> float | None:
 def came_back(token: InFlightToken) -> bool:
     """Whether it was in a retry queue, so that its age says nothing about the line.
 
-    It gives way like the others while they do, but begins nothing by itself: where fresh tokens
-    hardly wait, neither shall one that failed once.
+    It is demoted together with others, but never starts a demotion by itself: while fresh tokens
+    hardly wait, one that failed once stays in its lane too.
     """
     return any(waiter.submission.returns for waiter in token.waiters if waiter.lane is Lane.LIVE)

@@ -364,7 +364,7 @@ async def test_what_is_refused_goes_back_to_its_place() -> None:
             await asyncio.sleep(4)
             assert sum(acks(*waiters)) == 9
             assert len(room.publisher.tried) == 19
-    held = [line for line in lines if line["event"] == "overtaking_held"]
+    held = [line for line in lines if line["event"] == "demotion_held"]
     assert [(line["log_level"], line["again_in_seconds"]) for line in held] == [
         ("warning", 10),
         ("warning", 20),

@@ -41,7 +41,7 @@ _LETTERS_OF_MESSAGE: Final = load_sql("dead_letters/letters_of_message")
 MOST_EVENTS: Final = 200
 _GROUPED_AT_ONCE: Final = 2_000
 _NEWEST: Final = PageCursor(datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1)
-_FILED_COLUMNS: Final = len(DeadLetter.__dataclass_fields__)
+_LETTER_COLUMNS: Final = len(DeadLetter.__dataclass_fields__)
 
 
 async def group_letters(session: Session, report: Callable[[int], None] = lambda _: None) -> int:
@@ -110,7 +110,7 @@ async def detail(session: Session, letter_id: int) -> DeadLetterDetail | None:
     members = tuple(found[0])
     newest_first = await session.fetch(_LETTER_HISTORY, letter_id, MOST_EVENTS + 1)
     events = tuple(LetterEvent(*row) for row in newest_first[:MOST_EVENTS][::-1])
-    bare = DeadLetterDetail(DeadLetter(*members[:_FILED_COLUMNS]), *members[_FILED_COLUMNS:])
+    bare = DeadLetterDetail(DeadLetter(*members[:_LETTER_COLUMNS]), *members[_LETTER_COLUMNS:])
     return replace(bare, history=events, earlier=len(newest_first) > MOST_EVENTS)
 
 
