@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable
 
-    from harness.arena import Arena
-    from harness.installation import Worker
+    from harness.programs import Worker
+    from harness.system import System
     from harness.tcp_proxy import Proxy
     from worker.lab.servers import Services
 
-    Fault: TypeAlias = Callable[["Troupe", random.Random], Awaitable[None]]
+    Fault: TypeAlias = Callable[["Replicas", random.Random], Awaitable[None]]
 
 _OUTAGE_SECONDS: Final = 2.0
 _FROZEN_SECONDS: Final = (2.0, 5.0)
@@ -26,7 +26,7 @@ _SETTINGS: Final = {"WORKER_LOG__LEVEL": "info"}
 
 
 @dataclass(slots=True)
-class Troupe:
+class Replicas:
     """The workers, and what is around them.
 
     Attributes:
@@ -34,19 +34,19 @@ class Troupe:
         all: Those that ever ran.
     """
 
-    arena: Arena
+    system: System
     services: Services
     workers: list[Worker] = field(default_factory=list)
     all: list[Worker] = field(default_factory=list)
 
     @classmethod
-    async def gather(cls, arena: Arena, services: Services, count: int) -> Troupe:
+    async def start(cls, system: System, services: Services, count: int) -> Replicas:
         """Start so many workers, and wait until they are ready."""
-        troupe = cls(arena, services)
-        troupe.workers = [troupe._start() for _ in range(count)]
-        for worker in troupe.workers:
+        replicas = cls(system, services)
+        replicas.workers = [replicas._start() for _ in range(count)]
+        for worker in replicas.workers:
             await worker.ready()
-        return troupe
+        return replicas
 
     @property
     def spared(self) -> Worker:
@@ -54,7 +54,7 @@ class Troupe:
         return self.workers[0]
 
     def _start(self) -> Worker:
-        worker = self.arena.start(**_SETTINGS)
+        worker = self.system.start(**_SETTINGS)
         self.all.append(worker)
         return worker
 
@@ -62,7 +62,7 @@ class Troupe:
         """Start another worker in the place of one that has ended."""
         self.workers[place] = self._start()
 
-    async def dismiss(self) -> list[int]:
+    async def drain(self) -> list[int]:
         """Let all of them drain; their exit codes."""
         for worker in self.workers:
             worker.send(signal.SIGTERM)
@@ -72,26 +72,26 @@ class Troupe:
 # --- workers ---
 
 
-def _victim(troupe: Troupe, chance: random.Random) -> int:
-    return chance.randrange(1, len(troupe.workers))
+def _victim(replicas: Replicas, chance: random.Random) -> int:
+    return chance.randrange(1, len(replicas.workers))
 
 
-async def _killed(troupe: Troupe, chance: random.Random) -> None:
-    place = _victim(troupe, chance)
-    troupe.workers[place].kill()
-    troupe.replace(place)
+async def _killed(replicas: Replicas, chance: random.Random) -> None:
+    place = _victim(replicas, chance)
+    replicas.workers[place].kill()
+    replicas.replace(place)
 
 
-async def _restarted(troupe: Troupe, chance: random.Random) -> None:
-    place = _victim(troupe, chance)
-    troupe.workers[place].send(signal.SIGTERM)
-    code = await troupe.workers[place].exit_code()
+async def _restarted(replicas: Replicas, chance: random.Random) -> None:
+    place = _victim(replicas, chance)
+    replicas.workers[place].send(signal.SIGTERM)
+    code = await replicas.workers[place].exit_code()
     assert code == 0, f"a worker that was asked to stop ended with {code}"
-    troupe.replace(place)
+    replicas.replace(place)
 
 
-async def _stopped(troupe: Troupe, chance: random.Random) -> None:
-    worker = chance.choice(troupe.workers)
+async def _stopped(replicas: Replicas, chance: random.Random) -> None:
+    worker = chance.choice(replicas.workers)
     worker.send(signal.SIGSTOP)
     try:
         await asyncio.sleep(5)
@@ -133,29 +133,31 @@ async def _cut(proxy: Proxy, chance: random.Random) -> None:
 def _before(name: str, fault: Callable[[Proxy, random.Random], Awaitable[None]]) -> Fault:
     """The fault on the way to one of the servers."""
 
-    async def befall(troupe: Troupe, chance: random.Random) -> None:
-        arena = troupe.arena
-        await fault({"broker": arena.amqp, "database": arena.sql, "AWS": arena.door}[name], chance)
+    async def befall(replicas: Replicas, chance: random.Random) -> None:
+        system = replicas.system
+        await fault(
+            {"broker": system.amqp, "database": system.sql, "AWS": system.door}[name], chance
+        )
 
     return befall
 
 
-async def _disconnected(troupe: Troupe, _: random.Random) -> None:
-    await drop_connections(troupe.arena.stage.broker)
+async def _disconnected(replicas: Replicas, _: random.Random) -> None:
+    await drop_connections(replicas.system.stage.broker)
 
 
 # --- the database ---
 
 
-async def _terminated(troupe: Troupe, _: random.Random) -> None:
-    await troupe.arena.stage.schema.rows(
+async def _terminated(replicas: Replicas, _: random.Random) -> None:
+    await replicas.system.stage.schema.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE usename = 'resolution_worker' AND datname = current_database()"
     )
 
 
-async def _frozen(troupe: Troupe, chance: random.Random) -> None:
-    server = troupe.services.postgres.server
+async def _frozen(replicas: Replicas, chance: random.Random) -> None:
+    server = replicas.services.postgres.server
     server.freeze()
     try:
         await asyncio.sleep(chance.uniform(*_FROZEN_SECONDS))
@@ -167,8 +169,8 @@ async def _frozen(troupe: Troupe, chance: random.Random) -> None:
 
 
 def _answering(code: str, status: int) -> Fault:
-    async def fault(troupe: Troupe, _: random.Random) -> None:
-        simulator = troupe.arena.stage.simulator
+    async def fault(replicas: Replicas, _: random.Random) -> None:
+        simulator = replicas.system.stage.simulator
         answer = {"code": code, "status": status, "message": "for a while"}
         await simulator.order("PUT", "fault", answer)
         try:
@@ -179,8 +181,8 @@ def _answering(code: str, status: int) -> Fault:
     return fault
 
 
-async def _throttled(troupe: Troupe, _: random.Random) -> None:
-    simulator = troupe.arena.stage.simulator
+async def _throttled(replicas: Replicas, _: random.Random) -> None:
+    simulator = replicas.system.stage.simulator
     await simulator.order("PUT", "quota", {"rate": 5, "burst": 5})
     try:
         await asyncio.sleep(_OUTAGE_SECONDS)

@@ -25,15 +25,15 @@ import aio_pika
 from benchmarks.ground import laid
 from benchmarks.mutation import Mutation
 from benchmarks.vitals import starved_seconds
-from harness.arena import SETTINGS
-from harness.installation import eventually
+from harness.system import SETTINGS
+from harness.waiting import eventually
 from harness.web_tier import LANES, web_tier
 from worker.core.records import Malformed
 from worker.core.token.outgoing import malformed_answers
 from worker.core.token.submissions import parse
 
 if TYPE_CHECKING:
-    from harness.installation import Worker
+    from harness.programs import Worker
     from harness.web_tier import WebTier
     from worker.core.token.incoming import Incoming
 
@@ -110,8 +110,8 @@ class _Sent:
 
 
 async def _worker(options: argparse.Namespace) -> list[str]:
-    async with laid() as field_, field_.ground.arena(options.seed) as arena:
-        stage = arena.stage
+    async with laid() as field_, field_.ground.system(options.seed) as system:
+        stage = system.stage
         async with web_tier(stage) as web:
             worker = await stage.run(**SETTINGS | {"WORKER_LOG__LEVEL": "info"})
             await web.settled("ok-first")  # what the first of all costs is nobody's neighbour
@@ -164,7 +164,7 @@ async def _through(
         await eventually(lambda: not _missing(sent, web), "all are told", _PATIENCE_SECONDS)
     except AssertionError:
         faults += [f"no event for {ident}" for ident in _missing(sent, web)]
-    statuses = Counter(told[0].status for told in web.events.values() if told)
+    statuses = Counter(received[0].status for received in web.events.values() if received)
     print(
         f"worker: {sum(sent.fuzzed.values())} messages and {len(sent.good)} good tokens in"
         f" {time.monotonic() - began:.0f} s, {len(faults)} without an event; {dict(statuses)}"

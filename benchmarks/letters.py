@@ -16,19 +16,14 @@ import itertools
 import sys
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
-from harness.many_letters import KINDS, keep_many
+from harness.letter_queries import AS_ON_CALL, Timing, single_filters, statements, timing
+from harness.many_letters import keep_many
 from harness.schema import connected, prepare
 from harness.servers import PostgresServer
-from worker.adapters.postgres.dead_letters.filters import select
-from worker.adapters.postgres.sql import load_sql
-from worker.core.dead_letters import grouping
-from worker.core.dead_letters.filters import LetterState, Selection
+from worker.core.dead_letters.filters import Selection
 from worker.lab.servers import postgres
 
 if TYPE_CHECKING:
@@ -36,48 +31,8 @@ if TYPE_CHECKING:
 
     from harness.schema import Schema
 
-_PAGE: Final = 50
 _SHOWN: Final = 15
 _FRESH: Final = "ALTER TABLE resolution.dead_letter SET (autovacuum_enabled = false)"
-AS_ON_CALL: Final = """
-SET track_io_timing = on;
-SET max_parallel_workers_per_gather = 0;
-SET ROLE resolution_operator
-"""
-_EXPLAIN: Final = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
-
-
-class Statement(NamedTuple):
-    """One statement with its values, and what it asks."""
-
-    name: str
-    sql: str
-    arguments: tuple[object, ...]
-
-
-class Timing(NamedTuple):
-    """How long the server worked or waited for the disk, and how long it took in all."""
-
-    milliseconds: float
-    elapsed_milliseconds: float
-    name: str
-
-
-def single_filters(message_id: str) -> dict[str, Mapping[str, Any]]:
-    """Each filter once, by its option."""
-    now = datetime.now(UTC)
-    rare = KINDS[-1]
-    return {
-        "--reason": {"reasons": (rare.reason, "parked")},
-        "--error": {"errors": (rare.error_code, "Timeout")},
-        "--since": {"since": now - timedelta(hours=4)},
-        "--until": {"until": now - timedelta(hours=1)},
-        "--seller": {"sellers": ("second",)},
-        "--redeemable": {"redeemable": True},
-        "--state": {"states": tuple(LetterState)},
-        "--message-id": {"message_ids": (message_id,)},
-        "--group": {"groups": (grouping.key(*rare[:3]), grouping.key(*KINDS[1][:3]))},
-    }
 
 
 def selections(single: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Selection]]:
@@ -90,33 +45,6 @@ def selections(single: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, S
             yield " ".join(names) or "(no filter)", selection
 
 
-def asked(name: str, selection: Selection) -> Iterator[Statement]:
-    """What `groups` and a page of `list` ask for a selection."""
-    chosen = select(selection, taken=1)
-    sql = load_sql("dead_letters/letter_groups").format(chosen=chosen.sql)
-    yield Statement(f"groups {name}", sql, (20, *chosen.arguments))
-    chosen = select(selection, taken=3)
-    sql = load_sql("dead_letters/letter_page").format(chosen=chosen.sql)
-    yield Statement(f"list {name}", sql, (datetime.now(UTC), 2**62, _PAGE + 1, *chosen.arguments))
-
-
-async def timing(connection: Any, statement: Statement) -> Timing:
-    """How long the server takes for a statement."""
-    process = connection.get_server_pid()
-    before = cpu_milliseconds(process)
-    told = await connection.fetchval(_EXPLAIN + statement.sql, *statement.arguments, timeout=60)
-    used = cpu_milliseconds(process) - before
-    (found,) = orjson.loads(told)
-    waits = (found["Plan"].get(f"{kind} I/O Read Time", 0) for kind in ("Shared", "Temp"))
-    elapsed = found["Planning Time"] + found["Execution Time"]
-    return Timing(used + sum(waits), elapsed, statement.name)
-
-
-def cpu_milliseconds(process: int) -> float:
-    """Time that a process of this machine has run, as the scheduler counts it."""
-    return int(Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()[0]) / 1e6
-
-
 async def measured(schema: Schema) -> list[Timing]:
     """All statements, slowest first."""
     async with connected(schema.superuser) as connection:
@@ -127,7 +55,7 @@ async def measured(schema: Schema) -> list[Timing]:
         found = [
             await timing(connection, statement)
             for name, selection in selections(single_filters(message_id))
-            for statement in asked(name, selection)
+            for statement in statements(name, selection)
         ]
     return sorted(found, reverse=True)
 

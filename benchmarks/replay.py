@@ -28,9 +28,11 @@ import aio_pika
 import psutil
 
 from benchmarks.ground import laid
-from harness.installation import COMMAND, Installation, eventually
+from harness.installation import Installation
+from harness.programs import COMMAND
 from harness.reprocessing import failed, on_call, states
 from harness.schema import addresses
+from harness.waiting import eventually
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import topology
 
@@ -154,7 +156,7 @@ async def _all_resolved(stage: Installation, letters: int) -> None:
 # --- live traffic beside a replay ---
 
 
-class Audience:
+class LiveTraffic:
     """Publishes live tokens evenly, and notes how long each waited for its event."""
 
     def __init__(self, exchange: aio_pika.abc.AbstractExchange) -> None:
@@ -163,7 +165,7 @@ class Audience:
         self._count = 0
         self.waits: list[float] = []
 
-    async def hear(self, message: AbstractIncomingMessage) -> None:
+    async def receive(self, message: AbstractIncomingMessage) -> None:
         """An event: how long did its submission wait."""
         sent = self._sent.pop(message.correlation_id or "", None)
         if sent is not None:
@@ -193,14 +195,14 @@ class Audience:
 
 
 @asynccontextmanager
-async def _audience(stage: Installation) -> AsyncIterator[Audience]:
+async def _live_traffic(stage: Installation) -> AsyncIterator[LiveTraffic]:
     async with await aio_pika.connect(stage.broker.url, timeout=30) as connection:
         channel = await connection.channel(publisher_confirms=True)
-        audience = Audience(await channel.get_exchange("resolution", ensure=False))
+        traffic = LiveTraffic(await channel.get_exchange("resolution", ensure=False))
         events = await (await connection.channel()).declare_queue(exclusive=True)
         await events.bind("resolution.events", "#")
-        await events.consume(audience.hear, no_ack=True)
-        yield audience
+        await events.consume(traffic.receive, no_ack=True)
+        yield traffic
 
 
 async def _live(options: argparse.Namespace) -> list[Bound]:
@@ -211,8 +213,8 @@ async def _live(options: argparse.Namespace) -> list[Bound]:
         await stage.run(
             WORKER_RATE__CEILING=str(options.quota * 0.95), WORKER_RETRY__DELAYS="5s,30s,2m"
         )
-        async with _audience(stage) as audience:
-            spans = await _three_waits(stage, audience, options)
+        async with _live_traffic(stage) as traffic:
+            spans = await _three_waits(stage, traffic, options)
     for name, waits in zip(("before", "during", "after"), spans, strict=True):
         shares = (f"p{p} {_quantile(waits, p) * 1000:.0f}" for p in (50, 95, 99))
         print(f"     {name}: {len(waits)} live tokens, ms: {', '.join(shares)}", flush=True)
@@ -227,15 +229,15 @@ async def _live(options: argparse.Namespace) -> list[Bound]:
 
 
 async def _three_waits(
-    stage: Installation, audience: Audience, options: argparse.Namespace
+    stage: Installation, traffic: LiveTraffic, options: argparse.Namespace
 ) -> tuple[list[float], list[float], list[float]]:
     ending = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(audience.publish(options.live, ending))
+        group.create_task(traffic.publish(options.live, ending))
         await asyncio.sleep(10)
-        audience.take()
+        traffic.take()
         await asyncio.sleep(options.control)
-        before = audience.take()
+        before = traffic.take()
         environment = stage.environment(**on_call(stage))
         rate = ("--rate", str(options.quota / 2))
         replay = await asyncio.create_subprocess_exec(
@@ -245,9 +247,9 @@ async def _three_waits(
         )
         assert await replay.wait() == 0
         await _all_resolved(stage, options.letters)
-        during = audience.take()
+        during = traffic.take()
         await asyncio.sleep(options.control / 2)
-        after = audience.take()
+        after = traffic.take()
         ending.set()
     return before, during, after
 

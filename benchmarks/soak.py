@@ -27,17 +27,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from benchmarks.breakage import FAULTS, QUOTA_FELL, Troupe
+from benchmarks.breakage import FAULTS, QUOTA_FELL, Replicas
 from benchmarks.ground import laid
 from benchmarks.vitals import Vitals, starved_seconds
-from harness.arena import QUEUES
 from harness.history import EVENT, History, check, count
-from harness.installation import eventually
+from harness.system import QUEUES
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from harness.arena import Arena
-    from harness.history import Finding, Submission, Told
+    from harness.history import Finding, Received, Submission
+    from harness.system import System
 
 _RECOVERY_SECONDS = 15.0
 _QUOTA_RECOVERY_SECONDS = 30.0
@@ -65,24 +65,24 @@ async def main() -> int:
     chance = random.Random(options.seed)
     async with (
         laid() as field_,
-        field_.ground.arena(options.seed) as arena,
-        proxy_to(arena.stage.simulator.url) as arena.door,  # nobody counts calls: the short way
+        field_.ground.system(options.seed) as system,
+        proxy_to(system.stage.simulator.url) as system.door,  # nobody counts calls: the short way
     ):
-        troupe = await Troupe.gather(arena, field_.services, options.workers)
-        report, vitals = _Report(), Vitals(troupe)
+        replicas = await Replicas.start(system, field_.services, options.workers)
+        report, vitals = _Report(), Vitals(replicas)
         findings: list[Finding] = []
         try:
             async with asyncio.TaskGroup() as group:
-                publishing = group.create_task(_publish(arena, options))
+                publishing = group.create_task(_publish(system, options))
                 sampling = group.create_task(vitals.sample())
-                await _hurt(troupe, chance, publishing, report, options.only)
-                await _end(arena, troupe, report)
+                await _hurt(replicas, chance, publishing, report, options.only)
+                await _end(system, replicas, report)
                 sampling.cancel()
-            findings = await _judged(arena, troupe)
+            findings = await _judged(system, replicas)
         except* AssertionError as error:
             report.faults += [str(one) for one in error.exceptions]
-            findings = check(arena.audience.sent, await _history(arena, troupe))
-        return _tell(report, findings, vitals, arena)
+            findings = check(system.client.sent, await _history(system, replicas))
+        return _tell(report, findings, vitals, system)
 
 
 def _options() -> argparse.Namespace:
@@ -97,28 +97,28 @@ def _options() -> argparse.Namespace:
     return options
 
 
-async def _publish(arena: Arena, options: argparse.Namespace) -> None:
+async def _publish(system: System, options: argparse.Namespace) -> None:
     """Evenly over the time; slower where the workers fall behind."""
     size = max(1, round(options.tokens / (options.minutes * 60) * _CHUNK_SECONDS))
-    audience = arena.audience
+    client = system.client
     loop = asyncio.get_running_loop()
     due, published = loop.time(), 0
     while published < options.tokens:
-        chunk = arena.crowd.some(min(size, options.tokens - published))
+        chunk = system.factory.some(min(size, options.tokens - published))
         published += len(chunk)
-        await audience.publish_all(chunk)
-        while _unsettled(arena) > _MOST_UNSETTLED:  # noqa: ASYNC110 - there is no event to wait for
+        await client.publish_all(chunk)
+        while _unsettled(system) > _MOST_UNSETTLED:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(_CHUNK_SECONDS)
         due = max(due + _CHUNK_SECONDS, loop.time() - 10)
         await asyncio.sleep(max(0.0, due - loop.time()))
 
 
-def _unsettled(arena: Arena) -> int:
-    return len(arena.audience.sent) - len(arena.audience._finals)  # noqa: SLF001 - the recorder is ours
+def _unsettled(system: System) -> int:
+    return len(system.client.sent) - len(system.client._finals)  # noqa: SLF001 - the recorder is ours
 
 
 async def _hurt(
-    troupe: Troupe,
+    replicas: Replicas,
     chance: random.Random,
     publishing: asyncio.Task[None],
     report: _Report,
@@ -132,140 +132,140 @@ async def _hurt(
     while not publishing.done():
         deck = deck or chance.sample(names, len(names))
         name = deck.pop()
-        said = {id(worker): len(worker.err) for worker in troupe.workers}
-        await FAULTS[name](troupe, chance)
+        said = {id(worker): len(worker.err) for worker in replicas.workers}
+        await FAULTS[name](replicas, chance)
         ended, starved = datetime.now(UTC), starved_seconds()
-        queued = _unsettled(troupe.arena)
-        waited, fresh = await _wait(troupe.arena)
-        went_on = _went_on(troupe.arena, ended)
+        queued = _unsettled(replicas.system)
+        waited, fresh = await _wait(replicas.system)
+        went_on = _went_on(replicas.system, ended)
         recovered = went_on if queued > _MANY_UNSETTLED else max(went_on, waited)
         report.recoveries[name].append(recovered)
         _say(
             f"{time.monotonic() - began:6.0f} s {name}: back after {recovered:.1f} s,"
             f" a token behind {queued} others waited {waited:.1f} s",
-            troupe.arena,
+            replicas.system,
         )
         if recovered >= _SLOW_SECONDS:
-            print(f"    the fault ended at {ended}, {_way(troupe.arena, fresh, ended)}")
+            print(f"    the fault ended at {ended}, {_way(replicas.system, fresh, ended)}")
             starved = starved_seconds() - starved
             print(
                 f"    meanwhile this program, the way of all traffic, starved for {starved:.1f} s"
             )
-            _explain(troupe, said)
+            _explain(replicas, said)
         await asyncio.sleep(chance.uniform(*_CALM_SECONDS))
 
 
-def _say(words: str, arena: Arena) -> None:
-    print(f"{words}; {len(arena.audience.sent)} sent, {_unsettled(arena)} unsettled", flush=True)
+def _say(words: str, system: System) -> None:
+    print(f"{words}; {len(system.client.sent)} sent, {_unsettled(system)} unsettled", flush=True)
 
 
-def _way(arena: Arena, fresh: Submission, ended: datetime) -> str:
+def _way(system: System, fresh: Submission, ended: datetime) -> str:
     """Where a token spent its time: a worker has it from `received_at` to `settled_at`."""
-    (told, *_) = [one for one in arena.audience.told if _is_event(one, fresh)]
+    (received, *_) = [one for one in system.client.received if _is_event(one, fresh)]
     steps = {
-        name: datetime.fromisoformat(told.body[name]) for name in ("received_at", "settled_at")
+        name: datetime.fromisoformat(received.body[name]) for name in ("received_at", "settled_at")
     }
     steps = {"confirmed": datetime.fromtimestamp(fresh.at, UTC), **steps}
-    steps["heard"] = datetime.fromtimestamp(told.at, UTC)
+    steps["event"] = datetime.fromtimestamp(received.at, UTC)
     return ", ".join(f"{name} +{(at - ended).total_seconds():.1f} s" for name, at in steps.items())
 
 
-def _is_event(told: Told, fresh: Submission) -> bool:
-    return told.channel == EVENT and told.body["message_id"] == fresh.message_id
+def _is_event(received: Received, fresh: Submission) -> bool:
+    return received.channel == EVENT and received.body["message_id"] == fresh.message_id
 
 
-def _explain(troupe: Troupe, said: dict[int, int]) -> None:
+def _explain(replicas: Replicas, said: dict[int, int]) -> None:
     """What the workers have said since the fault began."""
-    for place, worker in enumerate(troupe.workers):
+    for place, worker in enumerate(replicas.workers):
         lines = worker.err[said.get(id(worker), 0) :]
         for line in [line for line in lines if "message_malformed" not in line][-_LINES:]:
             print(f"    worker {place}: {line.rstrip()[:300]}", flush=True)
 
 
-def _went_on(arena: Arena, ended: datetime) -> float:
+def _went_on(system: System, ended: datetime) -> float:
     """Seconds from the end of a fault until a token was settled by a call of its own."""
     settled = [
         datetime.fromisoformat(one.body["settled_at"])
-        for one in arena.audience.told
+        for one in system.client.received
         if one.channel == EVENT and one.at > ended.timestamp() and _is_news(one)
     ]
     return min((at - ended).total_seconds() for at in settled if at > ended)
 
 
-def _is_news(told: Told) -> bool:
+def _is_news(received: Received) -> bool:
     """Whether a call has settled it, and not the parser, the ledger or its age."""
-    body = told.body
+    body = received.body
     uncalled = body["error"] is not None and body["error"]["code"] == LIFETIME_EXCEEDED
     return body["status"] != "malformed" and not body["repeated"] and not uncalled
 
 
-async def _wait(arena: Arena) -> tuple[float, Submission]:
+async def _wait(system: System) -> tuple[float, Submission]:
     """Seconds until a token is settled that is published now, in the live lane; and the token."""
     began = time.time()
-    (fresh,) = arena.crowd.of("ok-{n}", lane="live")
-    fresh = await arena.audience.publish(fresh)
-    await _settled(arena, [fresh], _SETTLE_SECONDS)
-    return (arena.audience.heard(fresh.message_id) or time.time()) - began, fresh
+    (fresh,) = system.factory.of("ok-{n}", lane="live")
+    fresh = await system.client.publish(fresh)
+    await _settled(system, [fresh], _SETTLE_SECONDS)
+    return (system.client.settled_at(fresh.message_id) or time.time()) - began, fresh
 
 
-async def _settled(arena: Arena, some: list[Submission], seconds: float) -> None:
-    heard = arena.audience.heard
+async def _settled(system: System, some: list[Submission], seconds: float) -> None:
+    settled_at = system.client.settled_at
     left = {one.message_id for one in some}
 
     def all_heard() -> bool:
-        left.difference_update([ident for ident in left if heard(ident) is not None])
+        left.difference_update([ident for ident in left if settled_at(ident) is not None])
         return not left
 
     await eventually(all_heard, f"{len(left)} have their events", seconds)
 
 
-async def _end(arena: Arena, troupe: Troupe, report: _Report) -> None:
+async def _end(system: System, replicas: Replicas, report: _Report) -> None:
     began = time.monotonic()
-    await _settled(arena, arena.audience.sent, _SETTLE_SECONDS)
-    await arena.empty()
-    for worker in troupe.workers:
+    await _settled(system, system.client.sent, _SETTLE_SECONDS)
+    await system.empty()
+    for worker in replicas.workers:
         await worker.ready()
-    _say(f"all settled {time.monotonic() - began:.1f} s after the last fault", arena)
+    _say(f"all settled {time.monotonic() - began:.1f} s after the last fault", system)
     for name, times in report.recoveries.items():
         bound = _QUOTA_RECOVERY_SECONDS if name == QUOTA_FELL else _RECOVERY_SECONDS
         if max(times) > bound:
             report.faults.append(f"after {name!r} work went on only after {max(times):.1f} s")
 
 
-async def _judged(arena: Arena, troupe: Troupe) -> list[Finding]:
-    codes = await troupe.dismiss()
+async def _judged(system: System, replicas: Replicas) -> list[Finding]:
+    codes = await replicas.drain()
     assert set(codes) == {0}, f"workers ended with {codes}"
 
-    async def heard_out() -> bool:
-        return not any((await arena.audience.depths()).values())
+    async def drained() -> bool:
+        return not any((await system.client.depths()).values())
 
-    await eventually(heard_out, "all events and replies are heard")
-    return check(arena.audience.sent, await _history(arena, troupe))
+    await eventually(drained, "all events and replies are received")
+    return check(system.client.sent, await _history(system, replicas))
 
 
-async def _history(arena: Arena, troupe: Troupe) -> History:
-    rows = arena.stage.schema.rows
+async def _history(system: System, replicas: Replicas) -> History:
+    rows = system.stage.schema.rows
     found = History(
-        told=arena.audience.told,
-        canaries=[arena.crowd.salt],
-        queues=await arena.audience.depths(*QUEUES),
+        received=system.client.received,
+        canaries=[system.factory.salt],
+        queues=await system.client.depths(*QUEUES),
     )
     for name in ("outcomes", "agreements", "malformed"):
         table = await rows(f"SELECT * FROM resolution.{name}")  # noqa: S608 - one of three names
         setattr(found, name, [dict(row) for row in table])
     found.letters = [dict(row) for row in await rows("SELECT * FROM resolution.dead_letter")]
-    found.texts = {f"worker {n}'s log": one.said for n, one in enumerate(troupe.all)}
+    found.texts = {f"worker {n}'s log": one.said for n, one in enumerate(replicas.all)}
     return found
 
 
-def _tell(report: _Report, findings: list[Finding], vitals: Vitals, arena: Arena) -> int:
+def _tell(report: _Report, findings: list[Finding], vitals: Vitals, system: System) -> int:
     for name, times in sorted(report.recoveries.items()):
         print(
             f"fault={name!r} times={len(times)} recovery_s={statistics.median(times):.1f}"
             f" most_s={max(times):.1f}"
         )
     report.faults += vitals.tell()
-    print(f"sent={len(arena.audience.sent)} {count(findings)}")
+    print(f"sent={len(system.client.sent)} {count(findings)}")
     for words in (*report.faults, *map(str, findings[:20])):
         print(f"FAULT {words}")
     return int(bool(report.faults or findings))

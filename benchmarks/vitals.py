@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from harness.installation import fetch
+from harness.programs import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.breakage import Troupe
+    from benchmarks.breakage import Replicas
 
 _SAMPLE_SECONDS: Final = 1.0
 _WARM_UP_SECONDS: Final = 20
@@ -55,8 +55,8 @@ def starved_seconds(pid: int | str = "self") -> float:
 class Vitals:
     """Samples of every worker, by process id, and of the spared worker's tasks."""
 
-    def __init__(self, troupe: Troupe) -> None:
-        self._troupe = troupe
+    def __init__(self, replicas: Replicas) -> None:
+        self._troupe = replicas
         self._samples: defaultdict[int, list[Sample]] = defaultdict(list)
         self._tasks: list[float] = []
         self._loads: list[float] = []
@@ -90,7 +90,7 @@ class Vitals:
         self._samples[pid].append(sample)
 
     def _to_aws(self, process: psutil.Process) -> int:
-        port = urlsplit(self._troupe.arena.door.url).port
+        port = urlsplit(self._troupe.system.door.url).port
         found = process.net_connections("tcp")
         return sum(bool(one.raddr) and one.raddr.port == port for one in found)
 

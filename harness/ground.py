@@ -1,4 +1,4 @@
-"""Servers on which arenas are laid out."""
+"""Servers on which systems are set up."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.arena import DELAYS, arena_on
 from harness.installation import Installation, bare_environment, product
 from harness.schema import addresses, prepare
+from harness.system import DELAYS, system_on
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import Topology, topology
-from worker.settings.durations import parse
+from worker.core.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
-    from harness.arena import Arena
-    from harness.installation import Simulator
+    from harness.programs import Simulator
     from harness.servers import BrokerServer, PostgresServer
+    from harness.system import System
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Ground:
     """A broker, a database with a migrated template, and a simulator.
 
     Attributes:
-        template: The name of a migrated database, copied for each arena.
+        template: The name of a migrated database, copied for each system.
         keys: What `resolution-worker keygen` printed.
         home: An empty home directory.
     """
@@ -66,15 +66,15 @@ class Ground:
             )
 
     @asynccontextmanager
-    async def arena(
+    async def system(
         self, seed: int, changed: Callable[[Topology], Topology] = lambda planned: planned
-    ) -> AsyncIterator[Arena]:
-        """An arena with a virtual host and a database of its own, until the block ends."""
+    ) -> AsyncIterator[System]:
+        """A system with a virtual host and a database of its own, until the block ends."""
         async with (
             self.stage(changed) as stage,
-            arena_on(stage, seed, (self.postgres.log,)) as arena,
+            system_on(stage, seed, (self.postgres.log,)) as system,
         ):
-            yield arena
+            yield system
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from harness.failed import fail
-from harness.installation import Program
+from harness.programs import Program
 
 if TYPE_CHECKING:
     import subprocess

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
-from harness.installation import GENEROUS_SECONDS, eventually
 from harness.servers import reply_key
+from harness.waiting import GENEROUS_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ QUEUES = ("resolution.tokens", "resolution.backlog", "resolution.crowd", "resolu
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Received:
     """A reply or an event as it came."""
 
     routing_key: str
@@ -53,8 +53,8 @@ class WebTier:
 
     def __init__(self, reply_to: str) -> None:
         self.reply_to = reply_to
-        self.events: defaultdict[str, list[Told]] = defaultdict(list)
-        self.replies: defaultdict[str, list[Told]] = defaultdict(list)
+        self.events: defaultdict[str, list[Received]] = defaultdict(list)
+        self.replies: defaultdict[str, list[Received]] = defaultdict(list)
         self._exchange: Any = None
         self._looking: Any = None
 
@@ -89,21 +89,23 @@ class WebTier:
         )
         return message_id
 
-    async def event(self, message_id: str, nth: int = 1, seconds: float = GENEROUS_SECONDS) -> Told:
+    async def event(
+        self, message_id: str, nth: int = 1, seconds: float = GENEROUS_SECONDS
+    ) -> Received:
         """The nth event that tells of a submission."""
         await eventually(
             lambda: len(self.events[message_id]) >= nth, f"event {nth} of {message_id}", seconds
         )
         return self.events[message_id][nth - 1]
 
-    async def reply(self, message_id: str, seconds: float = GENEROUS_SECONDS) -> Told:
+    async def reply(self, message_id: str, seconds: float = GENEROUS_SECONDS) -> Received:
         """The first reply to a submission that asked for one."""
         await eventually(lambda: self.replies[message_id], f"reply to {message_id}", seconds)
         return self.replies[message_id][0]
 
     async def settled(
         self, token: str, *, seconds: float = GENEROUS_SECONDS, **members: Any
-    ) -> Told:
+    ) -> Received:
         """Submit a token and wait for its event."""
         return await self.event(await self.submit(token, **members), seconds=seconds)
 
@@ -146,9 +148,9 @@ async def web_tier(stage: Installation) -> AsyncIterator[WebTier]:
         yield told
 
 
-def _collect(into: defaultdict[str, list[Told]]) -> Any:
+def _collect(into: defaultdict[str, list[Received]]) -> Any:
     async def receive(message: AbstractIncomingMessage) -> None:
-        told = Told(
+        told = Received(
             message.routing_key or "", message.correlation_id, message.content_type, message.body
         )
         into[told.body["message_id"]].append(told)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.installation import eventually, fetch
+from harness.programs import fetch
+from harness.waiting import eventually
 from worker.core.records import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
 
 # In full, whatever the stage of the tests has in their place.
 SETTINGS: Final = {

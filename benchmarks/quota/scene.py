@@ -16,14 +16,14 @@ from harness.installation import Installation, simulating
 from harness.schema import addresses
 from worker.adapters.rabbitmq.declaration import declare
 from worker.adapters.rabbitmq.topology import BACKLOG, topology
-from worker.settings.durations import parse
+from worker.core.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from benchmarks.quota.supply import Supply
     from harness.ground import Ground
-    from harness.installation import Simulator
+    from harness.programs import Simulator
 
 _SAMPLE_SECONDS: Final = 5.0
 _SPARE: Final = 4000  # what the workers hold in hand, and then some

@@ -12,7 +12,7 @@ from benchmarks.quota.figures import share
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.installation import Simulator
+    from harness.programs import Simulator
 
 _OK: Final = "ok"
 _THROTTLED: Final = "throttled"

@@ -17,8 +17,8 @@ from harness.history.records import (
     Finding,
     History,
     Kind,
+    Received,
     Submission,
-    Told,
     sha,
 )
 
@@ -36,8 +36,8 @@ __all__ = [
     "Finding",
     "History",
     "Kind",
+    "Received",
     "Submission",
-    "Told",
     "check",
     "count",
     "due",

@@ -47,12 +47,12 @@ def answered(one: Submission) -> Mapping[str, Any]:
 def said(token: str) -> Mapping[str, Any]:
     """What the simulator says to a token that it resolves, as columns."""
     word, _, rest = token.partition("-")
-    told = members(token, rest.partition("-")[0] if word == "same" else token)
-    metadata = told["Metadata"]
+    received = members(token, rest.partition("-")[0] if word == "same" else token)
+    metadata = received["Metadata"]
     assert isinstance(metadata, dict)
-    licence = {"license_arn": told["LicenseArn"], "agreement_id": metadata["AgreementId"]}
+    licence = {"license_arn": received["LicenseArn"], "agreement_id": metadata["AgreementId"]}
     return {
-        "customer_aws_account_id": told["CustomerAWSAccountId"],
+        "customer_aws_account_id": received["CustomerAWSAccountId"],
         **(dict.fromkeys(licence) if word == "old" else licence),
     }
 

@@ -44,9 +44,9 @@ def _core(data: bytes, shift: int) -> str:
 
 def _places(found: History) -> Iterator[tuple[str, str]]:
     yield from found.texts.items()
-    for told in found.told:
-        words = f"{told.routing_key} {told.correlation_id} {told.body}"
-        yield f"the {told.channel} of {told.body.get('message_id')}", words
+    for received in found.received:
+        words = f"{received.routing_key} {received.correlation_id} {received.body}"
+        yield f"the {received.channel} of {received.body.get('message_id')}", words
     tables = {
         "outcomes": found.outcomes,
         "agreements": found.agreements,

@@ -29,7 +29,7 @@ class Kind(Enum):
     STRANGER = "stranger"
     EARLY_ACK = "early ack"
     LATE_CALL = "late call"
-    WRONG_ASKER = "wrong asker"
+    MISDIRECTED = "misdirected"
     LEAKED = "leaked"
     LEFT = "left"
 
@@ -93,7 +93,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Received:
     """An event or a reply, as it was received."""
 
     channel: str
@@ -126,7 +126,7 @@ class History:
     """Everything that can be found out once all is over.
 
     Attributes:
-        told: Events and replies, in the order in which they came.
+        received: Events and replies, in the order in which they came.
         calls: The calls that reached AWS, or None where nobody counted them.
         outcomes: Rows of `resolution.outcomes`.
         agreements: Rows of `resolution.agreements`.
@@ -142,7 +142,7 @@ class History:
             what one has settled.
     """
 
-    told: list[Told] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
     calls: list[Call] | None = None
     outcomes: list[Row] = field(default_factory=list)
     agreements: list[Row] = field(default_factory=list)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import botocore
 
-from harness.installation import COMMAND, bare_environment
+from harness.installation import bare_environment
+from harness.programs import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from harness.installation import COMMAND, Simulator, bare_environment, simulating
+from harness.installation import bare_environment, simulating
+from harness.programs import COMMAND, Simulator
 from harness.schema import prepare
 from harness.servers import shipped
 from worker.adapters.rabbitmq.declaration import declare

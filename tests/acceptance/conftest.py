@@ -14,8 +14,6 @@ pytest.register_assert_rewrite("tests.acceptance.outcomes")
 from harness.installation import (  # noqa: E402 - asserts are rewritten before imports
     DELAYS,
     Installation,
-    Simulator,
-    Worker,
     bare_environment,
     product,
     simulating,
@@ -24,12 +22,13 @@ from harness.schema import prepare  # noqa: E402 - as above
 from harness.web_tier import WebTier, web_tier  # noqa: E402 - as above
 from worker.adapters.rabbitmq.declaration import declare  # noqa: E402 - as above
 from worker.adapters.rabbitmq.topology import topology  # noqa: E402 - as above
-from worker.settings.durations import parse  # noqa: E402 - as above
+from worker.core.durations import parse  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
     from pathlib import Path
 
+    from harness.programs import Simulator, Worker
     from harness.schema import Schema
     from harness.servers import Broker, BrokerServer, Database, PostgresServer
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from harness.installation import Installation
-    from harness.web_tier import Told, WebTier
+    from harness.web_tier import Received, WebTier
 
 OUTCOME = {
     "version", "message_id", "status", "repeated", "token_sha256", "product_code",
@@ -53,7 +53,7 @@ def instant(text: str) -> datetime:
     return read
 
 
-async def asked(shop: WebTier, token: str, **members: Any) -> tuple[Told, Told]:
+async def asked(shop: WebTier, token: str, **members: Any) -> tuple[Received, Received]:
     """Submit a token; its event and its reply."""
     correlation_id = uuid.uuid4().hex
     message_id = await shop.submit(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.installation import COMMAND, bare_environment
+from harness.installation import bare_environment
+from harness.programs import COMMAND
 from harness.servers import Permissions, shipped
 from tests.acceptance.check_setups import sound_setup
 from worker.adapters.rabbitmq.permissions import POLICY_BODY, ROLES, Rights, of_caller

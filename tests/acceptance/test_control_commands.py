@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.installation import COMMAND, bare_environment, eventually
+from harness.installation import bare_environment
+from harness.programs import COMMAND
 from harness.schema import addresses, prepare, run_script
+from harness.waiting import eventually
 from tests.integration.fleets import HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 
 if TYPE_CHECKING:

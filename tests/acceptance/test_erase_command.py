@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import COMMAND, bare_environment
+from harness.installation import bare_environment
+from harness.programs import COMMAND
 from harness.schema import addresses, prepare, run_script
 from tests.fakes.ledger_suite import letter, resolved
 from worker.adapters.postgres.ledger.ledger import PostgresLedger

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.installation import COMMAND, Worker, eventually
+from harness.programs import COMMAND, Worker
+from harness.waiting import eventually
 from tests.acceptance.check_setups import SECRETS, execute, sound_setup
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ class FakeMarketplace:
         return self.probes.popleft() if self.probes else None
 
 
-class FakeCourier:
+class FakePublisher:
     """The broker's side of publishing.
 
     Attributes:

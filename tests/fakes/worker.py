@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import (
-    FakeCourier,
     FakeDelivery,
     FakeMarketplace,
     FakeOutbox,
+    FakePublisher,
     FakeSealer,
     FakeSecrets,
     FakeTelemetry,
@@ -47,7 +47,7 @@ class FakeWorker:
         self.ledger = ledger or FakeLedger()
         self.fleet = fleet or FakeFleet(ceiling)
         self.aws = aws or FakeMarketplace()
-        self.publisher = FakeCourier()
+        self.publisher = FakePublisher()
         self.outbox = FakeOutbox()
         self.fleet.outbox_keys = lambda: self.outbox.keys
         self.secrets = FakeSecrets()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from harness.installation import Simulator
+    from harness.programs import Simulator
     from worker.lab.servers import Postgres, RabbitMQ
 
 
@@ -48,7 +48,7 @@ def faults_keys(faults_home: Path) -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def faults_simulator(faults_home: Path) -> Iterator[Simulator]:
-    """One simulator for all: each arena has tokens and a door to it of its own."""
+    """One simulator for all: each system has tokens and a door to it of its own."""
     with simulating(faults_home) as running:
         yield running
 

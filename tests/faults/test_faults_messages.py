@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from harness.arena import conclude
 from harness.history import MALFORMED, RESOLVED, Due
+from harness.system import conclude
 from tests.acceptance.run.test_run_properties import Raw, short, table
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.arena import Arena
-    from harness.crowd import Crowd
     from harness.ground import Ground
     from harness.history import Submission
+    from harness.submission_factory import SubmissionFactory
+    from harness.system import System
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -32,9 +32,9 @@ UNREAD = (Due(MALFORMED),)
 EITHER = (Due(RESOLVED), Due(MALFORMED))
 
 
-def bodies(crowd: Crowd) -> Iterator[Submission]:
+def bodies(factory: SubmissionFactory) -> Iterator[Submission]:
     """Bodies that are none, each with what may become of it."""
-    salt = crowd.salt
+    salt = factory.salt
     for n, body in enumerate((
         b"",
         b"\xff\xfe\x00",
@@ -66,10 +66,10 @@ def bodies(crowd: Crowd) -> Iterator[Submission]:
         salt.encode(),
         b'{"registration_token": "x-' + salt.encode() + b'"} and more',
     )):  # fmt: skip
-        yield crowd.unreadable(body, lane=("live", "backlog")[n % 2])
+        yield factory.unreadable(body, lane=("live", "backlog")[n % 2])
 
 
-def odd_yet_sound(crowd: Crowd) -> Iterator[Submission]:
+def odd_yet_sound(factory: SubmissionFactory) -> Iterator[Submission]:
     """Odd members that a token can live with."""
     some: tuple[Mapping[str, object], ...] = (
         {"received_at": "not a time"},
@@ -81,18 +81,18 @@ def odd_yet_sound(crowd: Crowd) -> Iterator[Submission]:
         {"offer_type": "free-trial"},
     )
     for members in some:
-        yield from (crowd.one(one.token or "", members=members) for one in crowd.of("ok-{n}"))
+        yield from (factory.one(one.token or "", members=members) for one in factory.of("ok-{n}"))
 
 
-def deep(crowd: Crowd) -> Submission:
+def deep(factory: SubmissionFactory) -> Submission:
     """A sound token beside a member that is 10,000 deep, which need not be read."""
-    (one,) = crowd.of("ok-{n}", metadata=None, due=EITHER)
+    (one,) = factory.of("ok-{n}", metadata=None, due=EITHER)
     nested = b"[" * 10_000 + b"]" * 10_000
     body = b'{"x": ' + nested + b', "registration_token": "%s"}' % (one.token or "").encode()
     return replace(one, body=body, due=UNREAD, token=None)
 
 
-def reply_tos(crowd: Crowd) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
+def reply_tos(factory: SubmissionFactory) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
     """Addresses that lead elsewhere than to somebody who waits for a reply."""
     for reply_to in (
         "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAx.x.y",
@@ -107,11 +107,11 @@ def reply_tos(crowd: Crowd) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
         "resolution.reply.#",
         "token",
     ):
-        (one,) = crowd.of("ok-{n}", reply_to=None)
+        (one,) = factory.of("ok-{n}", reply_to=None)
         yield one, {"reply_to": reply_to}
 
 
-def headers(crowd: Crowd) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
+def headers(factory: SubmissionFactory) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
     """Headers that pretend, and headers beyond measure."""
     for given in (
         {"x-resolution-attempts": 19, "x-resolution-returns": 19},
@@ -127,7 +127,7 @@ def headers(crowd: Crowd) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
         {"deep": nested(50)},
         {"x": None, "y": bytearray(b"\x00\xff"), "z": 2**62, "w": -1.5},
     ):
-        (one,) = crowd.of("ok-{n}")
+        (one,) = factory.of("ok-{n}")
         yield one, {"headers": given}
 
 
@@ -136,27 +136,27 @@ def nested(depth: int) -> Any:
     return {"in": nested(depth - 1)} if depth else 1
 
 
-def echoes(crowd: Crowd) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
+def echoes(factory: SubmissionFactory) -> Iterator[tuple[Submission, Mapping[str, Any]]]:
     """Ids that hold the token, or that no database takes."""
     for name in ("correlation_id", "app_id", "user_id", "type", "cluster_id"):
         if name in {"user_id", "cluster_id"}:
             continue  # the broker itself checks the one, the library lacks the other
-        (one,) = crowd.of("ok-{n}", correlation_id=None, reply_to=None)
+        (one,) = factory.of("ok-{n}", correlation_id=None, reply_to=None)
         if name == "correlation_id":
             one = replace(one, due=UNREAD, metadata=one.metadata, token=None)
             yield one, {name: json.loads(one.body)["registration_token"]}
         else:
             yield one, {name: json.loads(one.body)["registration_token"]}
-    (one,) = crowd.of("ok-{n}", correlation_id="c\x00d")
+    (one,) = factory.of("ok-{n}", correlation_id="c\x00d")
     yield one, {}
 
 
-async def publish_with(arena: Arena, one: Submission, properties: Mapping[str, Any]) -> None:
+async def publish_with(system: System, one: Submission, properties: Mapping[str, Any]) -> None:
     """Publish with properties that a library writes; as the web tier's user."""
-    await arena.audience.publish(one, properties=properties)
+    await system.client.publish(one, properties=properties)
 
 
-def unreadable_properties(crowd: Crowd) -> Iterator[tuple[Submission, Raw]]:
+def unreadable_properties(factory: SubmissionFactory) -> Iterator[tuple[Submission, Raw]]:
     """Properties byte for byte, as no library writes them; see `docs/decisions`."""
     for flags, before, after, correlation_id in (
         (HEADERS, table(short(b"a") + b"S" + table(b"\xff")), b"", None),
@@ -166,55 +166,55 @@ def unreadable_properties(crowd: Crowd) -> Iterator[tuple[Submission, Raw]]:
         (TIMESTAMP, b"", struct.pack(">Q", 2**63 - 1), None),
         (TIMESTAMP, b"", b"\xff" * 8, None),
     ):
-        (one,) = crowd.of("ok-{n}", reply_to=None, correlation_id=correlation_id)
+        (one,) = factory.of("ok-{n}", reply_to=None, correlation_id=correlation_id)
         ident = short(one.message_id.encode())
         yield one, Raw(flags | MESSAGE_ID, before + ident + after)
 
 
-async def publish_raw(arena: Arena) -> None:
+async def publish_raw(system: System) -> None:
     """Publish those, each with a confirm."""
-    async with await aio_pika.connect(arena.stage.web) as connection:
+    async with await aio_pika.connect(system.stage.web) as connection:
         wire = await (await connection.channel()).get_underlay_channel()
-        for one, properties in unreadable_properties(arena.crowd):
+        for one, properties in unreadable_properties(system.factory):
             await wire.basic_publish(
                 one.body, exchange="resolution", routing_key="token", properties=properties
             )
-            arena.audience.sent.append(replace(one, at=time.time()))
+            system.client.sent.append(replace(one, at=time.time()))
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_hostile_messages(ground: Ground, seed: int) -> None:
     """Whatever anybody writes, each message has its outcome, and neighbours are not held up."""
-    async with ground.arena(seed) as arena:
-        crowd = arena.crowd
-        await arena.run()
+    async with ground.system(seed) as system:
+        factory = system.factory
+        await system.run()
         hostile: list[tuple[Submission, Mapping[str, Any]]] = [
-            *((one, {}) for one in (*bodies(crowd), *odd_yet_sound(crowd), deep(crowd))),
-            *reply_tos(crowd),
-            *headers(crowd),
-            *echoes(crowd),
+            *((one, {}) for one in (*bodies(factory), *odd_yet_sound(factory), deep(factory))),
+            *reply_tos(factory),
+            *headers(factory),
+            *echoes(factory),
         ]
-        crowd.chance.shuffle(hostile)
-        await publish_raw(arena)
-        slowest = await arena.recovery()
+        factory.chance.shuffle(hostile)
+        await publish_raw(system)
+        slowest = await system.recovery()
         for start in range(0, len(hostile), 8):
             for one, properties in hostile[start : start + 8]:
-                await publish_with(arena, one, properties)
-            slowest = max(slowest, await arena.recovery())
-        await arena.settled(arena.audience.sent)
+                await publish_with(system, one, properties)
+            slowest = max(slowest, await system.recovery())
+        await system.settled(system.client.sent)
 
         assert slowest <= STALL_SECONDS
-        await conclude(arena, "hostile messages", seed, slowest)
+        await conclude(system, "hostile messages", seed, slowest)
 
 
 @pytest.mark.parametrize("seed", seeds("FAULT"))
 async def test_a_body_of_20_megabytes(ground: Ground, seed: int) -> None:
     """A body far beyond the limit is malformed, and holds nobody up for long."""
-    async with ground.arena(seed) as arena:
-        await arena.run()
-        await arena.audience.publish_all(arena.crowd.some(40))
+    async with ground.system(seed) as system:
+        await system.run()
+        await system.client.publish_all(system.factory.some(40))
         # Not as its token: of such a message nothing is echoed, its id neither.
         huge = b'{"filler": "' + b"a" * (20 * 1024 * 1024) + b'"}'
-        await arena.audience.publish(arena.crowd.unreadable(huge))
-        recovered = await arena.recovery()
-        await conclude(arena, "body of 20 MB", seed, recovered)
+        await system.client.publish(system.factory.unreadable(huge))
+        recovered = await system.recovery()
+        await conclude(system, "body of 20 MB", seed, recovered)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from harness.arena import conclude, tell
 from harness.ground import Ground
 from harness.history import PARKED, Due
-from harness.installation import eventually
 from harness.servers import RABBITMQ_SERIES, BrokerServer, rabbitmq_home, rabbitmq_homes
+from harness.system import conclude, tell
+from harness.waiting import eventually
 from tests.faults.queues import with_arguments
 from tests.seeds import seeds
 from worker.adapters.rabbitmq.topology import LANE_QUEUES
@@ -92,31 +92,31 @@ async def test_a_message_that_kills(
     returns.touch()
     site = textwrap.dedent(SITE).format(mark=MARK, returns=str(returns), kills=str(kills))
     (tmp_path / "sitecustomize.py").write_text(site)
-    async with series_ground.arena(seed, with_limit) as arena:
-        crowd = arena.crowd
-        (base,) = crowd.of("ok-{n}")
-        poison = crowd.one(
+    async with series_ground.system(seed, with_limit) as system:
+        factory = system.factory
+        (base,) = factory.of("ok-{n}")
+        poison = factory.one(
             base.token or "", members={"x": MARK}, lane=lane, reply_to=None, due=(Due(PARKED),)
         )
-        neighbours = crowd.some(80)
-        await arena.audience.publish_all([*neighbours[:20], poison, *neighbours[20:]])
+        neighbours = factory.some(80)
+        await system.client.publish_all([*neighbours[:20], poison, *neighbours[20:]])
 
         starts = 0
-        while not await arena.stage.schema.rows(
+        while not await system.stage.schema.rows(
             "SELECT FROM resolution.dead_letter WHERE reason = 'parked'"
         ):
             assert starts < MOST_STARTS, "it is not parked"
-            if not arena.workers or arena.worker.process.poll() is not None:
+            if not system.workers or system.worker.process.poll() is not None:
                 starts += 1
-                arena.start(PYTHONPATH=str(tmp_path))
+                system.start(PYTHONPATH=str(tmp_path))
             await asyncio.sleep(0.05)
         began = time.monotonic()
-        await eventually(lambda: arena.worker.logged("consuming"), "the last one consumes")
-        recovered = time.monotonic() - began + await arena.recovery()
+        await eventually(lambda: system.worker.logged("consuming"), "the last one consumes")
+        recovered = time.monotonic() - began + await system.recovery()
 
         version = series_ground.broker.management.call("GET", "overview")["rabbitmq_version"]
         name = f"message that kills in the {lane} lane, RabbitMQ {version}"
-        await conclude(arena, name, seed, recovered)
+        await conclude(system, name, seed, recovered)
         most = max(map(int, returns.read_text().split()), default=0)
         counts = [int(word) for word in kills.read_text().split()]
         tell(

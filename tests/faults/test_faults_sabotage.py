@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.history import Kind
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.arena import Arena
     from harness.ground import Ground
+    from harness.system import System
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 
@@ -42,7 +42,7 @@ SABOTAGES = {
         """,
     ),
     "mixes up who asked": (
-        Kind.WRONG_ASKER,
+        Kind.MISDIRECTED,
         """
         from dataclasses import replace
         from worker.core.token import outgoing
@@ -92,9 +92,9 @@ SABOTAGES = {
 }
 
 
-async def nothing_in_hand(arena: Arena) -> bool:
+async def nothing_in_hand(system: System) -> bool:
     """Whether the worker is done with all that it was lent."""
-    _, metrics = await arena.worker.get("/metrics")
+    _, metrics = await system.worker.get("/metrics")
     return all(
         f'resolution_oldest_unsettled_seconds{{lane="{lane}"}} 0.0' in metrics
         for lane in ("live", "backlog")
@@ -109,18 +109,18 @@ async def test_a_defect_is_found_out(
     """Even without any fault around it, a worker that breaks a promise does not pass."""
     kind, code = SABOTAGES[sabotage]
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(code))
-    async with ground.arena(seed) as arena:
-        await arena.run(PYTHONPATH=str(tmp_path))
-        crowd = arena.crowd
-        some = [*crowd.some(60), crowd.by_another_clock()]
-        (known,) = crowd.of("ok-{n}", lane="live")
-        await arena.audience.publish_all([known, *some], seconds=0.5)
+    async with ground.system(seed) as system:
+        await system.run(PYTHONPATH=str(tmp_path))
+        factory = system.factory
+        some = [*factory.some(60), factory.by_another_clock()]
+        (known,) = factory.of("ok-{n}", lane="live")
+        await system.client.publish_all([known, *some], seconds=0.5)
         if kind is Kind.DOUBLED:
-            await arena.settled([known])
-        await arena.audience.publish(crowd.one(known.token or "", lane="live"))
-        await arena.empty()
-        await eventually(lambda: nothing_in_hand(arena), "nothing is in hand")
+            await system.settled([known])
+        await system.client.publish(factory.one(known.token or "", lane="live"))
+        await system.empty()
+        await eventually(lambda: nothing_in_hand(system), "nothing is in hand")
 
-        findings = await arena.findings()
+        findings = await system.findings()
 
         assert kind in {finding.kind for finding in findings}

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.strangers import HALF, strangers
 from worker.adapters import http, http_connections
 from worker.adapters.http import serving

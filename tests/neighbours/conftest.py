@@ -1,4 +1,4 @@
-"""The ground on which scenes are laid, and which of them a run includes."""
+"""The ground on which scenarios run, and which of them a run includes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("tests.neighbours.scene")
+pytest.register_assert_rewrite("tests.neighbours.scenario")
 
 from harness.ground import Ground, migrated, sealing_pair  # noqa: E402 - as above
 from harness.installation import simulating  # noqa: E402 - asserts are rewritten first
@@ -22,7 +22,7 @@ def _asked_for(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long scenes to `-m neighbours`."""
+    """Leave the long scenarios to `-m neighbours`."""
     if _asked_for(config):
         return
     long = [
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def thorough(request: pytest.FixtureRequest) -> bool:
-    """Whether the scenes are played at full length."""
+    """Whether the scenarios run at full length."""
     return _asked_for(request.config)
 
 
@@ -47,7 +47,7 @@ def ground(
     postgres_server: PostgresServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Ground]:
-    """The session's servers, which must not be hurt themselves; each scene has its own AWS."""
+    """The session's servers, which must not be hurt themselves; each scenario has its own AWS."""
     home = tmp_path_factory.mktemp("neighbours")
     keys = sealing_pair(home)
     with migrated(postgres_server) as template, simulating(home) as nobody:

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.quota.figures import Figure, quantile
 from tests.neighbours.callers import calling
-from tests.neighbours.scene import scene
+from tests.neighbours.scenario import scenario
 from tests.seeds import seeds
 from worker.core.token.incoming import MAX_BODY_BYTES
 from worker.core.token.token_rules import MAX_TOKEN_CHARS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.ground import Ground
-    from harness.installation import Worker
+    from harness.programs import Worker
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 
@@ -135,7 +135,7 @@ async def test_big_messages(ground: Ground, seed: int, name: str) -> None:
         return f"buyer-{number}"
 
     async with (
-        scene(ground, f"{flood.count} big: {name}", seed, *_QUOTA) as on,
+        scenario(ground, f"{flood.count} big: {name}", seed, *_QUOTA) as on,
         calling(on.stage.web, "strangers", on.chance) as strangers,
     ):
         worker = await on.run()

@@ -10,14 +10,14 @@ import pytest
 
 from benchmarks.quota.figures import Figure, quantile
 from tests.neighbours.callers import calling
-from tests.neighbours.scene import scene
+from tests.neighbours.scenario import scenario
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
     from harness.ground import Ground
-    from harness.installation import Worker
+    from harness.programs import Worker
     from tests.neighbours.callers import Caller
-    from tests.neighbours.scene import Scene
+    from tests.neighbours.scenario import Scenario
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 
@@ -27,7 +27,7 @@ _SECONDS: Final = 60
 _SEARCH_SECONDS: Final = 10
 
 
-async def _judge(on: Scene, worker: Worker, junk: Caller, *, least: float) -> None:
+async def _judge(on: Scenario, worker: Worker, junk: Caller, *, least: float) -> None:
     """The buyers' figures; those of junk are nobody's business but the quota's."""
     await on.buyers.all_answered(20.0)
     waits = on.buyers.waits()
@@ -64,7 +64,7 @@ async def test_a_stranger_with_a_script(
     buyer = None if sources == 0 else lambda number: f"buyer-{number}"
     name = f"60 junk/s, {['no', 'one', 'a thousand'][min(sources, 2)]} source"
     async with (
-        scene(ground, name, seed, *_QUOTA) as on,
+        scenario(ground, name, seed, *_QUOTA) as on,
         calling(on.stage.web, "junk", on.chance) as junk,
     ):
         worker = await on.run()
@@ -81,7 +81,7 @@ async def test_a_stranger_with_a_script(
 async def test_a_burst_of_junk(ground: Ground, seed: int) -> None:
     """2,000 random strings at once from one source make the others wait for no moment."""
     async with (
-        scene(ground, "a burst of 2,000 junk", seed, *_QUOTA) as on,
+        scenario(ground, "a burst of 2,000 junk", seed, *_QUOTA) as on,
         calling(on.stage.web, "junk", on.chance) as junk,
     ):
         worker = await on.run()

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from benchmarks.quota.figures import Figure
-from harness.installation import eventually
 from harness.servers import BrokerServer, rabbitmq_home
-from tests.neighbours.scene import scene
+from harness.waiting import eventually
+from tests.neighbours.scenario import scenario
 from tests.neighbours.watching import becomes
 from tests.seeds import seeds
 from worker.lab.servers import rabbitmq
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from harness.ground import Ground
-    from harness.installation import Simulator, Worker
-    from tests.neighbours.scene import Scene
+    from harness.programs import Simulator, Worker
+    from tests.neighbours.scenario import Scenario
     from worker.lab.servers import RabbitMQ
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
@@ -82,7 +82,7 @@ class Pace:
         return math.inf
 
 
-async def _lose_connections(on: Scene, worker: Worker) -> float:
+async def _lose_connections(on: Scenario, worker: Worker) -> float:
     """Close a replica's connections, and wait until it consumes again: when it did (loop time)."""
     call = on.stage.broker.management.call
     user = urlsplit(on.stage.worker_url).username or ""
@@ -119,7 +119,7 @@ async def test_connections_are_lost_again(
     hurt = replace(ground, broker=BrokerServer(server.amqp_url, server.management, server.log))
     name = f"{losses} lost connections, RabbitMQ {series.name}"
     async with (
-        scene(hurt, name, seed, "--latency", "100ms", settings=_SETTINGS) as on,
+        scenario(hurt, name, seed, "--latency", "100ms", settings=_SETTINGS) as on,
         AsyncExitStack() as stack,
     ):
         crowd = await stack.enter_async_context(on.caller("crowd"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
-from tests.neighbours.scene import scene
+from tests.neighbours.scenario import scenario
 from tests.neighbours.watching import readiness
 from tests.seeds import seeds
 
@@ -28,7 +28,7 @@ _SECONDS: Final = 15
 @pytest.mark.parametrize("seed", seeds("NEIGHBOUR"))
 async def test_half_requests_are_held_open(ground: Ground, seed: int) -> None:
     """Requests that are never finished cost no call, no buyer and no probe."""
-    async with scene(ground, "half requests at the probe port", seed) as on:
+    async with scenario(ground, "half requests at the probe port", seed) as on:
         worker = await on.run()
         most = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)[1]
         resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (_DESCRIPTORS, most))

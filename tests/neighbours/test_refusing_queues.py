@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.quota.figures import Figure, share
 from tests.neighbours.callers import observing
-from tests.neighbours.scene import scene
+from tests.neighbours.scenario import scenario
 from tests.neighbours.watching import becomes, busiest_minute, in_hand, readiness
 from tests.seeds import seeds
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 
 _FULL: Final[dict[str, Any]] = {"x-max-length": 10, "x-overflow": "reject-publish"}
-_FAST: Final = {"WORKER_RATE__INITIAL": "1000"}  # these scenes are not about the quota
+_FAST: Final = {"WORKER_RATE__INITIAL": "1000"}  # these scenarios are not about the quota
 _BUYERS_RATE: Final = 10
 _LINES: Final = 19
 # RabbitMQ counts what it has handed out every five seconds.
@@ -57,7 +57,7 @@ async def test_replies_that_a_queue_refuses(
     count, seconds = _size(keys, thorough=thorough)
     name = f"full reply queue, {keys} routing key{'s'[: keys - 1]}"
     async with (
-        scene(ground, name, seed, settings=_FAST) as on,
+        scenario(ground, name, seed, settings=_FAST) as on,
         on.caller("hostile", keys=keys, arguments=_FULL) as hostile,
         observing(on.stage.broker.url, "everything") as observer,
     ):
@@ -94,7 +94,7 @@ async def test_events_that_a_queue_refuses(ground: Ground, seed: int) -> None:
     """While one observer's queue takes no event nobody waits, and later it has them all."""
     seconds, most_in_hand, handful, catching_up = 30, 30, 20, 60.0
     async with (
-        scene(ground, "full event queue", seed, settings=_FAST) as on,
+        scenario(ground, "full event queue", seed, settings=_FAST) as on,
         observing(on.stage.broker.url, "full", _FULL) as full,
         observing(on.stage.broker.url, "healthy") as healthy,
     ):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
-from harness.installation import eventually
 from harness.marketplace import Marketplace, refusing
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from tests.acceptance.aws_cli import self_signed
 from tests.fakes.aws import raw_aws, reply
 from tests.neighbours.clocks import clock
-from tests.neighbours.scene import scene
+from tests.neighbours.scenario import scenario
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from harness.ground import Ground
-    from harness.installation import Worker
-    from tests.neighbours.scene import Scene
+    from harness.programs import Worker
+    from tests.neighbours.scenario import Scenario
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 
@@ -53,13 +53,13 @@ class Sickness:
 
 
 @asynccontextmanager
-async def wrong_secret(_: Scene) -> AsyncIterator[Sickness]:
+async def wrong_secret(_: Scenario) -> AsyncIterator[Sickness]:
     """The same access key with another secret."""
     yield Sickness({"AWS_SECRET_ACCESS_KEY": "mistyped"}, ("signature", "secret"), {})
 
 
 @asynccontextmanager
-async def untrusted_authority(on: Scene) -> AsyncIterator[Sickness]:
+async def untrusted_authority(on: Scenario) -> AsyncIterator[Sickness]:
     """AWS behind a proxy that opens TLS, whose authority one replica was not told of."""
     tls, certificate = self_signed(on.stage.home)
     async with proxy_to(on.simulator.url, tls=tls) as proxy:
@@ -69,13 +69,13 @@ async def untrusted_authority(on: Scene) -> AsyncIterator[Sickness]:
 
 
 @asynccontextmanager
-async def wrong_clock(on: Scene) -> AsyncIterator[Sickness]:
+async def wrong_clock(on: Scenario) -> AsyncIterator[Sickness]:
     """A clock that is off by more than the quarter of an hour that AWS allows."""
     yield Sickness(clock(on.chance.choice(("+20m", "-20m"))), ("clock",), {})
 
 
 @asynccontextmanager
-async def no_right_to_the_role(_: Scene) -> AsyncIterator[Sickness]:
+async def no_right_to_the_role(_: Scenario) -> AsyncIterator[Sickness]:
     """Both are to assume a role, and STS lets one of them."""
     role = {"WORKER_AWS__ROLE_ARN": "arn:aws:iam::123456789012:role/seller"}
     async with (
@@ -126,14 +126,14 @@ async def _at_work(worker: Worker, words: tuple[str, ...]) -> None:
 async def test_one_of_two_replicas_is_sick(
     ground: Ground,
     seed: int,
-    catching: Callable[[Scene], AbstractAsyncContextManager[Sickness]],
+    catching: Callable[[Scenario], AbstractAsyncContextManager[Sickness]],
     *,
     thorough: bool,
 ) -> None:
     """A replica that AWS refuses stops alone and says so; the buyers never notice."""
     count = 320 if thorough else 80
     name = f"sick replica, {catching.__name__.replace('_', ' ')}"
-    async with scene(ground, name, seed) as on, catching(on) as sickness:
+    async with scenario(ground, name, seed) as on, catching(on) as sickness:
         sick = on.start(**sickness.sick)
         healthy = await on.run(**sickness.healthy)
         await _at_work(sick, sickness.words)
@@ -157,7 +157,7 @@ async def test_one_of_two_replicas_falls_sick_and_recovers(ground: Ground, seed:
     """A replica that AWS begins to refuse stops alone, and is back by itself once it is mended."""
     words = ("signature", "secret")
     refusal = refusing("InvalidSignatureException", _MISMATCH, 403)
-    async with scene(ground, "sick replica, for a while", seed) as on, AsyncExitStack() as stack:
+    async with scenario(ground, "sick replica, for a while", seed) as on, AsyncExitStack() as stack:
         door = await stack.enter_async_context(Marketplace(on.simulator.url).serving())
         sick = await on.run(WORKER_AWS__ENDPOINT_URL=door.url)
         healthy = await on.run()

@@ -16,7 +16,7 @@ from harness.ground import migrated
 from harness.servers import PostgresServer
 from tests.acceptance.outcomes import sha256
 from tests.neighbours.clocks import clock
-from tests.neighbours.scene import dying, scene
+from tests.neighbours.scenario import dying, scenario
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds
 from worker.lab.servers import postgres
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.ground import Ground
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from tests.neighbours.callers import Caller
-    from tests.neighbours.scene import Scene
+    from tests.neighbours.scenario import Scenario
 
 pytestmark = [pytest.mark.neighbours, pytest.mark.timeout(300)]
 
@@ -73,7 +74,7 @@ async def test_clocks_of_two_replicas(ground: Ground, seed: int, *, thorough: bo
     """Replicas hours ahead and behind, which AWS refuses, settle no token by their own time."""
     count = 200 if thorough else 80
     name = "clocks of replicas 5 h ahead and behind"
-    async with scene(ground, name, seed, delays=_DELAYS, settings=_SETTINGS) as on:
+    async with scenario(ground, name, seed, delays=_DELAYS, settings=_SETTINGS) as on:
         off = [on.start(**clock(offset)) for offset in ("+5h", "-5h")]
         honest = await on.run()
         for worker in off:
@@ -105,7 +106,7 @@ async def test_clocks_of_web_tiers(ground: Ground, seed: int) -> None:
     """No token is settled by when a web tier says that its buyer came."""
     name = "clocks of web tiers 5 h off, or at 0"
     async with (
-        scene(ground, name, seed, delays=_DELAYS, settings=_SETTINGS) as on,
+        scenario(ground, name, seed, delays=_DELAYS, settings=_SETTINGS) as on,
         AsyncExitStack() as stack,
     ):
         worker = await on.run()
@@ -137,11 +138,11 @@ async def test_clock_of_the_database(
         with migrated(server) as template:
             hurt = replace(ground, postgres=server, template=template)
             name = f"clock of the database, {offset}"
-            async with scene(hurt, name, seed, delays=_DELAYS, settings=_SETTINGS) as on:
+            async with scenario(hurt, name, seed, delays=_DELAYS, settings=_SETTINGS) as on:
                 await _beside_the_database(on)
 
 
-async def _beside_the_database(on: Scene) -> None:
+async def _beside_the_database(on: Scenario) -> None:
     worker, other = on.start(), on.start()
     for each in (worker, other):
         await _at_work(each)

@@ -1,4 +1,4 @@
-"""What can be seen of a replica and of the broker while a scene goes on."""
+"""What can be seen of a replica and of the broker while a scenario goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.quota.figures import share
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from harness.installation import Worker
+    from harness.programs import Worker
     from harness.servers import Broker
 
 _SAMPLE_SECONDS: Final = 0.2
@@ -28,7 +28,7 @@ async def becomes(
 ) -> bool:
     """Wait until something is so, or until so many seconds are over: whether it is.
 
-    Unlike `eventually` it does not fail: a scene is told in figures, to its end.
+    Unlike `eventually` it does not fail: a scenario is told in figures, to its end.
     """
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import orjson
 from aiohttp import hdrs, web
@@ -20,7 +20,7 @@ from worker.adapters.http_connections import Connections
 from worker.core.exceptions import SetupFault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from aiohttp.typedefs import Handler, Middleware
     from prometheus_client import CollectorRegistry
@@ -70,29 +70,27 @@ async def serving(
         PortTaken: Another process listens there, or the address can't be used.
     """
     connections = Connections()
-    app = web.Application(middlewares=[_marking(connections)])
-    app.router.add_get("/metrics", _metrics(registry))
-    app.router.add_get("/healthz", _probe(alive, dict))
-    app.router.add_get("/readyz", _probe(ready, notes))
-    runner = _runner(app)
+    handlers = {
+        "/metrics": _metrics(registry),
+        "/healthz": _probe(alive, dict),
+        "/readyz": _probe(ready, notes),
+    }
+    runner = _runner(connections, handlers)
     await runner.setup()
     assert runner.server is not None
     try:
         listeners = await _listeners(host, port)
-        accept = connections.accept
-        tasks = [asyncio.create_task(accept(one, runner.server)) for one in listeners]
-        try:
+        async with _accepting(listeners, connections, runner.server):
             yield int(listeners[0].getsockname()[1])
-        finally:
-            await _ended(tasks)
-            for listener in listeners:
-                listener.close()
     finally:
         await runner.cleanup()
         connections.close()
 
 
-def _runner(app: web.Application) -> web.AppRunner:
+def _runner(connections: Connections, handlers: Mapping[str, Handler]) -> web.AppRunner:
+    app = web.Application(middlewares=[_marking(connections)])
+    for path, handler in handlers.items():
+        app.router.add_get(path, handler)
     return web.AppRunner(
         app,
         access_log=None,
@@ -107,10 +105,19 @@ def _runner(app: web.Application) -> web.AppRunner:
     )
 
 
-async def _ended(tasks: list[asyncio.Task[NoReturn]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+@asynccontextmanager
+async def _accepting(
+    listeners: Sequence[socket.socket], connections: Connections, server: web.Server
+) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(connections.accept(one, server)) for one in listeners]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for listener in listeners:
+            listener.close()
 
 
 async def _listeners(host: str, port: int) -> list[socket.socket]:

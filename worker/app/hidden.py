@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from worker.core.addresses.passwords import credentials_around, credentials_in
 from worker.core.credentials import KNOWN
-from worker.settings.credentials import credentials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 def hide_credentials(settings: Settings) -> None:
     """Hide the credentials of the settings and of the environment from now on."""
+    from worker.settings.credentials import credentials_of  # noqa: PLC0415 - not for `--help`
+
     for credential in (*credentials_of(settings), *credentials_around(os.environ)):
         KNOWN.keep(credential)
 

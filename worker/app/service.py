@@ -65,9 +65,7 @@ async def run(settings: Settings) -> None:
         if address.doubt:
             log.warning("aws_region_unknown", reason=address.doubt)
         parts = building.assemble(settings, marketplace, Metrics())
-        stack.push_async_callback(parts.ledger.close)
-        stack.push_async_callback(parts.fleet.close)
-        stack.push_async_callback(parts.outbox.close)
+        stack.push_async_callback(parts.database.close)
         await stack.enter_async_context(_listening(settings, parts))
         await _Life(settings, parts).lead()
     log.info("stopped")
@@ -134,7 +132,7 @@ class _Life:
         failures = 0
         while True:
             try:
-                await self._parts.ledger.check()
+                await self._parts.database.ledger.check()
             except NotAStandIn as refusal:
                 self._refusal = refusal
                 self._stop.set()
@@ -159,10 +157,10 @@ class _Life:
             self._parts.prefetch.apply()
             self._parts.metrics.set_queues(self._parts.consuming.ready)
             try:
-                await self._parts.ledger.check()
-                counts = await self._parts.ledger.dead_letter_counts()
-                redeemable = await self._parts.ledger.redeemable()
-                expiries = await self._parts.ledger.first_expiries()
+                await self._parts.database.ledger.check()
+                counts = await self._parts.database.ledger.dead_letter_counts()
+                redeemable = await self._parts.database.ledger.redeemable()
+                expiries = await self._parts.database.ledger.first_expiries()
                 waiting = await self._parts.replica.events.count()
                 await self._parts.lost_queues.note()
             except LedgerUnavailable as error:
@@ -215,7 +213,7 @@ class _Life:
         except configuration.SettingsError as error:
             log.error("reload_refused", faults=error.faults)
             return
-        self._parts.fleet.ceiling = settings.rate.ceiling
+        self._parts.database.fleet.ceiling = settings.rate.ceiling
         self._parts.replica.demoter.change(settings.token.patience)
         self._parts.prefetch.patience_seconds = settings.token.patience
         logs.set_level(settings.log.level)

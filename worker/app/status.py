@@ -15,7 +15,7 @@ from worker.adapters.postgres.operator.errors import DatabaseFault
 from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
-from worker.app import fleet, standing
+from worker.app import combined, fleet
 from worker.core.exceptions import BrokerUnavailable
 from worker.core.records import DEFAULT_SELLER, LetterReason
 from worker.core.token.outgoing import retry_exchange
@@ -112,10 +112,10 @@ async def gather(settings: Settings) -> Status:
 def _judge(status: Status) -> None:
     """Join what the replicas have in hand to what the broker says, and tell what contradicts."""
     if status.shares is not None:
-        status.oldest_seconds = standing.oldest(status.shares)
-        status.queues = status.queues and standing.with_unacked(status.queues, status.shares)
+        status.oldest_seconds = combined.oldest(status.shares)
+        status.queues = status.queues and combined.with_unacked(status.queues, status.shares)
     live = len(status.shares or ())
-    status.faults += standing.faults(live, status.queues or (), status.replicas, status.lost_queues)
+    status.faults += combined.faults(live, status.queues or (), status.replicas, status.lost_queues)
 
 
 async def _ask_broker(settings: Settings, status: Status) -> None:

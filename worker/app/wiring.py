@@ -39,9 +39,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.adapters.metrics import Metrics
+    from worker.adapters.postgres.sessions import Connect
     from worker.core.records import Fault
     from worker.runtime.dead_letters.retention import Retention
     from worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """What a replica keeps in PostgreSQL."""
+
+    ledger: PostgresLedger
+    fleet: PostgresFleet
+    outbox: PostgresOutbox
+
+    async def close(self) -> None:
+        """Close all sessions."""
+        await self.outbox.close()
+        await self.fleet.close()
+        await self.ledger.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +66,24 @@ class Components:
 
     health: Health
     metrics: Metrics
-    ledger: PostgresLedger
+    database: Database
     publishing: PublishingLink
     consuming: ConsumingLink
     lost_queues: LostQueues
     prefetch: Prefetch
     replica: Replica
-    fleet: PostgresFleet
-    outbox: PostgresOutbox
     retention: Retention
 
     def faults(self) -> Mapping[str, str]:
         """The faults that keep this replica from working, by part."""
-        return _faults(self.health, self.replica)
+        fault, skew = self.replica.breaker.refused, self.replica.clock.fault
+        able = self.replica.breaker.state.able if self.replica.breaker.state.alone else 0
+        refused = {} if fault is None else {"aws": _refusal(fault, able)}
+        skewed = {} if skew is None else {"clock": skew}
+        # The writer meets a fault of the ledger before the next poll does.
+        unwritten = {part: why for part, why in self.replica.gate.reasons.items() if part == LEDGER}
+        faults = {**self.health.faults, **unwritten, **skewed, **refused}
+        return {part: logs.secrets.hide(why) for part, why in faults.items()}
 
     def notes(self) -> Mapping[str, str]:
         """Why calls are stopped though this replica could work: AWS is down, say."""
@@ -98,19 +119,14 @@ def policy(settings: Settings) -> Policy:
 
 def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Components:
     """Create the parts and connect them with each other; nothing runs or connects yet."""
-    assert settings.dead_letters.seal_key is not None  # `run` refuses to start without one
     health = Health()
-    connect = only_unicode(connector(hidden(settings.current_postgres_dsn)))
-    if not marketplace.address.is_encrypted:
-        connect = only_stand_ins(connect, shown(marketplace.address))
-    ledger = PostgresLedger(connect)
-    fleet = PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling)
-    outbox = PostgresOutbox(connect)
-    publishing = PublishingLink(hidden(settings.current_amqp_url), health.reporter("publishing"))
-    sealer = Sealer(settings.dead_letters.seal_key)
-    ports = Ports(
-        ledger, fleet, marketplace, publishing, outbox, sealer, logs.secrets, telemetry=metrics
+    connect = _connect(settings, marketplace)
+    database = Database(
+        PostgresLedger(connect),
+        PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling),
+        PostgresOutbox(connect),
     )
+    publishing = PublishingLink(hidden(settings.current_amqp_url), health.reporter("publishing"))
     plan = Plan(
         policy=policy(settings),
         concurrency=settings.pool.concurrency,
@@ -123,25 +139,49 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         queued=lambda: consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0),
         unacked=lambda lane: consuming.unacked(lane),  # noqa: PLW0108 - it is created below
     )
-    replica = Replica(ports, plan)
-    lost_queues = LostQueues(ledger, health.reporter("topology"))
+    replica = Replica(_ports(settings, database, marketplace, publishing, metrics), plan)
+    lost_queues = LostQueues(database.ledger, health.reporter("topology"))
     consuming = _consuming(settings, replica, health, lost_queues)
     prefetch = Prefetch(settings, replica, consuming)
-    _watch(metrics, replica, health)
-    metrics.suspected.set_function(lambda: float(consuming.suspected))
-    metrics.queues_lost.set_function(lambda: float(len(lost_queues.lost)))
-    return Components(
+    components = Components(
         health=health,
         metrics=metrics,
-        ledger=ledger,
+        database=database,
         publishing=publishing,
         consuming=consuming,
         lost_queues=lost_queues,
         prefetch=prefetch,
         replica=replica,
-        fleet=fleet,
-        outbox=outbox,
         retention=retention(settings, connect, metrics),
+    )
+    _watch(components)
+    return components
+
+
+def _connect(settings: Settings, marketplace: AwsMarketplace) -> Connect:
+    connect = only_unicode(connector(hidden(settings.current_postgres_dsn)))
+    if marketplace.address.is_encrypted:
+        return connect
+    return only_stand_ins(connect, shown(marketplace.address))
+
+
+def _ports(
+    settings: Settings,
+    database: Database,
+    marketplace: AwsMarketplace,
+    publishing: PublishingLink,
+    metrics: Metrics,
+) -> Ports:
+    assert settings.dead_letters.seal_key is not None  # `run` refuses to start without one
+    return Ports(
+        ledger=database.ledger,
+        fleet=database.fleet,
+        marketplace=marketplace,
+        publisher=publishing,
+        outbox=database.outbox,
+        sealer=Sealer(settings.dead_letters.seal_key),
+        secrets=logs.secrets,
+        telemetry=metrics,
     )
 
 
@@ -167,17 +207,6 @@ def _consuming(
     )
 
 
-def _faults(health: Health, replica: Replica) -> Mapping[str, str]:
-    fault, skew = replica.breaker.refused, replica.clock.fault
-    able = replica.breaker.state.able if replica.breaker.state.alone else 0
-    refused = {} if fault is None else {"aws": _refusal(fault, able)}
-    skewed = {} if skew is None else {"clock": skew}
-    # The writer meets a fault of the ledger before the next poll does.
-    unwritten = {part: why for part, why in replica.gate.reasons.items() if part == LEDGER}
-    faults = {**health.faults, **unwritten, **skewed, **refused}
-    return {part: logs.secrets.hide(why) for part, why in faults.items()}
-
-
 def _refusal(fault: Fault, able: int) -> str:
     """Why calls to AWS are stopped, and what to do about it.
 
@@ -190,12 +219,15 @@ def _refusal(fault: Fault, able: int) -> str:
     return f"{fault.code}: {fault.message}{alone}; {remedy}"
 
 
-def _watch(metrics: Metrics, replica: Replica, health: Health) -> None:
+def _watch(components: Components) -> None:
+    metrics, replica = components.metrics, components.replica
     metrics.watch(
         oldest=replica.pipeline.oldest_seconds,
         breaker_open=lambda: replica.breaker.fault is not None,
         refused_alone=lambda: replica.breaker.state.alone,
         skew_seconds=lambda: replica.clock.skew_seconds,
         rates={"shared": lambda: replica.pacer.shared, "local": replica.pacer.local},
-        faults=lambda: _faults(health, replica),
+        faults=components.faults,
     )
+    metrics.suspected.set_function(lambda: float(components.consuming.suspected))
+    metrics.queues_lost.set_function(lambda: float(len(components.lost_queues.lost)))

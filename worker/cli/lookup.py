@@ -3,59 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from worker.adapters.postgres.lookup.lookup import look_up
-from worker.app.waiting import waiting
 from worker.cli import lookup_format
 from worker.cli.actor import actor as acting_as
 from worker.cli.database import ask
 from worker.cli.exits import PARTLY_FAILED, WRONG_USAGE, failure
-from worker.cli.options import ActorOption, ConfigOption, JsonOption
+from worker.cli.options import (
+    ActorOption,
+    ConfigOption,
+    JsonOption,
+    OptionGroup,
+    with_option_groups,
+)
 from worker.cli.settings import settings_of
 from worker.core.lookup import BadQuery, By, Query, query, recognised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from worker.app.waiting import Waiting
+    from worker.settings import Settings
+
 _MOST_REASON_CHARS = 1_000
 
 
-def _option(help_line: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(metavar="TEXT", help=help_line)
-    return option
+_OPTIONS: Final = tuple(
+    inspect.Parameter(
+        by.name.lower(),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[str | None, typer.Option(f"--{by}", metavar=metavar, help=help_line)],
+    )
+    for by, metavar, help_line in (
+        (By.MESSAGE_ID, "TEXT", "The submission's message id."),
+        (By.FINGERPRINT, "TEXT", "The token's SHA-256, or its first 16 digits or more."),
+        (By.SUPPORT_CODE, "TEXT", "What the buyer reads out, such as WGR1-1S60-FHYJ."),
+        (By.ACCOUNT, "TEXT", "The buyer's AWS account id."),
+        (By.LICENSE, "ARN", "The licence's ARN."),
+        (By.CUSTOMER, "TEXT", "The CustomerIdentifier."),
+    )
+)
 
 
-_MessageId: TypeAlias = Annotated[str | None, _option("The submission's message id.")]
-_Fingerprint: TypeAlias = Annotated[
-    str | None, _option("The token's SHA-256, or its first 16 digits or more.")
-]
-_SupportCode: TypeAlias = Annotated[
-    str | None, _option("What the buyer reads out, such as WGR1-1S60-FHYJ.")
-]
-_Account: TypeAlias = Annotated[str | None, _option("The buyer's AWS account id.")]
-_License: TypeAlias = Annotated[
-    str | None, typer.Option("--license", metavar="ARN", help="The licence's ARN.")
-]
-_Customer: TypeAlias = Annotated[str | None, _option("The CustomerIdentifier.")]
+def _given(**texts: str | None) -> Mapping[By, str]:
+    return {By[name.upper()]: text for name, text in texts.items() if text is not None}
+
+
 _Reason: TypeAlias = Annotated[
     str, typer.Option(help="Why, for the audit: a ticket, say. It must not name the customer.")
 ]
 
 
+@with_option_groups
 def lookup(
     what: Annotated[
-        str | None, typer.Argument(metavar="[WHAT]", help="Any of those below, recognised.")
+        str | None, typer.Argument(metavar="WHAT", help="Any of those below, recognised.")
     ] = None,
     *,
-    message_id: _MessageId = None,
-    fingerprint: _Fingerprint = None,
-    support_code: _SupportCode = None,
-    account: _Account = None,
-    license_arn: _License = None,
-    customer: _Customer = None,
+    given: Annotated[Mapping[By, str], OptionGroup(_given, _OPTIONS)],
     reason: _Reason = "",
     actor: ActorOption = None,
     config: ConfigOption = None,
@@ -69,27 +80,25 @@ def lookup(
     Exits with 1 if nothing is stored of it: it is not settled, or was never received. What waits
     is shown then.
     """
-    given = {
-        By.MESSAGE_ID: message_id,
-        By.FINGERPRINT: fingerprint,
-        By.SUPPORT_CODE: support_code,
-        By.ACCOUNT: account,
-        By.LICENSE: license_arn,
-        By.CUSTOMER: customer,
-    }
-    queries = _queries(what, {by: text for by, text in given.items() if text is not None})
+    queries = _queries(what, given)
     who = acting_as(actor)
-    _check_reason(f"{who} {reason}", reason, what or next(filter(None, given.values()), ""))
+    _check_reason(f"{who} {reason}", reason, what or "".join(given.values()))
     settings = settings_of(config)
     found = ask(settings, lambda session: look_up(session, queries, who, reason.strip()))
-    waits = asyncio.run(waiting(settings)) if found.is_nothing else None
+    waits = _what_waits(settings) if found.is_nothing else None
     show = lookup_format.print_json if json else lookup_format.print_text
     show(found, waits)
     if found.is_nothing:
         raise typer.Exit(PARTLY_FAILED)
 
 
-def _queries(what: str | None, given: dict[By, str]) -> Sequence[Query]:
+def _what_waits(settings: Settings) -> Waiting:
+    from worker.app.waiting import waiting  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return asyncio.run(waiting(settings))
+
+
+def _queries(what: str | None, given: Mapping[By, str]) -> Sequence[Query]:
     if (what is not None) + len(given) != 1:
         options = ", ".join(f"--{by}" for by in By)
         raise failure(f"lookup takes one thing to look for: WHAT, or one of {options}", WRONG_USAGE)

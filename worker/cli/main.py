@@ -41,7 +41,7 @@ COMMANDS: Final = {
     "erase": Lazy("worker.cli.erase:erase", "Removes what is stored of one customer."),
     "keygen": Lazy("worker.cli.keygen:keygen", "Prints a new pair of sealing keys."),
     "simulator": Lazy(
-        "worker.lab.simulator.command:simulator", "Stands in for AWS Marketplace on this machine."
+        "worker.lab.simulator.command:app", "Stands in for AWS Marketplace on this machine."
     ),
     "resolve-customer": Lazy(
         "worker.cli.main:resolve_customer", "Resolves one token by hand, as the AWS CLI does."

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import DownloadColumn
 
 from worker.adapters.rabbitmq.bulk import MOST_IN_A_BATCH, Bulk, Item
 from worker.app.hidden import hidden
@@ -20,7 +19,7 @@ from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
 from worker.cli.line_results import Accounts
 from worker.cli.options import ConfigOption, JsonOption, seconds
 from worker.cli.printing import print_json
-from worker.cli.running import bar, stopping_on_signals
+from worker.cli.running import stopping_on_signals
 from worker.cli.settings import settings_of
 from worker.cli.submission_lines import BadLine, Lines
 from worker.core.exceptions import BrokerUnavailable
@@ -48,9 +47,7 @@ class _Plan:
 def publish(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="[FILE]", help="One token or submission a line; - is standard input."
-        ),
+        typer.Argument(metavar="FILE", help="One token or submission a line; - is standard input."),
     ] = Path("-"),
     *,
     lane: Annotated[
@@ -157,6 +154,8 @@ def _progress(source: BinaryIO) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
+    from worker.cli.bar import bar  # noqa: PLC0415 - slow to import
+
     total = os.fstat(source.fileno()).st_size or None
-    with bar("publishing", total, DownloadColumn()) as show:
+    with bar("publishing", total, is_bytes=True) as show:
         yield show

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
-from pydantic import ValidationError
 
 from worker.adapters.postgres.rate import control
 from worker.adapters.postgres.rate.status import fleet_status
@@ -22,8 +21,6 @@ from worker.cli.options import ActorOption, ConfigOption, JsonOption
 from worker.cli.printing import print_json
 from worker.cli.settings import settings_of
 from worker.core.records import DEFAULT_SELLER
-from worker.settings.leaves import LEAVES
-from worker.settings.model import Rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +110,11 @@ def _before(previous: Override | None) -> str:
 
 
 def _calls_per_second(given: str) -> float:
+    from pydantic import ValidationError  # noqa: PLC0415 - slow to import
+
+    from worker.settings.leaves import LEAVES  # noqa: PLC0415 - as above
+    from worker.settings.model import Rate  # noqa: PLC0415 - as above
+
     try:
         ceiling = Rate.model_validate({"ceiling": given}).ceiling
     except ValidationError:

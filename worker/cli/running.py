@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from rich.progress import ProgressColumn
 
 _LINE_SECONDS: Final = 5.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -51,7 +47,9 @@ def progress(doing: str, total: int) -> Iterator[Callable[[int], None]]:
         A function to call with how many are done.
     """
     if sys.stderr.isatty():
-        with bar(doing, total, MofNCompleteColumn()) as show:
+        from worker.cli.bar import bar  # noqa: PLC0415 - slow to import
+
+        with bar(doing, total) as show:
             yield show
     else:
         yield _lines(doing, total)
@@ -67,12 +65,3 @@ def _lines(doing: str, total: int) -> Callable[[int], None]:
             typer.echo(f"{doing} {done} of {total}", err=True)
 
     return show
-
-
-@contextmanager
-def bar(doing: str, total: float | None, count: ProgressColumn) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error; yields a function to call with how much is done."""
-    columns = (doing, BarColumn(), count, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(doing, total=total)
-        yield lambda done: shown.update(task, completed=done)

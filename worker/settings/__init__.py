@@ -3,8 +3,7 @@
 Precedence: option > environment `WORKER_…` > secrets directory > TOML file > default.
 """
 
-from worker.settings.durations import Duration
 from worker.settings.loading import SettingsError, load, reload
 from worker.settings.model import Settings
 
-__all__ = ["Duration", "Settings", "SettingsError", "load", "reload"]
+__all__ = ["Settings", "SettingsError", "load", "reload"]

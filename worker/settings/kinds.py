@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 
+from worker.core import durations
 from worker.core.encodings import without_mark
-from worker.settings import durations
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from pydantic import (
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker.core.durations import Duration
 from worker.settings import addresses, identities, kinds
-from worker.settings.durations import Duration
 
 _AMQP = kinds.secret(
     "amqps://user:password@host:port/vhost, or amqp://…; several hosts as a:5671,b:5671",

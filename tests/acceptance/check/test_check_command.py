@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import aio_pika
 import pytest
 
-from harness.installation import Worker
+from harness.programs import Worker
 from harness.servers import shipped
 from tests.acceptance.check_setups import ACCOUNT, SECRETS, dsn, sound_setup
 from worker.adapters.sealing import generate

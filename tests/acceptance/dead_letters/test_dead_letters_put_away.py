@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.failed import failure_of, message_of, settle
-from harness.installation import eventually
 from harness.reprocessing import (
     audited,
     dead_letters,
@@ -19,6 +18,7 @@ from harness.reprocessing import (
     states,
     told,
 )
+from harness.waiting import eventually
 from worker.adapters.sealing import Opener, Sealer, generate
 from worker.core.records import Status
 from worker.core.token.incoming import read_envelope

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.failed import fail, id_of
-from harness.installation import COMMAND, bare_environment
+from harness.installation import bare_environment
 from harness.many_letters import keep_many
+from harness.programs import COMMAND
 from harness.schema import connected, prepare
 from worker.adapters.sealing import generate
 

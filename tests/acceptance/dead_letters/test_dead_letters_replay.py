@@ -13,7 +13,6 @@ import aio_pika
 import pytest
 
 from harness.failed import failure_of, message_of, parked_of, settle
-from harness.installation import eventually
 from harness.reprocessing import (
     audited,
     dead_letters,
@@ -24,6 +23,7 @@ from harness.reprocessing import (
     told,
 )
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from worker.adapters.sealing import Sealer, generate
 from worker.core.records import Status
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.failed import failure_of, message_of, parked_of, settle, sibling
-from harness.installation import eventually
 from harness.reprocessing import (
     audited,
     dead_letters,
@@ -26,6 +25,7 @@ from harness.reprocessing import (
     told,
 )
 from harness.schema import connected
+from harness.waiting import eventually
 from tests.seeds import seeds
 from worker.adapters.sealing import Sealer
 

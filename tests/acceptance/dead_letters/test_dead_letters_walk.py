@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import eventually
 from harness.reprocessing import (
     MENDED,
     TWO_SELLERS,
@@ -20,6 +19,7 @@ from harness.reprocessing import (
     states,
     told,
 )
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
     from harness.installation import Installation

@@ -17,11 +17,13 @@ import asyncpg
 import pytest
 from ruamel.yaml import YAML
 
-from harness.installation import COMMAND, bare_environment
+from harness.installation import bare_environment
+from harness.programs import COMMAND
 from harness.schema import connected
+from worker.core import durations
 from worker.lab.servers import Postgres, postgres
 from worker.lab.servers.broker import HOME
-from worker.settings import Settings, SettingsError, durations, load
+from worker.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

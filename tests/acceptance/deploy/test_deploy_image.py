@@ -22,7 +22,7 @@ from worker import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.installation import Worker
+    from harness.programs import Worker
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"

@@ -20,13 +20,15 @@ from urllib.parse import urlencode
 import pytest
 from ruamel.yaml import YAML
 
-from harness.installation import eventually, fetch
+from harness.programs import fetch
+from harness.waiting import eventually
 from tests.acceptance.outcomes import buyers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.web_tier import WebTier
 
 ROOT = Path(__file__).parents[3]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import eventually
 from harness.schema import connected
+from harness.waiting import eventually
 from tests.acceptance.outcomes import fresh
 
 if TYPE_CHECKING:

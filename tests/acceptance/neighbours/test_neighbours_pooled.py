@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.acceptance.outcomes import fresh, row, tokens
 from tests.pgbouncer import PROGRAM, pgbouncer
 

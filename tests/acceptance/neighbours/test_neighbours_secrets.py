@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from harness.installation import COMMAND, Worker, bare_environment, eventually
+from harness.installation import bare_environment
+from harness.programs import COMMAND, Worker
+from harness.waiting import eventually
 from tests.acceptance.outcomes import fresh
 from tests.odd_servers import NO_CAPABILITIES, NO_VERSION, answering
 

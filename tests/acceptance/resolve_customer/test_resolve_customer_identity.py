@@ -13,7 +13,7 @@ from tests.fakes.aws import raw_aws, reply
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.installation import Simulator
+    from harness.programs import Simulator
 
 _ROLE: Final = "arn:aws:iam::123456789012:role/seller"
 _SESSION: Final = "session-token-of-the-assumed-role"

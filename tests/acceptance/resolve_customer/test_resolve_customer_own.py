@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from harness.installation import Program, eventually, simulating
+from harness.installation import simulating
+from harness.programs import Program
+from harness.waiting import eventually
 from tests.acceptance.aws_cli import AWS, OURS, UNSET, Tool, encrypting, version_two
 
 if TYPE_CHECKING:

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from harness.installation import eventually
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
 from worker.core.token.outgoing import ANSWERS, EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.web_tier import WebTier
 
 pytestmark = pytest.mark.timeout(120)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.history import EVENT, MALFORMED, Due, History, Submission, Told, check, count, due
-from harness.installation import DELAYS, eventually
+from harness.history import EVENT, MALFORMED, Due, History, Received, Submission, check, count, due
+from harness.installation import DELAYS
+from harness.waiting import eventually
 from tests.seeds import seeds
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ SETTINGS = {
 }
 
 
-def crowd(chance: random.Random, salt: str) -> list[Submission]:
+def submissions(chance: random.Random, salt: str) -> list[Submission]:
     """Messages of all kinds, copies of some, and some that can't be read, in any order."""
     words = [word for word, count in KINDS.items() for _ in range(count)]
     words += ["ok-{n}"] * (TOKENS - len(words))
@@ -82,7 +83,7 @@ def _unreadable(n: int) -> Submission:
     return Submission(message_id=f"bad-{n}", body=b"bad %d" % n, token=None, due=(Due(MALFORMED),))
 
 
-class Troupe:
+class Replicas:
     """Two workers, of which one at a time is killed and started again."""
 
     def __init__(self, stage: Installation, chance: random.Random) -> None:
@@ -119,13 +120,13 @@ class Troupe:
         return [await worker.exit_code() for worker in self.workers]
 
 
-async def history(stage: Installation, web: WebTier, troupe: Troupe, salt: str) -> History:
+async def history(stage: Installation, web: WebTier, replicas: Replicas, salt: str) -> History:
     """Everything that can be found out once all workers are gone."""
     rows = stage.schema.rows
     now = time.time()  # nobody noted when each was told
     found = History(canaries=[salt], queues=await web.depths(*RETRYING))
-    found.told = [
-        Told(EVENT, one.routing_key, one.correlation_id, one.body, now)
+    found.received = [
+        Received(EVENT, one.routing_key, one.correlation_id, one.body, now)
         for some in web.events.values()
         for one in some
     ]
@@ -133,7 +134,7 @@ async def history(stage: Installation, web: WebTier, troupe: Troupe, salt: str) 
         table = await rows(f"SELECT * FROM resolution.{name}")
         setattr(found, name, [dict(row) for row in table])
     found.letters = [dict(row) for row in await rows("SELECT * FROM resolution.dead_letter")]
-    found.texts = {f"worker {n}'s log": one.said for n, one in enumerate(troupe.all)}
+    found.texts = {f"worker {n}'s log": one.said for n, one in enumerate(replicas.all)}
     return found
 
 
@@ -147,25 +148,25 @@ async def test_crashes_lose_and_double_nothing(
     """After kills at random moments every token has its due outcome once, and all is told."""
     print(f"CRASH_SEED={seed}")  # noqa: T201 - for the reader of a report
     chance, salt = random.Random(seed), f"canary{seed:x}"
-    sent = crowd(chance, salt)
+    sent = submissions(chance, salt)
     began = time.monotonic()
-    troupe = Troupe(stage, chance)
+    replicas = Replicas(stage, chance)
 
-    await _endure(troupe, web, sent)
+    await _endure(replicas, web, sent)
     settled = time.monotonic() - began
-    codes = await troupe.dismiss()
-    findings = check(sent, await history(stage, web, troupe, salt))
+    codes = await replicas.dismiss()
+    findings = check(sent, await history(stage, web, replicas, salt))
 
     print(  # noqa: T201 - for the reader of a report
-        f"{len(sent)} messages, {KILLS} kills ({troupe.killed_at_work} at work), {settled:.1f} s,"
+        f"{len(sent)} messages, {KILLS} kills ({replicas.killed_at_work} at work), {settled:.1f} s,"
         f" {count(findings)}"
     )
     assert codes == [0] * WORKERS
-    assert troupe.killed_at_work >= KILLS * 4 // 5
+    assert replicas.killed_at_work >= KILLS * 4 // 5
     assert findings == []
 
 
-async def _endure(troupe: Troupe, web: WebTier, sent: list[Submission]) -> None:
+async def _endure(replicas: Replicas, web: WebTier, sent: list[Submission]) -> None:
     ids = {one.message_id for one in sent}
 
     def is_over() -> bool:
@@ -177,7 +178,7 @@ async def _endure(troupe: Troupe, web: WebTier, sent: list[Submission]) -> None:
             def publish(some: list[Submission] = share) -> None:
                 group.create_task(_publish(web, some))
 
-            await troupe.suffer(n, publish, is_over)
+            await replicas.suffer(n, publish, is_over)
 
     await eventually(is_over, "every message has an event", SECONDS)
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.installation import COMMAND
+from harness.programs import COMMAND
 from tests.acceptance.ways_out import around, everything
 from worker.adapters.sealing import generate
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.acceptance.outcomes import fresh, instant
 
 if TYPE_CHECKING:
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.web_tier import WebTier
 
 QUOTA = 20

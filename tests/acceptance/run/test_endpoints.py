@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 import pytest
 
-from harness.installation import COMMAND, Worker
+from harness.programs import COMMAND, Worker
 from harness.schema import prepare
 from tests.acceptance.outcomes import fresh
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.installation import ATTEMPTS, eventually
+from harness.installation import ATTEMPTS
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from tests.acceptance.odd_marketplace import SOUND, Reply, odd_marketplace
 from tests.acceptance.outcomes import buyers, tokens
 

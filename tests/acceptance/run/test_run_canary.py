@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
-from harness.installation import eventually
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from tests.acceptance.outcomes import buyers
 from tests.acceptance.ways_out import around, everything
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.acceptance.outcomes import CONTACT, OUTCOME, fresh, sha256
 
 if TYPE_CHECKING:
     from harness.installation import Installation
-    from harness.web_tier import Told, WebTier
+    from harness.web_tier import Received, WebTier
 
 
 def bad_bodies() -> dict[str, bytes]:
@@ -106,7 +106,7 @@ async def test_an_echo_that_holds_the_token_is_not_given(
 
     message_id = await shop.submit(token, reply_to=shop.reply_to, **{place: holder})
 
-    def found() -> list[Told]:
+    def found() -> list[Received]:
         told = [one for many in shop.events.values() for one in many]
         return [one for one in told if one.body["token_sha256"] == sha256(token).hex()]
 

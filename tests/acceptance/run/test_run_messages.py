@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import ATTEMPTS, eventually
+from harness.installation import ATTEMPTS
+from harness.waiting import eventually
 from tests.acceptance.outcomes import CALLED_FOR, RESTART, asked, fresh, instant, row, sha256
 
 if TYPE_CHECKING:
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.web_tier import WebTier
 
 

@@ -6,10 +6,11 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from harness.installation import DELAYS, eventually
+from harness.installation import DELAYS
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from harness.installation import Worker
+    from harness.programs import Worker
     from harness.web_tier import WebTier
 
 LANES = {"live", "backlog", "crowd"}

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from harness.installation import eventually
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import aio_pika
 import pytest
 from pamqp.commands import Basic
 
-from harness.installation import eventually
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
     from harness.installation import Installation

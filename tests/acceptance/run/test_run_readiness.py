@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.installation import eventually
+from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
 from tests.fakes.aws import raw_aws, reply
 

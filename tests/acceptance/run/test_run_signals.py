@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.installation import eventually
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.web_tier import WebTier
 
 DRAIN_SECONDS = 5.0

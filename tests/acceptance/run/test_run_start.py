@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from harness.installation import Worker, bare_environment
+from harness.installation import bare_environment
+from harness.programs import Worker
 from harness.schema import addresses, run_script
 from harness.tcp_proxy import proxy_to
 from harness.web_tier import web_tier
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.installation import Installation, Simulator
+    from harness.installation import Installation
+    from harness.programs import Simulator
     from harness.servers import Broker, Database, PostgresServer
     from harness.web_tier import WebTier
 

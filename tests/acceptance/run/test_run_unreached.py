@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from harness import obstacles
-from harness.obstacles import LOGIN, PASSWORD, Obstacles
+from harness import network_faults
+from harness.network_faults import LOGIN, PASSWORD, NetworkFaults
 from tests.acceptance.check_setups import serving_sts
 from tests.acceptance.outcomes import tokens
 
@@ -40,7 +40,7 @@ class Wrong:
     """
 
     name: str
-    settings: Callable[[Obstacles], dict[str, str]]
+    settings: Callable[[NetworkFaults], dict[str, str]]
     words: tuple[str, ...]
 
 
@@ -52,7 +52,7 @@ def _endpoint(url: str) -> dict[str, str]:
     return FAR | {"WORKER_AWS__ENDPOINT_URL": url}
 
 
-def _tls(way: Obstacles, name: str, *, trusted: bool) -> dict[str, str]:
+def _tls(way: NetworkFaults, name: str, *, trusted: bool) -> dict[str, str]:
     certificate = way.certificate(name)
     trust = {"AWS_CA_BUNDLE": certificate} if trusted else {}
     return _endpoint(f"https://127.0.0.1:{way.tls(certificate)}") | trust
@@ -82,17 +82,17 @@ WRONG = (
     ),
     Wrong(
         "a proxy with another password",
-        lambda way: _proxy(way.saying(obstacles.LOGIN_REFUSED)),
+        lambda way: _proxy(way.saying(network_faults.LOGIN_REFUSED)),
         ("ProxyLoginRefused", "HTTPS_PROXY", "NO_PROXY"),
     ),
     Wrong(
         "a proxy that forbids",
-        lambda way: _proxy(way.saying(obstacles.FORBIDDEN)),
+        lambda way: _proxy(way.saying(network_faults.FORBIDDEN)),
         ("ProxyRefuses", "HTTPS_PROXY", "NO_PROXY"),
     ),
     Wrong(
         "a SOCKS proxy",
-        lambda way: _proxy(way.saying(obstacles.SOCKS)),
+        lambda way: _proxy(way.saying(network_faults.SOCKS)),
         ("NoHttpProxy", "HTTPS_PROXY", "SOCKS"),
     ),
     Wrong(
@@ -103,7 +103,7 @@ WRONG = (
     Wrong(
         "a region with a typing error",
         lambda way: (
-            _proxy(way.saying(obstacles.BAD_GATEWAY))
+            _proxy(way.saying(network_faults.BAD_GATEWAY))
             | {"WORKER_AWS__ENDPOINT_URL": "", "WORKER_AWS__REGION": "us-est-1"}
         ),
         ("metering.marketplace.us-est-1.amazonaws.com", "WORKER_AWS__REGION (us-est-1)"),
@@ -157,16 +157,16 @@ WRONG = (
 
 
 @pytest.fixture
-def way(stage: Installation) -> Iterator[Obstacles]:
-    """Obstacles for one test."""
-    with Obstacles(stage.home) as made:
+def way(stage: Installation) -> Iterator[NetworkFaults]:
+    """NetworkFaults for one test."""
+    with NetworkFaults(stage.home) as made:
         yield made
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
 @pytest.mark.sampled(9)
 async def test_one_diagnosis(
-    stage: Installation, web: WebTier, way: Obstacles, wrong: Wrong
+    stage: Installation, web: WebTier, way: NetworkFaults, wrong: Wrong
 ) -> None:
     """Three buyers lose nothing; `/readyz`, the log and `check` name what is wrong alike."""
     settings = wrong.settings(way) | {"WORKER_AWS__TIMEOUT": "1s"}
@@ -220,9 +220,9 @@ async def test_a_proxy_that_can_not_be_used_is_refused_at_start(
     assert ended == {"run": 78, "check": 78, "resolve-customer": 253}
 
 
-async def test_an_unknown_region_is_told_at_start(stage: Installation, way: Obstacles) -> None:
+async def test_an_unknown_region_is_told_at_start(stage: Installation, way: NetworkFaults) -> None:
     """A region that the SDK does not know with this service is warned of, with what was meant."""
-    settings = _proxy(way.saying(obstacles.BAD_GATEWAY)) | {
+    settings = _proxy(way.saying(network_faults.BAD_GATEWAY)) | {
         "WORKER_AWS__ENDPOINT_URL": "",
         "WORKER_AWS__REGION": "us-est-1",
     }
@@ -238,17 +238,17 @@ async def test_an_unknown_region_is_told_at_start(stage: Installation, way: Obst
 
 
 async def test_loopback_and_metadata_services_need_no_proxy(
-    stage: Installation, web: WebTier, way: Obstacles
+    stage: Installation, web: WebTier, way: NetworkFaults
 ) -> None:
     """What only this machine can answer is asked directly, whatever proxy the environment names."""
     worker = await stage.run(
-        HTTP_PROXY=f"http://127.0.0.1:{way.saying(obstacles.FORBIDDEN)}",
+        HTTP_PROXY=f"http://127.0.0.1:{way.saying(network_faults.FORBIDDEN)}",
         **NO_KEYS,
         AWS_CONTAINER_CREDENTIALS_FULL_URI=way.enter_context(serving_sts()) + "/container",
         NO_PROXY="intranet.example",
     )
     assert (await web.settled(*tokens("ok", 1))).status == "resolved"
-    assert way.heard == []
+    assert way.received == []
     worker.kill()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from harness.installation import DELAYS, eventually
+from harness.installation import DELAYS
+from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
 
 if TYPE_CHECKING:
-    from harness.installation import Installation, Worker
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.web_tier import WebTier
 
 

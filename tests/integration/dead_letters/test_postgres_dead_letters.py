@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.letters import AS_ON_CALL, asked, single_filters, timing
+from harness.letter_queries import AS_ON_CALL, single_filters, statements, timing
 from harness.many_letters import KINDS, keep_many
 from harness.schema import addresses, connected, prepare, run_script
 from tests.fakes.ledger_suite import at, failed, key, letter, resolved
@@ -72,7 +72,7 @@ async def session(schema: Schema) -> AsyncIterator[Session]:
 
 async def kinds(session: Session, letter_id: int) -> list[tuple[str, str | None]]:
     """What happened to a letter, and with which error."""
-    found = await views.dossier(session, letter_id)
+    found = await views.detail(session, letter_id)
     assert found is not None
     return [(event.kind, event.error_code) for event in found.history]
 
@@ -90,7 +90,7 @@ async def test_a_history_of_deaths_and_rescue(
     schema: Schema, ledger: PostgresLedger, session: Session
 ) -> None:
     """Each death is one event, however often it is told, and so is the rescue."""
-    for telling in (letter("t"), letter("t"), letter("t", 2, error_code="Told")):
+    for telling in (letter("t"), letter("t"), letter("t", 2, error_code="Received")):
         await ledger.settle(Batch((), (telling,)))
     await schema.execute(
         "UPDATE resolution.dead_letter SET state = 'replaying', claimed_at = now()"
@@ -104,7 +104,7 @@ async def test_a_history_of_deaths_and_rescue(
         ("failed", "Again"),
         ("resolved", None),
     ]
-    found = await views.dossier(session, number)
+    found = await views.detail(session, number)
     assert found is not None
     assert [event.at for event in found.history[:2]] == [at(1), at(9)]
     assert [event.attempts for event in found.history] == [6, 7, None]
@@ -158,7 +158,7 @@ async def test_two_workers_tell_one_death(schema: Schema, session: Session) -> N
             group.create_task(ledger.settle(Batch((), (letter("t", 5 + seconds),))))
     number = await only_id(session)
     assert await kinds(session, number) == [("failed", "Timeout")] * 2
-    found = await views.dossier(session, number)
+    found = await views.detail(session, number)
     assert found is not None
     assert found.letter.occurrences == 2
     for ledger in ledgers:
@@ -355,11 +355,11 @@ async def test_a_message_id_finds_its_letters(ledger: PostgresLedger, session: S
     """The id of a message finds all letters that have it, whatever their state and time."""
     twins = [letter(name, n, message_id="twin") for n, name in enumerate("ab", 1)]
     await ledger.settle(Batch((), (*twins, letter("c", 9))))
-    newest, oldest = await views.namesakes(session, "twin", 10)
-    assert await views.namesakes(session, "twin", 1) == [newest]
+    newest, oldest = await views.ids_of_message(session, "twin", 10)
+    assert await views.ids_of_message(session, "twin", 1) == [newest]
     chosen = await views.page(session, Selection(message_ids=("twin",)), 10, None)
     assert [each.id for each in chosen.letters] == [newest, oldest]
-    assert await views.namesakes(session, "nobody", 10) == []
+    assert await views.ids_of_message(session, "nobody", 10) == []
 
 
 async def test_a_condition_serves_a_claim(many: Schema) -> None:
@@ -457,7 +457,7 @@ async def test_a_hundred_thousand_letters_take_no_time(database: Database) -> No
         # Of its own time: other tests share the machine.
         await connection.execute(AS_ON_CALL)
         for name, filters in (("none", {}), *single_filters(message_id).items()):
-            for statement in asked(name, Selection(**filters)):
+            for statement in statements(name, Selection(**filters)):
                 found = await timing(connection, statement)
                 assert found.milliseconds < 300, found
 
@@ -469,12 +469,12 @@ async def test_one_letter_whole(ledger: PostgresLedger, session: Session) -> Non
     """All that was kept of a message is told, and no more of the token than its fingerprint."""
     given_letter = letter("t", metadata=b'{"session": "s"}')
     await ledger.settle(Batch((), (given_letter,)))
-    found = await views.dossier(session, await only_id(session))
+    found = await views.detail(session, await only_id(session))
     assert found is not None
     assert found.letter.fingerprint == key("t").sha256.hex()[:16]
     assert (found.metadata, found.lane, found.is_kept) == ('{"session": "s"}', "live", True)
     assert (found.body_sha256, found.body_bytes) == (given_letter.body_sha256, 256)
-    assert await views.dossier(session, 10**6) is None
+    assert await views.detail(session, 10**6) is None
     assert await views.reveal(session, 10**6, Actor("ann", "why")) is None
 
 
@@ -488,7 +488,7 @@ async def test_of_a_long_history_the_latest_is_told(
         "INSERT INTO resolution.letter_event (letter_id, kind, reason)"
         f" SELECT {number}, 'claimed', n::text FROM generate_series(1, 250) AS n"
     )
-    found = await views.dossier(session, number)
+    found = await views.detail(session, number)
     assert found is not None
     assert found.earlier
     assert [event.reason for event in found.history] == [str(n) for n in range(51, 251)]
@@ -508,7 +508,7 @@ async def test_revealing_leaves_its_trace(ledger: PostgresLedger, session: Sessi
         *("dead-letters.reveal", "ann", "buyer on the phone", "resolution_operator"),
         f'{{"letters": [{number}]}}',
     )
-    found = await views.dossier(session, number)
+    found = await views.detail(session, number)
     assert found is not None
     (event,) = [each for each in found.history if each.kind == "revealed"]
     assert (event.actor, event.reason) == ("ann", "buyer on the phone")

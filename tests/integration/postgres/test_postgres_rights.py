@@ -121,7 +121,7 @@ async def test_strangers_of_the_server_may_not_connect(
         with pytest.raises(LedgerUnavailable, match=r"may not connect .*roles\.sql"):
             await ledger.check()
         await ledger.close()
-        # Told apart from a database that nobody gets into.
+        # Received apart from a database that nobody gets into.
         await schema.execute(f"GRANT CONNECT ON DATABASE {database.name} TO {stranger}")
         async with connected(database.dsn_of(stranger)) as session:
             assert await session.fetchval("SELECT session_user") == stranger

@@ -12,9 +12,9 @@ import pytest
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import (
-    FakeCourier,
     FakeMarketplace,
     FakeOutbox,
+    FakePublisher,
     FakeSealer,
     FakeSecrets,
     FakeTelemetry,
@@ -65,7 +65,7 @@ class Ledger(FakeLedger):
         return await super().settle(batch)
 
 
-class ConfirmedPublisher(FakeCourier):
+class ConfirmedPublisher(FakePublisher):
     """A publisher that may keep everything in hand, neither confirmed nor refused."""
 
     def __init__(self) -> None:

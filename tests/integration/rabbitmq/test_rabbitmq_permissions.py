@@ -274,7 +274,7 @@ class Script:
         return Done(process.returncode or 0, said.decode())
 
 
-SCENES = (
+SCENARIOS = (
     the_worker_can_do_all_it_needs,
     the_worker_can_do_nothing_else,
     the_operator_replays_and_no_more,
@@ -286,11 +286,11 @@ SCENES = (
 )
 
 
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-async def test_rights_as_deployed(broker: Broker, scene: Scene) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_rights_as_deployed(broker: Broker, scenario: Scenario) -> None:
     """Each user can do its work and nothing beyond, on the series that all tests run on."""
     await declared(broker)
-    await scene(broker)
+    await scenario(broker)
 
 
 @pytest.mark.parametrize("series", ["4.3"])
@@ -299,16 +299,16 @@ async def test_rights_as_deployed_on_a_later_series(series: str, tmp_path: Path)
     """The same on a later series."""
     async with rabbitmq(tmp_path / "server", home=rabbitmq_home(series)) as running:
         server = BrokerServer(running.amqp_url, running.management, running.log)
-        for scene in SCENES:
+        for scenario in SCENARIOS:
             with server.broker() as broker:
                 await declared(broker)
-                await scene(broker)
+                await scenario(broker)
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Scene = Callable[[Broker], Awaitable[None]]
+    Scenario = Callable[[Broker], Awaitable[None]]
 
 
 @pytest.mark.parametrize("series", ["3.10", "4.0", "4.3"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from benchmarks.letters import cpu_milliseconds
+from harness.letter_queries import cpu_milliseconds
 from harness.schema import connected
 from tests.integration.fleets import (
     HUNGRY,

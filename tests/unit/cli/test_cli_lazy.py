@@ -46,6 +46,19 @@ def commands(table: Mapping[str, Lazy], *before: str) -> Iterator[tuple[str, ...
             yield from commands(lazy.source, *before, name)
 
 
+@pytest.mark.parametrize("command", ["lookup", "publish", "rate", "dead-letters replay"])
+def test_the_help_of_a_command_is_not_slow(command: str) -> None:
+    """What is slow to import, and not needed to show the options, is not imported for `--help`."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW, *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    slow = {"rich", "structlog", "worker.settings.model"}
+    assert set(done.stderr.split()).isdisjoint(slow)
+
+
 @pytest.mark.parametrize("group", GROUPS, ids=" ".join)
 def test_a_list_of_commands_imports_none_of_them(group: tuple[str, ...]) -> None:
     """`--help` of a group imports neither a command's module nor a driver."""
@@ -75,9 +88,11 @@ def test_no_line_of_a_list_is_cut_off(group: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", list(commands(COMMANDS)), ids=" ".join)
 def test_each_command_is_found(command: tuple[str, ...]) -> None:
-    """What the lists name can be run."""
-    shown = CliRunner().invoke(app, [*command, "--help"])
+    """What the lists name can be run, and its help fits 80 columns."""
+    shown = CliRunner().invoke(app, [*command, "--help"], terminal_width=80)
     assert shown.exit_code == 0, shown.output
+    assert command == ("resolve-customer",) or max(map(len, shown.stdout.splitlines())) <= 80
+    assert "[[" not in shown.stdout
     assert "Usage: " in shown.stdout or command == ("resolve-customer",)
 
 

@@ -21,8 +21,8 @@ from harness.history import (
     Due,
     History,
     Kind,
+    Received,
     Submission,
-    Told,
     check,
     due,
     said,
@@ -80,7 +80,7 @@ def flawless() -> History:
         if one.may_be(PARKED):
             found.letters.append(letter(one))
             continue
-        found.told += told(one)
+        found.received += received(one)
         if one.may_be(MALFORMED):
             found.malformed.append({"message_id": one.message_id, "body_sha256": one.body_sha256})
             found.letters.append(letter(one))
@@ -113,7 +113,7 @@ def settle(found: History, one: Submission) -> None:
         found.letters.append(letter(one))
 
 
-def told(one: Submission) -> list[Told]:
+def received(one: Submission) -> list[Received]:
     """Its event and, where one is wanted, its reply."""
     status, code = one.due[0]
     assert one.token or one.key is None
@@ -126,10 +126,10 @@ def told(one: Submission) -> list[Told]:
         "metadata": (one.metadata or {}) if one.key else {},
         **says,
     }
-    event = Told(EVENT, f"token.{status}", one.correlation_id, body, one.at + 2)
+    event = Received(EVENT, f"token.{status}", one.correlation_id, body, one.at + 2)
     if one.reply_to is None:
         return [event]
-    return [event, Told(REPLY, one.reply_to, one.correlation_id, dict(body), one.at + 2)]
+    return [event, Received(REPLY, one.reply_to, one.correlation_id, dict(body), one.at + 2)]
 
 
 def letter(one: Submission) -> dict[str, Any]:
@@ -154,32 +154,32 @@ def the(found: History, ident: str, channel: str = EVENT) -> int:
     """The place of what was told about a message."""
     return next(
         place
-        for place, one in enumerate(found.told)
+        for place, one in enumerate(found.received)
         if one.body["message_id"] == ident and one.channel == channel
     )
 
 
 def forged(found: History, ident: str, channel: str = EVENT, **changes: Any) -> None:
-    """Change what was told: fields of `Told`, or members of its body."""
+    """Change what was told: fields of `Received`, or members of its body."""
     place = the(found, ident, channel)
     fields = {
         name: changes.pop(name)
         for name in ("routing_key", "correlation_id", "at")
         if name in changes
     }
-    told = found.told[place]
-    found.told[place] = replace(told, body={**told.body, **changes}, **fields)
+    received = found.received[place]
+    found.received[place] = replace(received, body={**received.body, **changes}, **fields)
 
 
 def retold(found: History, ident: str, **changes: Any) -> None:
     """Tell the same event again, and otherwise."""
-    found.told.append(found.told[the(found, ident)])
+    found.received.append(found.received[the(found, ident)])
     forged(found, ident, **changes)
 
 
 def unsaid(found: History, ident: str, channel: str = EVENT, left: int = 0) -> None:
     """Take back what was told; so many messages are left."""
-    del found.told[the(found, ident, channel)]
+    del found.received[the(found, ident, channel)]
     found.queues["resolution.tokens"] = left
 
 
@@ -208,10 +208,10 @@ def test_what_may_happen_twice_passes() -> None:
     found = flawless()
     place = the(found, "m-0", REPLY)
     pending = replace(
-        found.told[place], body={"message_id": "m-0", "status": "pending", "reason": "queued"}
+        found.received[place], body={"message_id": "m-0", "status": "pending", "reason": "queued"}
     )
-    found.told = [*found.told, *found.told]
-    found.told.insert(place, pending)
+    found.received = [*found.received, *found.received]
+    found.received.insert(place, pending)
 
     assert check([*SENT, SENT[0]], found) == []
 
@@ -258,31 +258,31 @@ FORGERIES: Mapping[str, tuple[Kind, Callable[[History], Any]]] = {
     "stranger's event": (Kind.STRANGER, lambda h: forged(h, "m-0", message_id="m-99")),
     "stranger's reply": (Kind.STRANGER, lambda h: forged(h, "m-0", REPLY, message_id="m-99")),
     "event of a parked message": (
-        Kind.WRONG, lambda h: h.told.append(replace(h.told[0], body={"message_id": "m-9"})),
+        Kind.WRONG, lambda h: h.received.append(replace(h.received[0], body={"message_id": "m-9"})),
     ),
-    "reply to another asker": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, routing_key="resolution.reply.3"),
+    "reply to another requester": (
+        Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, routing_key="resolution.reply.3"),
     ),
     "reply to nobody who asked": (
-        Kind.WRONG_ASKER,
-        lambda h: h.told.append(
-            replace(h.told[the(h, "m-1")], channel=REPLY, routing_key="resolution.reply.0")
+        Kind.MISDIRECTED,
+        lambda h: h.received.append(
+            replace(h.received[the(h, "m-1")], channel=REPLY, routing_key="resolution.reply.0")
         ),
     ),
     "another's correlation id": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, correlation_id="c-3"),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, correlation_id="c-3"),
     ),
-    "another's metadata": (Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, metadata={"of": 3})),
-    "metadata that nobody gave": (Kind.WRONG_ASKER, lambda h: forged(h, "m-1", metadata={"of": 0})),
-    "another's token": (Kind.WRONG_ASKER, lambda h: forged(h, "m-0", token_sha256="00" * 32)),
+    "another's metadata": (Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, metadata={"of": 3})),
+    "metadata that nobody gave": (Kind.MISDIRECTED, lambda h: forged(h, "m-1", metadata={"of": 0})),
+    "another's token": (Kind.MISDIRECTED, lambda h: forged(h, "m-0", token_sha256="00" * 32)),
     "another's customer told": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-0", REPLY, customer_aws_account_id="123456789012"),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-0", REPLY, customer_aws_account_id="123456789012"),
     ),
     "another's licence told": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-3", license_arn=row(h, "m-4")["license_arn"]),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-3", license_arn=row(h, "m-4")["license_arn"]),
     ),
     "a failure told with a customer": (
-        Kind.WRONG_ASKER, lambda h: forged(h, "m-5", customer_aws_account_id="123456789012"),
+        Kind.MISDIRECTED, lambda h: forged(h, "m-5", customer_aws_account_id="123456789012"),
     ),
     "told before it was settled": (Kind.EARLY_ACK, lambda h: forged(h, "m-0", at=NOON - 5)),
     "told, and not in the ledger": (Kind.EARLY_ACK, lambda h: without(h.outcomes, "m-0")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter as Counts
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ class Metrics(Families):
 
     def __init__(self) -> None:
         super().__init__()
-        self.settled: Tally[str] = Tally()
+        self.settled: Counts[str] = Counts()
         self.set_first_expiries({})
 
     # --- called by the runtime ---

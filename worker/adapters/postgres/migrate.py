@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from worker.adapters.postgres.errors import translate, translated, unfit_encoding
-from worker.adapters.postgres.sessions import Session, connector
+from worker.adapters.postgres.sessions import connector, one_session
 from worker.adapters.postgres.sql import load_sql
 from worker.core.exceptions import SetupFault
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from importlib.resources.abc import Traversable
+
+    from worker.adapters.postgres.sessions import Session
 
 _MIGRATION_PERIODS: Final = load_sql("migration_periods")
 _MIGRATION_GROUND: Final = load_sql("migration_ground")
@@ -37,6 +39,7 @@ _FILE_NAME: Final = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 _TURN_SECONDS: Final = 120
 _LOCK_SECONDS: Final = 5
 _STATEMENT_SECONDS: Final = 900
+_COMMAND_SECONDS: Final = _TURN_SECONDS + _STATEMENT_SECONDS
 
 _STAND_IN: Final = "stand_in"
 
@@ -114,8 +117,7 @@ async def migrate(
 ) -> list[Applied]:
     """Apply the missing migrations, each together with its record in a transaction of its own.
 
-    Safe to run twice or concurrently: only the holder of the lock works, and reads the records
-    after it has the lock.
+    Safe to run twice or concurrently: only who holds the lock reads the records, and works.
 
     Args:
         dsn: The address, with a role that owns the schema or may create one in this database.
@@ -136,9 +138,7 @@ async def migrate(
     """
     wanted = bundled() if migrations is None else migrations
     with translated():
-        connect = connector(dsn, command_seconds=_STATEMENT_SECONDS + _TURN_SECONDS)
-        session = await Session.open(connect, statement_cache=False)
-        try:
+        async with one_session(connector(dsn, command_seconds=_COMMAND_SECONDS)) as session:
             await _refuse_encoding(session)
             while (step := await _apply_next(session, wanted, stand_in=stand_in)) is not None:
                 on_applied(step)
@@ -147,8 +147,6 @@ async def migrate(
             if periods:
                 await session.fetch(_MIGRATION_PERIODS, json.dumps(dict(periods)))
             return await _recorded(session)
-        finally:
-            await session.close()
 
 
 async def _refuse_encoding(session: Session) -> None:

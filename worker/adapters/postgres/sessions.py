@@ -162,6 +162,16 @@ class Session:
         self._connection.terminate()
 
 
+@asynccontextmanager
+async def one_session(connect: Connect) -> AsyncIterator[Session]:
+    """A session for one command: it prepares nothing, and is closed when the block ends."""
+    session = await Session.open(connect, statement_cache=False)
+    try:
+        yield session
+    finally:
+        await session.close()
+
+
 class Unfit(LedgerUnavailable):
     """The database can't be used as it is; the session works, but must be replaced.
 

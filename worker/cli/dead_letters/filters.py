@@ -12,9 +12,9 @@ import typer
 from worker.cli.exits import WRONG_USAGE, failure
 from worker.cli.options import OptionGroup
 from worker.core.dead_letters.filters import FILTERS, Filter, LetterState, Selection, ValueKind
+from worker.core.durations import parse
 from worker.core.records import LetterReason
 from worker.core.timestamps import parse_time
-from worker.settings.durations import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

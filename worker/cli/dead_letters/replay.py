@@ -10,7 +10,6 @@ import typer
 
 from worker.app.dead_letters import ReplayRequest
 from worker.app.dead_letters import replay as carry_out
-from worker.app.dead_letters.publisher import ReplayPublisher
 from worker.app.hidden import hidden
 from worker.cli.dead_letters import filters, replay_format, shared
 from worker.cli.dead_letters.format_values import counted
@@ -194,6 +193,8 @@ def _print_left_out(preview: Preview, *, claimed: bool) -> None:
 
 
 async def _publish(commands: DeadLetterCommands, asked: _Replay, preview: Preview) -> Account:
+    from worker.app.dead_letters.publisher import ReplayPublisher  # noqa: PLC0415 - slow to import
+
     assert asked.opener is not None
     request = asked.request
     # Those claimed by another replay may become free: what is left of them is shown at the end.

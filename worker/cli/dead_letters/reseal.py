@@ -62,7 +62,7 @@ def reseal(
     \b
     The rotation:
     1. `keygen`.
-    2. Put the new private key before the old one in OPEN_KEYS, wherever it is set.
+    2. Put the new private key before the old one in OPEN_KEYS everywhere.
     3. Put the new public key into SEAL_KEY of every worker, and restart them.
     4. `dead-letters reseal`.
     5. Remove the old private key once this says that it is not needed.

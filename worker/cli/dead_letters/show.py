@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from worker.adapters.postgres.sessions import Session
     from worker.core.dead_letters.views import DeadLetterDetail, SealedPayload
 
-_MOST_NAMESAKES: Final = 20
+_MOST_OF_ONE_MESSAGE: Final = 20
 
 
 def show(
     letter_id: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="As `dead-letters list` shows it.")
+        int | None, typer.Argument(metavar="ID", help="As `dead-letters list` shows it.")
     ] = None,
     *,
     message_id: Annotated[
@@ -87,7 +87,7 @@ async def _read(
 ) -> tuple[DeadLetterDetail, bytes | None]:
     if letter_id is None:
         letter_id = await _only_id(session, message_id or "")
-    found = await views.dossier(session, letter_id)
+    found = await views.detail(session, letter_id)
     if found is None:
         _end_unknown(f"there is no dead letter {letter_id}")
     if revealing is None:
@@ -95,11 +95,11 @@ async def _read(
     revealing.require_key(found)
     opened = await revealing.open(session, letter_id)
     # Once more, for the history now has who revealed it.
-    return await views.dossier(session, letter_id) or found, opened
+    return await views.detail(session, letter_id) or found, opened
 
 
 async def _only_id(session: Session, message_id: str) -> int:
-    ids = await views.namesakes(session, message_id, _MOST_NAMESAKES)
+    ids = await views.ids_of_message(session, message_id, _MOST_OF_ONE_MESSAGE)
     if not ids:
         _end_unknown("there is no dead letter of a message with that id")
     if len(ids) > 1:

@@ -98,7 +98,7 @@ class Selection:
     ] = (LetterState.OPEN,)
     ids: Annotated[
         tuple[int, ...],
-        Filter("id", ValueKind.ID, "", "[ID]...", "As `dead-letters list` shows them."),
+        Filter("id", ValueKind.ID, "", "ID", "As `dead-letters list` shows them."),
     ] = ()
     groups: Annotated[
         tuple[str, ...],

@@ -140,17 +140,7 @@ async def _measure(
     progress: Progress,
 ) -> Result:
     listener = await stack.enter_async_context(listening(setup.broker_url, plan))
-    async with asyncio.TaskGroup() as group:
-        starting = [
-            group.create_task(start_worker(setup, stack, number, port, progress))
-            for number, port in enumerate(free_ports(_WORKERS), start=1)
-        ]
-        # Started early, so that they already wait for lines when the first buyer comes.
-        publishers = [
-            await stack.enter_async_context(publisher(lane, setup.directory, setup.of_publishers))
-            for lane in (LIVE, BACKLOG)
-        ]
-    workers = [task.result() for task in starting]
+    workers, publishers = await _start(setup, stack, progress)
     chance.shuffle(workers)
     to_kill, survivor = workers
     async with _watching(setup.processes):
@@ -174,6 +164,22 @@ async def _measure(
             left=await left(setup.broker_url),
             calls=await calls(setup.environ[ENDPOINT]),
         )
+
+
+async def _start(
+    setup: Installation, stack: AsyncExitStack, progress: Progress
+) -> tuple[list[Process], list[Publisher]]:
+    async with asyncio.TaskGroup() as group:
+        starting = [
+            group.create_task(start_worker(setup, stack, number, port, progress))
+            for number, port in enumerate(free_ports(_WORKERS), start=1)
+        ]
+        # Started early, so that they already wait for lines when the first buyer comes.
+        publishers = [
+            await stack.enter_async_context(publisher(lane, setup.directory, setup.of_publishers))
+            for lane in (LIVE, BACKLOG)
+        ]
+    return [task.result() for task in starting], publishers
 
 
 class _Load:

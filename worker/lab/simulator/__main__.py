@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from worker.lab.simulator.command import simulator
+from worker.lab.simulator.command import app
 
 if __name__ == "__main__":
-    typer.run(simulator)
+    app()

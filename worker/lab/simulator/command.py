@@ -1,4 +1,4 @@
-"""The command `simulator`, as a function for typer."""
+"""The command `simulator`, as an app for typer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,50 @@ _DEFAULT_KEY: Final = ["simulator"]
 _NOT_IN_A_KEY: Final = frozenset(",/= \t\r\n")
 
 
+# \b is click's mark for lines to be left as they are.
+_HELP: Final = """Stand in for the AWS Marketplace metering endpoint (ResolveCustomer), on this
+machine.
+
+A registration token's first word says what happens to it:
+
+\b
+ok-*                    resolved: a customer and a licence of its own
+same-<customer>-*       resolved: that customer, a licence of its own
+new-*                   resolved, without CustomerIdentifier
+old-*                   resolved, without LicenseArn and Metadata
+seller-<access key>-*   resolved if signed by that key, else invalid
+slow-<ms>-*             resolved after so many milliseconds
+throttle-<n>-*          throttled the first n times, then resolved
+fail-<n>-*              500 the first n times, then resolved
+expired-*               ExpiredTokenException
+denied-*                AccessDeniedException
+garbage-*, empty-*      200 with a body that is no JSON, or {}
+hang-*                  never answered
+anything else           InvalidTokenException
+
+n counts every call for the token since the simulator started.
+
+\b
+PUT /_simulator/quota      {"rate": 40, "burst": 40}; "rate": null lifts it
+PUT /_simulator/fault      {"code": "…", "status": 400, "message": "…"}
+                           answers every call so, whatever its signature
+DELETE /_simulator/fault   ends that
+GET /_simulator/stats      {"calls": {result: n}, "tokens": n,
+                           "seconds": {epoch second: {result: n}}}
+
+A result is one of:
+
+\b
+ok          resolved
+token       InvalidTokenException, ExpiredTokenException about the token
+throttled   ThrottlingException, by quota, token or fault
+transient   5xx, an answer that can't be used (garbage, empty), none (hang)
+systemic    the rest: signature, key, permission, operation, bad request
+"""
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command("simulator", help=_HELP)
 def simulator(  # noqa: PLR0917 - typer calls it by name; each is an option
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -45,44 +89,7 @@ def simulator(  # noqa: PLR0917 - typer calls it by name; each is an option
         float, typer.Option(min=0.0, max=1.0, help="Share of calls answered with a 500.")
     ] = 0.0,
 ) -> None:
-    """Stand in for the AWS Marketplace metering endpoint (ResolveCustomer), on this machine.
-
-    A registration token's first word says what happens to it:
-
-    \b
-    ok-*                    resolved: a customer and a licence of its own
-    same-<customer>-*       resolved: that customer, a licence of its own
-    new-*                   resolved, without CustomerIdentifier
-    old-*                   resolved, without LicenseArn and Metadata
-    seller-<access key>-*   resolved if signed by that key, else invalid
-    slow-<ms>-*             resolved after so many milliseconds
-    throttle-<n>-*          throttled the first n times, then resolved
-    fail-<n>-*              500 the first n times, then resolved
-    expired-*               ExpiredTokenException
-    denied-*                AccessDeniedException
-    garbage-*, empty-*      200 with a body that is no JSON, or {}
-    hang-*                  never answered
-    anything else           InvalidTokenException
-
-    n counts every call for the token since the simulator started.
-
-    \b
-    PUT /_simulator/quota      {"rate": 40, "burst": 40}; "rate": null lifts it
-    PUT /_simulator/fault      {"code": "…", "status": 400, "message": "…"}
-                               answers every call so, whatever its signature
-    DELETE /_simulator/fault   ends that
-    GET /_simulator/stats      {"calls": {result: n}, "tokens": n,
-                               "seconds": {epoch second: {result: n}}}
-
-    A result is one of:
-
-    \b
-    ok          resolved
-    token       InvalidTokenException, ExpiredTokenException about the token
-    throttled   ThrottlingException, by quota, token or fault
-    transient   5xx, an answer that can't be used (garbage, empty), none (hang)
-    systemic    the rest: signature, key, permission, operation, bad request
-    """  # noqa: D301 - \b is click's mark for lines to be left as they are
+    """Serve the simulator until it is signalled."""
     serve_until_signalled(
         _options(
             secrets=_pairs(access_key or _DEFAULT_KEY, secret_key or _DEFAULT_KEY),

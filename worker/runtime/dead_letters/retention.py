@@ -40,7 +40,7 @@ class Keeper(Protocol):
         ...
 
 
-class Tally(Protocol):
+class Counts(Protocol):
     """Counts what was done."""
 
     def retained(self, chore: Chore, rows: int) -> None:
@@ -60,7 +60,7 @@ class Retention:
     Args:
         keeper: Does a batch.
         tasks: In this order.
-        tally: Counts what was done.
+        counts: Counts what was done.
         draw: Uniform in [0, 1), asked anew for each wait.
     """
 
@@ -68,12 +68,12 @@ class Retention:
         self,
         keeper: Keeper,
         tasks: Sequence[Task],
-        tally: Tally,
+        counts: Counts,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._keeper = keeper
         self._tasks = tasks
-        self._tally = tally
+        self._counts = counts
         self._draw = draw
 
     async def run(self) -> None:
@@ -98,7 +98,7 @@ class Retention:
                     break
         finally:
             await self._keeper.rest()
-        self._tally.round_ended()
+        self._counts.round_ended()
 
     async def _do(self, task: Task) -> bool:
         """Do a task to its end; False where the rest of the round is better left for later."""
@@ -112,7 +112,7 @@ class Retention:
                 if rows is None:
                     return False
                 total += rows
-                self._tally.retained(task.chore, rows)
+                self._counts.retained(task.chore, rows)
                 if took > retention.BUSY_SECONDS:
                     return False
                 if rows < retention.BATCH_ROWS:

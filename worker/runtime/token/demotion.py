@@ -200,19 +200,19 @@ class Demoter:
     ) -> None:
         now = asyncio.get_running_loop().time()
         if seconds := refusals.refused(now):
-            log.warning("overtaking_held", reason=str(failure), again_in_seconds=seconds)
+            log.warning("demotion_held", reason=str(failure), again_in_seconds=seconds)
         if waiter.delivery.alive:
             self._take_back(token, waiter)
 
     def _take_back(self, token: InFlightToken, waiter: Waiter) -> None:
         """Back to its place, or to the token that a copy has begun meanwhile."""
         anew = self._in_flight.of(token.key) is None
-        standing = self._in_flight.rejoin(token, waiter)
-        if standing.stage in _UNCALLED and _DRAIN in self._gate.reasons:
-            self._settlement.give_back(standing, [waiter])
-        elif anew or standing.line not in {None, standing.lane}:
-            self._waiting.leave(standing)
-            self._waiting.rejoin(standing)
+        joined = self._in_flight.rejoin(token, waiter)
+        if joined.stage in _UNCALLED and _DRAIN in self._gate.reasons:
+            self._settlement.give_back(joined, [waiter])
+        elif anew or joined.line not in {None, joined.lane}:
+            self._waiting.leave(joined)
+            self._waiting.rejoin(joined)
 
 
 def buyers_wait(token: InFlightToken, now: datetime) -> float | None:
@@ -231,7 +231,7 @@ def buyers_wait(token: InFlightToken, now: datetime) -> float | None:
 def came_back(token: InFlightToken) -> bool:
     """Whether it was in a retry queue, so that its age says nothing about the line.
 
-    It gives way like the others while they do, but begins nothing by itself: where fresh tokens
-    hardly wait, neither shall one that failed once.
+    It is demoted together with others, but never starts a demotion by itself: while fresh tokens
+    hardly wait, one that failed once stays in its lane too.
     """
     return any(waiter.submission.returns for waiter in token.waiters if waiter.lane is Lane.LIVE)

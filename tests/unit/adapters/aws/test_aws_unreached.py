@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import obstacles
-from harness.obstacles import LOGIN, PASSWORD, Obstacles
+from harness import network_faults
+from harness.network_faults import LOGIN, PASSWORD, NetworkFaults
 from tests.unit.adapters.aws.test_aws_client import TOKEN, marketplace
 from tests.unit.adapters.aws.test_aws_client import seller as _seller  # noqa: F401 - a fixture
 from worker.core import aws_causes
@@ -36,7 +36,7 @@ class Case:
     """
 
     name: str
-    make: Callable[[Obstacles], tuple[str, dict[str, str]]]
+    make: Callable[[NetworkFaults], tuple[str, dict[str, str]]]
     code: str
     words: tuple[str, ...]
 
@@ -46,9 +46,9 @@ def _proxy(port: int, far: str = FAR, host: str = "127.0.0.1") -> tuple[str, dic
     return far, {variable: f"http://{LOGIN}@{host}:{port}"}
 
 
-def _tls(way: Obstacles, name: str, *, days: int = 1, trusted: bool = True, far: bool = False) -> (
-    tuple[str, dict[str, str]]
-):  # fmt: skip
+def _tls(
+    way: NetworkFaults, name: str, *, days: int = 1, trusted: bool = True, far: bool = False
+) -> tuple[str, dict[str, str]]:
     certificate = way.certificate(name, days=days)
     port = way.tls(certificate)
     trust = {"AWS_CA_BUNDLE": certificate} if trusted else {}
@@ -75,13 +75,13 @@ CASES = (
     ),
     Case(
         "no TLS there",
-        lambda way: (f"https://127.0.0.1:{way.saying(obstacles.FORBIDDEN)}", {}),
+        lambda way: (f"https://127.0.0.1:{way.saying(network_faults.FORBIDDEN)}", {}),
         "TlsFailed",
         ("TLS handshake with 127.0.0.1:", _OURS),
     ),
     Case(
         "hangs up before TLS",
-        lambda way: (f"https://127.0.0.1:{way.saying(obstacles.NOTHING)}", {}),
+        lambda way: (f"https://127.0.0.1:{way.saying(network_faults.NOTHING)}", {}),
         "NotConnected|TlsFailed",
         ("127.0.0.1:", _OURS),
     ),
@@ -135,49 +135,49 @@ CASES = (
     ),
     Case(
         "a proxy that wants another password",
-        lambda way: _proxy(way.saying(obstacles.LOGIN_REFUSED)),
+        lambda way: _proxy(way.saying(network_faults.LOGIN_REFUSED)),
         "ProxyLoginRefused",
         ("the proxy 127.0.0.1:", "407", "HTTPS_PROXY"),
     ),
     Case(
         "a proxy that does not allow the host",
-        lambda way: _proxy(way.saying(obstacles.FORBIDDEN)),
+        lambda way: _proxy(way.saying(network_faults.FORBIDDEN)),
         "ProxyRefuses",
         ("does not connect to metering.invalid:443", "403", "HTTPS_PROXY"),
     ),
     Case(
         "a proxy that can't reach the host",
-        lambda way: _proxy(way.saying(obstacles.BAD_GATEWAY)),
+        lambda way: _proxy(way.saying(network_faults.BAD_GATEWAY)),
         "ProxyRefuses",
         ("503", "HTTPS_PROXY"),
     ),
     Case(
         "a SOCKS proxy",
-        lambda way: _proxy(way.saying(obstacles.SOCKS)),
+        lambda way: _proxy(way.saying(network_faults.SOCKS)),
         "NoHttpProxy",
         ("the proxy 127.0.0.1:", "HTTPS_PROXY"),
     ),
     Case(
         "a proxy that hangs up",
-        lambda way: _proxy(way.saying(obstacles.NOTHING)),
+        lambda way: _proxy(way.saying(network_faults.NOTHING)),
         "NoHttpProxy",
         ("closed the connection", "HTTPS_PROXY"),
     ),
     Case(
         "a proxy that wants another password for a plain request",
-        lambda way: _proxy(way.saying(obstacles.LOGIN_REFUSED), FAR_PLAIN),
+        lambda way: _proxy(way.saying(network_faults.LOGIN_REFUSED), FAR_PLAIN),
         "ProxyLoginRefused",
         ("407", "HTTP_PROXY"),
     ),
     Case(
         "a proxy that does not allow a plain request",
-        lambda way: _proxy(way.saying(obstacles.FORBIDDEN), FAR_PLAIN),
+        lambda way: _proxy(way.saying(network_faults.FORBIDDEN), FAR_PLAIN),
         "ProxyRefuses",
         ("403", "HTTP_PROXY"),
     ),
     Case(
         "a SOCKS proxy for a plain request",
-        lambda way: _proxy(way.saying(obstacles.SOCKS), FAR_PLAIN),
+        lambda way: _proxy(way.saying(network_faults.SOCKS), FAR_PLAIN),
         "NoHttpProxy",
         ("HTTP_PROXY",),
     ),
@@ -191,17 +191,17 @@ CASES = (
 
 
 @pytest.fixture
-def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Obstacles]:
-    """Obstacles, and no exception from proxies."""
+def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NetworkFaults]:
+    """NetworkFaults, and no exception from proxies."""
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with Obstacles(tmp_path) as made:
+    with NetworkFaults(tmp_path) as made:
         yield made
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_what_keeps_calls_from_aws_is_ours(
-    case: Case, way: Obstacles, monkeypatch: pytest.MonkeyPatch
+    case: Case, way: NetworkFaults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was sent: no attempt is used up, and calls, probes and looks tell the same."""
     url, environment = case.make(way)
@@ -245,13 +245,13 @@ STS_CASES = (
     ),
     Case(
         "a proxy that wants another password",
-        lambda way: _proxy(way.saying(obstacles.LOGIN_REFUSED), "https://sts.invalid"),
+        lambda way: _proxy(way.saying(network_faults.LOGIN_REFUSED), "https://sts.invalid"),
         "ProxyLoginRefused",
         ("407", "HTTPS_PROXY"),
     ),
     Case(
         "a SOCKS proxy",
-        lambda way: _proxy(way.saying(obstacles.SOCKS), "https://sts.invalid"),
+        lambda way: _proxy(way.saying(network_faults.SOCKS), "https://sts.invalid"),
         "NoHttpProxy",
         ("HTTPS_PROXY",),
     ),
@@ -260,7 +260,7 @@ STS_CASES = (
 
 @pytest.mark.parametrize("case", STS_CASES, ids=lambda case: case.name)
 async def test_what_keeps_us_from_sts_is_told_alike(
-    case: Case, way: Obstacles, monkeypatch: pytest.MonkeyPatch
+    case: Case, way: NetworkFaults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A role that can't be assumed because STS is out of reach is named in the same words."""
     url, environment = case.make(way)
@@ -279,22 +279,22 @@ async def test_what_keeps_us_from_sts_is_told_alike(
 
 @pytest.mark.parametrize("far", [FAR, FAR_PLAIN])
 async def test_a_proxy_is_told_its_user_and_password(
-    far: str, way: Obstacles, monkeypatch: pytest.MonkeyPatch
+    far: str, way: NetworkFaults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Percent-encoded user and password are sent to the proxy, and to nobody else."""
-    port = way.saying(obstacles.FORBIDDEN)
+    port = way.saying(network_faults.FORBIDDEN)
     variable = "HTTPS_PROXY" if far == FAR else "HTTP_PROXY"
     monkeypatch.setenv(variable, f"http://svc%40corp:p%2Fw@127.0.0.1:{port}")
     async with marketplace(far) as client:
         assert isinstance(await client.resolve(TOKEN), Fault)
     expected = base64.b64encode(b"svc@corp:p/w").decode()
-    (request,) = way.heard
+    (request,) = way.received
     assert f"Proxy-Authorization: Basic {expected}" in request.decode()
 
 
-async def test_once_connected_a_lost_answer_counts(way: Obstacles) -> None:
+async def test_once_connected_a_lost_answer_counts(way: NetworkFaults) -> None:
     """What was sent may have been taken: such a call counts, and the endpoint was reached."""
-    async with marketplace(f"http://127.0.0.1:{way.saying(obstacles.NOTHING)}") as client:
+    async with marketplace(f"http://127.0.0.1:{way.saying(network_faults.NOTHING)}") as client:
         fault = await client.resolve(TOKEN)
         assert await client.reach() is None
     assert isinstance(fault, Fault)

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes.clock import leaping, settle
-from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
+from tests.fakes.outside import FakeDelivery, FakeOutbox, FakePublisher, FakeTelemetry
 from tests.fakes.records import incoming
 from worker.core.exceptions import BrokerLost, Refused, Unanswered, Unsendable
 from worker.core.token.outgoing import ANSWERS, EVENTS, Kind, Outgoing
@@ -44,7 +44,7 @@ def reply(name: str, key: str = "resolution.reply.x") -> Outgoing:
 class Acks(AckAfterConfirm):
     """Acks with all that is around them."""
 
-    def __init__(self, publisher: FakeCourier) -> None:
+    def __init__(self, publisher: FakePublisher) -> None:
         self.publisher = publisher
         self.outbox = FakeOutbox()
         self.telemetry = FakeTelemetry()
@@ -64,7 +64,7 @@ class Acks(AckAfterConfirm):
 
 
 @asynccontextmanager
-async def running(publisher: FakeCourier, *, sending: bool = False) -> AsyncIterator[Acks]:
+async def running(publisher: FakePublisher, *, sending: bool = False) -> AsyncIterator[Acks]:
     """Acks at work, and storing; what is stored is sent only if asked for."""
     acks = Acks(publisher)
     parts = [acks.run(), acks.events.run() if sending else acks.events._store_batches()]
@@ -81,7 +81,7 @@ async def running(publisher: FakeCourier, *, sending: bool = False) -> AsyncIter
 @leaping
 async def test_an_ack_follows_its_confirms() -> None:
     """Nothing is acked before all that is said about it is confirmed; then it is told as done."""
-    publisher, done = FakeCourier(), asyncio.Event()
+    publisher, done = FakePublisher(), asyncio.Event()
     publisher.latency = 1.0
     async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
@@ -95,7 +95,7 @@ async def test_an_ack_follows_its_confirms() -> None:
 @leaping
 async def test_what_is_not_confirmed_is_tried_again() -> None:
     """A refused message is tried again, at growing intervals, until it is confirmed."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.refuses = lambda each: each.message_id == "full" and len(publisher.tried) < 12
     async with running(publisher) as acks:
         good, full = FakeDelivery(incoming()), FakeDelivery(incoming())
@@ -113,7 +113,7 @@ async def test_what_is_not_confirmed_is_tried_again() -> None:
 @leaping
 async def test_a_queue_that_takes_nothing_for_a_minute_is_given_up() -> None:
     """A message that is refused all the time goes elsewhere then, and its delivery is acked."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.refuses = lambda each: each.message_id == "retry"
     async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
@@ -129,7 +129,7 @@ async def test_a_queue_that_takes_nothing_for_a_minute_is_given_up() -> None:
 @leaping
 async def test_who_wants_it_back_gets_it_back() -> None:
     """A move whose sender wants it back is tried once, and stays pending until it is returned."""
-    publisher, told = FakeCourier(), list[tuple[str, int]]()
+    publisher, told = FakePublisher(), list[tuple[str, int]]()
     publisher.refuses = lambda each: each.message_id == "full"
     async with running(publisher) as acks:
         full, good = FakeDelivery(incoming()), FakeDelivery(incoming())
@@ -149,7 +149,7 @@ async def test_who_wants_it_back_gets_it_back() -> None:
 @leaping
 async def test_a_delivery_that_died_is_dropped() -> None:
     """For a delivery that the broker hands out anew nothing more is sent, acked or told."""
-    publisher, done = FakeCourier(), asyncio.Event()
+    publisher, done = FakePublisher(), asyncio.Event()
     publisher.refuses = lambda _: True
     async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
@@ -164,7 +164,7 @@ async def test_a_delivery_that_died_is_dropped() -> None:
 @leaping
 async def test_a_delivery_that_dies_while_it_is_confirmed_is_not_acked() -> None:
     """If the channel goes between publish and confirm nothing is acked nor stays pending."""
-    publisher, done = FakeCourier(), asyncio.Event()
+    publisher, done = FakePublisher(), asyncio.Event()
     publisher.latency = 1.0
     async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
@@ -178,7 +178,7 @@ async def test_a_delivery_that_dies_while_it_is_confirmed_is_not_acked() -> None
 @leaping
 async def test_what_needs_no_words_is_acked_at_once() -> None:
     """A delivery about which nothing has to be said is acked without publishing."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     async with running(publisher) as acks:
         delivery = FakeDelivery(incoming())
         acks.put(delivery, ())
@@ -190,7 +190,7 @@ async def test_what_needs_no_words_is_acked_at_once() -> None:
 @leaping
 async def test_many_messages_travel_in_bounded_batches() -> None:
     """A thousand messages go in batches of at most 128, four at once, and each ack comes once."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.latency = 1.0
     deliveries = [FakeDelivery(incoming()) for _ in range(1_000)]
     async with running(publisher) as acks:
@@ -210,7 +210,7 @@ async def test_many_messages_travel_in_bounded_batches() -> None:
 @leaping
 async def test_what_is_confirmed_is_not_sent_again() -> None:
     """If the reply's connection is lost, the event that was confirmed is not sent again."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = BrokerLost("connection lost")
     publisher.refuses = lambda each: each.message_id == "reply" and len(publisher.tried) < 20
     async with running(publisher) as acks:
@@ -227,7 +227,7 @@ async def test_what_is_confirmed_is_not_sent_again() -> None:
 @leaping
 async def test_a_late_confirmation_delays_its_own_ack_alone() -> None:
     """A confirmation that does not come holds up no other delivery, and its own until it comes."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.late = lambda each: each.message_id == "slow"
     async with running(publisher) as acks:
         slow = acks.said(event("quick"), reply("slow"))
@@ -245,7 +245,7 @@ async def test_a_late_confirmation_delays_its_own_ack_alone() -> None:
 @leaping
 async def test_a_late_refusal_is_one() -> None:
     """A reply that is refused late is tried again as one that was refused at once."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.late = lambda _: not publisher.futures
     async with running(publisher) as acks:
         delivery = acks.said(reply("r"))
@@ -262,7 +262,7 @@ async def test_a_late_refusal_is_one() -> None:
 @leaping
 async def test_a_refused_reply_is_tried_for_five_seconds_and_dropped() -> None:
     """A reply that its queue refuses is given up after five seconds, counted, and acked."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = FULL
     publisher.refuses = lambda each: each.message_id == "r"
     async with running(publisher) as acks:
@@ -284,7 +284,7 @@ async def test_a_refused_reply_is_tried_for_five_seconds_and_dropped() -> None:
 @leaping
 async def test_a_queue_that_has_room_again_gets_its_replies() -> None:
     """A reply that was refused for three seconds arrives once its queue has room."""
-    loop, publisher = asyncio.get_running_loop(), FakeCourier()
+    loop, publisher = asyncio.get_running_loop(), FakePublisher()
     publisher.fault = FULL
     publisher.refuses = lambda _: loop.time() < 3
     async with running(publisher) as acks:
@@ -298,7 +298,7 @@ async def test_a_queue_that_has_room_again_gets_its_replies() -> None:
 @leaping
 async def test_a_flood_of_refused_replies_holds_few_deliveries() -> None:
     """Of five thousand replies that their queue refuses fifty wait, and nobody else does."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault, publisher.latency = FULL, 0.005
     publisher.refuses = lambda each: each.routing_key == "resolution.reply.x"
     async with running(publisher) as acks:
@@ -316,7 +316,7 @@ async def test_a_flood_of_refused_replies_holds_few_deliveries() -> None:
 @leaping
 async def test_a_silent_queue_gets_few_replies() -> None:
     """Replies to a queue that says nothing are dropped, and but few are sent to it meanwhile."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = Unanswered("silence")
     publisher.refuses = lambda each: each.routing_key == "resolution.reply.x"
     async with running(publisher) as acks:
@@ -333,7 +333,7 @@ async def test_a_silent_queue_gets_few_replies() -> None:
 @leaping
 async def test_an_answer_that_can_not_be_carried_is_dropped_at_once() -> None:
     """A reply or an event that AMQP can't carry is given up and counted, and its delivery acked."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = Unsendable("its correlation_id is too long")
     publisher.refuses = lambda _: True
     async with running(publisher) as acks:
@@ -348,7 +348,7 @@ async def test_an_answer_that_can_not_be_carried_is_dropped_at_once() -> None:
 @leaping
 async def test_a_reply_whose_delivery_died_is_not_tried_again() -> None:
     """If the broker hands the message out anew, its refused reply is left to the next handling."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = FULL
     publisher.refuses = lambda _: True
     async with running(publisher) as acks:
@@ -366,7 +366,7 @@ async def test_a_reply_whose_delivery_died_is_not_tried_again() -> None:
 @leaping
 async def test_a_refused_event_is_stored_before_the_ack() -> None:
     """An event that is refused goes into the outbox; its delivery is acked once it is there."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = FULL
     publisher.refuses = lambda each: each.message_id == "e"
     async with running(publisher) as acks:
@@ -385,7 +385,7 @@ async def test_a_refused_event_is_stored_before_the_ack() -> None:
 @leaping
 async def test_no_event_goes_past_those_that_wait() -> None:
     """Once an event of a key is refused, others of it go after it; other keys are published."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = FULL
     publisher.refuses = lambda each: each.message_id == "e0"
     async with running(publisher) as acks:
@@ -404,7 +404,7 @@ async def test_no_event_goes_past_those_that_wait() -> None:
 @leaping
 async def test_what_another_replica_met_counts_here_too() -> None:
     """A key that a lease names is not published under; after one that does not, it is again."""
-    async with running(FakeCourier()) as acks:
+    async with running(FakePublisher()) as acks:
         acks.events.follow(frozenset({"token.resolved"}), 0.0)
         acks.said(event("e1"))
         await acks.pending.none()
@@ -424,7 +424,7 @@ async def test_what_another_replica_met_counts_here_too() -> None:
 @leaping
 async def test_a_full_outbox_drops_the_newest() -> None:
     """Where there is no room the newest events are given up and counted, all deliveries acked."""
-    async with running(FakeCourier()) as acks:
+    async with running(FakePublisher()) as acks:
         acks.events.follow(frozenset({"token.resolved"}), 0.0)
         acks.outbox.room = 3
         deliveries = [acks.said(event(f"e{number}")) for number in range(5)]
@@ -437,7 +437,7 @@ async def test_a_full_outbox_drops_the_newest() -> None:
 @leaping
 async def test_an_event_whose_delivery_died_is_not_stored() -> None:
     """If the broker hands the message out anew, its event is told by the next handling."""
-    async with running(FakeCourier()) as acks:
+    async with running(FakePublisher()) as acks:
         acks.events.follow(frozenset({"token.resolved"}), 0.0)
         acks.outbox.away = "down"
         delivery, other = acks.said(event("e")), acks.said(event("other"))
@@ -455,7 +455,7 @@ async def test_an_event_whose_delivery_died_is_not_stored() -> None:
 @leaping
 async def test_refusals_are_said_once_a_minute() -> None:
     """Whatever the number of keys and messages, the log has a line a minute, with what is known."""
-    publisher = FakeCourier()
+    publisher = FakePublisher()
     publisher.fault = FULL
     publisher.refuses = lambda each: each.exchange == ANSWERS
     with capture_logs() as lines:

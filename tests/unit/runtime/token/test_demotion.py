@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping, settle
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import (
-    FakeCourier,
     FakeDelivery,
+    FakePublisher,
     FakeSealer,
     FakeTelemetry,
     acking,
@@ -56,7 +56,7 @@ class Room:
     limited: bool = True
     behind: float = 0.0
     gate: Gate = field(default_factory=Gate)
-    publisher: FakeCourier = field(default_factory=FakeCourier)
+    publisher: FakePublisher = field(default_factory=FakePublisher)
     telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
     in_flight: InFlight = field(default_factory=InFlight)
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
@@ -364,7 +364,7 @@ async def test_what_is_refused_goes_back_to_its_place() -> None:
             await asyncio.sleep(4)
             assert sum(acks(*waiters)) == 9
             assert len(room.publisher.tried) == 19
-    held = [line for line in lines if line["event"] == "overtaking_held"]
+    held = [line for line in lines if line["event"] == "demotion_held"]
     assert [(line["log_level"], line["again_in_seconds"]) for line in held] == [
         ("warning", 10),
         ("warning", 20),

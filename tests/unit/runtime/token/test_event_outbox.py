@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.clock import leaping
-from tests.fakes.outside import FakeCourier, FakeDelivery, FakeOutbox, FakeTelemetry
+from tests.fakes.outside import FakeDelivery, FakeOutbox, FakePublisher, FakeTelemetry
 from tests.fakes.records import incoming
 from tests.fakes.worker import working
 from worker.core.exceptions import BrokerLost, Refused, RowsRefused, Unsendable
@@ -36,7 +36,7 @@ class Sender:
     """An outbox with what is around it; its leases come each second."""
 
     def __init__(self, waiting: int = 0) -> None:
-        self.publisher = FakeCourier()
+        self.publisher = FakePublisher()
         self.publisher.fault = Refused("the queue is full")
         self.table = FakeOutbox()
         self.telemetry = FakeTelemetry()

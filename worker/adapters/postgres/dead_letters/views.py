@@ -36,12 +36,12 @@ _LETTER_GROUPS: Final = load_sql("dead_letters/letter_groups")
 _LETTER_PAGE: Final = load_sql("dead_letters/letter_page")
 _LETTER_WHOLE: Final = load_sql("dead_letters/letter_whole")
 _LETTER_HISTORY: Final = load_sql("dead_letters/letter_history")
-_LETTER_NAMESAKES: Final = load_sql("dead_letters/letter_namesakes")
+_LETTERS_OF_MESSAGE: Final = load_sql("dead_letters/letters_of_message")
 
 MOST_EVENTS: Final = 200
 _GROUPED_AT_ONCE: Final = 2_000
 _NEWEST: Final = PageCursor(datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1)
-_FILED_COLUMNS: Final = len(DeadLetter.__dataclass_fields__)
+_LETTER_COLUMNS: Final = len(DeadLetter.__dataclass_fields__)
 
 
 async def group_letters(session: Session, report: Callable[[int], None] = lambda _: None) -> int:
@@ -102,7 +102,7 @@ async def page(
     return Page(letters, PageCursor(letters[-1].failed_at, letters[-1].id) if more else None)
 
 
-async def dossier(session: Session, letter_id: int) -> DeadLetterDetail | None:
+async def detail(session: Session, letter_id: int) -> DeadLetterDetail | None:
     """Return all about one dead letter; None if there is none of that id."""
     found = await session.fetch(_LETTER_WHOLE, letter_id)
     if not found:
@@ -110,13 +110,13 @@ async def dossier(session: Session, letter_id: int) -> DeadLetterDetail | None:
     members = tuple(found[0])
     newest_first = await session.fetch(_LETTER_HISTORY, letter_id, MOST_EVENTS + 1)
     events = tuple(LetterEvent(*row) for row in newest_first[:MOST_EVENTS][::-1])
-    bare = DeadLetterDetail(DeadLetter(*members[:_FILED_COLUMNS]), *members[_FILED_COLUMNS:])
+    bare = DeadLetterDetail(DeadLetter(*members[:_LETTER_COLUMNS]), *members[_LETTER_COLUMNS:])
     return replace(bare, history=events, earlier=len(newest_first) > MOST_EVENTS)
 
 
-async def namesakes(session: Session, message_id: str, limit: int) -> list[int]:
+async def ids_of_message(session: Session, message_id: str, limit: int) -> list[int]:
     """Return the ids of the dead letters of a message id, the newest failure first."""
-    rows = await session.fetch(_LETTER_NAMESAKES, message_id, limit)
+    rows = await session.fetch(_LETTERS_OF_MESSAGE, message_id, limit)
     return [row["id"] for row in rows]
 
 

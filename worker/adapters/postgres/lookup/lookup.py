@@ -79,11 +79,11 @@ async def _found(session: Session, query: Query) -> Found:
         known = {each.key.sha256 for each in outcomes}
         for sha256 in {row["token_sha256"] for row in letters} - known - {None}:
             outcomes += await _outcomes(session, _BETWEEN, (sha256, sha256))
-    dossiers = [await views.dossier(session, row["id"]) for row in letters]
+    details = [await views.detail(session, row["id"]) for row in letters]
     return Found(
         query,
         tuple(outcomes[:_MOST]),
-        tuple(each for each in dossiers if each is not None),
+        tuple(each for each in details if each is not None),
         await _agreements(session, query),
         await _unreadable(session, query),
         more=len(outcomes) > _MOST,

@@ -11,13 +11,13 @@ import orjson
 from worker.adapters.postgres.errors import translated
 from worker.adapters.postgres.ledger.settlement import write
 from worker.adapters.postgres.rows import storable_text
-from worker.adapters.postgres.sessions import Session
+from worker.adapters.postgres.sessions import one_session
 from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.adapters.postgres.sessions import Connect
+    from worker.adapters.postgres.sessions import Connect, Session
     from worker.core.records import Batch, Outcome, TokenKey
 
 _RECORD_AUDIT: Final = load_sql("operator/record_audit")
@@ -60,12 +60,11 @@ async def settle_audited(
         RowsRefused: Nothing was written; a row can never be stored.
     """
     with translated():
-        async with asyncio.timeout(_CALL_SECONDS):
-            session = await Session.open(connect, statement_cache=False)
-            try:
-                async with session.transaction():
-                    current = await write(session, batch)
-                    await record(session, entry)
-            finally:
-                await session.close()
+        async with (
+            asyncio.timeout(_CALL_SECONDS),
+            one_session(connect) as session,
+            session.transaction(),
+        ):
+            current = await write(session, batch)
+            await record(session, entry)
     return current

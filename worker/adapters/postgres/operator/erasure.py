@@ -12,12 +12,12 @@ from worker.adapters.postgres.collisions import repeat_on_collision
 from worker.adapters.postgres.errors import leaves_session_sound, translated
 from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import storable_text
-from worker.adapters.postgres.sessions import Session
+from worker.adapters.postgres.sessions import one_session
 from worker.adapters.postgres.sql import load_sql
 from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from worker.adapters.postgres.sessions import Connect
+    from worker.adapters.postgres.sessions import Connect, Session
 
 _SCHEMA_VERSION: Final = load_sql("schema_version")
 _ERASE: Final = load_sql("operator/erase_customer")
@@ -97,15 +97,9 @@ async def erase(connect: Connect, request: Request, *, dry_run: bool = False) ->
         RowsRefused: Nothing was removed.
     """
     with translated():
-        async with asyncio.timeout(_CALL_SECONDS):
-            session = await Session.open(connect, statement_cache=False)
-            try:
-                await _refuse_old_schema(session)
-                return await repeat_on_collision(
-                    lambda: _transact(session, request, dry_run=dry_run)
-                )
-            finally:
-                await session.close()
+        async with asyncio.timeout(_CALL_SECONDS), one_session(connect) as session:
+            await _refuse_old_schema(session)
+            return await repeat_on_collision(lambda: _transact(session, request, dry_run=dry_run))
 
 
 async def _refuse_old_schema(session: Session) -> None:

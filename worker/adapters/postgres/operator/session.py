@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.operator.errors import FAULTS, DatabaseFault, fault_of, place
-from worker.adapters.postgres.sessions import Session, connector
+from worker.adapters.postgres.sessions import connector, one_session
 from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from worker.adapters.postgres.sessions import Session
 
 _SCHEMA_VERSION: Final = load_sql("schema_version")
 
@@ -37,12 +39,9 @@ async def operating(
     address = dsn()
     connect = connector(lambda: address, command_seconds=command_seconds)
     try:
-        session = await Session.open(connect, statement_cache=False)
-        try:
+        async with one_session(connect) as session:
             await _require_schema(session, place(address))
             yield session
-        finally:
-            await session.close()
     except FAULTS as error:
         raise fault_of(error, address) from error
 

@@ -1,4 +1,4 @@
-"""A scene: honest buyers beside a bad neighbour, and the figures that it ends with."""
+"""A scenario: honest buyers beside a bad neighbour, and the figures that it ends with."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.quota.figures import Figure, quantile, share
 from benchmarks.quota.fleet import SETTINGS
-from harness.arena import tell
 from harness.installation import Installation, simulating
+from harness.system import tell
 from tests.acceptance.outcomes import sha256
 from tests.neighbours.callers import Caller, calling
 from tests.neighbours.watching import becomes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from harness.ground import Ground
-    from harness.installation import Simulator, Worker
+    from harness.programs import Simulator, Worker
 
 _PATIENCE_SECONDS: Final = 5.0
 _DELAYS: Final = SETTINGS["WORKER_RETRY__DELAYS"]
@@ -28,7 +28,7 @@ _GRACE_SECONDS: Final = 20.0
 
 
 @dataclass(slots=True)
-class Scene:
+class Scenario:
     """What a bad neighbour has around it.
 
     Attributes:
@@ -124,7 +124,7 @@ class Scene:
             f"{one.what} {one.measured}" + (f" ({one.bound})" if one.bound else "")
             for one in figures
         )
-        tell(f"scene={self.name!r} seed={self.seed}: {said}", _REPORT)
+        tell(f"scenario={self.name!r} seed={self.seed}: {said}", _REPORT)
         missed = [f"{one.what} {one.measured} ({one.bound})" for one in figures if not one.held]
         assert not missed, ", ".join(missed)
         for worker in self.stage.started:
@@ -137,15 +137,15 @@ def dying(caller: Caller) -> list[str]:
 
 
 @asynccontextmanager
-async def scene(
+async def scenario(
     ground: Ground,
     name: str,
     seed: int,
     *simulator: str,
     delays: str = _DELAYS,
     settings: Mapping[str, str] | None = None,
-) -> AsyncIterator[Scene]:
-    """A scene until the block ends, with its own virtual host, database, simulator and buyers.
+) -> AsyncIterator[Scenario]:
+    """A scenario until the block ends, with its own virtual host, database, simulator and buyers.
 
     Args:
         ground: The servers.
@@ -165,4 +165,4 @@ async def scene(
         buyers = await stack.enter_async_context(calling(stage.web, "buyers", chance))
         await buyers.listen()
         given = {"WORKER_RETRY__DELAYS": delays, **(settings or {})}
-        yield Scene(name, seed, chance, stage, buyers, settings=given)
+        yield Scenario(name, seed, chance, stage, buyers, settings=given)

@@ -1,4 +1,4 @@
-"""One worker between a crowd and the real servers, everything around it breakable and recorded."""
+"""One worker between a client and the real servers, everything around it breakable and recorded."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.audience import listening
-from harness.crowd import Crowd
+from harness.client import running_client
 from harness.history import PARKED, History, check, count
-from harness.installation import Installation, Worker, eventually
 from harness.marketplace import Marketplace
+from harness.submission_factory import SubmissionFactory
 from harness.tcp_proxy import proxy_to
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from harness.audience import Audience
+    from harness.client import Client
     from harness.history import Finding, Submission
+    from harness.installation import Installation
+    from harness.programs import Worker
     from harness.tcp_proxy import Proxy
 
 DELAYS = "200ms,1s"
@@ -45,7 +47,7 @@ SETTLE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
-class Arena:
+class System:
     """What a fault has around it.
 
     Attributes:
@@ -54,8 +56,8 @@ class Arena:
         sql: Between the worker and the database.
         aws: Between the worker and the simulator.
         door: Between the worker and `aws`.
-        crowd: Makes submissions.
-        audience: Publishes them, and hears what becomes of them.
+        factory: Makes submissions.
+        client: Publishes them, and receives what becomes of them.
         workers: Those that were started; the last is the one at work.
     """
 
@@ -64,8 +66,8 @@ class Arena:
     sql: Proxy
     aws: Marketplace
     door: Proxy
-    crowd: Crowd
-    audience: Audience
+    factory: SubmissionFactory
+    client: Client
     logs: tuple[Path, ...] = ()
     workers: list[Worker] = field(default_factory=list)
 
@@ -93,17 +95,17 @@ class Arena:
 
     async def settled(self, some: Sequence[Submission], seconds: float = SETTLE_SECONDS) -> None:
         """Wait until each of these has its event."""
-        heard = self.audience.heard
+        settled_at = self.client.settled_at
         missing: list[str] = []
 
-        def all_heard() -> bool:
-            missing[:] = [one.message_id for one in some if heard(one.message_id) is None]
+        def all_settled() -> bool:
+            missing[:] = [one.message_id for one in some if settled_at(one.message_id) is None]
             return not missing
 
         try:
-            await eventually(all_heard, "all have their events", seconds)
+            await eventually(all_settled, "all have their events", seconds)
         except AssertionError as error:
-            left = await self.audience.depths(*QUEUES)
+            left = await self.client.depths(*QUEUES)
             words = f"{error}: {len(missing)} have not: {missing[:5]}; {left}"
             raise AssertionError(words) from None
 
@@ -120,17 +122,17 @@ class Arena:
         """Wait until nothing is left in any queue."""
 
         async def nothing_left() -> bool:
-            return not any((await self.audience.depths(*QUEUES)).values())
+            return not any((await self.client.depths(*QUEUES)).values())
 
         await eventually(nothing_left, "the queues are empty")
 
     async def recovery(self) -> float:
         """Seconds from now until a new token is settled."""
         began = time.time()
-        (fresh,) = self.crowd.of("ok-{n}", lane="live")
-        fresh = await self.audience.publish(fresh)
+        (fresh,) = self.factory.of("ok-{n}", lane="live")
+        fresh = await self.client.publish(fresh)
         await self.settled([fresh])
-        return (self.audience.heard(fresh.message_id) or time.time()) - began
+        return (self.client.settled_at(fresh.message_id) or time.time()) - began
 
     async def findings(self) -> list[Finding]:
         """Stop the worker, gather everything and have it judged."""
@@ -139,26 +141,26 @@ class Arena:
         self.worker.send(signal.SIGTERM)
         code = await self.worker.exit_code()
         assert code == 0, f"the worker ended with {code}"
-        await self._heard_out()
+        await self._drained()
         found = await self._history()
         found.texts |= {"the metrics": metrics[1], "the readiness": readiness[1]}
-        return check(self.audience.sent, found)
+        return check(self.client.sent, found)
 
-    async def _heard_out(self) -> None:
-        async def heard_out() -> bool:
-            depths = await self.audience.depths()
+    async def _drained(self) -> None:
+        async def drained() -> bool:
+            depths = await self.client.depths()
             return not any(depths.values())
 
-        await eventually(heard_out, "all events and replies are heard")
+        await eventually(drained, "all events and replies are received")
 
     async def _history(self) -> History:
         rows = self.stage.schema.rows
         found = History(
-            told=self.audience.told,
+            received=self.client.received,
             calls=self.aws.calls,
-            canaries=[self.crowd.salt],
+            canaries=[self.factory.salt],
             one_process=len(self.workers) == 1,
-            queues=await self.audience.depths(*QUEUES),
+            queues=await self.client.depths(*QUEUES),
         )
         for name in ("outcomes", "agreements", "malformed"):
             table = await rows(f"SELECT * FROM resolution.{name}")
@@ -181,13 +183,13 @@ class Arena:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class FaultCase:
     """A fault and how it is put to a worker.
 
     Attributes:
         name: For the report.
         fault: Does it, holds it, and undoes it; returns at the instant at which it is over.
-        settings: The worker's, in this trial.
+        settings: The worker's, in this case.
         before: How many submissions are published before it.
         during: How many are published while it lasts.
         word: Further tokens of this kind are published before it, if any.
@@ -196,7 +198,7 @@ class Trial:
     """
 
     name: str
-    fault: Callable[[Arena], Awaitable[None]]
+    fault: Callable[[System], Awaitable[None]]
     settings: dict[str, str] = field(default_factory=dict)
     before: int = 60
     during: int = 40
@@ -206,39 +208,39 @@ class Trial:
     seconds: float = RECOVERY_SECONDS
 
 
-async def endure(arena: Arena, trial: Trial, seed: int) -> None:
+async def run_fault(system: System, case: FaultCase, seed: int) -> None:
     """Put a worker at work through a fault, and let the books be checked."""
     print(f"FAULT_SEED={seed}")  # noqa: T201 - so that a failure can be had again
-    crowd, audience = arena.crowd, arena.audience
-    await arena.run(**trial.settings)
-    before = crowd.some(trial.before) + (crowd.of(trial.word, 20) if trial.word else [])
-    during, after = crowd.some(trial.during), crowd.some(trial.after)
+    factory, client = system.factory, system.client
+    await system.run(**case.settings)
+    before = factory.some(case.before) + (factory.of(case.word, 20) if case.word else [])
+    during, after = factory.some(case.during), factory.some(case.after)
     async with asyncio.TaskGroup() as group:
-        group.create_task(audience.publish_all(before, seconds=1.0))
-        group.create_task(audience.publish_all(during, seconds=3.0))
-        await asyncio.sleep(crowd.chance.uniform(0.2, 1.2))  # the moment is the chance
-        await trial.fault(arena)
-        recovered = await arena.recovery()
-        felt = [event for event in trial.evidence if arena.worker.logged(event)]
-        assert felt or not trial.evidence, f"nobody felt it: none of {trial.evidence} was logged"
-        group.create_task(audience.publish_all(after, seconds=0.5))
-    await conclude(arena, trial.name, seed, recovered, limit=trial.seconds)
+        group.create_task(client.publish_all(before, seconds=1.0))
+        group.create_task(client.publish_all(during, seconds=3.0))
+        await asyncio.sleep(factory.chance.uniform(0.2, 1.2))  # the moment is the chance
+        await case.fault(system)
+        recovered = await system.recovery()
+        felt = [event for event in case.evidence if system.worker.logged(event)]
+        assert felt or not case.evidence, f"nobody felt it: none of {case.evidence} was logged"
+        group.create_task(client.publish_all(after, seconds=0.5))
+    await conclude(system, case.name, seed, recovered, limit=case.seconds)
 
 
 async def conclude(
-    arena: Arena, name: str, seed: int, recovered: float, limit: float = RECOVERY_SECONDS
+    system: System, name: str, seed: int, recovered: float, limit: float = RECOVERY_SECONDS
 ) -> None:
     """Wait for the end of everything, check the books and print one line about it."""
-    await arena.settled([one for one in arena.audience.sent if not one.may_be(PARKED)])
-    await arena.kept([one for one in arena.audience.sent if one.may_be(PARKED)])
-    await arena.empty()
-    await arena.worker.ready()
-    findings = await arena.findings()
-    sent = len(arena.audience.sent)
+    await system.settled([one for one in system.client.sent if not one.may_be(PARKED)])
+    await system.kept([one for one in system.client.sent if one.may_be(PARKED)])
+    await system.empty()
+    await system.worker.ready()
+    findings = await system.findings()
+    sent = len(system.client.sent)
     line = f"fault={name!r} seed={seed} recovery_s={recovered:.1f} sent={sent} {count(findings)}"
     tell(line)
     assert findings == []
-    assert "Traceback" not in arena.worker.said, _traceback(arena.worker.said)
+    assert "Traceback" not in system.worker.said, _traceback(system.worker.said)
     assert recovered <= limit
 
 
@@ -256,18 +258,18 @@ def tell(line: str, variable: str = "FAULT_REPORT") -> None:
 
 
 @asynccontextmanager
-async def arena_on(
+async def system_on(
     stage: Installation, seed: int, logs: tuple[Path, ...] = ()
-) -> AsyncIterator[Arena]:
-    """An arena until the block ends; the installation stops its workers before its proxies."""
+) -> AsyncIterator[System]:
+    """A system until the block ends; the installation stops its workers before its proxies."""
     async with AsyncExitStack() as stack:
-        crowd = Crowd(seed)
+        factory = SubmissionFactory(seed)
         amqp = await stack.enter_async_context(proxy_to(stage.worker_url))
         sql = await stack.enter_async_context(proxy_to(stage.schema.worker))
         aws = await stack.enter_async_context(Marketplace(stage.simulator.url).serving())
         door = await stack.enter_async_context(proxy_to(aws.url))
-        audience = await stack.enter_async_context(
-            listening(stage.web, stage.broker.url, crowd.askers)
+        client = await stack.enter_async_context(
+            running_client(stage.web, stage.broker.url, factory.requesters)
         )
         stack.callback(stage.clear)
-        yield Arena(stage, amqp, sql, aws, door, crowd, audience, logs)
+        yield System(stage, amqp, sql, aws, door, factory, client, logs)

@@ -9,7 +9,7 @@ import pytest
 
 from worker.adapters.postgres.rate.status import Member
 from worker.adapters.rabbitmq.probing import Depth
-from worker.app import standing
+from worker.app import combined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,13 +32,13 @@ MEMBERS = [
 def test_what_is_unacked_is_that_of_all_replicas() -> None:
     """A lane without ready messages may have many in hand; other queues say nothing of that."""
     queues = [Depth(name, 0, 3) for name in (*LANES, "resolution.parked")]
-    found = standing.with_unacked(queues, MEMBERS)
+    found = combined.with_unacked(queues, MEMBERS)
     assert [each.unacked for each in found] == [160, 0, 3, None]
 
 
 def test_the_oldest_is_the_oldest_of_any_replica() -> None:
     """By lane; a lane of which nobody has anything in hand has none."""
-    assert standing.oldest(MEMBERS) == {"live": 9.5, "crowd": 1.0}
+    assert combined.oldest(MEMBERS) == {"live": 9.5, "crowd": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_what_contradicts_is_told(
 ) -> None:
     """Replicas that live while nobody consumes, and messages for which nobody works."""
     queues = [Depth("resolution.tokens", ready, consumers), Depth("resolution.parked", 9, 0)]
-    told = list(standing.faults(live, queues, consumers, {}))
+    told = list(combined.faults(live, queues, consumers, {}))
     assert len(told) == len(words)
     assert all(word in line for word, line in zip(words, told, strict=True))
 
 
 def test_a_lost_queue_is_told_with_what_to_do() -> None:
     """Whatever else is well."""
-    (told,) = standing.faults(2, [], 2, ["resolution.retry.5s"])
+    (told,) = combined.faults(2, [], 2, ["resolution.retry.5s"])
     assert told.startswith("resolution.retry.5s went missing on the broker: messages may be lost")
     assert "topology acknowledge" in told

@@ -15,7 +15,7 @@ from harness.history import MALFORMED, Due, Submission, due
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ASKERS = ("a", "b")
+REQUESTERS = ("a", "b")
 
 # Weights by kind; what a number in a name is for, the simulator says.
 _KINDS = {
@@ -37,14 +37,14 @@ _HOURS_OFF = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """Somebody who wants replies: a name and a routing key."""
 
     name: str
     key: str
 
 
-class Crowd:
+class SubmissionFactory:
     """Makes submissions.
 
     Args:
@@ -53,7 +53,7 @@ class Crowd:
     Attributes:
         chance: Draws that belong to this seed.
         salt: Part of every token, and of nothing else.
-        askers: Who may ask for replies.
+        requesters: Who may ask for replies.
     """
 
     def __init__(self, seed: int) -> None:
@@ -61,7 +61,9 @@ class Crowd:
         self.salt = f"canary{secrets.token_hex(6)}"
         self._run = secrets.token_hex(4)
         self._count = 0
-        self.askers = {name: Asker(name, f"resolution.reply.{name}-{self._run}") for name in ASKERS}
+        self.requesters = {
+            name: Requester(name, f"resolution.reply.{name}-{self._run}") for name in REQUESTERS
+        }
 
     def some(self, count: int) -> list[Submission]:
         """So many of all kinds, with copies and with messages that can't be read."""
@@ -84,7 +86,7 @@ class Crowd:
         """The submission of a token; changes are fields of `Submission`."""
         self._count += 1
         chance = self.chance
-        asker = self.askers[chance.choice(ASKERS)]
+        requester = self.requesters[chance.choice(REQUESTERS)]
         number = f"{self._run}-{self._count}"
         metadata = {"of": number} if chance.random() < 0.5 else None
         written = {"version": 1, "registration_token": token, **(members or {})}
@@ -96,7 +98,7 @@ class Crowd:
             body=body if body is not None else json.dumps(written).encode(),
             due=(),
             lane=chance.choice(("live", "live", "backlog")),
-            reply_to=asker.key if chance.random() < 0.5 else None,
+            reply_to=requester.key if chance.random() < 0.5 else None,
             correlation_id=f"c-{number}" if chance.random() < 0.7 else None,
             metadata=metadata,
         )

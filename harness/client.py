@@ -1,6 +1,6 @@
-"""The outside of the worker: publishes until it is confirmed, and hears all that is said.
+"""A client of the worker: publishes until it is confirmed, and receives all replies and events.
 
-It lives through whatever befalls the broker: its queues are durable, it connects again, and it
+It survives whatever happens to the broker: its queues are durable, it connects again, and it
 publishes again what was not confirmed, as a web tier has to.
 """
 
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 from aio_pika.exceptions import AMQPException
 
-from harness.history import EVENT, REPLY, Told
+from harness.history import EVENT, REPLY, Received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from harness.crowd import Asker
     from harness.history import Submission
+    from harness.submission_factory import Requester
 
 LANES = {"live": "token", "backlog": "backlog"}
 _EVENTS = "listening.events"
@@ -30,43 +30,43 @@ _QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 _BROKEN = (AMQPException, OSError, RuntimeError, TimeoutError, asyncio.InvalidStateError)
 
 
-class Audience:
-    """Publishes and hears.
+class Client:
+    """Publishes submissions, and receives what becomes of them.
 
     Args:
         web: The web tier's address.
         owner: The address of somebody who may do anything.
-        askers: Who wants replies; each has a queue of its own.
+        requesters: Who wants replies; each has a queue of its own.
 
     Attributes:
-        told: Everything heard so far.
+        received: Everything received so far.
         sent: Everything published so far, with the time of its confirm.
     """
 
-    def __init__(self, web: str, owner: str, askers: Mapping[str, Asker]) -> None:
+    def __init__(self, web: str, owner: str, requesters: Mapping[str, Requester]) -> None:
         # Without heartbeats, so that a broker that only sleeps finds its connections again.
         self._web = f"{web}?heartbeat=0"
         self._owner = f"{owner}?heartbeat=0"
-        self._askers = askers
+        self._requesters = requesters
         self._finals: dict[str, float] = {}
         self._publisher: Any = None
         self._ready = asyncio.Event()
-        self.told: list[Told] = []
+        self.received: list[Received] = []
         self.sent: list[Submission] = []
 
-    def heard(self, message_id: str) -> float | None:
-        """When the event of a submission was first heard (seconds since the epoch)."""
+    def settled_at(self, message_id: str) -> float | None:
+        """When the event of a submission was first received (seconds since the epoch)."""
         return self._finals.get(message_id)
 
     async def declare(self) -> None:
-        """Declare what it hears from."""
+        """Declare the queues that it receives from."""
         async with await aio_pika.connect(self._owner, timeout=30) as connection:
             channel = await connection.channel()
             events = await channel.declare_queue(_EVENTS, durable=True, arguments=_QUORUM)
             await events.bind("resolution.events", "#")
-            for asker in self._askers.values():
-                queue = await channel.declare_queue(asker.key, durable=True, arguments=_QUORUM)
-                await queue.bind("resolution.answers", asker.key)
+            for requester in self._requesters.values():
+                queue = await channel.declare_queue(requester.key, durable=True, arguments=_QUORUM)
+                await queue.bind("resolution.answers", requester.key)
 
     async def publish(
         self, one: Submission, *, properties: Mapping[str, Any] | None = None
@@ -136,24 +136,24 @@ class Audience:
             await channel.set_qos(200)
             for name, what in self._queues().items():
                 queue = await channel.get_queue(name, ensure=False)
-                await queue.consume(self._hear(what))
+                await queue.consume(self._receive(what))
             await channel.closed()
 
     def _queues(self) -> dict[str, str]:
-        return {_EVENTS: EVENT} | {asker.key: REPLY for asker in self._askers.values()}
+        return {_EVENTS: EVENT} | {requester.key: REPLY for requester in self._requesters.values()}
 
-    def _hear(self, what: str) -> Any:
-        async def hear(message: Any) -> None:
+    def _receive(self, what: str) -> Any:
+        async def receive(message: Any) -> None:
             body = json.loads(message.body)
             now = time.time()
             key = message.routing_key or ""
-            self.told.append(Told(what, key, message.correlation_id, body, now))
+            self.received.append(Received(what, key, message.correlation_id, body, now))
             if what == EVENT:
                 self._finals.setdefault(body["message_id"], now)
             with suppress(*_BROKEN):
                 await message.ack()
 
-        return hear
+        return receive
 
     async def depths(self, *queues: str) -> dict[str, int]:
         """How many messages are ready in each of these queues and in its own."""
@@ -168,13 +168,15 @@ class Audience:
 
 
 @asynccontextmanager
-async def listening(web: str, owner: str, askers: Mapping[str, Asker]) -> AsyncIterator[Audience]:
-    """An audience until the block ends."""
-    audience = Audience(web, owner, askers)
-    await audience.declare()
-    running = asyncio.create_task(audience.run())
+async def running_client(
+    web: str, owner: str, requesters: Mapping[str, Requester]
+) -> AsyncIterator[Client]:
+    """A client that runs until the block ends."""
+    client = Client(web, owner, requesters)
+    await client.declare()
+    running = asyncio.create_task(client.run())
     try:
-        yield audience
+        yield client
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

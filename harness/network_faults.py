@@ -23,18 +23,20 @@ BAD_GATEWAY: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n
 SOCKS: Final = b"\x05\xff"
 NOTHING: Final = b""
 
+_HANG_UP_SECONDS: Final = 1.0
 
-class Obstacles(ExitStack):
+
+class NetworkFaults(ExitStack):
     """Listeners on loopback for as long as the block lasts.
 
     Attributes:
-        heard: The first bytes that each connection of `saying` has sent.
+        received: The first bytes that each connection of `saying` has sent.
     """
 
     def __init__(self, home: Path) -> None:
         super().__init__()
         self._home = home
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
 
     def closed(self) -> int:
         """A port on which nobody listens, and which nobody else is given meanwhile."""
@@ -50,8 +52,13 @@ class Obstacles(ExitStack):
         """A port that answers whatever comes with these bytes, and hangs up."""
 
         def serve(connection: socket.socket) -> None:
-            self.heard.append(connection.recv(65_536))
+            self.received.append(connection.recv(65_536))
             connection.sendall(answer)
+            # Closed with something unread, the connection would be reset, and the answer lost.
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(_HANG_UP_SECONDS)
+            while connection.recv(65_536):
+                pass
 
         return self._serving(serve)
 
