@@ -102,11 +102,16 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     health = Health()
     connect = only_unicode(connector(hidden(settings.current_postgres_dsn)))
     if not marketplace.address.is_encrypted:
-        connect = only_stand_ins(connect, shown(marketplace.address))
+        address = marketplace.address
+        connect = only_stand_ins(connect, shown(address), address.named_by)
     ledger = PostgresLedger(connect)
     fleet = PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling)
     outbox = PostgresOutbox(connect)
-    publishing = PublishingLink(hidden(settings.current_amqp_url), health.reporter("publishing"))
+    publishing = PublishingLink(
+        hidden(settings.current_amqp_url),
+        health.reporter("publishing"),
+        [retry_exchange(delay.text) for delay in settings.retry.delays],
+    )
     sealer = Sealer(settings.dead_letters.seal_key)
     ports = Ports(
         ledger, fleet, marketplace, publishing, outbox, sealer, logs.secrets, telemetry=metrics
