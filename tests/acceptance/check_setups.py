@@ -147,6 +147,20 @@ class Setup:
         """The worker's address of a database without a schema."""
         return dsn(self.breaking.enter_context(self.postgres_server.database()))
 
+    def submit(self, *tokens: str) -> None:
+        """Put tokens into the live lane, until the end of the test."""
+        call, vhost = self.broker.management.call, self.broker.vhost
+        for token in tokens:
+            body = {
+                "routing_key": "token",
+                "payload": json.dumps({"version": 1, "registration_token": token}),
+                "payload_encoding": "string",
+                "properties": {"content_type": "application/json", "message_id": uuid.uuid4().hex},
+            }
+            call("POST", "exchanges", vhost, "resolution", "publish", body=body)
+        for queue in ("resolution.tokens", "resolution.backlog"):
+            self.breaking.callback(call, "DELETE", "queues", vhost, queue, "contents")
+
     def fault(self, code: str, message: str, status: int = 400) -> None:
         """Let the simulator answer every call with an error."""
         order = {"code": code, "message": message, "status": status}

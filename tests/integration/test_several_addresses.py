@@ -111,7 +111,7 @@ async def test_a_broker_whose_name_has_several_addresses(
                 async with asyncio.timeout(6), connected(f"{url}?cafile={authority}", name="test"):
                     pass
             resolve_to(monkeypatch, "127.0.0.2")
-            with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.5 s"):
+            with pytest.raises(BrokerUnavailable, match="no answer in time"):
                 await open_connection(f"{url}?connection_timeout=500&cafile={authority}", name="t")
         by_address = proxy.url.replace("amqp://", "amqps://") + f"?cafile={authority}"
         with pytest.raises(BrokerUnavailable, match="use in the URL a host name that the cert"):
@@ -130,7 +130,7 @@ async def test_all_reasons_of_a_broker_are_told(broker: Broker) -> None:
         with pytest.raises(BrokerUnavailable) as caught:
             await open_connection(url, name="test", timeout=1.5)
     told = str(caught.value)
-    assert f"127.0.0.1:{port}: no answer within 1.5 s" in told
+    assert f"127.0.0.1:{port}: no answer in time" in told
     assert f"127.0.0.1:{refused}: connection refused" in told
     assert told.endswith("; check user and password (guest may log in from loopback only)")
 

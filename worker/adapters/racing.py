@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from worker.adapters.reach import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,7 @@ _T = TypeVar("_T")
 
 _HEAD_START_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
+_TO_TELL_SECONDS: Final = 0.05
 
 
 class Failed(NamedTuple):
@@ -135,18 +137,20 @@ async def _end(
                 await discard(task.result())
 
 
-async def addresses_of(host: Host) -> list[str]:
+async def addresses_of(host: Host, deadline: float) -> list[str]:
     """The IP addresses of a host; its name alone if that is a Unix socket.
 
+    Args:
+        host: The host.
+        deadline: When the connection is given up; shortly before, the look-up is.
+
     Raises:
-        OSError: The name can't be resolved.
+        UnknownName: The name can't be resolved.
     """
     if host.name.startswith("/") or _is_address(host.name):
         return [host.name]
-    rows = await asyncio.get_running_loop().getaddrinfo(
-        host.name, host.port, type=socket.SOCK_STREAM
-    )
-    return list(dict.fromkeys(str(row[4][0]) for row in rows))
+    left = deadline - asyncio.get_running_loop().time() - _TO_TELL_SECONDS
+    return await lookup(host.name, max(left, 0))
 
 
 def _is_address(name: str) -> bool:

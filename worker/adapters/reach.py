@@ -30,7 +30,7 @@ async def lookup(host: str, seconds: float) -> list[str]:
         async with asyncio.timeout(seconds):
             return await found
     except TimeoutError:
-        raise UnknownName(f"DNS gave no answer for {host} within {seconds:g} s") from None
+        raise UnknownName(f"DNS gave no answer for {host} in time") from None
     except OSError as error:
         raise UnknownName(f"the host name {host} can't be resolved ({error.strerror})") from None
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, TOKENS
-from worker.app.lost_queues import REMEDY
+from worker.app.lost_queues import loss
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ def faults(
         lost: Queues that went missing.
     """
     if lost:
-        yield f"{', '.join(lost)} went missing on the broker: messages may be lost. {REMEDY}"
+        yield "; ".join(loss(lost))
     if consumers != 0:
         return
     waiting = sum(each.ready or 0 for each in queues if each.queue in _LABELS)

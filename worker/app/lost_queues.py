@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from worker.adapters.rabbitmq.topology import absence
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
@@ -18,6 +20,12 @@ REMEDY: Final = (
     "policies), run `resolution-worker topology declare`; buyers whose tokens were in it get no "
     f"answer and must click through again. End this message with {ACKNOWLEDGE}"
 )
+
+
+def loss(queues: Collection[str]) -> tuple[str, str]:
+    """That queues went missing, and what to do about it."""
+    names = ", ".join(sorted(queues))
+    return f"messages may be lost: {names} went missing on the broker", REMEDY
 
 
 class Book(Protocol):
@@ -78,8 +86,8 @@ class LostQueues:
             log.error("messages_may_be_lost", queue=queue, missing_since=since, remedy=REMEDY)
 
     def _fault(self) -> str | None:
-        if not self._absent:
-            return None
-        names = ", ".join(sorted(self._absent))
-        lost = "messages in it may be lost; " if self._absent & self.lost.keys() else ""
-        return f"missing on the broker: {names}; {lost}run `resolution-worker topology declare`"
+        lost = self._absent & self.lost.keys()
+        faults = [*(loss(lost) if lost else ())]
+        if never_there := self._absent - lost:
+            faults += absence(f"queue {name}" for name in never_there)
+        return "; ".join(faults) or None

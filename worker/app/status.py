@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters import local_worker
+from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.operator.errors import DatabaseFault
-from worker.adapters.postgres.operator.inspection import LATEST_VERSION, inspecting
+from worker.adapters.postgres.operator.inspection import inspecting
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, TOKENS
 from worker.app import combined, fleet
@@ -143,9 +144,9 @@ async def _ask_database(settings: Settings, status: Status) -> None:
     except DatabaseFault as fault:
         status.absent["database"] = fault.line
         return
-    if version < LATEST_VERSION:
+    if version < LATEST:
         status.absent["schema"] = (
-            f"the database is at version {version}, and this program needs {LATEST_VERSION}; run "
+            f"the database is at version {version}, and this program needs {LATEST}; run "
             "`resolution-worker migrate`"
         )
 

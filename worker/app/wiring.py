@@ -126,7 +126,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling),
         PostgresOutbox(connect),
     )
-    publishing = PublishingLink(hidden(settings.current_amqp_url), health.reporter("publishing"))
+    publishing = _publishing(settings, health)
     plan = Plan(
         policy=policy(settings),
         concurrency=settings.pool.concurrency,
@@ -160,9 +160,18 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
 
 def _connect(settings: Settings, marketplace: AwsMarketplace) -> Connect:
     connect = only_unicode(connector(hidden(settings.current_postgres_dsn)))
-    if marketplace.address.is_encrypted:
+    address = marketplace.address
+    if address.is_encrypted:
         return connect
-    return only_stand_ins(connect, shown(marketplace.address))
+    return only_stand_ins(connect, shown(address), address.named_by)
+
+
+def _publishing(settings: Settings, health: Health) -> PublishingLink:
+    return PublishingLink(
+        hidden(settings.current_amqp_url),
+        health.reporter("publishing"),
+        [retry_exchange(delay.text) for delay in settings.retry.delays],
+    )
 
 
 def _ports(

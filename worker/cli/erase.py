@@ -12,7 +12,7 @@ import typer
 
 from worker.adapters.postgres.operator import erasure
 from worker.adapters.postgres.operator.erasure import Request
-from worker.adapters.postgres.operator.errors import told
+from worker.adapters.postgres.operator.errors import told_line
 from worker.adapters.postgres.sessions import connector
 from worker.cli.actor import actor as actor_of
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE, WRONG_USAGE, failure
@@ -137,7 +137,7 @@ def _erase(dsn: Callable[[], str], request: Request, *, dry_run: bool) -> Erased
     except erasure.NamesCustomer:
         raise failure(_NAMED, WRONG_USAGE) from None
     except LedgerUnavailable as error:
-        raise failure(f"The database: {told(str(error))}", UNAVAILABLE) from None
+        raise failure(told_line(error), UNAVAILABLE) from None
     except RowsRefused as error:
         raise failure(f"The database: {error}", PARTLY_FAILED) from None
 

@@ -85,7 +85,7 @@ def _letter(found: DeadLetterDetail, now: datetime) -> dict[str, Any]:
         "error_message": letter.error_message,
         "message_id": letter.message_id,
         "token_sha256": None if sha256 is None else sha256.hex(),
-        "support_code": None if sha256 is None else support_code(sha256),
+        "support_code": letter.support_code,
         "attempts": letter.attempts,
         "occurrences": letter.occurrences,
         "replays": letter.replays,
@@ -167,11 +167,10 @@ def _letter_lines(found: DeadLetterDetail, now: datetime, indent: str) -> Iterat
         words = f"{instant(event.at)}  {event_words(event)}"
         yield from wrapped(words, f"{indent}  ", f"{indent}    ")
     if not indent:
-        sha256 = letter.token_sha256
         yield from _facts(
             {
                 "message id": letter.message_id,
-                "support code": None if sha256 is None else support_code(sha256),
+                "support code": letter.support_code,
                 "next": letter_step(letter, now),
             }
         )

@@ -19,6 +19,7 @@ from worker.cli.exits import BAD_CONFIGURATION, UNAVAILABLE, failure
 from worker.cli.options import ConfigOption
 from worker.cli.settings import loaded
 from worker.core.shortage import DESCRIPTORS
+from worker.settings.model import KEYGEN
 
 _SPARE_DESCRIPTORS: Final = 100  # beside calls: database, broker, HTTP, files, credentials
 _MOST_DESCRIPTORS: Final = 2**20  # what Linux allows a process, where "unlimited" is asked for
@@ -48,7 +49,9 @@ def run(
     except (BadAwsSetup, NotAStandIn) as error:
         raise failure(str(error), BAD_CONFIGURATION) from error
     except BadKey as error:
-        raise failure(f"WORKER_DEAD_LETTERS__SEAL_KEY: {error}", BAD_CONFIGURATION) from error
+        raise failure(
+            f"WORKER_DEAD_LETTERS__SEAL_KEY: {error}; {KEYGEN}", BAD_CONFIGURATION
+        ) from error
 
 
 def _descriptors() -> int:

@@ -28,6 +28,7 @@ _POSTGRES = kinds.secret(
 _MANAGEMENT = kinds.secret("https://user:password@host:15671", addresses.check_management)
 _ENDPOINT = kinds.text("https://host, or http://host:port", addresses.check_http)
 _ROLE = kinds.text("such as arn:aws:iam::123456789012:role/name", identities.check_role)
+KEYGEN = "run `resolution-worker keygen`: set the first line it prints, keep the second one safe"
 _KEY = "32 bytes in base64; `resolution-worker keygen` prints a pair"
 
 
@@ -239,5 +240,4 @@ class Settings(BaseSettings):
         """Settings that only `run` requires, and that are missing."""
         if self.dead_letters.seal_key is not None:
             return []
-        remedy = "`resolution-worker keygen` prints a pair"
-        return [f"WORKER_DEAD_LETTERS__SEAL_KEY: is not set (accepted: a public key; {remedy})"]
+        return [f"WORKER_DEAD_LETTERS__SEAL_KEY is not set; {KEYGEN}"]

@@ -13,8 +13,8 @@ import pytest
 from harness.programs import Worker
 from harness.servers import shipped
 from tests.acceptance.check_setups import ACCOUNT, SECRETS, dsn, sound_setup
+from worker.adapters.rabbitmq import rights
 from worker.adapters.sealing import generate
-from worker.app.diagnosis.broker import grant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,7 +228,7 @@ def test_several_that_hang_are_named_together(sound: Setup) -> None:
 def test_the_remedy_for_rights_is_the_deployed_list() -> None:
     """The command that is recommended grants exactly what `deploy/rabbitmq` does."""
     deployed = shipped("resolution_worker", "resolution_worker")
-    said = grant("resolution_worker", "/")
+    said = "; ".join(rights.fault("amqp://resolution_worker@127.0.0.1/", []))
     for expression in (deployed.configure, deployed.write, deployed.read):
         assert f"'{expression}'" in said
 

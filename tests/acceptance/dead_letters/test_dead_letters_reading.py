@@ -20,6 +20,7 @@ from harness.many_letters import keep_many
 from harness.programs import COMMAND
 from harness.schema import connected, prepare
 from worker.adapters.sealing import generate
+from worker.core.support_code import support_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -229,10 +230,12 @@ async def test_show_tells_everything_but_the_secret(desk: Desk) -> None:
     assert {name: letter[name] for name in listed} == listed
     assert letter["metadata"] == {"session": "s"}
     assert letter["fingerprint"] == letter["token_sha256"][:16]
+    assert letter["support_code"] == support_code(bytes.fromhex(letter["token_sha256"]))
     (event,) = letter["history"]
     assert (event["kind"], event["error_code"]) == ("failed", "InvalidTokenException")
     text = desk.run("show", "--message-id", id_of(TOKEN)).stdout
-    for part in (f"dead letter {listed['id']}  open", letter["fingerprint"], '{"session": "s"}'):
+    words = (f"dead letter {listed['id']}  open", '{"session": "s"}')
+    for part in (*words, letter["fingerprint"], letter["support_code"]):
         assert part in text.replace('{"session":"s"}', '{"session": "s"}')
     assert "failed: InvalidTokenException: the registration token" in text
     assert TOKEN not in text + json.dumps(letter)

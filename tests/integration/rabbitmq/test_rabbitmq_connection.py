@@ -65,7 +65,7 @@ async def test_nobody_listens() -> None:
 async def test_unknown_host() -> None:
     """A host name that does not exist is called that."""
     message = await fault_of(f"amqp://user:{PASSWORD}@broker.invalid/", 30)
-    assert "broker at broker.invalid:5672: unknown host name" in message
+    assert "at broker.invalid:5672: the host name broker.invalid can't be resolved" in message
 
 
 async def test_wrong_password(broker: Broker) -> None:
@@ -91,7 +91,7 @@ async def test_half_open_handshake() -> None:
         port = server.getsockname()[1]
         async with asyncio.timeout(3):
             message = await fault_of(f"amqp://user:{PASSWORD}@127.0.0.1:{port}/", 0.3)
-    assert "no answer within 0.3 s" in message
+    assert "no answer in time" in message
 
 
 async def test_another_protocol() -> None:

@@ -142,4 +142,4 @@ async def test_what_is_an_address_already_is_not_looked_up(
 ) -> None:
     """Addresses and sockets need no name service."""
     monkeypatch.setattr("socket.getaddrinfo", None)
-    assert await addresses_of(Host(name, 1)) == [name]
+    assert await addresses_of(Host(name, 1), 0) == [name]

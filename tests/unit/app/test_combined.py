@@ -65,5 +65,5 @@ def test_what_contradicts_is_told(
 def test_a_lost_queue_is_told_with_what_to_do() -> None:
     """Whatever else is well."""
     (told,) = combined.faults(2, [], 2, ["resolution.retry.5s"])
-    assert told.startswith("resolution.retry.5s went missing on the broker: messages may be lost")
+    assert told.startswith("messages may be lost: resolution.retry.5s went missing on the broker")
     assert "topology acknowledge" in told

@@ -73,7 +73,7 @@ def test_neither_database_nor_broker_is_blamed(number: int) -> None:
     error = OSError(number, os.strerror(number))
     found = shortage_behind(error)
     assert found is not None
-    for said in (str(translate(error)), opening_fault(error, read("amqp://localhost"), 5)):
+    for said in (str(translate(error)), opening_fault(error, read("amqp://localhost"))):
         assert found.what in said
         assert found.remedy in said
         assert os.strerror(number) in said

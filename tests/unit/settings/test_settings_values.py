@@ -266,7 +266,7 @@ def test_settings_are_frozen() -> None:
 def test_run_needs_a_seal_key() -> None:
     """Without one the fault names the command that prints a pair; with one there is none."""
     (fault,) = load(environ={}).faults_for_run()
-    assert fault.startswith("WORKER_DEAD_LETTERS__SEAL_KEY: ")
+    assert fault.startswith("WORKER_DEAD_LETTERS__SEAL_KEY is not set; ")
     assert "`resolution-worker keygen`" in fault
     assert load(environ={"WORKER_DEAD_LETTERS__SEAL_KEY": KEY}).faults_for_run() == []
 

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from worker.adapters.aws.credentials import Credentials, CredentialsTimeout
 from worker.adapters.aws.exchange import Attempt, Exchange, UnusableReply, attempt
 from worker.adapters.aws.faults import identity_fault, local_fault, proxy_fault, service_fault
-from worker.adapters.aws.unreached import no_connection_within
+from worker.adapters.aws.unreached import no_connection_in_time
 from worker.core import aws_errors
 from worker.core.records import Answer, Fault, FaultKind, Token
 from worker.core.renewal import LOOK_UP_SECONDS
@@ -101,7 +101,7 @@ class AwsMarketplace:
             seconds = self._timeout_seconds
             if made.sent:
                 return aws_errors.timeout(seconds)
-            return no_connection_within(seconds, self.route, connecting=made.connecting)
+            return no_connection_in_time(self.route, connecting=made.connecting)
         except ClientError as error:
             return service_fault(error, self.route)
         except UnusableReply as error:

@@ -80,11 +80,10 @@ def of_connection(error: Exception, route: Route, *, sent: bool) -> Fault | None
     return None
 
 
-def no_connection_within(seconds: float, route: Route, *, connecting: bool) -> Fault:
+def no_connection_in_time(route: Route, *, connecting: bool) -> Fault:
     """The fault of a call for which there was no connection in time.
 
     Args:
-        seconds: The time limit.
         route: How the endpoint is reached.
         connecting: Whether the name was resolved.
     """
@@ -92,10 +91,10 @@ def no_connection_within(seconds: float, route: Route, *, connecting: bool) -> F
         return aws_reach.unreached(
             reach.NAME_NOT_RESOLVED,
             route,
-            f"DNS gave no answer within {seconds:g} s",
+            "DNS gave no answer in time",
             at_proxy=route.proxy is not None,
         )
-    detail = f"it did not answer, or not with TLS, within {seconds:g} s: a firewall, or no route?"
+    detail = "it did not answer in time, or not with TLS: a firewall, or no route?"
     return aws_reach.unreached(reach.NOT_CONNECTED, route, detail)
 
 

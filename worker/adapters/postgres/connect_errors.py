@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +20,7 @@ from worker.adapters.postgres.errors import (
 )
 from worker.adapters.postgres.errors import words as words_of
 from worker.adapters.racing import NoneSucceeded
+from worker.adapters.reach import UnknownName
 from worker.adapters.tls_files import UnusableFile
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ _BY_TYPE: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
         Diagnosis("no server of the address fulfils target_session_attrs", _CORRECT),
     ),
     (UnicodeDecodeError, _NO_POSTGRES),
-    (UnicodeError, Diagnosis("the address names a host that can't be looked up", _CORRECT)),
     *NETWORK,
     (
         asyncpg.InterfaceError,
@@ -68,7 +67,7 @@ _BY_TYPE: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
     (Exception, _NO_POSTGRES),
 )
 # The least telling last.
-_TELLING: Final = (socket.gaierror, ConnectionRefusedError, TimeoutError)
+_TELLING: Final = (UnknownName, ConnectionRefusedError, TimeoutError)
 
 
 def not_connected(error: Exception, address: DatabaseAddress | None) -> NotConnected:
@@ -84,8 +83,8 @@ def not_connected(error: Exception, address: DatabaseAddress | None) -> NotConne
         return NotConnected(of_address(fault), error)
     if isinstance(error, NoneSucceeded):
         telling = min(error.failed, key=lambda each: _rank(each.error))
-        return NotConnected(of_attempts(error.failed, address), telling.error)
-    return NotConnected(of_error(error, address), error)
+        return NotConnected(of_attempts(error.failed, address), telling.error, address.place)
+    return NotConnected(of_error(error, address), error, address.place)
 
 
 def of_address(fault: ValueError) -> Diagnosis:
@@ -110,6 +109,8 @@ def of_error(error: Exception, address: DatabaseAddress) -> Diagnosis:
         return found._replace(what=f"{found.what} ({words_of(error)})")
     if isinstance(error, UnusableFile):
         return of_address(error)
+    if isinstance(error, UnknownName):
+        return Diagnosis(str(error), f"correct the host name in {DSN}, or check DNS")
     found = _tls(error, address) or by_type(error, _BY_TYPE)
     if type(error) is OSError and error.strerror:
         return found._replace(what=f"{found.what} ({error.strerror})")
@@ -117,7 +118,7 @@ def of_error(error: Exception, address: DatabaseAddress) -> Diagnosis:
 
 
 def _rank(error: Exception) -> int:
-    return next((n for n, kind in enumerate(_TELLING, 1) if isinstance(error, kind)), 0)
+    return next((n for n, kind in enumerate(_TELLING, 1) if kind in type(error).__mro__), 0)
 
 
 def _refused(error: asyncpg.PostgresError, address: DatabaseAddress) -> Diagnosis:

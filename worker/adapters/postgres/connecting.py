@@ -97,7 +97,7 @@ async def _open_host(
     deadline: float,
 ) -> Connection:
     """Open a connection to the first IP address of a host that answers."""
-    found = await addresses_of(host)
+    found = await addresses_of(host, deadline)
 
     async def open_one(ip: str) -> Connection:
         loop: Any = asyncio.get_running_loop()

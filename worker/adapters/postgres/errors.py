@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -26,8 +25,9 @@ class NotConnected(LedgerUnavailable):
         error: The driver's error. It may quote the address, so it must not be shown as it is.
     """
 
-    def __init__(self, found: Diagnosis, error: Exception) -> None:
-        super().__init__(f"{found.what}; {found.remedy}")
+    def __init__(self, found: Diagnosis, error: Exception, place: str = "") -> None:
+        where = f"database at {place}: " if place else ""
+        super().__init__(f"{where}{found.what}; {found.remedy}")
         self.found = found
         self.error = error
 
@@ -43,7 +43,9 @@ class Diagnosis(NamedTuple):
     remedy: str
 
 
-_WAIT: Final = "the worker keeps its messages and tries again by itself"
+_WAIT: Final = (
+    "if it lasts, check the server's log, and whether there is a firewall or a pooler in between"
+)
 DSN: Final = "WORKER_POSTGRES__DSN (for `migrate`, WORKER_POSTGRES__ADMIN_DSN)"
 _DSN: Final = f"correct {DSN}"
 _MIGRATE: Final = "run `resolution-worker migrate`"
@@ -109,7 +111,6 @@ NETWORK: Final[tuple[tuple[type[BaseException], Diagnosis], ...]] = (
         Diagnosis("the server's certificate can't be verified", f"{_DSN}: host, sslrootcert"),
     ),
     (ssl.SSLError, Diagnosis("no encrypted connection could be established", f"{_DSN}: sslmode")),
-    (socket.gaierror, Diagnosis("the server's name can't be resolved", _DSN)),
     (
         ConnectionRefusedError,
         Diagnosis("no server listens there", f"start PostgreSQL, or {_DSN}"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +9,7 @@ import pamqp.exceptions
 from aiormq import exceptions as amqp
 
 from worker.adapters.certificate_errors import certificate_remedy
+from worker.adapters.reach import UnknownName
 from worker.adapters.shortages import shortage_behind
 from worker.adapters.tls_files import UnusableFile
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from worker.adapters.racing import Failed
     from worker.core.addresses.amqp import BrokerAddress
+    from worker.core.exceptions import BrokerUnavailable
 
 
 HANDSHAKE_BROKEN: Final = (
@@ -25,6 +26,15 @@ HANDSHAKE_BROKEN: Final = (
     "this its AMQP port?"
 )
 _NO_BROKER: Final = "what answers there does not speak AMQP 0-9-1; is this its AMQP port?"
+
+
+URL: Final = "WORKER_AMQP__URL"
+"""The setting with the address that workers use."""
+
+
+def with_setting(error: BrokerUnavailable, setting: str) -> str:
+    """Why no connection could be opened, with the setting that the address comes from."""
+    return f"{error}; the address is {setting}"
 
 
 def words_of_url(fault: ValueError) -> str:
@@ -35,14 +45,18 @@ def words_of_url(fault: ValueError) -> str:
 _NO_URL: Final = "can't be used: it is written amqp://user:password@host:port/vhost"
 
 
-def opening_faults(failed: Sequence[Failed], broker: BrokerAddress, seconds: float) -> str:
+def opening_faults(failed: Sequence[Failed], broker: BrokerAddress) -> str:
     """What was wrong and what to do about it, from whatever the library raised at each address."""
-    told = {each: opening_fault(each.error, broker, seconds) for each in failed}
+    told = {each: opening_fault(each.error, broker) for each in sorted(failed, key=_place)}
     telling = told[min(failed, key=lambda each: _rank(each.error))]
     if len(set(told.values())) == 1:
         return telling
     what = ", ".join(f"{place}: {fault.partition('; ')[0]}" for (place, _), fault in told.items())
     return f"no host can be used ({what}); {telling.partition('; ')[2]}"
+
+
+def _place(failed: Failed) -> str:
+    return failed.place  # the order in which they were tried says nothing
 
 
 def _rank(error: Exception) -> int:
@@ -53,13 +67,13 @@ def _rank(error: Exception) -> int:
     )
 
 
-_TELLING: Final = (socket.gaierror, ConnectionRefusedError, TimeoutError)
+_TELLING: Final = (UnknownName, ConnectionRefusedError, TimeoutError)
 
 
-def opening_fault(error: Exception, broker: BrokerAddress, seconds: float) -> str:
+def opening_fault(error: Exception, broker: BrokerAddress) -> str:
     """As `opening_faults`, of one address."""
     if isinstance(error, TimeoutError) and error.errno is None:
-        return f"no answer within {seconds:g} s; is there a firewall, or a broker under alarm?"
+        return "no answer in time; is there a firewall, or a broker under alarm?"
     if short := shortage_behind(error):
         return f"{short} ({words(error)})"
     for candidate in (error, error.__cause__):
@@ -99,6 +113,10 @@ def words(error: BaseException) -> str:
         return f"the client library failed in a way not foreseen: {type(error).__name__}"
     texts = [str(part) for part in error.args if part not in (None, "")]
     return (": ".join(texts) or type(error).__name__)[:_MOST_WORDS]
+
+
+def _unknown(error: Any, _: BrokerAddress) -> str:
+    return f"{error}; correct the host name, or check DNS"
 
 
 def _untrusted(error: Any, _: BrokerAddress) -> str:
@@ -155,15 +173,11 @@ def _always(told: str) -> Callable[[Any, BrokerAddress], str]:
 _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any, BrokerAddress], str]], ...]] = (
     (ssl.SSLCertVerificationError, _untrusted),
     (ssl.SSLError, _tls_failed),
-    (socket.gaierror, _always("unknown host name; mend the URL or the name service")),
+    (UnknownName, _unknown),
     (ConnectionRefusedError, _always("connection refused; is the broker running there?")),
     (amqp.ProbableAuthenticationError, _login_refused),
     (amqp.AuthenticationError, _no_login),
     (UnicodeDecodeError, _always(_NO_BROKER)),
-    (
-        UnicodeError,
-        _always("no name service can look up this host name; correct the URL"),
-    ),
     (
         ValueError,
         _always("the URL can't be used; it is written amqp://user:password@host:port/vhost"),

@@ -117,7 +117,6 @@ async def open_connection(
     Raises:
         BrokerUnavailable: With a message for an operator, free of credentials.
     """
-    seconds = timeout or OPEN_SECONDS
     broker: BrokerAddress | None = None
     try:
         broker = read(url)
@@ -127,7 +126,7 @@ async def open_connection(
         return await _open_first(broker, given, asyncio.get_running_loop().time() + seconds)
     except NoneSucceeded as none:
         assert broker is not None
-        fault = opening_faults(none.failed, broker, seconds)
+        fault = opening_faults(none.failed, broker)
     except ValueError as error:
         fault = f"the URL {words_of_url(error)}; correct it"
     except Exception as error:  # noqa: BLE001 - such as a file that changed since it was looked at
@@ -161,7 +160,7 @@ async def _open_first(
 async def _open_host(
     broker: BrokerAddress, host: Host, given: Mapping[str, Any], deadline: float
 ) -> AbstractConnection:
-    found = await addresses_of(host)
+    found = await addresses_of(host, deadline)
     attempts = [
         (
             str(host) if len(found) == 1 else f"{host} ({ip})",

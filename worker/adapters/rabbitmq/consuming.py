@@ -18,6 +18,7 @@ from worker.adapters.rabbitmq.connection import connected, loss
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
 from worker.adapters.rabbitmq.poison_log import PoisonLog
 from worker.adapters.rabbitmq.reconnecting import open_wire, supervise
+from worker.adapters.rabbitmq.rights import explaining
 from worker.core.exceptions import BrokerLost
 from worker.core.token.prefetch import HOLD_SECONDS
 
@@ -148,7 +149,11 @@ class ConsumingLink:
     async def _epoch(self) -> None:
         if self._stopping:
             return
-        async with connected(self._url(), name="resolution-worker consume") as connection:
+        url = self._url()
+        async with (
+            connected(url, name="resolution-worker consume") as connection,
+            explaining(connection, url, self._watch.queues),
+        ):
             await self._watch.begin(connection, self._topology)
             watching = await open_wire(connection)
             watching.closing.add_done_callback(lambda _: self._attention.set())

@@ -13,6 +13,7 @@ from worker.adapters.rabbitmq.connection import connected, loss
 from worker.adapters.rabbitmq.publish_health import DOUBT_SECONDS, PublishHealth
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.reconnecting import supervise
+from worker.adapters.rabbitmq.rights import explaining
 from worker.core.exceptions import BrokerLost
 
 if TYPE_CHECKING:
@@ -36,11 +37,18 @@ class PublishingLink:
     Args:
         url: Asked for at each new connection.
         report: Called with why nothing can be published, or None once it can.
+        retries: The retry queues, which it must be allowed to use.
     """
 
-    def __init__(self, url: Callable[[], str], report: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        url: Callable[[], str],
+        report: Callable[[str | None], None],
+        retries: Sequence[str] = (),
+    ) -> None:
         self._url = url
         self._report = report
+        self._retries = retries
         self._publisher: Publisher | None = None
         self._up = asyncio.Event()
         self._down: str | None = "no connection to the broker to publish over"
@@ -87,7 +95,11 @@ class PublishingLink:
         return await self._publisher.send(batch)
 
     async def _epoch(self) -> None:
-        async with connected(self._url(), name="resolution-worker publish") as connection:
+        url = self._url()
+        async with (
+            connected(url, name="resolution-worker publish") as connection,
+            explaining(connection, url, self._retries),
+        ):
             self._publisher = await Publisher.open(connection, alarmed=self._alarmed)
             try:
                 self._up.set()

@@ -17,7 +17,7 @@ from worker.adapters.rabbitmq.connection import (
 )
 from worker.adapters.rabbitmq.declaration import is_absent, missing
 from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire
-from worker.adapters.rabbitmq.topology import Queue
+from worker.adapters.rabbitmq.topology import Queue, absence
 from worker.core.token import keeping
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class QueueWatch:
         self._connection: AbstractConnection | None = None
         self._wire: Wire | None = None
 
+    @property
+    def queues(self) -> Collection[str]:
+        """The queues that it watches."""
+        return self._stays.keys()
+
     async def begin(self, connection: AbstractConnection, topology: Topology) -> None:
         """Watch over this connection, if all is there that consuming needs: all other queues.
 
@@ -67,10 +72,7 @@ class QueueWatch:
         queues = {item.name for item in absent if isinstance(item, Queue)}
         self._seen({queue.name for queue in topology.queues} - queues, queues)
         if any(not isinstance(item, Queue) or item.name not in self._stays for item in absent):
-            names = ", ".join(item.title for item in absent)
-            raise TopologyMissing(
-                f"missing on the broker: {names}; run `resolution-worker topology declare`"
-            )
+            raise TopologyMissing("; ".join(absence(item.title for item in absent)))
 
     async def look(self) -> dict[str, int]:
         """How many messages wait in each queue that is there. Uses those that are due.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from worker.adapters.rabbitmq.connect_errors import URL, with_setting
 from worker.adapters.rabbitmq.connection import bounded
 from worker.core import backoff
 from worker.core.exceptions import BrokerLost, BrokerUnavailable, SetupFault
@@ -48,7 +49,9 @@ async def supervise(
             # Only a connection that was there can have been steady: a handshake may be long too.
             steady = loop.time() - began > _STEADY_SECONDS
             failures, reason = 1 if steady else failures + 1, str(error)
-        except (BrokerUnavailable, TopologyMissing) as error:
+        except BrokerUnavailable as error:
+            failures, reason = failures + 1, with_setting(error, URL)
+        except SetupFault as error:
             failures, reason = failures + 1, str(error)
         else:
             return

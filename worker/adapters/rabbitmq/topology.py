@@ -22,7 +22,7 @@ from worker.core.records import Lane
 from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL, retry_exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 PUBLIC: Final = "resolution"
 TOKENS: Final = "resolution.tokens"
@@ -43,6 +43,18 @@ LANE_QUEUES: Final[Mapping[Lane, str]] = {
     Lane.BACKLOG: BACKLOG,
     Lane.CROWD: CROWD,
 }
+
+
+DECLARE: Final = "run `resolution-worker topology declare` with the same WORKER_RETRY__DELAYS"
+
+
+def absence(titles: Iterable[str]) -> tuple[str, str]:
+    """That exchanges and queues are missing, and what to do about it.
+
+    Args:
+        titles: Of each what it is, and its name.
+    """
+    return f"missing on the broker: {', '.join(sorted(titles))}", DECLARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from worker.adapters import http, local_worker
 from worker.adapters.sealing import BadKey, Opener, Sealer
 from worker.app.diagnosis.finding import Cause, Failed, Passed
 from worker.app.diagnosis.role import skip_unless_worker
+from worker.settings.model import KEYGEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings, SettingsError
 
 _Made = TypeVar("_Made")
-
-_KEYGEN: Final = (
-    "run `resolution-worker keygen`: set the first line it prints, keep the second one safe"
-)
 
 _OPENS: Final = (
     "WORKER_DEAD_LETTERS__OPEN_KEYS is set: that is right where dead letters are replayed; remove "
@@ -51,11 +48,9 @@ async def seal_key(accepted: Settings) -> Passed:
     key = accepted.dead_letters.seal_key
     if key is None:
         await skip_unless_worker(accepted)
-        raise Failed(
-            "WORKER_DEAD_LETTERS__SEAL_KEY is not set: `run` refuses to start without",
-            _KEYGEN,
-            Cause.CONFIGURATION,
-        )
+        (fault,) = accepted.faults_for_run()
+        what, _, remedy = fault.partition("; ")
+        raise Failed(what, remedy, Cause.CONFIGURATION)
     key_id = _made(lambda: Sealer(key), "WORKER_DEAD_LETTERS__SEAL_KEY").key_id
     opening = [each.get_secret_value() for each in accepted.dead_letters.open_keys]
     if not opening:
@@ -74,7 +69,7 @@ def _made(make: Callable[[], _Made], name: str) -> _Made:
     try:
         return make()
     except BadKey as error:
-        raise Failed(f"{name}: {error}", _KEYGEN, Cause.CONFIGURATION) from error
+        raise Failed(f"{name}: {error}", KEYGEN, Cause.CONFIGURATION) from error
 
 
 async def http_port(accepted: Settings) -> Passed:
@@ -89,6 +84,5 @@ async def http_port(accepted: Settings) -> Passed:
         raise Failed(*http.refusal(host, port, fault), Cause.UNREACHABLE)
     worker = await local_worker.readings(host, port)
     if worker is None:
-        what, remedy = http.refusal(host, port, fault)
-        raise Failed(f"{what}: another program listens there", remedy, Cause.UNREACHABLE)
+        raise Failed(*http.refusal(host, port, fault), Cause.UNREACHABLE)
     return Passed(f"{host}:{port} is in use by a worker (version {worker.version})")

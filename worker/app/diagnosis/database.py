@@ -7,73 +7,51 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from worker.adapters.aws.addresses import shown
-from worker.adapters.postgres.errors import unfit_encoding
+from worker.adapters.postgres import fitness
+from worker.adapters.postgres.fitness import WORKER
+from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.operator.errors import DatabaseFault, place
-from worker.adapters.postgres.operator.inspection import LATEST_VERSION, WORKER, inspecting
+from worker.adapters.postgres.operator.inspection import inspecting
+from worker.adapters.postgres.stand_in import not_marked
 from worker.app import fleet as sharing
 from worker.app.diagnosis.aws import called
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Cause, Failed, Passed, Skipped
-from worker.app.diagnosis.names import resolved
 from worker.app.diagnosis.role import for_workers
-from worker.app.lost_queues import REMEDY
+from worker.app.lost_queues import loss
 from worker.app.retention import days, unheeded
 from worker.app.wiring import endpoint
-from worker.core.addresses import postgres
 from worker.core.clock import TOLD_SECONDS, UNREADY_SECONDS, skew_words
 from worker.core.records import DEFAULT_SELLER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
 
-    from worker.adapters.postgres.operator.inspection import Inspection, Inspector, MissingRight
+    from worker.adapters.postgres.errors import Diagnosis
+    from worker.adapters.postgres.operator.inspection import Inspector
     from worker.adapters.postgres.rate.status import FleetStatus
     from worker.settings import Settings
-
-_OLDEST_SERVER: Final = 12_00_00  # the first with generated columns
-_GRANTS: Final = "run deploy/postgres/grants.sql as the schema's owner"
 
 _SURPLUS: Final = (
     "it has more rights than this version needs: once no worker of an earlier version runs, run "
     "deploy/postgres/revoke.sql as the schema's owner"
-)
-_RESTORE: Final = (
-    "restore them from a backup, or run their statements in worker/adapters/postgres/migrations "
-    "as the schema's owner, then deploy/postgres/grants.sql; `resolution-worker migrate` runs no "
-    "file twice, so it can't restore them"
 )
 
 
 async def connection(settings: Settings) -> Passed:
     """The database can be reached, accepts the worker, holds Unicode, and is writable."""
     dsn = settings.current_postgres_dsn()
-    await resolved(postgres.read(dsn).hosts, "WORKER_POSTGRES__DSN")
     async with _asking(dsn) as inspector:
         found = await inspector.inspect()
-    if found.server_version_number < _OLDEST_SERVER:
-        raise Failed(
-            f"PostgreSQL {found.server_version} is too old", "use PostgreSQL 12 or a newer one"
-        )
-    if unfit := unfit_encoding(found.encoding):
-        raise Failed(*unfit)
-    if found.read_only:
-        raise _read_only(found)
+    _require(fitness.unfit_server(found))
     notes = ("the role is a superuser: see deploy/postgres for one that is not",)
     detail = f"PostgreSQL {found.server_version}, database {found.database}, as {found.role}"
     return Passed(f"{detail}; takes writes", notes if found.superuser else ())
 
 
-def _read_only(found: Inspection) -> Failed:
-    if found.standby:
-        return Failed(
-            "the database is a standby and takes no writes",
-            "point WORKER_POSTGRES__DSN at the primary",
-        )
-    return Failed(
-        "the database is read-only: it takes no writes",
-        "make it writable, for example with `ALTER DATABASE … RESET "
-        "default_transaction_read_only`, or the same with ROLE or SYSTEM",
-    )
+def _require(fault: Diagnosis | None) -> None:
+    if fault is not None:
+        raise Failed(*fault)
 
 
 async def migrator(settings: Settings) -> Passed:
@@ -87,23 +65,19 @@ async def schema(settings: Settings) -> Passed:
     """The schema exists, is complete, and is at least as new as this program needs."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
         found = await inspector.inspect()
-        version = await _version(inspector, found)
+        version = await inspector.schema_version() if found.may_read_version else None
+        _require(fitness.unfit_schema(found, version, found.absent_parts))
+        if version is None:
+            raise Skipped("because the role may not read resolution.schema_migration: see grants")
         changed = await inspector.changed_migrations()
-    if version < LATEST_VERSION:
-        raise _outdated(f"the schema is at version {version}, this program needs {LATEST_VERSION}")
-    if found.absent:
-        tables = ", ".join(f"resolution.{name}" for name in found.absent)
-        raise Failed(f"tables are missing: {tables}", "restore them from a backup")
-    if found.absent_parts:
-        raise Failed(f"the schema lacks {'; '.join(found.absent_parts)}", _RESTORE)
     if changed:
         raise Failed(
             f"{', '.join(changed)} was changed after it had been applied",
             "deploy the program as it was released: its migrations are not the ones that made this "
             "schema, and `migrate` refuses them",
         )
-    newer = (f"it is newer than this program, which knows versions up to {LATEST_VERSION}",)
-    return Passed(f"version {version}", newer if version > LATEST_VERSION else ())
+    newer = (f"it is newer than this program, which knows versions up to {LATEST}",)
+    return Passed(f"version {version}", newer if version > LATEST else ())
 
 
 async def stand_in(settings: Settings) -> Passed:
@@ -117,13 +91,7 @@ async def stand_in(settings: Settings) -> Passed:
             raise for_workers(whose)
         marked = await inspector.is_stand_in()
     if not (marked or address.is_encrypted):
-        raise Failed(
-            f"the endpoint {shown(address)} is unencrypted, and the database is not marked as a "
-            "playground",
-            f"correct {address.named_by}; or use a database that was marked while it was empty "
-            "(`resolution-worker migrate --stand-in`)",
-            Cause.CONFIGURATION,
-        )
+        raise Failed(*not_marked(shown(address), address.named_by), Cause.CONFIGURATION)
     if not marked:
         return Passed(
             "the database is not marked as a playground: only answers from AWS are stored in it"
@@ -133,18 +101,6 @@ async def stand_in(settings: Settings) -> Passed:
     return Passed(detail, real if address.is_encrypted else ())
 
 
-async def _version(inspector: Inspector, found: Inspection) -> int:
-    if not found.has_schema or "schema_migration" in found.absent:
-        raise _outdated(f"database {found.database} has no schema of this program")
-    if not found.may_read_version:
-        raise Skipped("because the role may not read resolution.schema_migration: see grants")
-    return await inspector.schema_version()
-
-
-def _outdated(what: str) -> Failed:
-    return Failed(what, "run `resolution-worker migrate`, then deploy/postgres/grants.sql")
-
-
 async def grants(settings: Settings) -> Passed:
     """The role has every right that the worker needs; with another of our roles, that role's."""
     async with _asking(settings.current_postgres_dsn()) as inspector:
@@ -152,18 +108,9 @@ async def grants(settings: Settings) -> Passed:
         if found.absent:
             raise Skipped("because schema failed")
         missing = await inspector.missing_rights(found.whose)
-    if missing:
-        raise Failed(
-            f"{found.role} lacks {'; '.join(right.text for right in missing)}",
-            f"{_GRANTS}, or: {_given(missing, found.role)}",
-        )
+    _require(fitness.lacking(found.role, missing))
     surplus = (_SURPLUS,) if found.writes_directly else ()
     return Passed(f"{found.role} has all that the {found.whose} needs", surplus)
-
-
-def _given(missing: Sequence[MissingRight], role: str) -> str:
-    """The statements that grant the missing rights, on one line that can be pasted."""
-    return "; ".join(f"GRANT {right.text} TO {role}" for right in missing)
 
 
 async def fleet(settings: Settings) -> Passed:
@@ -189,8 +136,7 @@ async def lost_queues(settings: Settings) -> Passed:
         lost = await inspector.lost_queues()
     if lost:
         raise Failed(
-            f"messages may be lost: {', '.join(lost)} went missing on the broker",
-            REMEDY,
+            *loss(lost),
             notes=tuple(f"{queue}: since {at:%Y-%m-%d %H:%M:%S} UTC" for queue, at in lost.items()),
         )
     return Passed("no queue went missing on the broker")

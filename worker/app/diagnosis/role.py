@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.postgres.fitness import WORKER
 from worker.adapters.postgres.operator.errors import DatabaseFault
-from worker.adapters.postgres.operator.inspection import WORKER, inspecting
+from worker.adapters.postgres.operator.inspection import inspecting
 from worker.app.diagnosis.examination import STEP_SECONDS
 from worker.app.diagnosis.finding import Skipped
 

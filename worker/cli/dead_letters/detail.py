@@ -120,6 +120,7 @@ def _facts(found: DeadLetterDetail, now: datetime) -> Iterator[tuple[str, str]]:
     yield "message id", printable(letter.message_id)
     yield "correlation", "-" if found.correlation_id is None else printable(found.correlation_id)
     yield "fingerprint", letter.fingerprint or "- (no token was read)"
+    yield "support code", letter.support_code or "-"
     yield "seller, lane", f"{printable(letter.seller)}, {found.lane}"
     yield "received", f"{instant(letter.received_at)} UTC"
     yield "attempts", _attempts(letter)

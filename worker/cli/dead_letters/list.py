@@ -90,6 +90,7 @@ def members(letter: DeadLetter) -> dict[str, Any]:
         "message_id": letter.message_id,
         "fingerprint": letter.fingerprint,
         "token_sha256": None if letter.token_sha256 is None else letter.token_sha256.hex(),
+        "support_code": letter.support_code,
         "attempts": letter.attempts,
         "occurrences": letter.occurrences,
         "replays": letter.replays,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from worker.adapters.postgres.errors import translated_without_rows
 from worker.adapters.postgres.ledger.ledger import PostgresLedger
 from worker.adapters.postgres.operator.audit import Entry, settle_audited
-from worker.adapters.postgres.operator.errors import told
+from worker.adapters.postgres.operator.errors import told_line
 from worker.adapters.postgres.sessions import close_quietly, connector
 from worker.adapters.postgres.stand_in import is_stand_in
 from worker.cli.resolve_customer import notices, protections
@@ -191,4 +191,4 @@ def _run(asking: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(asking)
     except (LedgerUnavailable, RowsRefused) as error:
-        raise CommandFault(f"Database: {told(str(error))}") from None
+        raise CommandFault(told_line(error)) from None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from worker.core.dead_letters import grouping
+from worker.core.support_code import support_code
 
 FINGERPRINT_BYTES: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,6 +101,11 @@ class DeadLetter:
         """The first 16 hexadecimal digits of the token's SHA-256; None where it was not read."""
         sha256 = self.token_sha256
         return None if sha256 is None else sha256[:FINGERPRINT_BYTES].hex()
+
+    @property
+    def support_code(self) -> str | None:
+        """What the buyer may read out, and `lookup` takes; None where no token was read."""
+        return None if self.token_sha256 is None else support_code(self.token_sha256)
 
 
 def _beside(reason: str, error_code: str, message: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import ssl
 
 import asyncpg
@@ -11,6 +10,7 @@ import pytest
 
 from worker.adapters.postgres.connect_errors import not_connected, of_error
 from worker.adapters.racing import Failed, NoneSucceeded
+from worker.adapters.reach import UnknownName
 from worker.core.addresses.postgres import read
 
 DSN = "postgresql://u:hunter2@a.example,b.example/x?sslmode=verify-full&sslrootcert=system"
@@ -48,7 +48,7 @@ REASONS: list[tuple[Exception, str]] = [
     (unverified(10), "renew the server's certificate"),
     (unverified(9), "clock"),
     (unverified(18), "sslrootcert.+to the authority that signed it.+system.+do not include it"),
-    (socket.gaierror(-2, "Name or service not known"), "name can't be resolved"),
+    (UnknownName("the host name h can't be resolved"), "resolved; correct the host name in WORK"),
     (ConnectionRefusedError(), "no server listens there"),
     (TimeoutError(), "did not answer in time"),
     (OSError(113, "No route to host"), r"can't be reached \(No route to host\)"),
@@ -87,9 +87,9 @@ def test_each_server_has_its_own_reason() -> None:
     fault = not_connected(NoneSucceeded(failed), read(DSN))
     assert fault.error is refused
     assert re.match(
-        r"no server can be used \(a:1: the server did not answer in time, b:2: .+password.+, "
-        r"c:3: no server listens there\); set the role's password",
+        r"database at \S+: no server can be used \(a:1: the server did not answer in time, b:2: "
+        r".+password.+, c:3: no server listens there\); set the role's password",
         str(fault),
     )
     alike = not_connected(NoneSucceeded([failed[2], failed[2]]), read(DSN))
-    assert str(alike).startswith("no server listens there; ")
+    assert re.match(r"database at \S+: no server listens there; ", str(alike))

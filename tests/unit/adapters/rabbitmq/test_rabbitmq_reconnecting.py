@@ -57,7 +57,8 @@ async def test_waits_grow_while_nothing_can_be_opened(waits: Waits) -> None:
     reports = await lives((0, away), (0, away), (0, absent), (0, BrokerLost("gone")))
 
     assert waits.failures == [1, 2, 3, 4]
-    assert reports == ["nobody there", "nobody there", "no queue", "gone"]
+    where = "nobody there; the address is WORKER_AMQP__URL"
+    assert reports == [where, where, "no queue", "gone"]
 
 
 async def test_a_sound_connection_forgets_what_was_before(waits: Waits) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from worker.adapters.postgres import fitness
 from worker.adapters.postgres.collisions import repeat_on_collision
 from worker.adapters.postgres.errors import (
-    BY_SQLSTATE,
     translated,
     translated_without_rows,
 )
 from worker.adapters.postgres.ledger.settlement import write
-from worker.adapters.postgres.migrate import LATEST
 from worker.adapters.postgres.rows import keys_document, stored_outcomes
 from worker.adapters.postgres.sessions import Sessions, Unfit
 from worker.adapters.postgres.sql import load_sql
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from worker.core.records import Batch, Outcome, TokenKey
 
 _FIND_OUTCOMES: Final = load_sql("ledger/find_outcomes")
-_READINESS: Final = load_sql("ledger/readiness")
 _DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
 _REDEEMABLE: Final = load_sql("ledger/redeemable")
 _FIRST_EXPIRIES: Final = load_sql("ledger/first_expiries")
@@ -123,8 +121,7 @@ class PostgresLedger:
         Raises:
             LedgerUnavailable: It could not be read, or there is no schema.
         """
-        (found,) = await self._read(_READINESS)
-        return int(found["version"])
+        return await fitness.schema_version(self._read)
 
     async def dead_letter_counts(self) -> Mapping[str, int]:
         """The number of open dead letters by reason; every known reason is included.
@@ -179,8 +176,8 @@ class PostgresLedger:
     async def _check(self) -> None:
         with translated_without_rows():
             async with asyncio.timeout(self._call_seconds), self._readers.borrow() as session:
-                (found,) = await session.fetch(_READINESS)
-                _refuse_unfit(*found)
+                if found := await fitness.unfit(session.fetch):
+                    raise Unfit("; ".join(found))
 
     async def _read(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         with translated_without_rows():
@@ -193,18 +190,3 @@ class PostgresLedger:
     async def _transact(self, batch: Batch) -> dict[TokenKey, Outcome]:
         async with self._writer.borrow() as session, session.transaction():
             return await write(session, batch)
-
-
-def _refuse_unfit(version: int, read_only: bool, forbidden: Sequence[str]) -> None:  # noqa: FBT001
-    if version < LATEST:
-        raise Unfit(
-            f"the schema is at version {version}, this program needs {LATEST}; "
-            "run `resolution-worker migrate`"
-        )
-    if read_only:
-        raise Unfit("; ".join(BY_SQLSTATE["25006"]))
-    if forbidden:
-        raise Unfit(
-            f"the role may not write {', '.join(forbidden)}; run deploy/postgres/grants.sql "
-            "as the schema's owner"
-        )

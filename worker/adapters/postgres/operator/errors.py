@@ -12,10 +12,7 @@ from worker.core.addresses.postgres import read
 
 _WAIT: Final = errors.BY_SQLSTATE["08"].remedy
 _GRANTS: Final = errors.BY_SQLSTATE["42501"].remedy
-_LOOK_AT_SERVER: Final = (
-    "check the server's log, and whether there is a firewall or a pooler in between"
-)
-_RUN_AGAIN: Final = f"run it again; if that does not help, {_LOOK_AT_SERVER}"
+_RUN_AGAIN: Final = f"run it again; {_WAIT}"
 _AS_OPERATOR: Final = (
     "connect as resolution_operator, which may do this, with WORKER_POSTGRES__DSN; if you do, "
     "run deploy/postgres/grants.sql as the schema's owner"
@@ -61,13 +58,18 @@ def fault_of(error: BaseException, dsn: str = "") -> DatabaseFault:
         what, remedy = errors.diagnose(error)
         # The first argument alone: asyncpg appends DETAIL and HINT to str().
         what += f" ({error.args[0]})" if isinstance(error, asyncpg.PostgresError) else ""
-    # That the worker tries again by itself is no remedy for a person.
-    return DatabaseFault(what, _LOOK_AT_SERVER if remedy == _WAIT else remedy, place(dsn))
+    return DatabaseFault(what, remedy, place(dsn))
 
 
 def told(message: str) -> str:
-    """A worker's fault message, with a remedy for a person in place of the worker's own retry."""
+    """A worker's fault message for a person at a command, who has to try again by hand."""
     return message.replace(_WAIT, _RUN_AGAIN)
+
+
+def told_line(error: Exception) -> str:
+    """As `told`, of an error; says that the database is meant."""
+    words = told(str(error))
+    return words if isinstance(error, errors.NotConnected) else f"database: {words}"
 
 
 def told_operator(message: str) -> str:

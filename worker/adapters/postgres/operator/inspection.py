@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.adapters.postgres import fitness
 from worker.adapters.postgres.errors import driven
-from worker.adapters.postgres.migrate import LATEST, bundled
+from worker.adapters.postgres.migrate import bundled
 from worker.adapters.postgres.operator.errors import FAULTS, fault_of
 from worker.adapters.postgres.rate.status import FleetStatus, fleet_status
 from worker.adapters.postgres.sessions import close_quietly, connector
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
+    from worker.adapters.postgres.fitness import Inspection, MissingRight
+
 _STAND_IN: Final = load_sql("stand_in")
 _MIGRATION_LIST: Final = load_sql("migration_list")
 _PERIODS: Final = load_sql("operator/periods")
@@ -25,68 +28,10 @@ _DEAD_LETTER_COUNTS: Final = load_sql("ledger/dead_letter_counts")
 _CLOSE_SECONDS: Final = 1.0
 
 
-_INSPECTION: Final = load_sql("operator/inspection")
 _NOW: Final = "SELECT clock_timestamp() AS now"
-_SCHEMA_VERSION: Final = load_sql("schema_version")
-_MISSING_RIGHTS: Final = load_sql("operator/missing_rights")
 _REDEEMABLE_LETTERS: Final = load_sql("operator/redeemable_letters")
 _LOST_QUEUES: Final = load_sql("operator/lost_queues")
 _RECENT_OUTCOMES: Final = load_sql("operator/recent_outcomes")
-
-
-WORKER: Final = "worker"
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """Facts about a database and the connected role.
-
-    Attributes:
-        read_only: Whether it is not writable.
-        standby: Whether it is a standby of another server.
-        whose: Whose rights the role has: `worker`, `operator` or `reader`.
-        has_schema: Whether the schema `resolution` exists.
-        may_read_version: Whether the role may read the schema's version.
-        absent: Missing tables.
-        absent_parts: Missing views, functions and triggers, each with its kind.
-        writes_directly: Whether the role has rights that only programs of an earlier version need.
-    """
-
-    server_version: str
-    server_version_number: int
-    encoding: str
-    database: str
-    role: str
-    read_only: bool
-    standby: bool
-    superuser: bool
-    whose: str
-    has_schema: bool
-    may_read_version: bool
-    absent: tuple[str, ...]
-    absent_parts: tuple[str, ...]
-    writes_directly: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MissingRight:
-    """A right that a role needs but lacks.
-
-    Attributes:
-        name: A table, or the keyword and name of a schema or function, as in a GRANT.
-        wanted: Such as `INSERT`.
-        columns: The columns without this right; empty for the whole object.
-    """
-
-    name: str
-    wanted: str
-    columns: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """As in a GRANT: `SELECT (state, seller) ON resolution.dead_letter`."""
-        columns = f" ({', '.join(self.columns)})" if self.columns else ""
-        return f"{self.wanted}{columns} ON {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +55,7 @@ class Inspector:
         Raises:
             DatabaseFault: The query failed.
         """
-        (row,) = await self._fetch(_INSPECTION)
-        lists = {name: tuple(row[name]) for name in ("absent", "absent_parts")}
-        return Inspection(**{**row, **lists})
+        return await fitness.inspect(self._fetch)
 
     async def now(self) -> datetime:
         """The time of the server's clock.
@@ -134,13 +77,12 @@ class Inspector:
         return bool(row["marked"])
 
     async def schema_version(self) -> int:
-        """The schema's version; this program needs `LATEST_VERSION`.
+        """The schema's version; this program needs `migrate.LATEST`.
 
         Raises:
             DatabaseFault: It could not be read.
         """
-        (row,) = await self._fetch(_SCHEMA_VERSION)
-        return int(row["version"])
+        return await fitness.schema_version(self._fetch)
 
     async def changed_migrations(self) -> list[str]:
         """Migration files whose text differs from the applied one; `migrate` refuses them.
@@ -156,7 +98,7 @@ class Inspector:
             if applied.get(migration.version, migration.checksum) != migration.checksum
         ]
 
-    async def missing_rights(self, whose: str = WORKER) -> list[MissingRight]:
+    async def missing_rights(self, whose: str = fitness.WORKER) -> list[MissingRight]:
         """The rights that the role needs but lacks; missing tables are ignored.
 
         Args:
@@ -165,8 +107,7 @@ class Inspector:
         Raises:
             DatabaseFault: The query failed.
         """
-        rows = await self._fetch(_MISSING_RIGHTS, whose)
-        return [MissingRight(row["name"], row["wanted"], tuple(row["columns"])) for row in rows]
+        return await fitness.missing_rights(self._fetch, whose)
 
     async def periods(self) -> Mapping[str, float | None]:
         """The retention periods in the database, in seconds by name; None for ever.
@@ -227,9 +168,6 @@ class Inspector:
         except FAULTS as error:
             raise fault_of(error, self._dsn) from error
         return rows
-
-
-LATEST_VERSION: Final = LATEST
 
 
 @asynccontextmanager
