@@ -29,6 +29,7 @@ class Replica:
         pace: When it may call.
         tokens: The next token, or None while there is none.
         workers: How many tokens may be under way at once.
+        latency: Between which times AWS answers, in seconds.
         backoff: How long a throttled token waits before it asks for a permit again.
     """
 
@@ -42,9 +43,11 @@ class Replica:
         chance: random.Random,
         tokens: Callable[[], Token | None],
         workers: int = WORKERS,
+        latency: tuple[float, float] = LATENCY_SECONDS,
         backoff: FullJitter = CALLS,
     ) -> None:
         self.name, self.pace = name, pace
+        self._latency = latency
         self._agenda, self._market, self._chance, self._tokens = agenda, market, chance, tokens
         self._backoff = backoff
         self._waiting: deque[Token] = deque()
@@ -79,7 +82,7 @@ class Replica:
             self._pump()
 
     def _call(self, token: Token) -> None:
-        half = self._chance.uniform(*LATENCY_SECONDS) / 2
+        half = self._chance.uniform(*self._latency) / 2
         self._agenda.at(self._agenda.now + half, lambda: self._arrive(token, half))
 
     def _arrive(self, token: Token, half: float) -> None:

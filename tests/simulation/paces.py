@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.core.rate.state import SharedRate
 
 EXPIRY_SECONDS = 2.5
+RENEWAL_SECONDS = (0.6, 1.2)  # as in worker.runtime.rate.lease_keeper
 GRACE_SECONDS = 10.0
 VOID_RATIO = 1.5
 GROWTH = 1.0
@@ -163,14 +164,16 @@ class Shared:
         report = self._usage.report(now)
         self._share = self._row.renew(self._replica, report)
         self._slowing.leased(self._share, now)
-        self._row.agenda.at(now + self._row.chance.uniform(0.9, 1.1), self._renew)
+        self._row.agenda.at(now + self._row.chance.uniform(*RENEWAL_SECONDS), self._renew)
 
     def wait(self, now: float) -> float:
         """As the share and the own slowing have it."""
         if self._row.singly:
             rate = self._row.state.rate
             if self._reserved is None or rate > VOID_RATIO * self._reserved_at_rate:
-                self._reserved, self._reserved_at_rate = self._row.reserve(now), rate
+                slowed = 1 / self._slowing.factor(now) - 1
+                self._reserved = self._row.reserve(now) + slowed / self._share
+                self._reserved_at_rate = rate
             return max(0.0, self._reserved - now)
         self._reserved = None
         self._gcra.change(self._share * self._slowing.factor(now), now)

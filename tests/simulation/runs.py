@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.simulation.fleet import WORKERS, Replica
+from tests.simulation.fleet import LATENCY_SECONDS, WORKERS, Replica
 from tests.simulation.market import Market, Token
 from tests.simulation.paces import Aimd, Row, Shared, Static, Unpaced
 from tests.simulation.virtual import Agenda
@@ -36,6 +36,7 @@ class Run:
     burst: float | None = None
     seed: int = 0
     workers: int = WORKERS
+    latency: tuple[float, float] = LATENCY_SECONDS
     backoff: FullJitter = CALLS
     initial: float = 10.0
     ceiling: float | None = None
@@ -68,6 +69,7 @@ class Run:
             chance=self.chance,
             tokens=tokens,
             workers=self.workers,
+            latency=self.latency,
             backoff=self.backoff,
         )
 
