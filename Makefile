@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services \
 	test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
-	bench-letters bench-replay soak fuzz lock clean
+	bench-letters bench-replay judge-rate soak fuzz lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -67,6 +67,9 @@ test-faults: setup rabbitmq rabbitmq-4 ## breaks all that is around a worker, wi
 test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours beside honest buyers, in about 20 minutes
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
+
+judge-rate: setup ## judges the law of the rate on a hundred fresh seeds a scenario, in about eight minutes
+	@$(BIN)/python -m tests.simulation $(ARGS)
 
 test-all: ## runs test, test-long, test-crash, test-faults and test-neighbours; says how long each took
 	@MAKE="$(MAKE)" scripts/test-all.sh

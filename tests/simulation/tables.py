@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.runs import Run
+from tests.simulation.scenarios import SCENARIOS, UNLUCKY
 from worker.core.backoff import CALLS, FullJitter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tests.simulation.scenarios import Bound, Scenario
 
 REPLICAS: Final = (1, 4, 16)
 QUOTA: Final = 25.0
@@ -39,30 +43,33 @@ def schemes(seed: int = 0) -> Iterator[str]:
         yield f"| {scheme} | {shares} |"
 
 
-def scenarios(seeds: range = range(8)) -> Iterator[str]:
-    """Lines of Markdown: what is promised, and what it comes to, over several seeds."""
-    yield "| quota, replicas | measure | mean | worst |"
-    yield "| --- | --- | --- | --- |"
-    for name, measure, values, worst in _measures(seeds):
-        yield f"| {name} | {measure} | {statistics.fmean(values):.1%} | {worst(values):.1%} |"
+def judged(
+    scenarios: Mapping[str, Scenario], seeds: Sequence[int], *, processes: int = 2
+) -> Iterator[tuple[str, bool]]:
+    """Lines of Markdown: each scenario's measures over the seeds, and whether its bounds hold."""
+    yield "| scenario | measure | bound, mean / tail | mean | tail | worst (seed) | |", True
+    yield "| --- | --- | --- | --- | --- | --- | --- |", True
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        for name, scenario in scenarios.items():
+            runs = pool.starmap(_measured, [(name, seed) for seed in seeds], chunksize=1)
+            for measure, bound in scenario.bounds.items():
+                yield _line(name, measure, bound, [run[measure] for run in runs], seeds)
 
 
-def _measures(
-    seeds: range,
-) -> Iterator[tuple[str, str, list[float], Callable[[list[float]], float]]]:
-    steady = [Run(seed=seed).until(150).market for seed in seeds]
-    yield "40/s, 4", "quota used", [m.used(30, 150) for m in steady], min
-    yield "40/s, 4", "calls throttled", [m.throttled_share(30, 150) for m in steady], max
-    yield "40/s, 4", "Jain's index", [m.fairness(30, 150) for m in steady], min
-    low = [Run(replicas=8, rate=2.0, seed=seed).until(150).market for seed in seeds]
-    yield "2/s, 8", "quota used", [m.used(30, 150) for m in low], min
-    yield "2/s, 8", "calls throttled", [m.throttled_share(30, 150) for m in low], max
-    step = [Run(seed=s).until(60).change(10).until(100).change(40).until(130) for s in seeds]
-    first = [run.market.throttled_share(60, 70) for run in step]
-    yield "40 → 10 → 40, 4", "throttled in the first 10 s", first, max
-    later = [run.market.throttled_share(80, 100) for run in step]
-    yield "40 → 10 → 40, 4", "throttled from 20 s on", later, max
-    risen = [run.market.used(125, 130) for run in step]
-    yield "40 → 10 → 40, 4", "quota used 25 to 30 s after the rise", risen, min
-    killed = [Run(seed=seed).until(60).kill(1).until(75).market for seed in seeds]
-    yield "40/s, 4, one killed", "quota used 5 to 15 s later", [m.used(65, 75) for m in killed], min
+def _measured(name: str, seed: int) -> Mapping[str, float]:
+    return (SCENARIOS | UNLUCKY)[name].measure(seed)
+
+
+def _line(
+    name: str, measure: str, bound: Bound, values: list[float], seeds: Sequence[int]
+) -> tuple[str, bool]:
+    worst, seed = sorted(zip(values, seeds, strict=True), reverse=bound.most)[0]
+    sign, kept = "≤" if bound.most else "≥", bound.kept(values)
+    figures = (statistics.fmean(values), bound.tail_of(values), worst)
+    mean, tail, most = (f"{value:.3g}" for value in figures)
+    verdict = "" if kept else "**broken**"
+    line = (
+        f"| {name} | {measure} | {sign} {bound.mean:g} / {bound.tail:g} "
+        f"| {mean} | {tail} | {most} ({seed}) | {verdict} |"
+    )
+    return line, kept

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+import structlog
 
 from harness.letter_queries import cpu_milliseconds
 from harness.schema import connected
@@ -61,9 +62,12 @@ async def test_no_lease_is_lost_among_many(fleet: Crew) -> None:
     """Each of many leases taken at once counts: the reports of all arrive in the shared state."""
     replicas = fleet.replicas(8)
     await leases(replicas)
-    await leases(replicas, Report(float("inf"), calls=1, successes=1))
-    ((state,),) = await fleet.schema.rows("SELECT state::text FROM resolution.quota")
-    assert orjson.loads(state)["calls"] == 8
+    row = "SELECT version, state::text FROM resolution.quota"
+    ((before, _),) = await fleet.schema.rows(row)
+    await leases(replicas, Report(float("inf"), calls=1000, successes=1000))
+    ((version, state),) = await fleet.schema.rows(row)
+    assert version == before + 8
+    assert 2000 < orjson.loads(state)["calls"] <= 8000  # what is older counts less
 
 
 async def test_the_share_of_an_idle_replica_is_lent_on(fleet: Crew) -> None:
@@ -170,8 +174,30 @@ async def test_the_rate_survives_a_restart_of_everything(fleet: Crew) -> None:
     assert (await fleet.replica().lease(HUNGRY, SOUND)).rate == 23.0
 
 
-async def test_a_state_of_another_version_is_read_for_what_it_says(fleet: Crew) -> None:
-    """A stored state that lacks members or has others is understood, nonsense starts anew."""
+OLDER = (
+    '{"rate": 7, "epoch_began": 1, "updated": 2, "calls": 9, "successes": 9, "peak": 30,'
+    ' "low": 3, "searching": false}'
+)
+
+
+async def test_a_state_of_another_version_gives_its_rate(fleet: Crew) -> None:
+    """The rate is kept, the rest begun anew, which is said once; nonsense starts anew."""
+    one = fleet.replica()
+    with structlog.testing.capture_logs() as log:
+        for _ in range(2):
+            await one.lease(HUNGRY, SOUND)
+            await fleet.schema.execute(f"UPDATE resolution.quota SET state = '{OLDER}'")
+            assert (await one.lease(HUNGRY, SOUND)).rate == 7.0
+    assert [entry["event"] for entry in log] == ["rate_state_begun_anew"]
+    ((state,),) = await fleet.schema.rows("SELECT state::text FROM resolution.quota")
+    written = orjson.loads(state)
+    assert (written["searching"], written["peak"]) == (False, 0.0)
+    # Older versions, which still run, see an epoch that has just begun, and change nothing.
+    assert written["epoch_began"] == written["updated"]
+
+
+async def test_a_stored_state_is_read_for_what_it_says(fleet: Crew) -> None:
+    """One that lacks members or has others is understood, nonsense starts anew."""
     one = fleet.replica()
     for state, rate in (('{"rate": 7, "new": []}', 7.0), ('{"rate": "x"}', 40.0)):
         await one.lease(HUNGRY, SOUND)

@@ -1,7 +1,6 @@
-"""Finding AWS's quota: a rate that all replicas share. The clock is an argument.
+"""The law by which the shared rate moves; `worker.core.rate` explains it. The clock is an argument.
 
-All replicas report to one state, one after the other; each report goes through `advance`, which
-closes an epoch when enough is known, and then lets the rate grow, holds it or cuts it.
+All replicas report to one state, one after the other, and each report goes through `advance`.
 """
 
 from __future__ import annotations
@@ -11,57 +10,82 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final
 
-from worker.core.rate import background, recall, regrowth
-from worker.core.rate.epoch import FEW, Epoch
-from worker.core.rate.state import SharedRate
+from worker.core.rate.state import LAW, SharedRate
 
 if TYPE_CHECKING:
     from worker.core.rate.fleet import Report
 
-FLOOR: Final = 0.1  # calls a second: below any quota worth the name, yet a call in ten seconds
+# Bounds of the rate, in calls a second.
+FLOOR: Final = 0.1  # below any quota worth the name, yet a call in ten seconds
 HIGHEST: Final = 1e6  # a rate that nothing uses must not grow out of what a float tells apart
-CUT: Final = 0.85  # what is lost below the quota still fits into a burst of one second
-OF_MEASURED: Final = 0.95
-SLIGHT: Final = 0.97  # after one token alone, where calls are few
-MOST_GROWTH: Final = 1.6  # an epoch, once a quota is known
-GAP_SECONDS: Final = 10.0  # ten reports of a lonely replica: a longer silence was a rest
-SETTLING_SECONDS: Final = 2.0  # each replica renews within 1.1 s, and then reports of a second
-SETTLING_CALLS: Final = 8.0
-_LONGEST_SETTLING_SECONDS: Final = 3600.0  # many times what the lowest rate takes
+
+# The window: its weight decays over so many seconds, or calls where these take longer.
+MEMORY_SECONDS: Final = 1.2  # a report of each replica; longer makes every answer late
+MEMORY_CALLS: Final = 40.0  # fewer measure a low quota badly
+LONGEST_SECONDS: Final = 10.0
+
+# Nothing throttled: growth of the logarithm of the rate a second.
+SLOWEST: Final = 0.005  # with GAIN it sets the share that is throttled at a steady quota
+FASTEST: Final = math.log(2) / 2  # a report later than two seconds would overshoot fourfold
+DOUBLING_SECONDS: Final = 2.3  # of the growth; less finds a risen quota sooner and overshoots more
+FULL: Final = 18.0  # calls a second, below which growth and correction go by calls, not by seconds
+USED: Final = 0.3  # of the rate must be called, or the calls say nothing about it
+MOST_SECONDS: Final = 2.0  # that one report lets the rate grow for
+
+# Some throttled: correction of the logarithm of the rate a second, times the throttled share.
+GAIN: Final = 1.3
+
+# Mostly throttled: a jump to the successes a second.
+SEVERAL: Final = 4.0  # tokens, or successes: fewer are chance
+STRONG: Final = (
+    0.25  # of the calls; less is no measurement, for the bucket was not empty throughout
+)
+DEEPEST: Final = 0.5  # of the rate; part of the window may be from before the quota fell
+SETTLING_SECONDS: Final = 0.7  # most replicas have heard of it, and tell of calls after it
+SETTLING_CALLS: Final = 12.0
+PEAK: Final = 1.2  # times the rate jumped to: replicas that slow down use less than the quota
+
+# Throttles that are not the quota's.
+PASSING: Final = 0.04  # tokens a call: a search that calls cannot follow is ended only by more
+PATIENCE_SECONDS: Final = 20.0  # after a jump, in which corrections only follow it
+DOUBT: Final = 0.4  # of what was proven: corrected so far without a jump, it is searched again
+FALLEN: Final = 0.25  # of what was proven: calls that pass again mean that AWS had stopped them all
 
 
 def initial(rate: float, now: float) -> SharedRate:
     """The state before the first call: searching from `rate` calls a second."""
-    return SharedRate(rate=_bounded(rate, None), epoch_began=now, updated=now)
+    return SharedRate(rate=_bounded(rate, None), updated=now)
+
+
+def own(stored: object) -> bool:
+    """Whether a stored state was written by this law, and not by another version's."""
+    return isinstance(stored, Mapping) and stored.get("law") == LAW
 
 
 def restored(stored: object) -> SharedRate | None:
-    """The state as it was stored, maybe by a neighbour version; None if no version stores such.
+    """The state as it was stored; None if no version stores such.
 
-    Unknown members are ignored, missing ones take their defaults. The database's clock may have
-    been set since, so times are only held against each other.
+    Of a state that another law has written only the rate is kept, and whether it is searched for.
 
     Args:
         stored: Any value that JSON has.
     """
     if not isinstance(stored, Mapping) or "rate" not in stored:
         return None
-    defaults = asdict(SharedRate(rate=1.0, epoch_began=0.0))
-    found = {name: stored.get(name, default) for name, default in defaults.items()}
-    if not all(map(_sound, found.values(), defaults.values())):
+    defaults = asdict(SharedRate(rate=1.0, updated=0.0))
+    kept = defaults if own(stored) else ("rate", "updated", "searching")
+    found = {name: stored.get(name, defaults[name]) for name in kept}
+    if not all(_sound(value, defaults[name]) for name, value in found.items()):
         return None
-    if found["settling"] and found["epoch_began"] > found["updated"] + _LONGEST_SETTLING_SECONDS:
-        return None
-    kept = {name: type(defaults[name])(value) for name, value in found.items()}
-    return replace(SharedRate(**kept), rate=_bounded(kept["rate"], None))
+    state = SharedRate(**{name: type(defaults[name])(value) for name, value in found.items()})
+    settled = min(state.settled, state.updated + SETTLING_CALLS / FLOOR)
+    return replace(state, rate=_bounded(state.rate, None), settled=settled)
 
 
 def _sound(value: object, like: object) -> bool:
     if isinstance(value, bool) or isinstance(like, bool):
         return isinstance(value, bool) and isinstance(like, bool)
-    if not isinstance(value, int | float) or (isinstance(like, int) and value != value // 1):
-        return False
-    return math.isfinite(value) and value >= 0
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 def advance(
@@ -74,127 +98,105 @@ def advance(
         report: What this replica has seen since its last report, about a second ago.
         now: Epoch seconds of the database's clock.
         ceiling: The most that the rate may be, above 0; None for no bound.
-        replicas: How many report; where that is not known (0), what a rate comes to a second is
-            known less well.
+        replicas: How many report; where that is not known (0), a report counts for the time since
+            the last one.
     """
-    state = _counted(_begun(state, now), report)
-    epoch = Epoch(state, now - state.epoch_began, replicas)
-    if epoch.over:
-        state = _decided(epoch, now)
-    return replace(state, rate=_bounded(state.rate, ceiling), updated=now)
+    elapsed = now - state.updated
+    seconds = (report.seconds or 1.0) / replicas if replicas else max(0.0, elapsed)
+    if elapsed < 0:  # the clock was set back
+        state, elapsed = replace(state, settled=0.0), math.inf
+    state = _counted(state, report, elapsed, seconds)
+    state = replace(state, updated=now)
+    if now >= state.settled:
+        state = _decided(state, report.throttled, now, min(seconds, MOST_SECONDS))
+    return replace(state, rate=_bounded(state.rate, ceiling))
 
 
 def _bounded(rate: float, ceiling: float | None) -> float:
     return min(max(float(rate), FLOOR), HIGHEST, math.inf if ceiling is None else ceiling)
 
 
-def _begun(state: SharedRate, now: float) -> SharedRate:
-    """A new epoch after a cut has settled, all replicas have rested, or a clock was set."""
-    rested = not 0 <= now - state.updated <= GAP_SECONDS
-    settled = state.settling and now >= state.epoch_began
-    return _new_epoch(state, now) if rested or settled else state
-
-
-def _new_epoch(state: SharedRate, began: float) -> SharedRate:
+def _counted(state: SharedRate, report: Report, elapsed: float, seconds: float) -> SharedRate:
+    """The window with one more report in it; while a jump settles, only the last report counts."""
+    called = state.called if state.seconds else state.rate
+    memory = max(MEMORY_SECONDS, min(LONGEST_SECONDS, MEMORY_CALLS / max(called, FLOOR)))
+    keep = math.exp(-elapsed / memory) if state.updated + elapsed >= state.settled else 0.0
     return replace(
         state,
-        epoch_began=began,
-        calls=0,
-        successes=0,
-        throttled=0,
-        tokens=0,
-        reports=0,
-        settling=False,
+        seconds=state.seconds * keep + seconds,
+        calls=state.calls * keep + report.calls,
+        successes=state.successes * keep + report.successes,
+        throttled=state.throttled * keep + report.throttled,
+        tokens=state.tokens * keep + report.tokens,
     )
 
 
-def _counted(state: SharedRate, report: Report) -> SharedRate:
-    if report.throttled and not (state.throttled or state.settling):
-        # From here on the quota is the limit, and what is let through measures it.
-        state = _new_epoch(state, max(state.epoch_began, state.updated))
-    state = replace(
+def _decided(state: SharedRate, throttled: int, now: float, seconds: float) -> SharedRate:
+    used = 0 < state.calls >= USED * state.rate * state.seconds - 1
+    several = state.tokens >= SEVERAL
+    if several and state.throttled >= STRONG * state.calls and (state.searching or used):
+        return _jumped(state, now)
+    if state.searching and used:
+        return replace(state, rate=state.rate * math.exp(FASTEST * seconds))
+    if state.searching and several and state.tokens > PASSING * state.calls:
+        return _found(state, state.called, now + SETTLING_SECONDS, proven=state.called)
+    if state.searching or not used:
+        return state
+    if throttled:
+        return _corrected(state, throttled, now)
+    return _grown(state, seconds * min(1.0, state.called / FULL))
+
+
+def _jumped(state: SharedRate, now: float) -> SharedRate:
+    """To what AWS lets through: an absolute measure, so that repeating it can't cut twice."""
+    measured = state.searching or state.successes >= SEVERAL
+    proven = state.passed if measured else state.proven
+    least = DEEPEST * max(state.rate, FALLEN * proven)
+    rate = min(state.rate, max(state.passed, least))
+    settled = now + max(SETTLING_SECONDS, SETTLING_CALLS / state.rate)
+    return _found(state, rate, settled, proven=proven, peak=PEAK * rate)
+
+
+def _found(
+    state: SharedRate, rate: float, settled: float, *, proven: float, peak: float = 0.0
+) -> SharedRate:
+    return replace(
         state,
-        calls=state.calls + report.calls,
-        successes=state.successes + report.successes,
-        throttled=state.throttled + report.throttled,
-        tokens=state.tokens + report.tokens,
-        reports=state.reports + max(1, round(report.seconds)),
-    )
-    return background.counted(state, report)
-
-
-def _decided(epoch: Epoch, now: float) -> SharedRate:
-    state = epoch.state
-    believed = background.share(state)
-    called = epoch.rate_of(state.calls)
-    epoch = replace(epoch, state=background.learnt(state, epoch.share, called))
-    if epoch.fruitless:
-        epoch = replace(epoch, state=background.forgotten(epoch.state))
-    elif background.share(epoch.state) and not believed:
-        return _probed(epoch, now)
-    if epoch.congested and not epoch.passing:
-        return _cut(epoch, now)
-    if state.throttled and not (epoch.passing or background.share(epoch.state)):
-        return _held(epoch.state, now)
-    return _grown(epoch, now) if epoch.used else _new_epoch(epoch.state, now)
-
-
-def _held(state: SharedRate, now: float) -> SharedRate:
-    """One token alone: the rate stays, or gives way a little where calls are too few for two."""
-    if state.rate >= FEW:
-        return _new_epoch(state, now)
-    rate = max(FLOOR, SLIGHT * state.rate)
-    held = replace(state, rate=rate, peak=rate, grown=regrowth.BACK_SECONDS, searching=False)
-    return _new_epoch(held, now)
-
-
-def _probed(epoch: Epoch, now: float) -> SharedRate:
-    """Cuts have turned out to be in vain: look what a higher rate brings."""
-    probe = replace(
-        epoch.state,
-        low=epoch.rate_of(epoch.state.successes),
-        peak=epoch.state.rate,
-        grown=regrowth.PROBE_SECONDS,
+        rate=rate,
         searching=False,
+        growth=SLOWEST,
+        peak=peak,
+        proven=proven,
+        settled=settled,
     )
-    return _new_epoch(probe, now)
 
 
-def _cut(epoch: Epoch, now: float) -> SharedRate:
-    state = recall.cut(epoch.state)
-    if epoch.strong or epoch.rising:
-        state = background.forgotten(state)
-    measured, peak = epoch.measured
-    overshot = not epoch.slight and (state.searching or state.grown > regrowth.SEARCH_SECONDS)
-    if overshot:
-        measured, peak = max(measured, state.before), max(peak, state.before)
-    rate = max(FLOOR, min(CUT * state.rate, OF_MEASURED * measured))
-    cut = replace(state, rate=rate, low=rate, peak=max(rate, peak), grown=0.0, searching=False)
-    settled = now + max(SETTLING_SECONDS, 1.0 + SETTLING_CALLS / max(FLOOR, state.rate))
+def _corrected(state: SharedRate, throttled: int, now: float) -> SharedRate:
+    """Down in proportion to the throttled share, yet not below what is let through."""
+    if state.successes < SEVERAL:  # AWS lets hardly anything through: that is no share of a quota
+        return state
+    rate = state.rate * math.exp(-GAIN / max(state.rate, FULL) * throttled)
+    rate = max(rate, min(state.rate, state.passed))
+    following = now - state.settled < PATIENCE_SECONDS
+    proven = min(state.proven, state.passed) if following else state.proven
     return replace(
-        _new_epoch(cut, settled),
-        settling=True,
-        overshot=overshot,
-        proven=0.0 if epoch.strong else epoch.rate_of(state.successes),
+        state,
+        rate=rate,
+        searching=rate < DOUBT * proven,
+        growth=SLOWEST,
+        peak=min(state.peak, state.passed),
+        proven=proven,
     )
 
 
-def _grown(epoch: Epoch, now: float) -> SharedRate:
-    state, good = epoch.state, epoch.rate_of(epoch.state.successes)
-    grown = 0.0 if state.searching else state.grown + epoch.growth_seconds
-    if state.searching:
-        aim = 2.0 * state.rate
-    elif recall.due(state, grown):
-        grown = regrowth.PROBE_SECONDS
-        state = replace(state, peak=max(state.peak, good), recalling=True)
-        aim = max(recall.doubled(state), _aim(state, grown))
-    else:
-        aim = _aim(state, grown)
-    state = recall.learnt(state, good)
-    rate, before = max(state.rate, aim), state.rate * (1.0 - epoch.share)
-    return _new_epoch(replace(state, rate=rate, before=before, grown=grown), now)
-
-
-def _aim(state: SharedRate, grown: float) -> float:
-    """Where the way back leads, so many seconds after the cut."""
-    return min(MOST_GROWTH * state.rate, regrowth.rate(state.low, state.peak, grown))
+def _grown(state: SharedRate, seconds: float) -> SharedRate:
+    """Up, ever faster; at once to the peak, or into a search, where a fall was a passing one."""
+    if state.successes >= SEVERAL:
+        state = replace(state, proven=max(state.proven, state.passed))
+        if state.successes > state.throttled and state.rate < FALLEN * state.proven:
+            return replace(state, searching=True)
+    if state.rate < state.peak:
+        back = math.log(state.peak / state.rate) * min(1.0, seconds / DOUBLING_SECONDS)
+        return replace(state, rate=state.rate * math.exp(back + state.growth * seconds))
+    growth = min(FASTEST, max(SLOWEST, state.growth) * 2.0 ** (seconds / DOUBLING_SECONDS))
+    return replace(state, rate=state.rate * math.exp(state.growth * seconds), growth=growth)

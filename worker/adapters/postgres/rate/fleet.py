@@ -38,6 +38,7 @@ log: Final = structlog.get_logger()
 _CONNECTIONS: Final = 2  # so that a lease does not wait behind a permit
 # Between two attempts at a lease: of many concurrent attempts, one succeeds each time.
 _COLLISION: Final = backoff.FullJitter(base_seconds=0.004, cap_seconds=0.1)
+_FOREIGN: Final = "another version wrote it; its rate is kept, what led to it is measured anew"
 _CODE_CHARS: Final = 100
 _MESSAGE_CHARS: Final = 500
 
@@ -82,6 +83,7 @@ class PostgresFleet:
         self._initial = initial
         self._seller = seller
         self._replica = replica or uuid.uuid4().hex
+        self._foreign_told = False
         self.ceiling = ceiling
 
     @property
@@ -123,6 +125,9 @@ class PostgresFleet:
             log.warning(
                 "rate_state_replaced", reason="the stored state was not written by a worker"
             )
+        if snapshot.state and snapshot.foreign and not self._foreign_told:
+            self._foreign_told = True
+            log.info("rate_state_begun_anew", reason=_FOREIGN, rate=snapshot.state.rate)
         rate_state, lease = grant(snapshot, report, initial=self._initial, ceiling=self.ceiling)
         written = await session.fetch(
             _LEASE,

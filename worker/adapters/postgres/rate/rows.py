@@ -42,6 +42,7 @@ class FleetSnapshot:
         version: The version of the seller's row; 0 if there is none.
         state: The shared rate; None if none is known.
         nonsense: Whether the stored state can't have been written by this program.
+        foreign: Whether another version has written it, of which only the rate is known.
         singly: Whether permits are taken one by one.
         override: The ceiling that an operator has set: infinite for no ceiling, None if not set.
         granted: The share that this replica already has, in calls a second.
@@ -54,6 +55,7 @@ class FleetSnapshot:
     version: int
     state: SharedRate | None
     nonsense: bool
+    foreign: bool
     singly: bool
     override: float | None
     granted: float
@@ -74,12 +76,14 @@ class FleetSnapshot:
         """
         living = [_Living(*each) for each in orjson.loads(row["living"] or "[]")]
         instant = datetime.fromtimestamp(row["now"], UTC)
-        state = None if row["state"] is None else _state(row["state"])
+        stored = _stored(row["state"])
+        state = quota.restored(stored)
         return cls(
             clock=Reading(instant, (asked + heard) / 2, (heard - asked) / 2),
             version=row["version"],
             state=state,
             nonsense=state is None and row["state"] is not None,
+            foreign=state is not None and not quota.own(stored),
             singly=row["singly"],
             override=row["ceiling"],
             granted=next((each.granted for each in living if each.id == replica), 0.0),
@@ -150,11 +154,12 @@ def grant(
         clock=snapshot.clock,
         outbox_keys=snapshot.outbox_keys,
     )
-    return asdict(state), lease
+    # To versions before this law an epoch has always just begun, so they leave the rate alone.
+    return asdict(state) | {"epoch_began": now}, lease
 
 
-def _state(stored: str) -> SharedRate | None:
+def _stored(state: str | None) -> object:
     try:
-        return quota.restored(orjson.loads(stored))
+        return None if state is None else orjson.loads(state)
     except orjson.JSONDecodeError:  # a number too large for a float
         return None
