@@ -132,7 +132,7 @@ def _counted(state: SharedRate, report: Report, elapsed: float, seconds: float) 
 
 
 def _decided(state: SharedRate, throttled: int, now: float, seconds: float) -> SharedRate:
-    used = 0 < state.calls >= USED * state.rate * state.seconds - 1
+    used = state.calls > 0 and state.calls + 1 >= USED * state.rate * state.seconds
     several = state.tokens >= SEVERAL
     if several and state.throttled >= STRONG * state.calls and (state.searching or used):
         return _jumped(state, now)
