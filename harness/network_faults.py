@@ -17,9 +17,11 @@ LOGIN: Final = "svc-proxy:pr0xy-pass"
 """User and password in the addresses of proxies; no output may contain the password."""
 PASSWORD: Final = LOGIN.partition(":")[2]
 
-LOGIN_REFUSED: Final = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-FORBIDDEN: Final = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
-BAD_GATEWAY: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+# As who hangs up afterwards says: else the next request may be sent on the same connection.
+_ENDS: Final = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+LOGIN_REFUSED: Final = b"HTTP/1.1 407 Proxy Authentication Required\r\n" + _ENDS
+FORBIDDEN: Final = b"HTTP/1.1 403 Forbidden\r\n" + _ENDS
+BAD_GATEWAY: Final = b"HTTP/1.1 503 Service Unavailable\r\n" + _ENDS
 SOCKS: Final = b"\x05\xff"
 NOTHING: Final = b""
 

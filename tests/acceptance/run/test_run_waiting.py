@@ -21,7 +21,7 @@ async def test_a_queue_that_went_missing(stage: Installation, web: WebTier) -> N
     lost = f"resolution.retry.{DELAYS.split(',')[0]}"
     await eventually(lambda: _is_known(stage, lost), "the queue is noted")
     stage.broker.management.call("DELETE", "queues", stage.broker.vhost, lost)
-    said = await worker.unready("topology", lost, "messages in it may be lost")
+    said = await worker.unready("topology", lost, "messages may be lost")
     assert "topology declare" in said
     assert (await web.event(await web.submit(*tokens("ok", 1)))).status == "resolved"
 
