@@ -66,9 +66,10 @@ class LostQueues:
 
     def seen(self, present: Collection[str], absent: Collection[str]) -> None:
         """Take note that queues are there, or not; queues that are not named stand as before."""
+        before = self._absent
         self._present = (self._present | frozenset(present)) - frozenset(absent)
-        self._absent = (self._absent | frozenset(absent)) - frozenset(present)
-        self._unnoted |= self._absent
+        self._absent = (before | frozenset(absent)) - frozenset(present)
+        self._unnoted |= self._absent - before
         self._report(self._fault())
 
     async def note(self) -> None:
@@ -77,9 +78,10 @@ class LostQueues:
         Raises:
             LedgerUnavailable: It has to be told again.
         """
-        unnoted = self._unnoted
+        # What is back is told no more: else it would be lost again after it was acknowledged.
+        unnoted = self._unnoted | self._absent
         before, self.lost = self.lost, await self._book.note_queues(self._present, unnoted)
-        self._unnoted = self._unnoted - unnoted | self._absent
+        self._unnoted -= unnoted
         self._report(self._fault())
         for queue in self.lost.keys() - before.keys():
             since = self.lost[queue].isoformat()
