@@ -67,7 +67,7 @@ async def test_no_lease_is_lost_among_many(fleet: Crew) -> None:
     await leases(replicas, Report(float("inf"), calls=1000, successes=1000))
     ((version, state),) = await fleet.schema.rows(row)
     assert version == before + 8
-    assert 2000 < orjson.loads(state)["calls"] <= 8000  # what is older counts less
+    assert 2000 < orjson.loads(state)["law"]["calls"] <= 8000  # what is older counts less
 
 
 async def test_the_share_of_an_idle_replica_is_lent_on(fleet: Crew) -> None:
@@ -191,7 +191,7 @@ async def test_a_state_of_another_version_gives_its_rate(fleet: Crew) -> None:
     assert [entry["event"] for entry in log] == ["rate_state_begun_anew"]
     ((state,),) = await fleet.schema.rows("SELECT state::text FROM resolution.quota")
     written = orjson.loads(state)
-    assert (written["searching"], written["peak"]) == (False, 0.0)
+    assert (written["searching"], written["law"]["peak"]) == (False, 0.0)
     # Older versions, which still run, see an epoch that has just begun, and change nothing.
     assert written["epoch_began"] == written["updated"]
 

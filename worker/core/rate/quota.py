@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final
 
-from worker.core.rate.state import LAW, SharedRate
+from worker.core.rate.state import SharedRate
 
 if TYPE_CHECKING:
     from worker.core.rate.fleet import Report
@@ -52,30 +52,48 @@ DOUBT: Final = 0.4  # of what was proven: corrected so far without a jump, it is
 FALLEN: Final = 0.25  # of what was proven: calls that pass again mean that AWS had stopped them all
 
 
+LAW: Final = 2  # counts of another one mean something else; its rate is worth keeping
+_SHARED: Final = ("rate", "updated", "searching")  # every version stores and understands these
+
+
 def initial(rate: float, now: float) -> SharedRate:
     """The state before the first call: searching from `rate` calls a second."""
     return SharedRate(rate=_bounded(rate, None), updated=now)
 
 
-def own(stored: object) -> bool:
+def stored(state: SharedRate) -> dict[str, object]:
+    """The state as it is stored: what every version understands, and apart the rest.
+
+    To a version before this law an epoch has just begun, so that it leaves the rate alone; counts
+    of another kind under the names of its own would make it begin anew.
+    """
+    members = asdict(state)
+    shared = {name: members.pop(name) for name in _SHARED}
+    return shared | {"epoch_began": state.updated, "law": {"version": LAW, **members}}
+
+
+def own(document: object) -> bool:
     """Whether a stored state was written by this law, and not by another version's."""
-    return isinstance(stored, Mapping) and stored.get("law") == LAW
+    law = document.get("law") if isinstance(document, Mapping) else None
+    return isinstance(law, Mapping) and law.get("version") == LAW
 
 
-def restored(stored: object) -> SharedRate | None:
+def restored(document: object) -> SharedRate | None:
     """The state as it was stored; None if no version stores such.
 
     Of a state that another law has written only the rate is kept, and whether it is searched for.
 
     Args:
-        stored: Any value that JSON has.
+        document: Any value that JSON has.
     """
-    if not isinstance(stored, Mapping) or "rate" not in stored:
+    if not isinstance(document, Mapping) or "rate" not in document:
         return None
+    given = {name: document[name] for name in _SHARED if name in document}
+    if own(document):
+        given |= {name: each for name, each in document["law"].items() if name not in _SHARED}
     defaults = asdict(SharedRate(rate=1.0, updated=0.0))
-    kept = defaults if own(stored) else ("rate", "updated", "searching")
-    found = {name: stored.get(name, defaults[name]) for name in kept}
-    if not all(_sound(value, defaults[name]) for name, value in found.items()):
+    found = {name: given.get(name, default) for name, default in defaults.items()}
+    if not all(map(_sound, found.values(), defaults.values())):
         return None
     state = SharedRate(**{name: type(defaults[name])(value) for name, value in found.items()})
     settled = min(state.settled, state.updated + SETTLING_CALLS / FLOOR)

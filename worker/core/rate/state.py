@@ -1,12 +1,9 @@
-"""What all replicas of a seller account share of the rate, as it is stored."""
+"""What all replicas of a seller account share of the rate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-
-# Counts of another law mean something else; its rate is worth keeping.
-LAW: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,6 @@ class SharedRate:
         successes: Those of them that AWS let through.
         throttled: Those of them that were throttled.
         tokens: How many distinct tokens those were.
-        law: By which law all this was written.
     """
 
     rate: float
@@ -41,7 +37,6 @@ class SharedRate:
     successes: float = 0.0
     throttled: float = 0.0
     tokens: float = 0.0
-    law: int = LAW
 
     @property
     def called(self) -> float:

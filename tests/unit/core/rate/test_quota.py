@@ -10,8 +10,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.core.rate.fleet import Report
-from worker.core.rate.quota import FLOOR, GAIN, HIGHEST, advance, initial, own, restored
-from worker.core.rate.state import LAW, SharedRate
+from worker.core.rate.quota import (
+    FLOOR,
+    GAIN,
+    HIGHEST,
+    LAW,
+    advance,
+    initial,
+    own,
+    restored,
+    stored,
+)
+from worker.core.rate.state import SharedRate
 
 WAITING = math.inf
 
@@ -314,11 +324,11 @@ def test_low_quotas_are_found(quota: float) -> None:
 def test_what_is_stored_comes_back(rate: float, course: list[tuple[Report, float]]) -> None:
     """A state survives its mapping, with members that another version added."""
     state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, None, 2)][-1]
-    assert restored(asdict(state) | {"later": [1]}) == state
+    assert restored(stored(state) | {"later": [1]}) == state
 
 
 @pytest.mark.parametrize(
-    "stored",
+    "document",
     [
         None,
         1,
@@ -332,14 +342,14 @@ def test_what_is_stored_comes_back(rate: float, course: list[tuple[Report, float
         {"rate": True},
         {"rate": None},
         {"rate": 5.0, "searching": "yes"},
-        {"law": LAW, "rate": 5.0, "calls": "1"},
-        {"law": LAW, "rate": 5.0, "throttled": -1},
-        {"law": LAW, "rate": 5.0, "growth": []},
+        {"rate": 5.0, "law": {"version": LAW, "calls": "1"}},
+        {"rate": 5.0, "law": {"version": LAW, "throttled": -1}},
+        {"rate": 5.0, "law": {"version": LAW, "growth": []}},
     ],
 )
-def test_nonsense_is_no_state(stored: object) -> None:
+def test_nonsense_is_no_state(document: object) -> None:
     """Of what no version could have written, nothing is taken over."""
-    assert restored(stored) is None
+    assert restored(document) is None
 
 
 @given(
@@ -350,24 +360,32 @@ def test_nonsense_is_no_state(stored: object) -> None:
 )
 def test_any_mapping_gives_a_state_that_works(mapping: dict[str, object]) -> None:
     """Whatever is stored, the state that comes of it can be advanced."""
-    state = restored(mapping) or initial(7.0, 0.0)
+    law = {"rate": 3.0, "law": {"version": LAW, **mapping}}
+    assert restored(mapping) is None or "rate" in mapping
+    state = restored(law) or initial(7.0, 0.0)
     assert FLOOR <= advance(state, Report(), 1.0, None).rate <= 2 * HIGHEST
 
 
 def test_a_clock_that_was_set_back_leaves_the_rate() -> None:
     """A state of hours ahead, by a database's clock that was off, goes on at its rate."""
-    stored = asdict(replace(initial(40.0, 18_000.0), searching=False))
-    state = restored(stored)
+    state = restored(stored(replace(initial(40.0, 18_000.0), searching=False)))
     assert state is not None
     assert advance(state, Report(), 0.0, None).rate == 40.0
 
 
 def test_of_another_laws_state_the_rate_is_kept() -> None:
     """Its counts mean something else; whether it was a search does not."""
-    stored = {"rate": 33, "searching": False, "calls": 900, "peak": 60, "settled": 1e18}
-    assert restored(stored) == SharedRate(rate=33.0, updated=0.0, searching=False)
-    assert not own(stored)
-    assert own(asdict(initial(1.0, 0.0)))
+    older = {"rate": 33, "searching": False, "calls": 900, "peak": 60, "settled": 1e18}
+    assert restored(older) == SharedRate(rate=33.0, updated=0.0, searching=False)
+    assert not own(older)
+    assert own(stored(initial(1.0, 0.0)))
+
+
+def test_an_older_version_finds_only_what_it_understands() -> None:
+    """Its counts were whole numbers, and its epoch has just begun: it neither falls nor decides."""
+    state = replace(known(40.0), updated=9.0, calls=8.37, throttled=0.4)
+    kept = {name: each for name, each in stored(state).items() if name != "law"}
+    assert kept == {"rate": 40.0, "updated": 9.0, "searching": False, "epoch_began": 9.0}
 
 
 @given(rate=rates, course=courses, away=st.floats(200.0, 1e6))

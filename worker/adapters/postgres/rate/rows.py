@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,8 +154,7 @@ def grant(
         clock=snapshot.clock,
         outbox_keys=snapshot.outbox_keys,
     )
-    # To versions before this law an epoch has always just begun, so they leave the rate alone.
-    return asdict(state) | {"epoch_began": now}, lease
+    return quota.stored(state), lease
 
 
 def _stored(state: str | None) -> object:
