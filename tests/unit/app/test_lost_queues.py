@@ -84,3 +84,22 @@ async def test_a_loss_outlives_an_outage_of_the_database() -> None:
     book.away = False
     await queues.note()
     assert queues.lost == {"a": NOW}
+
+
+async def test_one_that_is_back_and_acknowledged_is_not_lost_again() -> None:
+    """Though nobody had noted yet that it is back; if it goes missing once more, it is."""
+    book = Book()
+    queues = LostQueues(book, lambda _: None)
+    queues.seen({"a"}, ())
+    await queues.note()
+    queues.seen((), {"a"})
+    await queues.note()
+    queues.seen((), {"a"})
+    queues.seen({"a"}, ())
+    del book.known["a"]  # acknowledged
+    await queues.note()
+    assert queues.lost == {}
+    queues.seen((), {"a"})
+    queues.seen({"a"}, ())
+    await queues.note()
+    assert queues.lost == {"a": NOW}
