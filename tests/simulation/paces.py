@@ -117,6 +117,11 @@ class Row:
     singly: bool = False
     arrival: float = 0.0
 
+    @property
+    def rate(self) -> float:
+        """What is in use of the shared rate."""
+        return self.state.rate if self.ceiling is None else min(self.state.rate, self.ceiling)
+
     def renew(self, replica: int, report: Report) -> float:
         """Take a report and grant a share."""
         now = self.agenda.now
@@ -125,18 +130,18 @@ class Row:
             for who, (at, claim) in self.claims.items()
             if who != replica and now - at < EXPIRY_SECONDS
         ]
-        self.state = quota.advance(self.state, report, now, self.ceiling, 1 + len(others))
-        share = shares.share(self.state.rate, shares.Claim(report.need, 0.0), others)
+        self.state = quota.advance(self.state, report, now, 1 + len(others))
+        share = shares.share(self.rate, shares.Claim(report.need, 0.0), others)
         self.claims[replica] = now, shares.Claim(report.need, share)
         replicas = 1 + len(others)
-        self.singly = shares.singly(self.state.rate, replicas, now_singly=self.singly)
+        self.singly = shares.singly(self.rate, replicas, now_singly=self.singly)
         return share
 
     def reserve(self, now: float) -> float:
         """When the fleet's next single permit may be used; one put far off is drawn nearer."""
-        farthest = now + max(GRACE_SECONDS, (1 + len(self.claims)) / self.state.rate)
+        farthest = now + max(GRACE_SECONDS, (1 + len(self.claims)) / self.rate)
         due = max(now, min(self.arrival, farthest))
-        self.arrival = due + 1 / self.state.rate
+        self.arrival = due + 1 / self.rate
         return due
 
 
@@ -169,7 +174,7 @@ class Shared:
     def wait(self, now: float) -> float:
         """As the share and the own slowing have it."""
         if self._row.singly:
-            rate = self._row.state.rate
+            rate = self._row.rate
             if self._reserved is None or rate > VOID_RATIO * self._reserved_at_rate:
                 slowed = 1 / self._slowing.factor(now) - 1
                 self._reserved = self._row.reserve(now) + slowed / self._share

@@ -214,7 +214,10 @@ async def test_the_lowest_configured_ceiling_holds(fleet: Crew) -> None:
     await low.leave()
     assert (await none.lease(HUNGRY, SOUND)).ceiling == 30
     high.ceiling = 60
-    assert (await high.lease(HUNGRY, SOUND)).ceiling == 60
+    lease = await high.lease(HUNGRY, SOUND)
+    assert (lease.ceiling, lease.rate) == (60, 40), (
+        "a ceiling lowers what is used, not what is known"
+    )
 
 
 async def test_two_sellers_have_nothing_in_common(fleet: Crew) -> None:

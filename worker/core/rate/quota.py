@@ -58,7 +58,7 @@ _SHARED: Final = ("rate", "updated", "searching")  # every version stores and un
 
 def initial(rate: float, now: float) -> SharedRate:
     """The state before the first call: searching from `rate` calls a second."""
-    return SharedRate(rate=_bounded(rate, None), updated=now)
+    return SharedRate(rate=_bounded(rate), updated=now)
 
 
 def stored(state: SharedRate) -> dict[str, object]:
@@ -97,7 +97,7 @@ def restored(document: object) -> SharedRate | None:
         return None
     state = SharedRate(**{name: type(defaults[name])(value) for name, value in found.items()})
     settled = min(state.settled, state.updated + SETTLING_CALLS / FLOOR)
-    return replace(state, rate=_bounded(state.rate, None), settled=settled)
+    return replace(state, rate=_bounded(state.rate), settled=settled)
 
 
 def _sound(value: object, like: object) -> bool:
@@ -106,16 +106,13 @@ def _sound(value: object, like: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
-def advance(
-    state: SharedRate, report: Report, now: float, ceiling: float | None, replicas: int = 0
-) -> SharedRate:
-    """The state after one replica's report; its rate is what all may use now.
+def advance(state: SharedRate, report: Report, now: float, replicas: int = 0) -> SharedRate:
+    """The state after one replica's report; its rate is what all may use now, below any ceiling.
 
     Args:
         state: As the last report left it.
         report: What this replica has seen since its last report, about a second ago.
         now: Epoch seconds of the database's clock.
-        ceiling: The most that the rate may be, above 0; None for no bound.
         replicas: How many report; where that is not known (0), a report counts for the time since
             the last one.
     """
@@ -127,11 +124,11 @@ def advance(
     state = replace(state, updated=now)
     if now >= state.settled:
         state = _decided(state, report.throttled, now, min(seconds, MOST_SECONDS))
-    return replace(state, rate=_bounded(state.rate, ceiling))
+    return replace(state, rate=_bounded(state.rate))
 
 
-def _bounded(rate: float, ceiling: float | None) -> float:
-    return min(max(float(rate), FLOOR), HIGHEST, math.inf if ceiling is None else ceiling)
+def _bounded(rate: float) -> float:
+    return min(max(float(rate), FLOOR), HIGHEST)
 
 
 def _counted(state: SharedRate, report: Report, elapsed: float, seconds: float) -> SharedRate:

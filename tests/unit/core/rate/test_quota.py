@@ -35,7 +35,6 @@ reports = st.builds(
 )
 courses = st.lists(st.tuples(reports, st.floats(0.0, 30.0)), max_size=60)
 rates = st.floats(0.1, 20_000.0)
-ceilings = st.none() | st.floats(0.5, 5000.0)
 
 
 def clean(rate: float) -> Report:
@@ -48,20 +47,20 @@ def known(rate: float) -> SharedRate:
     return replace(initial(rate, 0.0), searching=False, proven=rate)
 
 
-def quiet(state: SharedRate, seconds: int, ceiling: float | None = None) -> SharedRate:
+def quiet(state: SharedRate, seconds: int) -> SharedRate:
     """A lonely replica uses the rate for a while, and nothing is throttled."""
     for _ in range(seconds):
-        state = advance(state, clean(state.rate), state.updated + 1.0, ceiling, 1)
+        state = advance(state, clean(state.rate), state.updated + 1.0, 1)
     return state
 
 
 def course_of(
-    state: SharedRate, course: list[tuple[Report, float]], ceiling: float | None, replicas: int
+    state: SharedRate, course: list[tuple[Report, float]], replicas: int
 ) -> list[SharedRate]:
     """The states that a course of reports leads to."""
     states = []
     for report, pause in course:
-        state = advance(state, report, state.updated + pause, ceiling, replicas)
+        state = advance(state, report, state.updated + pause, replicas)
         states.append(state)
     return states
 
@@ -73,7 +72,7 @@ def reported(
     told = Report(
         WAITING, calls, calls - throttled, throttled, throttled if tokens is None else tokens
     )
-    return advance(state, told, state.updated + 1.0, None, 1)
+    return advance(state, told, state.updated + 1.0, 1)
 
 
 # --- the search ---
@@ -97,14 +96,14 @@ def test_successes_count_by_replica() -> None:
     """One of four replicas reporting 25 calls a second speaks for 100 a second."""
     state = initial(100.0, 0.0)
     for step in range(1, 9):
-        state = advance(state, Report(WAITING, 25, 25, seconds=1.0), step / 4, None, 4)
+        state = advance(state, Report(WAITING, 25, 25, seconds=1.0), step / 4, 4)
     assert state.called == pytest.approx(100.0)
     assert state.rate == pytest.approx(200.0)
 
 
 def test_a_report_of_several_seconds_is_no_higher_rate() -> None:
     """A replica that was held up for ten seconds and reports 200 calls has made 20 a second."""
-    state = advance(initial(100.0, 0.0), Report(20.0, 200, 200, seconds=10.0), 1.0, None, 1)
+    state = advance(initial(100.0, 0.0), Report(20.0, 200, 200, seconds=10.0), 1.0, 1)
     assert state.called == pytest.approx(20.0)
     assert state.rate == 100.0
 
@@ -143,7 +142,7 @@ def test_a_jump_halves_the_rate_at_most() -> None:
 def test_while_a_jump_settles_what_was_called_before_does_not_count_again() -> None:
     """Throttles of calls made before the replicas knew of it change nothing."""
     state = reported(known(40.0), 40, 15)
-    assert advance(state, Report(WAITING, 20, 8, 12, 12), 1.5, None, 1).rate == state.rate
+    assert advance(state, Report(WAITING, 20, 8, 12, 12), 1.5, 1).rate == state.rate
 
 
 def test_repeated_jumps_do_not_go_below_what_is_let_through() -> None:
@@ -250,13 +249,13 @@ def test_a_fall_to_half_is_no_stop() -> None:
 # --- the bounds ---
 
 
-@given(rate=rates, course=courses, ceiling=ceilings, replicas=st.integers(0, 40))
+@given(rate=rates, course=courses, replicas=st.integers(0, 40))
 def test_the_rate_stays_within_its_bounds(
-    rate: float, course: list[tuple[Report, float]], ceiling: float | None, replicas: int
+    rate: float, course: list[tuple[Report, float]], replicas: int
 ) -> None:
-    """Whatever is reported, the rate is finite, at least the floor and at most the ceiling."""
-    for state in course_of(initial(rate, 0.0), course, ceiling, replicas):
-        assert min(FLOOR, ceiling or FLOOR) <= state.rate <= min(HIGHEST, ceiling or HIGHEST)
+    """Whatever is reported, the rate is finite, and between the floor and the highest."""
+    for state in course_of(initial(rate, 0.0), course, replicas):
+        assert FLOOR <= state.rate <= HIGHEST
         assert all(math.isfinite(value) for value in asdict(state).values())
 
 
@@ -265,8 +264,8 @@ def test_only_throttles_lower_the_rate_and_a_step_at_most_doubles_it(
     rate: float, course: list[tuple[Report, float]], report: Report, pause: float
 ) -> None:
     """A report without throttles, after none were counted, never lowers the rate; none jumps."""
-    state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, None, 3)][-1]
-    after = advance(state, report, state.updated + pause, None, 3)
+    state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, 3)][-1]
+    after = advance(state, report, state.updated + pause, 3)
     assert after.rate <= 2 * state.rate * (1 + 1e-9)
     if not state.throttled and not report.throttled:
         assert after.rate >= state.rate
@@ -278,24 +277,16 @@ def test_without_throttles_the_rate_never_falls(
 ) -> None:
     """No pause, clock or load lowers a rate at which nothing was ever throttled."""
     unthrottled = [(replace(report, throttled=0, tokens=0), pause) for report, pause in course]
-    rates_seen = [state.rate for state in course_of(initial(rate, 0.0), unthrottled, None, 4)]
+    rates_seen = [state.rate for state in course_of(initial(rate, 0.0), unthrottled, 4)]
     assert rates_seen == sorted(rates_seen)
     assert all(seen >= rate for seen in rates_seen)
-
-
-def test_the_ceiling_binds_at_once_and_lets_go_at_once() -> None:
-    """A lower ceiling bounds the rate with the next report; without one the rate grows again."""
-    state = quiet(initial(10.0, 0.0), 10, ceiling=25.0)
-    assert state.rate == 25.0
-    assert quiet(state, 1, ceiling=5.0).rate == 5.0
-    assert quiet(state, 4).rate == pytest.approx(100.0)
 
 
 def test_a_high_initial_rate_without_a_quota_is_never_touched() -> None:
     """At 10,000 a second and 300 in use, nothing throttled, the rate is the same after an hour."""
     state = initial(10_000.0, 0.0)
     for second in range(1, 3600):
-        state = advance(state, Report(300.0, 300, 300, 0, 0), float(second), None, 1)
+        state = advance(state, Report(300.0, 300, 300, 0, 0), float(second), 1)
     assert state.rate == 10_000.0
 
 
@@ -310,7 +301,7 @@ def test_low_quotas_are_found(quota: float) -> None:
         let = min(calls, int(level))
         level -= let
         state = advance(
-            state, Report(WAITING, calls, let, calls - let, calls - let), float(second), None, 1
+            state, Report(WAITING, calls, let, calls - let, calls - let), float(second), 1
         )
         good += let if second > 120 else 0
     assert good >= 0.5 * quota * 1080
@@ -323,7 +314,7 @@ def test_low_quotas_are_found(quota: float) -> None:
 @given(rate=rates, course=courses)
 def test_what_is_stored_comes_back(rate: float, course: list[tuple[Report, float]]) -> None:
     """A state survives its mapping, with members that another version added."""
-    state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, None, 2)][-1]
+    state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, 2)][-1]
     assert restored(stored(state) | {"later": [1]}) == state
 
 
@@ -363,14 +354,14 @@ def test_any_mapping_gives_a_state_that_works(mapping: dict[str, object]) -> Non
     law = {"rate": 3.0, "law": {"version": LAW, **mapping}}
     assert restored(mapping) is None or "rate" in mapping
     state = restored(law) or initial(7.0, 0.0)
-    assert FLOOR <= advance(state, Report(), 1.0, None).rate <= 2 * HIGHEST
+    assert FLOOR <= advance(state, Report(), 1.0).rate <= 2 * HIGHEST
 
 
 def test_a_clock_that_was_set_back_leaves_the_rate() -> None:
     """A state of hours ahead, by a database's clock that was off, goes on at its rate."""
     state = restored(stored(replace(initial(40.0, 18_000.0), searching=False)))
     assert state is not None
-    assert advance(state, Report(), 0.0, None).rate == 40.0
+    assert advance(state, Report(), 0.0).rate == 40.0
 
 
 def test_of_another_laws_state_the_rate_is_kept() -> None:
@@ -393,8 +384,8 @@ def test_after_a_rest_old_counts_say_nothing(
     rate: float, course: list[tuple[Report, float]], away: float
 ) -> None:
     """Minutes without any replica leave the rate, and nothing of what was counted before."""
-    state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, None, 2)][-1]
-    after = advance(state, Report(WAITING, 0, 0, seconds=1.0), state.updated + away, None, 2)
+    state = [initial(rate, 0.0), *course_of(initial(rate, 0.0), course, 2)][-1]
+    after = advance(state, Report(WAITING, 0, 0, seconds=1.0), state.updated + away, 2)
     assert after.calls < 0.001
     assert state.rate <= after.rate <= 2 * state.rate
 
@@ -404,7 +395,7 @@ def test_a_clock_set_back_does_not_wait_for_what_it_knew(
     rate: float, course: list[tuple[Report, float]], back: float
 ) -> None:
     """A database that takes over with a slower clock goes on at the same rate, and at once."""
-    state = [initial(rate, 1e7), *course_of(initial(rate, 1e7), course, None, 2)][-1]
+    state = [initial(rate, 1e7), *course_of(initial(rate, 1e7), course, 2)][-1]
     assume(state.updated - back < state.updated)
-    after = advance(state, Report(), state.updated - back, None, 2)
+    after = advance(state, Report(), state.updated - back, 2)
     assert after.settled <= after.updated

@@ -136,7 +136,7 @@ def grant(
     # The ceiling limits the rate in use, not the known quota, so that raising it works at once.
     now = snapshot.clock.instant.timestamp()
     known = snapshot.state or quota.initial(initial, now)
-    state = quota.advance(known, report, now, None, replicas)
+    state = quota.advance(known, report, now, replicas)
     rate = state.rate if most is None else min(state.rate, most)
     share = shares.share(rate, shares.Claim(report.need, snapshot.granted), snapshot.claims)
     refused = sum(each.refused for each in snapshot.others)
