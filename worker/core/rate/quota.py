@@ -64,8 +64,9 @@ def initial(rate: float, now: float) -> SharedRate:
 def stored(state: SharedRate) -> dict[str, object]:
     """The state as it is stored: what every version understands, and apart the rest.
 
-    To a version before this law an epoch has just begun, so that it leaves the rate alone; counts
-    of another kind under the names of its own would make it begin anew.
+    A version before this law finds an epoch that has just begun, and leaves the rate alone. Our
+    counts stand apart: under the names that it uses it would take them for nonsense, for its own
+    are whole numbers, and begin anew.
     """
     members = asdict(state)
     shared = {name: members.pop(name) for name in _SHARED}
