@@ -16,7 +16,7 @@ from benchmarks.quota.death import death
 from benchmarks.quota.figures import table
 from benchmarks.quota.lanes import lanes
 from benchmarks.quota.plainly import plainly
-from benchmarks.quota.scene import Bench
+from benchmarks.quota.scenario import Bench
 from benchmarks.quota.steady import changing, few, many
 from worker.core.exceptions import NotConfirmed, Unavailable
 

@@ -7,12 +7,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.quota.figures import Figure
-from benchmarks.quota.scene import scene, watched
+from benchmarks.quota.scenario import scenario, watched
 from benchmarks.quota.steady import SEARCH_SECONDS
 from benchmarks.quota.timeline import second_begins, until
 
 if TYPE_CHECKING:
-    from benchmarks.quota.scene import Bench, Scene
+    from benchmarks.quota.scenario import Bench, Scenario
 
 _EXPIRED: Final = {
     "code": "ExpiredTokenException",
@@ -32,7 +32,7 @@ _WRONG: Final = (
 
 async def credentials(bench: Bench) -> tuple[list[Figure], list[str]]:
     """Quota 40/s, 4 replicas, whose credentials are expired for 20 s."""
-    async with scene(bench, 40, 40, backlog=100 * 40) as on:
+    async with scenario(bench, 40, 40, backlog=100 * 40) as on:
         fleet = await on.fleet(4)
         async with watched(on, fleet):
             await on.span(SEARCH_SECONDS)
@@ -69,7 +69,7 @@ async def credentials(bench: Bench) -> tuple[list[Figure], list[str]]:
     ], faults
 
 
-async def _resumed(on: Scene) -> float:
+async def _resumed(on: Scenario) -> float:
     """Seconds until a call succeeds; infinite if none does."""
     began = time.monotonic()
     before = (await on.simulator.order("GET", "stats"))["calls"]["ok"]

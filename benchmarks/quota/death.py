@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.quota.figures import Figure
-from benchmarks.quota.scene import scene, watched
+from benchmarks.quota.scenario import scenario, watched
 from benchmarks.quota.steady import SEARCH_SECONDS
 from benchmarks.quota.timeline import second_begins, until
 
 if TYPE_CHECKING:
-    from benchmarks.quota.scene import Bench
+    from benchmarks.quota.scenario import Bench
 
 _BY_SECONDS = 5
 _MEASURED_SECONDS = 10
@@ -18,7 +18,7 @@ _MEASURED_SECONDS = 10
 
 async def death(bench: Bench) -> tuple[list[Figure], list[str]]:
     """Quota 40/s, 4 replicas, one of which gets SIGKILL."""
-    async with scene(bench, 40, 40, backlog=75 * 40) as on:
+    async with scenario(bench, 40, 40, backlog=75 * 40) as on:
         fleet = await on.fleet(4)
         async with watched(on, fleet):
             await on.span(SEARCH_SECONDS)

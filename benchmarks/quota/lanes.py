@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.quota.figures import Figure, quantile, share
 from benchmarks.quota.fleet import served
-from benchmarks.quota.scene import scene, watched
+from benchmarks.quota.scenario import scenario, watched
 from benchmarks.quota.steady import SEARCH_SECONDS
 
 if TYPE_CHECKING:
     from benchmarks.quota.fleet import Fleet
-    from benchmarks.quota.scene import Bench, Scene
+    from benchmarks.quota.scenario import Bench, Scenario
 
 _QUOTA = 40
 _BACKLOG = 20_000
@@ -24,7 +24,7 @@ _REPLY_SECONDS = 5
 
 async def lanes(bench: Bench) -> tuple[list[Figure], list[str]]:
     """Fresh tokens at 5/s, then at twice the quota, beside 20,000 of backlog."""
-    async with scene(bench, _QUOTA, _QUOTA, backlog=_BACKLOG) as on:
+    async with scenario(bench, _QUOTA, _QUOTA, backlog=_BACKLOG) as on:
         await on.supply.hear()
         fleet = await on.fleet(4)
         async with watched(on, fleet):
@@ -34,7 +34,7 @@ async def lanes(bench: Bench) -> tuple[list[Figure], list[str]]:
         return figures, await on.check(fleet)
 
 
-async def _calm(on: Scene) -> list[Figure]:
+async def _calm(on: Scenario) -> list[Figure]:
     """Fewer buyers than the quota."""
     print("  fresh tokens at 5/s", flush=True)
     async with asyncio.TaskGroup() as group:
@@ -59,7 +59,7 @@ async def _calm(on: Scene) -> list[Figure]:
     ]
 
 
-async def _rush(on: Scene, fleet: Fleet) -> list[Figure]:
+async def _rush(on: Scenario, fleet: Fleet) -> list[Figure]:
     """Twice as many buyers as the quota lets through.
 
     A token that was demoted stands behind more backlog than is served in this time: whoever has

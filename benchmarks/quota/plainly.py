@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 import aio_pika
 
 from benchmarks.quota.figures import Figure
-from benchmarks.quota.scene import scene
+from benchmarks.quota.scenario import scenario
 from benchmarks.quota.steady import DROPPED, LOW, LOW_SECONDS, SEARCH_SECONDS, STANDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.quota.scene import Bench, Scene
+    from benchmarks.quota.scenario import Bench, Scenario
 
 _PROGRAM: Final = Path(__file__).parents[1] / "plain.py"
 _CONCURRENCY: Final = 64  # ours
@@ -38,7 +38,7 @@ CREATE TABLE plain_customer (token text PRIMARY KEY, account text, product text,
 
 async def plainly(bench: Bench) -> tuple[list[Figure], list[str]]:
     """Plain workers with full-jitter backoff: quota 40/s, then 10/s, 4 replicas."""
-    async with scene(bench, 40, 40, backlog=0) as on:
+    async with scenario(bench, 40, 40, backlog=0) as on:
         await _prepare(on)
         with _plain_workers(on) as workers:
             await on.span(SEARCH_SECONDS)
@@ -61,7 +61,7 @@ async def plainly(bench: Bench) -> tuple[list[Figure], list[str]]:
     )
 
 
-async def _prepare(on: Scene) -> None:
+async def _prepare(on: Scenario) -> None:
     async with await aio_pika.connect(on.stage.broker.url) as connection:
         channel = await connection.channel()
         exchange = await channel.declare_exchange("plain", durable=True)
@@ -74,7 +74,7 @@ async def _prepare(on: Scene) -> None:
 
 
 @contextmanager
-def _plain_workers(on: Scene) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _plain_workers(on: Scenario) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Plain workers until the block ends."""
     environment = on.stage.environment(
         WORKER_AMQP__URL=on.stage.broker.url,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from benchmarks.quota.figures import Figure, jain
 from benchmarks.quota.fleet import calls
-from benchmarks.quota.scene import scene, watched
+from benchmarks.quota.scenario import scenario, watched
 
 if TYPE_CHECKING:
-    from benchmarks.quota.scene import Bench, Scene
+    from benchmarks.quota.scenario import Bench, Scenario
 
 STANDING = "throttled, standing backlog at 40/s"
 DROPPED = "throttled, first 10 s after the drop 40 to 10/s"
@@ -23,7 +23,7 @@ _RISE_SECONDS = 45
 
 async def many(bench: Bench) -> tuple[list[Figure], list[str]]:
     """Quota 40/s, 4 replicas."""
-    async with scene(bench, 40, 40, backlog=160 * 40) as on:
+    async with scenario(bench, 40, 40, backlog=160 * 40) as on:
         used, throttled, fairness, faults = await _steady(on, 40, 4)
     return [
         Figure("successes of the quota of 40/s, 4 replicas", used, "%", least=95),
@@ -34,7 +34,7 @@ async def many(bench: Bench) -> tuple[list[Figure], list[str]]:
 
 async def few(bench: Bench) -> tuple[list[Figure], list[str]]:
     """Quota 2/s, 8 replicas."""
-    async with scene(bench, 2, bench.low_burst, backlog=160 * 2) as on:
+    async with scenario(bench, 2, bench.low_burst, backlog=160 * 2) as on:
         used, throttled, fairness, faults = await _steady(on, 2, 8)
     return [
         Figure("successes of the quota of 2/s, 8 replicas", used, "%", least=90),
@@ -43,7 +43,9 @@ async def few(bench: Bench) -> tuple[list[Figure], list[str]]:
     ], faults
 
 
-async def _steady(on: Scene, quota: float, replicas: int) -> tuple[float, float, float, list[str]]:
+async def _steady(
+    on: Scenario, quota: float, replicas: int
+) -> tuple[float, float, float, list[str]]:
     """Percent used, percent throttled, Jain's index, and what makes them void."""
     fleet = await on.fleet(replicas)
     async with watched(on, fleet):
@@ -62,7 +64,7 @@ async def _steady(on: Scene, quota: float, replicas: int) -> tuple[float, float,
 
 async def changing(bench: Bench) -> tuple[list[Figure], list[str]]:
     """Quota 40, then 10, then 40 again, 4 replicas."""
-    async with scene(bench, 40, 40, backlog=40 * 40 + 60 * 10 + 45 * 40) as on:
+    async with scenario(bench, 40, 40, backlog=40 * 40 + 60 * 10 + 45 * 40) as on:
         fleet = await on.fleet(4)
         async with watched(on, fleet):
             await on.span(SEARCH_SECONDS)

@@ -53,7 +53,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scenario:
     """One scenario's own."""
 
     bench: Bench
@@ -101,8 +101,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(bench: Bench, rate: float, burst: float, backlog: float) -> AsyncIterator[Scene]:
-    """A scene until the block ends, with a backlog and no worker yet.
+async def scenario(
+    bench: Bench, rate: float, burst: float, backlog: float
+) -> AsyncIterator[Scenario]:
+    """A scenario until the block ends, with a backlog and no worker yet.
 
     Args:
         bench: What it stands on.
@@ -126,7 +128,7 @@ async def scene(bench: Bench, rate: float, burst: float, backlog: float) -> Asyn
         try:
             async with supplying(broker.url) as supply:
                 await supply.fill(round(backlog * max(bench.scale, 0.2)) + _SPARE)
-                yield Scene(bench, stage, supply)
+                yield Scenario(bench, stage, supply)
         finally:
             for program in stage.started:
                 program.kill()
@@ -137,19 +139,19 @@ def _load() -> str:
 
 
 @asynccontextmanager
-async def watched(scene: Scene, fleet: Fleet) -> AsyncIterator[None]:
+async def watched(scenario: Scenario, fleet: Fleet) -> AsyncIterator[None]:
     """A line every few seconds about the rate and the calls, until the block ends."""
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(_watch(scene, fleet))
+        watching = group.create_task(_watch(scenario, fleet))
         yield
         watching.cancel()
 
 
-async def _watch(scene: Scene, fleet: Fleet) -> None:
+async def _watch(scenario: Scenario, fleet: Fleet) -> None:
     began = last = await second_begins()
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
-        readings, timeline = await fleet.read(), await scene.timeline()
+        readings, timeline = await fleet.read(), await scenario.timeline()
         span = range(last, int(time.time()))
         last = span.stop
         shared = max((one.shared for one in readings), default=float("nan"))
