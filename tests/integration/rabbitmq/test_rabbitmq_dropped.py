@@ -77,11 +77,12 @@ async def test_a_retry_queue_outlives_a_policy_that_expires_queues(
         _policy(ours, {"expires": EXPIRES_SECONDS * 1000}, r"^resolution\.retry\.")
         await _publish(ours, "resolution.retry.8s", "token", "kept")
         began = time.monotonic()
-        await _comes_to(ours, KEPT, 1)  # later series tell a count up to five seconds late
         await _comes_to(ours, OTHER, None)
+        # Where it comes to, and not where it leaves: a quorum queue that is slow to answer is told
+        # as one with no message.
+        await _comes_to(ours, "resolution.tokens", 1)
+        assert time.monotonic() - began == pytest.approx(8, abs=2)
         await _comes_to(ours, KEPT, 0)
-        assert time.monotonic() - began >= 7
-        assert await _ready(ours, "resolution.tokens") == 1
         assert told[0] == ({queue.name for queue in WANTED.queues}, set())
         assert told[-1] == ({KEPT}, set())
         ours.management.call("DELETE", "queues", ours.vhost, KEPT)

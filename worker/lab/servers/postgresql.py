@@ -159,5 +159,8 @@ def _spec(place: Sandbox, port: int, more: Mapping[str, str]) -> ServerSpec:
 
 def _says_ready(status: Path, pid: int) -> bool:
     """Whether the server's own status file, and not one a killed server left, says so."""
-    lines = status.read_text().split("\n") if status.exists() else []
+    try:
+        lines = status.read_text().split("\n")
+    except FileNotFoundError:  # not there yet, or no longer, for a server that gives up
+        return False
     return len(lines) > _READY_LINE and lines[0] == str(pid) and lines[_READY_LINE][:5] == "ready"
