@@ -104,6 +104,7 @@ def endpoint(settings: Settings) -> Endpoint:
         expected_account=aws.expected_account,
         timeout_seconds=aws.timeout,
         concurrency=settings.pool.concurrency,
+        plain_client=aws.client == "plain",
         fault_of=partial(endpoint_fault, allow_plaintext=settings.allow_plaintext),
     )
 

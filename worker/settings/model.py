@@ -81,7 +81,7 @@ class Postgres(Section):
 
 
 class Aws(Section):
-    """The metering service. `timeout` bounds one whole call, in seconds."""
+    """The metering service. `timeout` bounds one whole call, in seconds; `client` makes it."""
 
     region: Annotated[str, kinds.text("such as us-east-1", identities.check_region)] = "us-east-1"
     endpoint_url: Annotated[str | None, _ENDPOINT] = None
@@ -93,6 +93,7 @@ class Aws(Section):
         str | None, kinds.text("12 digits, as text", identities.check_account)
     ] = None
     timeout: Annotated[float, kinds.span("10ms", "2m")] = _read("5s")
+    client: Annotated[Literal["direct", "plain"], kinds.choice("direct", "plain")] = "direct"
 
 
 class Pool(Section):

@@ -50,7 +50,7 @@ def test_what_the_example_file_comments_out_is_accepted(tmp_path: Path) -> None:
     text = re.sub(r"(?m)^# (\w+ = (?!.*…))", r"\1", EXAMPLE.read_text())
     config = tmp_path / "all.toml"
     config.write_text(text.replace("amqps://admin:password@host", "amqp://127.0.0.1"))
-    assert len(tomllib.loads(text)["aws"]) == 6
+    assert len(tomllib.loads(text)["aws"]) == 7
     assert load(environ={}, config=config).rate.ceiling == 25.0
 
 

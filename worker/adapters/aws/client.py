@@ -1,6 +1,6 @@
 """The Marketplace port on aiobotocore: one client per process, one call per attempt.
 
-aiobotocore's own retries are off: the pipeline decides about retries, and meters every call.
+Nothing below retries: the pipeline decides about retries, and meters every call.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
+from worker.adapters.aws.attempt import Attempt, attempt
 from worker.adapters.aws.credentials import Credentials, CredentialsTimeout
-from worker.adapters.aws.exchange import Attempt, Exchange, UnusableReply, attempt
 from worker.adapters.aws.faults import identity_fault, local_fault, proxy_fault, service_fault
+from worker.adapters.aws.transport import UnusableReply
 from worker.adapters.aws.unreached import no_connection_in_time
 from worker.core import aws_errors
 from worker.core.records import Answer, Fault, FaultKind, Token
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from worker.adapters.aws.addresses import Address
     from worker.adapters.aws.endpoint import Endpoint
     from worker.adapters.aws.signing import Identity
+    from worker.adapters.aws.transport import Transport
     from worker.core.aws_reach import Route
     from worker.core.clock import Reading
 
@@ -40,6 +42,19 @@ _PROBE: Final = Token.of("resolution-worker-probe")
 _UNPROVEN: Final = frozenset({FaultKind.SYSTEMIC, FaultKind.TRANSIENT})
 
 
+class Calls(Protocol):
+    """How a call is made: by `direct` or by `plain`."""
+
+    async def resolve(self, token: str, identity: Identity) -> dict[str, Any]:
+        """Make one call; returns what a success says.
+
+        Raises:
+            botocore.exceptions.ClientError: AWS answered with an error.
+            UnusableReply: The answer can't be used.
+            BotoCoreError: There was no answer, like `aiohttp.ClientError` and `OSError`.
+        """
+
+
 class AwsMarketplace:
     """ResolveCustomer; see `worker.ports.Marketplace`. Created by `open_marketplace`.
 
@@ -50,8 +65,8 @@ class AwsMarketplace:
 
     def __init__(
         self,
-        client: Any,
-        exchange: Exchange,
+        calls: Calls,
+        transport: Transport,
         credentials: Credentials,
         endpoint: Endpoint,
         address: Address,
@@ -60,8 +75,8 @@ class AwsMarketplace:
     ) -> None:
         self.address = address
         self.route = route
-        self._client = client
-        self._exchange = exchange
+        self._calls = calls
+        self._transport = transport
         self._credentials = credentials
         self._endpoint = endpoint
         self._timeout_seconds = endpoint.timeout_seconds
@@ -79,14 +94,16 @@ class AwsMarketplace:
             if isinstance(found, Fault):
                 return found
             identity = found
-        calling = self._client.resolve_customer(RegistrationToken=token.value)
-        reply = await self._tried(calling, Attempt(identity), deadline)
+        calling = self._calls.resolve(token.value, identity)
+        reply = await self._tried(calling, Attempt(), deadline)
         return reply if isinstance(reply, Fault) else aws_errors.read_answer(reply)
 
     async def reach(self) -> Fault | None:
         """Why the endpoint can't be reached, or None; asks it for nothing. Never raises."""
         looking = Attempt()
-        status = await self._tried(self._exchange.look(self.address.url), looking, self._deadline())
+        status = await self._tried(
+            self._transport.look(self.address.url), looking, self._deadline()
+        )
         if isinstance(status, Fault):  # once connected, no answer is the next call's matter
             return None if status.sent else status
         return proxy_fault(status, f"Http{status}", self.route)
@@ -163,7 +180,7 @@ class AwsMarketplace:
 
     def clock(self) -> Reading | None:
         """AWS's clock as of its last answer; None before any answer."""
-        return self._exchange.clock
+        return self._transport.clock
 
     async def _renewed(self, deadline: float) -> Identity:
         if self._credentials.serving() is not None:

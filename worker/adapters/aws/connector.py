@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from worker.adapters import reach
-from worker.adapters.aws.exchange import attempt
+from worker.adapters.aws.attempt import attempt
 
 if TYPE_CHECKING:
     import ssl

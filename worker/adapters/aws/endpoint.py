@@ -21,6 +21,7 @@ class Endpoint:
         expected_account: The account that the identity must belong to, or None.
         timeout_seconds: Time limit of one whole call.
         concurrency: Maximum number of concurrent calls.
+        plain_client: Whether aiobotocore's client makes the calls, as it is.
         fault_of: Returns why an endpoint's URL is refused, or None.
     """
 
@@ -31,4 +32,5 @@ class Endpoint:
     timeout_seconds: float
     concurrency: int
     external_id: str | None = None
+    plain_client: bool = False
     fault_of: Callable[[str], str | None] = lambda _: None

@@ -17,7 +17,7 @@ from worker.core.aws_causes import reach
 from worker.core.aws_errors import ServiceError
 
 if TYPE_CHECKING:
-    from worker.adapters.aws.exchange import Attempt
+    from worker.adapters.aws.attempt import Attempt
     from worker.core.aws_reach import Route
     from worker.core.records import Fault
 

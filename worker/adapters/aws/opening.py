@@ -26,9 +26,11 @@ from worker.adapters.aws.chain import Chain
 from worker.adapters.aws.client import AwsMarketplace
 from worker.adapters.aws.connector import Connector
 from worker.adapters.aws.credentials import Credentials
-from worker.adapters.aws.exchange import Exchange
+from worker.adapters.aws.direct import DirectCalls, request_of
 from worker.adapters.aws.faults import file_fault, words
+from worker.adapters.aws.plain import PlainCalls
 from worker.adapters.aws.signing import Scope
+from worker.adapters.aws.transport import Transport
 from worker.adapters.aws.unreached import route_to
 from worker.adapters.proxies import BadProxy, proxy_of
 from worker.core import aws_causes
@@ -38,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from worker.adapters.aws.chain import Found
+    from worker.adapters.aws.client import Calls
     from worker.adapters.aws.endpoint import Endpoint
     from worker.adapters.proxies import Proxy
 
 _SERVICE: Final = "meteringmarketplace"
-_EVENT: Final = "before-call.marketplace-metering.ResolveCustomer"
 _SIGNING_NAME: Final = "aws-marketplace"
 
 
@@ -83,10 +85,16 @@ async def open_marketplace(
             route = route_to(address.url, address.named_by)
             http = _http_session(session, address.url, endpoint.concurrency)
         async with http, credentials.renewing():
-            scope = Scope(endpoint.region, _SIGNING_NAME)
-            exchange = Exchange(http, scope, _proxy_headers(proxy_of(address.url)))
-            client.meta.events.register(_EVENT, exchange)
-            yield AwsMarketplace(client, exchange, credentials, endpoint, address, route=route)
+            transport = Transport(http, _proxy_headers(proxy_of(address.url)))
+            calls = await _calls(client, transport, endpoint)
+            yield AwsMarketplace(calls, transport, credentials, endpoint, address, route=route)
+
+
+async def _calls(client: Any, transport: Transport, endpoint: Endpoint) -> Calls:
+    if endpoint.plain_client:
+        return PlainCalls(client, transport)
+    scope = Scope(endpoint.region, _SIGNING_NAME)
+    return DirectCalls(transport, await request_of(client), scope)
 
 
 async def called(endpoint: Endpoint) -> Address:
@@ -121,7 +129,7 @@ def _translated() -> Iterator[None]:
 
 
 def _client(session: AioSession, endpoint: Endpoint) -> Any:
-    """A client that neither retries nor signs: the pipeline retries, and the exchange signs."""
+    """A client that does not retry, which is the pipeline's matter."""
     config = AioConfig(
         retries={"total_max_attempts": 1, "mode": "standard"},
         user_agent=f"resolution-worker/{__version__}",
