@@ -85,11 +85,19 @@ async def close_quietly(connection: Connection, seconds: float) -> None:
 
 
 class Session:
-    """One open connection and the statements prepared on it."""
+    """One open connection and the statements prepared on it.
 
-    def __init__(self, connection: Connection, *, statement_cache: bool) -> None:
+    Attributes:
+        commits_alone: Whether it is known that a statement without a transaction around it is one
+            in which a function sees what others have committed before it.
+    """
+
+    def __init__(
+        self, connection: Connection, *, statement_cache: bool, commits_alone: bool = False
+    ) -> None:
         self._connection = connection
         self._statement_cache = statement_cache
+        self.commits_alone = commits_alone
         self._prepared: dict[str, Any] = {}
 
     @classmethod
@@ -101,15 +109,19 @@ class Session:
         name. A pooler is detected by a process ID other than the one in the handshake.
         """
         connection = await connect()
+        commits_alone = False
         try:
             if statement_cache is None:
                 with driven():
-                    backend = await connection.fetchval(_BACKEND)
-                    statement_cache = backend == connection.get_server_pid()
+                    row = await connection.fetchrow(_BACKEND)
+                assert row is not None
+                statement_cache = row["process"] == connection.get_server_pid()
+                # Behind a pooler the next statement may meet another process, set otherwise.
+                commits_alone = statement_cache and row["isolation"] == "read committed"
         except BaseException:
             connection.terminate()
             raise
-        return cls(connection, statement_cache=statement_cache)
+        return cls(connection, statement_cache=statement_cache, commits_alone=commits_alone)
 
     @property
     def statement_cache(self) -> bool:

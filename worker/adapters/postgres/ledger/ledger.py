@@ -11,7 +11,7 @@ from worker.adapters.postgres.errors import (
     translated,
     translated_without_rows,
 )
-from worker.adapters.postgres.ledger.settlement import write
+from worker.adapters.postgres.ledger.settlement import settle
 from worker.adapters.postgres.rows import keys_document, stored_outcomes
 from worker.adapters.postgres.sessions import Sessions, Unfit
 from worker.adapters.postgres.sql import load_sql
@@ -188,5 +188,5 @@ class PostgresLedger:
         return await repeat_on_collision(lambda: self._transact(batch))
 
     async def _transact(self, batch: Batch) -> dict[TokenKey, Outcome]:
-        async with self._writer.borrow() as session, session.transaction():
-            return await write(session, batch)
+        async with self._writer.borrow() as session:
+            return await settle(session, batch)

@@ -1,4 +1,4 @@
-"""Writes one batch in a transaction, in a fixed order; returns the resulting outcomes."""
+"""Commits one batch, in a fixed order."""
 
 from __future__ import annotations
 
@@ -27,21 +27,38 @@ _TELL_LETTERS: Final = load_sql("ledger/tell_letters")
 _NOTE_MALFORMED: Final = load_sql("ledger/note_malformed")
 _SETTLE: Final = load_sql("ledger/settle")
 _FIND_OUTCOMES: Final = load_sql("ledger/find_outcomes")
-_REMEMBER_CUSTOMERS: Final = load_sql("ledger/remember_customers")
-_REMEMBER_AGREEMENTS: Final = load_sql("ledger/remember_agreements")
 _CLOSE_LETTERS: Final = load_sql("ledger/close_letters")
+
+
+async def settle(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
+    """Commit a batch, in one exchange with the server where that can be.
+
+    Returns:
+        The outcome that each of its tokens has afterwards.
+    """
+    if session.commits_alone and _is_one_statement(batch):
+        return await write(session, batch)
+    async with session.transaction():
+        return await write(session, batch)
+
+
+def _is_one_statement(batch: Batch) -> bool:
+    """Whether all that is written is written by the first statement; after it nothing but reads."""
+    return not (batch.letters or batch.malformed) and all(
+        outcome.status is Status.RESOLVED for outcome in batch.outcomes
+    )
 
 
 async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
     """Write a batch in the open transaction; returns the resulting outcome of each of its tokens.
 
-    In this order, the same for every batch, with the upsert's rows in the order of their keys, so
+    In this order, the same for every batch, and each with its rows in the order of their keys, so
     that two batches can't deadlock:
 
-    1. outcomes into the ledger; for tokens whose stored outcome was kept, that is read,
-    2. of resolved tokens: customers, agreements, and their dead letters closed,
-    3. dead letters,
-    4. malformed messages.
+    1. outcomes; of resolved tokens customers, agreements, and their dead letters closed; for tokens
+       whose stored outcome was kept, that is read,
+    2. dead letters,
+    3. malformed messages.
     """
     current = await _write_outcomes(session, batch) if batch.outcomes else {}
     if batch.letters:
@@ -57,26 +74,31 @@ async def _write_outcomes(session: Session, batch: Batch) -> dict[TokenKey, Outc
     outcomes = batch.outcomes
     distinct = _distinct(outcomes)
     given = document([outcome_row(outcome) for outcome in distinct.values()])
-    current = stored_outcomes(await session.fetch(_SETTLE, given))
-    kept = distinct.keys() - current.keys()  # the stored outcome took precedence
-    if kept:
-        current |= stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(kept)))
+    each = given
     if len(distinct) < len(outcomes):
-        given = document([outcome_row(outcome) for outcome in outcomes])
-    await _follow_up(session, batch, given, current)
+        each = document([outcome_row(outcome) for outcome in outcomes])
+    rows = await session.fetch(_SETTLE, given, each, batch.books, batch.closing)
+    current = stored_outcomes(rows)
+    if kept := distinct.keys() - current.keys():  # the stored outcome took precedence
+        found = stored_outcomes(await session.fetch(_FIND_OUTCOMES, keys_document(kept)))
+        await _close_letters(session, batch, distinct, found)
+        current |= found
     return current
 
 
-async def _follow_up(
-    session: Session, batch: Batch, given: str, current: Mapping[TokenKey, Outcome]
+async def _close_letters(
+    session: Session,
+    batch: Batch,
+    given: Mapping[TokenKey, Outcome],
+    kept: Mapping[TokenKey, Outcome],
 ) -> None:
-    resolved = [key for key, outcome in current.items() if outcome.status is Status.RESOLVED]
-    if resolved and batch.books:
-        await session.fetch(_REMEMBER_CUSTOMERS, given)
-        await session.fetch(_REMEMBER_AGREEMENTS, given)
+    """Close those of tokens that another replica has resolved, and that failed here."""
+    resolved = [
+        key
+        for key, outcome in kept.items()
+        if outcome.status is Status.RESOLVED and given[key].status is not Status.RESOLVED
+    ]
     if resolved and batch.closing:
-        # In a statement after the upsert, which locked these tokens, so that it sees the letters
-        # of a transaction that the upsert had to wait for.
         await session.fetch(_CLOSE_LETTERS, keys_document(resolved))
 
 
