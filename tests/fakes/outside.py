@@ -226,7 +226,7 @@ class FakeDelivery:
         """Keep no more of a body that is too large than is ever sealed."""
         self.incoming = shortened(self.incoming, sha256)
 
-    async def ack(self) -> None:
+    def ack(self) -> None:
         """Give up the claim."""
         assert self.alive, "an ack of a dead delivery"
         self.acks += 1
@@ -312,4 +312,6 @@ class FakeSecrets:
 def acking(publisher: ConfirmedPublisher, telemetry: FakeTelemetry) -> AckAfterConfirm:
     """Acks over a publisher, with an outbox in memory that nobody empties."""
     answers = AnswerLog(telemetry)
-    return AckAfterConfirm(publisher, EventOutbox(FakeOutbox(), publisher, answers), answers)
+    return AckAfterConfirm(
+        publisher, EventOutbox(FakeOutbox(), publisher, answers, lambda: 0.0), answers
+    )

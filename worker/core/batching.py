@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -12,61 +11,42 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-@dataclass(slots=True)
-class Arrivals:
-    """The recent arrival rate of rows, from a count that decays exponentially.
-
-    Attributes:
-        memory_seconds: Time in which the weight of the past falls to 1/e.
-        count: The decayed count at the time `at`.
-    """
-
-    memory_seconds: float = 0.25
-    count: float = 0.0
-    at: float = 0.0
-
-    def note(self, now: float) -> None:
-        """Count one arrival."""
-        self.count = self._decayed(now) + 1
-        self.at = now
-
-    def rate(self, now: float) -> float:
-        """Rows a second."""
-        return self._decayed(now) / self.memory_seconds
-
-    def _decayed(self, now: float) -> float:
-        return self.count * math.exp(-max(0.0, now - self.at) / self.memory_seconds)
-
-
 @dataclass(frozen=True, slots=True)
 class Linger:
-    """Waits for a fuller batch only if enough rows can be expected: an idle worker never waits.
+    """Waits for a fuller batch only while the process has no time to spare.
+
+    At any other time a batch is what has gathered while the one before was under way. A process
+    that is short of time does less for the same rows if they come in fewer batches.
 
     Attributes:
         rows: Size of a full batch.
         seconds: The longest that the oldest row of a batch waits for others.
-        worthwhile_rows: The least number of rows expected within that time that is worth a wait.
+        from_load: The load from which on it waits at all.
+        full_load: The load from which on it waits for `seconds`. It is less than 1, since a process
+            is short of time before that: others want the machine too.
     """
 
     rows: int
     seconds: float
-    worthwhile_rows: float
+    from_load: float
+    full_load: float
 
-    def wait(self, *, waiting: int, rate: float, oldest_seconds: float) -> float:
+    def wait(self, *, waiting: int, load: float, oldest_seconds: float) -> float:
         """Seconds to wait before the batch is sent; 0 for now.
 
         Args:
             waiting: Number of waiting rows.
-            rate: Recent arrivals, in rows a second.
+            load: The share of the time in which the process runs, 0 to 1.
             oldest_seconds: How long the oldest row has waited.
         """
-        if waiting >= self.rows or rate * self.seconds < self.worthwhile_rows:
+        if waiting >= self.rows or load <= self.from_load:
             return 0.0
-        return max(0.0, self.seconds - oldest_seconds)
+        share = min(1.0, (load - self.from_load) / (self.full_load - self.from_load))
+        return max(0.0, self.seconds * share - oldest_seconds)
 
 
-OUTCOMES: Final = Linger(rows=200, seconds=0.025, worthwhile_rows=4)
-RECALLS: Final = Linger(rows=200, seconds=0.025, worthwhile_rows=4)
+BATCHES: Final = Linger(rows=200, seconds=0.025, from_load=0.6, full_load=0.8)
+"""Of all that is looked up or written."""
 
 
 MOST_BATCH_BYTES: Final = 1024 * 1024

@@ -1,4 +1,4 @@
-"""A queue that is emptied in batches, which linger for company where that pays."""
+"""A queue that is emptied in batches: what gathers while the one before is under way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from worker.core.batching import Arrivals
+from worker.core.batching import BATCHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,24 +18,23 @@ Item = TypeVar("Item")
 
 
 class BatchQueue(Generic[Item]):
-    """Items that wait for one consumer; producers bound how many that can be.
+    """Items that wait for a few consumers; producers bound how many that can be.
 
     Args:
-        linger: How large batches get, and how long they wait.
+        load: How busy the process is; see `worker.runtime.load`.
+        linger: How large batches get, and how long they wait for company under load.
     """
 
-    def __init__(self, linger: Linger) -> None:
+    def __init__(self, load: Callable[[], float], linger: Linger = BATCHES) -> None:
+        self._load = load
         self._linger = linger
-        self._arrivals = Arrivals()
         self._items: deque[tuple[float, Item]] = deque()
         self._some = asyncio.Event()
         self._full = asyncio.Event()
 
     def put(self, item: Item) -> None:
         """Let this be in one of the next batches."""
-        now = asyncio.get_running_loop().time()
-        self._arrivals.note(now)
-        self._items.append((now, item))
+        self._items.append((asyncio.get_running_loop().time(), item))
         self._some.set()
         if len(self._items) >= self._linger.rows:
             self._full.set()
@@ -66,9 +65,8 @@ class BatchQueue(Generic[Item]):
         return [self._items.popleft()[1] for _ in range(size)]
 
     def _wait(self) -> float:
-        now = asyncio.get_running_loop().time()
         return self._linger.wait(
             waiting=len(self._items),
-            rate=self._arrivals.rate(now),
-            oldest_seconds=now - self._items[0][0],
+            load=self._load(),
+            oldest_seconds=asyncio.get_running_loop().time() - self._items[0][0],
         )

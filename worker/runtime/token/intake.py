@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import backoff, batching
+from worker.core import backoff
 from worker.core.dead_letters import records
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Malformed
@@ -55,6 +55,7 @@ class Intake:
         policy: Policy,
         telemetry: Telemetry,
         clock: Clock,
+        load: Callable[[], float],
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -65,7 +66,7 @@ class Intake:
         self._secrets = secrets
         self._policy = policy
         self._oddities = OddityLog(telemetry)
-        self._deliveries: BatchQueue[Delivery] = BatchQueue(batching.RECALLS)
+        self._deliveries: BatchQueue[Delivery] = BatchQueue(load)
         self._unread: deque[Delivery] = deque()
 
     def deliver(self, delivery: Delivery) -> None:

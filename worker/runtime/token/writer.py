@@ -78,13 +78,16 @@ class Writer:
         ledger: Where to.
         gate: Shut while the ledger is unavailable.
         telemetry: Told of each batch.
+        load: How busy the process is.
     """
 
-    def __init__(self, ledger: Ledger, gate: Gate, telemetry: Telemetry) -> None:
+    def __init__(
+        self, ledger: Ledger, gate: Gate, telemetry: Telemetry, load: Callable[[], float]
+    ) -> None:
         self._ledger = ledger
         self._gate = gate
         self._telemetry = telemetry
-        self._writes: BatchQueue[PendingWrite] = BatchQueue(batching.OUTCOMES)
+        self._writes: BatchQueue[PendingWrite] = BatchQueue(load)
         self.pending = Pending()
 
     def put(self, write: PendingWrite) -> None:

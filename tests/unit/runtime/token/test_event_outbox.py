@@ -40,7 +40,9 @@ class Sender:
         self.publisher.fault = Refused("the queue is full")
         self.table = FakeOutbox()
         self.telemetry = FakeTelemetry()
-        self.events = EventOutbox(self.table, self.publisher, AnswerLog(self.telemetry))
+        self.events = EventOutbox(
+            self.table, self.publisher, AnswerLog(self.telemetry), lambda: 0.0
+        )
         for number in range(waiting):
             self.table.rows[-waiting + number] = event(f"e{number}")
 

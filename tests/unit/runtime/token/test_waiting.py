@@ -350,15 +350,15 @@ async def test_a_new_share_is_felt_within_a_nap() -> None:
     assert not pacer.limits
 
 
-# --- mailboxes ---
+# --- queues emptied in batches ---
 
-LINGER = Linger(rows=5, seconds=0.1, worthwhile_rows=1)
+LINGER = Linger(rows=5, seconds=0.1, from_load=0.6, full_load=0.8)
 
 
 @leaping
 async def test_a_lone_item_is_handed_over_at_once() -> None:
-    """An idle mailbox hands a single item over without letting time pass."""
-    box: BatchQueue[int] = BatchQueue(LINGER)
+    """While there is time to spare a single item is handed over without letting time pass."""
+    box: BatchQueue[int] = BatchQueue(lambda: 0.6, LINGER)
     taking = asyncio.create_task(box.batch())
     await settle()
     box.put(1)
@@ -367,9 +367,9 @@ async def test_a_lone_item_is_handed_over_at_once() -> None:
 
 
 @leaping
-async def test_a_busy_mailbox_lingers_but_no_longer_than_it_may() -> None:
-    """Where more is coming a batch waits for company, counted from its oldest item."""
-    box: BatchQueue[int] = BatchQueue(LINGER)
+async def test_a_queue_lingers_under_load_but_no_longer_than_it_may() -> None:
+    """In a process without time to spare a batch waits for company, counted from its oldest."""
+    box: BatchQueue[int] = BatchQueue(lambda: 1.0, LINGER)
     loop = asyncio.get_running_loop()
     for number in range(8):
         box.put(number)
@@ -383,7 +383,7 @@ async def test_a_busy_mailbox_lingers_but_no_longer_than_it_may() -> None:
 @leaping
 async def test_a_batch_that_fills_goes_early() -> None:
     """As soon as a lingering batch is full it goes, and no batch is larger than full."""
-    box: BatchQueue[int] = BatchQueue(LINGER)
+    box: BatchQueue[int] = BatchQueue(lambda: 1.0, LINGER)
     loop = asyncio.get_running_loop()
     for number in range(4):
         box.put(number)
