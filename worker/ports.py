@@ -205,8 +205,8 @@ class Delivery(Protocol):
         """
         ...
 
-    async def ack(self) -> None:
-        """Give up our claim. Does nothing if it is no longer alive."""
+    def ack(self) -> None:
+        """Give up our claim, at once or with others soon. Does nothing if it is not alive."""
         ...
 
 

@@ -56,7 +56,7 @@ class Hand:
     async def ack(self, count: int) -> None:
         """Ack the oldest ones."""
         for delivery in self.held[:count]:
-            await delivery.ack()
+            delivery.ack()
         self.acked += len(self.held[:count])
         del self.held[:count]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.servers import Broker
 
 
-async def never_acked(_: BrokerDelivery) -> None:
+def never_acked(_: BrokerDelivery) -> None:
     """An ack that no test asks for."""
 
 

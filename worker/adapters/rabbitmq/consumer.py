@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from worker.adapters.rabbitmq import lenient_decoding
+from worker.adapters.rabbitmq import lenient_decoding, library
+from worker.adapters.rabbitmq.acking import acks
 from worker.adapters.rabbitmq.connection import bounded
 from worker.adapters.rabbitmq.delivery import BrokerDelivery
 from worker.adapters.rabbitmq.reconnecting import open_wire
@@ -87,6 +88,10 @@ class Consumer:
         self._deaths = deaths
         self._tag: str | None = None
         self._guard: Guard[BrokerDelivery] = Guard(deaths())
+        self._outstanding: dict[int, None] = {}  # tags, in their order
+        self._acked: list[int] = []
+        self._acking = asyncio.Lock()
+        self._flushing: asyncio.Task[None] | None = None  # kept, so that it is not collected
 
     @classmethod
     async def open(
@@ -175,18 +180,35 @@ class Consumer:
         self._asked, self._no_room = prefetch, bool(prefetch and not fits)
         await self._consume(fits)
 
-    async def ack(self, delivery: BrokerDelivery) -> None:
-        """Ack a delivery, if that still means anything."""
+    def ack(self, delivery: BrokerDelivery) -> None:
+        """Ack a delivery, if that still means anything, with all others of this moment."""
         if not delivery.alive or delivery not in self._guard:
             return
         self._guard.let_go(delivery)
-        try:
-            await bounded(self.wire.basic_ack(delivery.tag, wait=False), _ACK_SECONDS)
-        except BrokerLost:
-            self.lose()
-            self._on_cancelled(None)
+        del self._outstanding[delivery.tag]
+        if not self._acked:
+            self._flushing = asyncio.create_task(self.flush(), name="acks of a consumer")
+        self._acked.append(delivery.tag)
         if self.careful or self._no_room:
             self._attention()
+
+    async def flush(self) -> None:
+        """Give all acks so far to the connection."""
+        async with self._acking:  # one after the other: an ack of many includes those before it
+            tags, self._acked = self._acked, []
+            if not tags or not self.alive:
+                return
+            least = next(iter(self._outstanding), None)
+            try:
+                await bounded(self._write(acks(tags, least, self.wire.number)), _ACK_SECONDS)
+            except BrokerLost:
+                self.lose()
+                self._on_cancelled(None)
+
+    async def _write(self, frames: bytes) -> None:
+        if self.wire.is_closed:
+            raise BrokerLost("the channel is closed")
+        await library.write(self.wire, frames)
 
     async def give_back(self, before: float) -> int:
         """Return to its queue whatever came before an instant (loop time); how many that were.
@@ -202,6 +224,8 @@ class Consumer:
             await bounded(
                 self.wire.basic_nack(delivery.tag, requeue=True, wait=False), _ACK_SECONDS
             )
+            # Not before: an ack of many that overtakes it would include it, and lose the message.
+            del self._outstanding[delivery.tag]
         return len(overdue)
 
     def lose(self) -> None:
@@ -244,6 +268,7 @@ class Consumer:
             return
         self.active = asyncio.get_running_loop().time()
         delivery = BrokerDelivery(message, self.source.lane, self.active, self.ack)
+        self._outstanding[delivery.tag] = None
         suspect = delivery.came_back_often and self._deaths() > 0
         if self._guard.take(delivery, suspect=suspect):
             self._deliver(delivery)

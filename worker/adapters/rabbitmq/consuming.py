@@ -144,6 +144,7 @@ class ConsumingLink:
         """Make sure that the broker has read the last acks: one answered call behind them."""
         with suppress(BrokerLost):
             for consumer in self._consumers:
+                await consumer.flush()
                 await measure(consumer.wire, consumer.source.queue)
 
     async def _epoch(self) -> None:

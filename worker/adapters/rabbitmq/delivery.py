@@ -14,7 +14,7 @@ from worker.core.token.incoming import MOST_TRACE_CHARS, TRACE_HEADERS, Death, I
 from worker.core.token.outgoing import INTERNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from aiormq.abc import DeliveredMessage
 
@@ -42,7 +42,7 @@ class BrokerDelivery:
         message: DeliveredMessage,
         lane: Lane | None,
         arrived: float,
-        ack: Callable[[BrokerDelivery], Awaitable[None]],
+        ack: Callable[[BrokerDelivery], None],
     ) -> None:
         delivered = message.delivery
         assert isinstance(delivered, Basic.Deliver)
@@ -63,9 +63,9 @@ class BrokerDelivery:
         """Keep no more of a body that is too large than is ever sealed."""
         self.incoming = shortened(self.incoming, sha256)
 
-    async def ack(self) -> None:
-        """Ack it, within a bound; a loss on the way ends the epoch, not the caller."""
-        await self._ack(self)
+    def ack(self) -> None:
+        """Ack it soon; a loss on the way ends the epoch."""
+        self._ack(self)
 
 
 def incoming(message: DeliveredMessage, delivered: Basic.Deliver) -> Incoming:

@@ -66,7 +66,7 @@ class ConfirmChannel:
 
     async def write(self, frames: bytes) -> None:
         """Put frames into the connection's write queue."""
-        await self._channel.write_queue.put(ChannelFrame(frames, should_close=False))
+        await write(self._channel, frames)
 
     def count(self, confirmation: asyncio.Future[Any]) -> int:
         """Give the message whose frames were just written its number, and await its confirmation.
@@ -94,6 +94,12 @@ class ConfirmChannel:
             for confirmation in self._channel.confirmations.values()
             if not (confirmation.done() or isinstance(confirmation, Returning))
         ]
+
+
+async def write(channel: object, frames: bytes) -> None:
+    """Put frames into the write queue of a channel's connection."""
+    assert isinstance(channel, Channel)
+    await channel.write_queue.put(ChannelFrame(frames, should_close=False))
 
 
 def watch_blocked(

@@ -122,7 +122,7 @@ class AckAfterConfirm:
             if sending := [one for one in batch if self._goes_out(one)]:
                 await self._send(sending)
             while self._confirmed:
-                await self._ack(self._confirmed.popleft())
+                self._ack(self._confirmed.popleft())
 
     def _goes_out(self, one: _Unconfirmed) -> bool:
         """Whether a message is to be published; what is not is taken care of."""
@@ -175,9 +175,9 @@ class AckAfterConfirm:
         if not ack.left:
             self._confirmed.append(ack)
 
-    async def _ack(self, ack: PendingAck) -> None:
+    def _ack(self, ack: PendingAck) -> None:
         if ack.delivery.alive:
-            await ack.delivery.ack()
+            ack.delivery.ack()
             ack.done()
         self.pending.add(-1)
 
