@@ -81,7 +81,7 @@ lint: setup ## checks style, types and the floors' imports
 	$(BIN)/lint-imports
 
 bench: setup rabbitmq ## measures CPU a token beside a plain worker
-	@$(BIN)/python benchmarks/cost.py $(ARGS)
+	@$(BIN)/python -m benchmarks.price $(ARGS)
 
 bench-cli: setup awscli awscli-v2 ## measures `resolve-customer` beside both AWS CLIs
 	@$(BIN)/python benchmarks/cli.py $(ARGS)

@@ -1,8 +1,8 @@
 """The same load on the worker of an afternoon, which knows nothing but to back off.
 
-`benchmarks/plain.py`, whose SDK is told to try ten times instead of five: it waits a random part
-of 1, 2, 4 … seconds after each throttled call (exponential backoff with full jitter). With fewer
-attempts it would throw tokens away and look better for it.
+`benchmarks/price/workers/plain.py`, whose SDK is told to try ten times instead of five: it waits a
+random part of 1, 2, 4 … seconds after each throttled call (exponential backoff with full jitter).
+With fewer attempts it would throw tokens away and look better for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from benchmarks.quota.scenario import Bench, Scenario
 
-_PROGRAM: Final = Path(__file__).parents[1] / "plain.py"
+_PROGRAM: Final = Path(__file__).parents[1] / "price" / "workers" / "plain.py"
 _CONCURRENCY: Final = 64  # ours
 _REPLICAS: Final = 4
 _MEASURED_SECONDS: Final = 60

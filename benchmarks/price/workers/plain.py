@@ -1,7 +1,8 @@
 """The worker of an afternoon: aio-pika, aiobotocore and asyncpg with their defaults.
 
-One task a message, one upsert and one ack a token. It keeps none of the product's promises (no
-pacing, no classification, no reply, no event, no dead letter); it is here to be measured beside.
+One task a message, one upsert, one reply if it is asked for, and one ack a token. It keeps none of
+the product's promises (no pacing, no classification, no event, no dead letter); it is here to be
+measured beside.
 """
 
 from __future__ import annotations
@@ -37,20 +38,21 @@ async def main(queue_name: str, concurrency: int) -> None:
         region_name="us-east-1",
         endpoint_url=os.environ["WORKER_AWS__ENDPOINT_URL"],
     ) as client:
+        channel = await connection.channel()
 
         async def handle(message: AbstractIncomingMessage) -> None:
             async with message.process():
                 token = json.loads(message.body)["registration_token"]
                 answer = await client.resolve_customer(RegistrationToken=token)
-                await pool.execute(
-                    _UPSERT,
-                    token,
-                    answer.get("CustomerAWSAccountId"),
-                    answer["ProductCode"],
-                    answer.get("LicenseArn"),
-                )
+                account, product = answer.get("CustomerAWSAccountId"), answer["ProductCode"]
+                await pool.execute(_UPSERT, token, account, product, answer.get("LicenseArn"))
+                if message.reply_to:
+                    said = {"status": "resolved", "account": account, "product": product}
+                    reply = aio_pika.Message(
+                        json.dumps(said).encode(), correlation_id=message.correlation_id
+                    )
+                    await channel.default_exchange.publish(reply, message.reply_to)
 
-        channel = await connection.channel()
         await channel.set_qos(prefetch_count=concurrency)
         queue = await channel.get_queue(queue_name)
         await queue.consume(handle)

@@ -1,0 +1,1 @@
+"""Workers to measure beside, each a program of its own."""
