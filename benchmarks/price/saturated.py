@@ -52,11 +52,12 @@ async def costs(contenders: Sequence[Contender], tokens: int, rounds: int) -> di
         for number in range(rounds):
             # Whoever goes first has the colder caches: take turns.
             for each in contenders if number % 2 == 0 else reversed(contenders):
-                found[each.name].append(await _cost(each, tokens))
+                found[each.name].append(await cost(each, tokens))
     return found
 
 
-async def _cost(contender: Contender, tokens: int) -> Cost:
+async def cost(contender: Contender, tokens: int) -> Cost:
+    """One round of one contender; the simulator must run."""
     await _publish(contender, tokens)
     database = await asyncpg.connect(os.environ["WORKER_POSTGRES__DSN"])
     before = await database.fetchval(contender.settled)

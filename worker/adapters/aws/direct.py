@@ -8,9 +8,9 @@ than all the rest. The tests compare requests and results with those of the libr
 
 from __future__ import annotations
 
-import json
 import uuid
 from http import HTTPStatus
+from json.encoder import encode_basestring_ascii
 from time import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -85,7 +85,7 @@ class DirectCalls:
 
     async def resolve(self, token: str, identity: Identity) -> dict[str, Any]:
         """Make one call."""
-        body = json.dumps({"RegistrationToken": token}).encode()
+        body = f'{{"RegistrationToken": {encode_basestring_ascii(token)}}}'.encode()
         headers = self._signer.sign(body, identity, time())
         headers |= self._unsigned
         headers["amz-sdk-invocation-id"] = str(uuid.uuid4())

@@ -67,7 +67,7 @@ def of_outcome(outcome: Outcome, *, has_letter: bool) -> Iterator[Parts]:
     data = [part for part, value in _values(outcome) if value is not None]
     if has_letter:
         data = sorted({*data, *_LETTER_DATA, Part.ERROR}, key=list(Part).index)
-    return _tries(data, (Part.LETTER,) if has_letter else (Part.BOOKS, Part.CLOSING))
+    yield from _tries(data, (Part.LETTER,) if has_letter else (Part.BOOKS, Part.CLOSING))
 
 
 def of_malformed() -> Iterator[Parts]:

@@ -15,9 +15,9 @@ _WHITE_SPACE: Final = re.compile(r"\s")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PERCENT_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _QUOTATION_MARKS: Final = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
-_FIELD_NAME: Final = re.compile(
-    r"x-amzn-marketplace-|^(registration[ _-]?token|token)[\"']?[=:]", re.IGNORECASE
-)
+_USUAL: Final = re.compile(r"[!-$&-~]*")  # all that is printed in ASCII, but a percent sign
+_FIELD_NAME: Final = re.compile(r"(registration[ _-]?token|token)[\"']?[=:]", re.IGNORECASE)
+_COOKIE_PREFIX: Final = "x-amzn-marketplace-"
 # Zero-width and directional characters, soft hyphens: no font shows them.
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff]"
@@ -33,7 +33,9 @@ class UnfitToken(NamedTuple):
 
 def unfit(token: str) -> UnfitToken | None:
     """Why a text can't be a registration token, or None; the reason quotes nothing of it."""
-    return next((why for broken, why in _RULES if broken(token)), None)
+    # No character of the usual ones breaks a rule about single characters.
+    rules = _OF_ALL if _USUAL.fullmatch(token) else (*_OF_ALL, *_OF_CHARACTERS)
+    return next((why for broken, why in rules if broken(token)), None)
 
 
 def mispasted(token: str) -> UnfitToken | None:
@@ -45,6 +47,10 @@ def _is_quoted(token: str) -> bool:
     return token[0] in _QUOTATION_MARKS or token[-1] in _QUOTATION_MARKS
 
 
+def _has_field_name(token: str) -> bool:
+    return _COOKIE_PREFIX in token.lower() or _FIELD_NAME.match(token) is not None
+
+
 _PASTED: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
     (
         _is_quoted,
@@ -54,14 +60,14 @@ _PASTED: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
         ),
     ),
     (
-        _FIELD_NAME.search,
+        _has_field_name,
         UnfitToken(
             "TokenHasFieldName",
             "the registration_token has a form field's name in it: the token is the field's value",
         ),
     ),
 )
-_RULES: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
+_OF_ALL: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
     (operator.not_, UnfitToken("TokenEmpty", "the registration_token is empty")),
     (
         lambda token: len(token) > MAX_TOKEN_CHARS,
@@ -70,6 +76,8 @@ _RULES: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
         ),
     ),
     *_PASTED,
+)
+_OF_CHARACTERS: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
     (
         _WHITE_SPACE.search,
         UnfitToken(

@@ -70,7 +70,10 @@ class Turns(Generic[Item]):
         """The token whose turn it is, or None without any."""
         if self._first:
             return self._first[0]
-        return next((line[0] for line in self._next()), None)
+        for sources in self._callers.values():
+            for line in sources.values():
+                return line[0]
+        return None
 
     def drop_first(self) -> None:
         """Whoever's turn it is has left, and uses up none."""
@@ -93,10 +96,6 @@ class Turns(Generic[Item]):
         self._callers.move_to_end(caller)
         self._forget(Origin(caller, source), line)
         return item
-
-    def _next(self) -> Iterator[deque[Item]]:
-        for sources in self._callers.values():
-            yield from sources.values()
 
     def _line(self, origin: Origin) -> deque[Item]:
         sources = self._callers.setdefault(origin.caller, OrderedDict())

@@ -134,8 +134,11 @@ def wants_own_call(stood: Outcome, submission: Submission, *, late: bool) -> boo
 
 def lifetime_exceeded(submission: Submission, now: datetime) -> Outcome:
     """The outcome of a token on which no call is spent any more."""
-    return replace(
-        _outcome(submission, Status.EXPIRED, submission.attempts, now),
+    return _outcome(
+        submission,
+        Status.EXPIRED,
+        submission.attempts,
+        now,
         error_code=aws_causes.LIFETIME_EXCEEDED,
         error_message="the token was older than its lifetime when its turn came: no call was made",
     )
@@ -243,8 +246,11 @@ def _soon(tries: Tries, draw: float) -> TryAgain | None:
 
 
 def _resolved(submission: Submission, answer: Answer, tries: Tries, now: datetime) -> Outcome:
-    return replace(
-        _outcome(submission, Status.RESOLVED, tries.attempts, now),
+    return _outcome(
+        submission,
+        Status.RESOLVED,
+        tries.attempts,
+        now,
         product_code=answer.product_code,
         customer_aws_account_id=answer.customer_aws_account_id,
         customer_identifier=answer.customer_identifier,
@@ -257,8 +263,11 @@ def _failed(
     submission: Submission, status: Status, fault: Fault, tries: Tries, now: datetime
 ) -> Outcome:
     stored = _as_stored(fault, submission)
-    return replace(
-        _outcome(submission, status, tries.attempts, now),
+    return _outcome(
+        submission,
+        status,
+        tries.attempts,
+        now,
         error_code=stored.code,
         error_message=stored.message,
     )
@@ -274,7 +283,9 @@ def _as_stored(fault: Fault, submission: Submission) -> Fault:
     )
 
 
-def _outcome(submission: Submission, status: Status, attempts: int, now: datetime) -> Outcome:
+def _outcome(
+    submission: Submission, status: Status, attempts: int, now: datetime, **said: str | None
+) -> Outcome:
     return Outcome(
         key=submission.key,
         status=status,
@@ -284,4 +295,5 @@ def _outcome(submission: Submission, status: Status, attempts: int, now: datetim
         settled_at=now,
         offer_type=submission.offer_type,
         first_seen=submission.first_seen,
+        **said,
     )

@@ -98,18 +98,17 @@ class WaitingRoom:
 
     def _drop_departed(self) -> list[Lane]:
         """Drop from the heads of all lines who left or is settled; the lanes with others."""
-        for lane in Lane:
-            self._drop_departed_of(lane)
-        return [lane for lane in Lane if self._lines[lane].first() is not None]
+        return [lane for lane, line in self._lines.items() if self._someone_in(lane, line)]
 
-    def _drop_departed_of(self, lane: Lane) -> None:
-        line = self._lines[lane]
+    def _someone_in(self, lane: Lane, line: Turns[InFlightToken]) -> bool:
+        """Whether somebody is left in a line once who has departed is dropped from its head."""
         while (first := line.first()) is not None:
             if first.waiters and first.line is lane and not self._settle_if_expired(first):
-                return
+                return True
             if first.line is lane:
                 first.line = None
             line.drop_first()
+        return False
 
 
 def _later(one: InFlightToken, other: InFlightToken) -> bool:

@@ -1,0 +1,65 @@
+"""The worker, with a clock that looks every other millisecond of CPU at what it is doing.
+
+At its end it writes how many looks fell upon each stage of the way, as JSON, into the file that
+`SAMPLES` names. What runs in C is told for the Python code that has called it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from worker.__main__ import main
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_EVERY_SECONDS: Final = 0.002
+
+# The first that the stack has a file of, from its innermost frame on; then the next.
+STAGES: Final = (
+    ("logs and metrics", ("worker/adapters/metrics/", "worker/adapters/logs/", "structlog/")),
+    ("call", ("worker/adapters/aws/", "aiohttp/")),
+    ("acks", ("worker/adapters/rabbitmq/acking.py",)),
+    ("look-up", ("worker/runtime/token/intake.py:_look_up", "find_outcomes")),
+    ("commit", ("worker/runtime/token/writer.py", "ledger/settlement.py")),
+    ("publish", ("worker/runtime/token/acks.py", "worker/adapters/rabbitmq/publish")),
+    ("take in", ("worker/runtime/token/intake.py",)),
+    ("choose and decide", ("worker/runtime/token/pool.py", "worker/runtime/rate/")),
+    ("receive", ("worker/adapters/rabbitmq/", "aiormq/", "pamqp/")),
+)
+REST: Final = "event loop and sockets"
+
+
+def stage_of(frame: FrameType | None) -> str:
+    """What a stack is busy with."""
+    names = []
+    while frame is not None:
+        names.append(f"{frame.f_code.co_filename}:{frame.f_code.co_name}")
+        frame = frame.f_back
+    for stage, marks in STAGES:
+        if any(mark in name for name in names for mark in marks):
+            return stage
+    return REST
+
+
+def run() -> None:
+    """Run the worker, sampled."""
+    looks: Counter[str] = Counter()
+    signal.signal(signal.SIGPROF, lambda _, frame: looks.update((stage_of(frame),)))
+    signal.setitimer(signal.ITIMER_PROF, _EVERY_SECONDS, _EVERY_SECONDS)
+    try:
+        sys.argv = ["resolution-worker", "run"]
+        main()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        Path(os.environ["SAMPLES"]).write_text(json.dumps(looks))
+
+
+if __name__ == "__main__":
+    run()
