@@ -1,0 +1,99 @@
+"""What was measured: as a table while it is measured, then as JSON and as plots."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from benchmarks.price.contenders import OURS
+from benchmarks.price.plot import bars
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.price.latency import Waits
+    from benchmarks.price.saturated import Cost
+
+
+@dataclass
+class Report:
+    """All figures of one run.
+
+    Attributes:
+        costs: Of saturated workers, by name, a round each.
+        waits: By name, at each rate.
+        budget: Microseconds a token of this worker, by stage.
+    """
+
+    costs: dict[str, list[Cost]] = field(default_factory=dict)
+    waits: dict[str, list[Waits]] = field(default_factory=dict)
+    budget: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def capacity(self) -> float:
+        """Tokens a second of this worker, saturated; 0 if that was not measured."""
+        rounds = self.costs.get(OURS.name, ())
+        return statistics.median(each.tokens_per_second for each in rounds) if rounds else 0.0
+
+    def cpu(self) -> dict[str, float]:
+        """Median microseconds a token, by name."""
+        return {
+            name: statistics.median(each.cpu_microseconds for each in rounds)
+            for name, rounds in self.costs.items()
+        }
+
+    def show_costs(self) -> None:
+        """Print medians, and ratios within the rounds."""
+        ours = self.costs.get(OURS.name)
+        print(f"{'saturated':24}{'CPU us/token':>14}{'tokens/s':>10}{'MiB':>8}{'to ours':>10}")
+        for name, cpu in self.cpu().items():
+            rounds = self.costs[name]
+            rate = statistics.median(cost.tokens_per_second for cost in rounds)
+            peak = max(cost.peak_mib for cost in rounds)
+            ratio = statistics.median(
+                theirs.cpu_microseconds / mine.cpu_microseconds
+                for theirs, mine in zip(rounds, ours or rounds, strict=True)
+            )
+            print(f"{name:24}{cpu:14.0f}{rate:10.0f}{peak:8.0f}{ratio:10.2f}", flush=True)
+
+    def show_budget(self) -> None:
+        """Print microseconds a token by stage, and their shares."""
+        total = sum(self.budget.values())
+        print(f"\n{'CPU by stage':24}{'us':>14}{'share':>10}")
+        for stage, cpu in self.budget.items():
+            print(f"{stage:24}{cpu:14.0f}{cpu / total:10.1%}", flush=True)
+
+    def add_waits(self, name: str, found: Waits) -> None:
+        """Keep waits, and print a line of them."""
+        if not self.waits:
+            print("\nmilliseconds from publish to reply, beyond the 50 of AWS's")
+        self.waits.setdefault(name, []).append(found)
+        print(
+            f"{name:24}{found.rate:6.0f}/s  p50 {found.p50:7.1f}  p90 {found.p90:7.1f}  "
+            f"p99 {found.p99:7.1f}  max {found.most:7.1f}   {found.unanswered} unanswered",
+            flush=True,
+        )
+
+    def write(self, folder: Path) -> None:
+        """As `price.json`, `cpu.svg`, `budget.svg` and `waits.svg`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "price.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        plots = {
+            "cpu": ("CPU a token, saturated", "\u00b5s", self.cpu()),
+            "budget": ("A token's CPU by stage", "\u00b5s", self.budget),
+            "waits": (
+                "Wait beyond AWS's 50 ms, median",
+                "ms",
+                {
+                    f"{name.partition(' ')[0]} {each.rate:.0f}/s": each.p50
+                    for name, all_of in self.waits.items()
+                    for each in all_of
+                },
+            ),
+        }
+        for file, (title, unit, values) in plots.items():
+            if values:
+                plot = bars(title, unit, values, ours=OURS.name)
+                (folder / f"{file}.svg").write_text(plot)
