@@ -126,8 +126,9 @@ KINDS: Final = (
     Kind("unknown word", "whatever-{unique}", REJECTED, 0.02),
     Kind("right seller", f"seller-{ACCESS_KEY}-{{unique}}", RESOLVED, 0.02),
     Kind("wrong seller", "seller-somebody-{unique}", REJECTED, 0.02),
-    Kind("throttled once", "throttle-1-{unique}", RESOLVED, 0.02),
-    Kind("throttled often", "throttle-8-{unique}", RESOLVED, 0.002, 10, lingers=True),
+    # Few: no quota throttles certain tokens whatever the rate, and the rate would fall for them.
+    Kind("throttled once", "throttle-1-{unique}", RESOLVED, 0.002),
+    Kind("throttled often", "throttle-8-{unique}", RESOLVED, 0.0004, lingers=True),
     Kind("fails once", "fail-1-{unique}", RESOLVED, 0.02),
     # Two less than the attempts: a call that a crowded machine times out may count as well.
     Kind("fails for a while", f"fail-{ATTEMPTS - 2}-{{unique}}", RESOLVED, 0.01, lingers=True),

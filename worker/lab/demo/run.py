@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.lab.demo.progress import Progress
     from worker.lab.demo.servers import Installation
 
-BUYERS_PER_SECOND: Final = 250.0
+BUYERS_PER_SECOND: Final = 100.0
 
 _WORKERS: Final = 2
 _LOOK_SECONDS: Final = 0.05
