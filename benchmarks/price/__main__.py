@@ -2,7 +2,7 @@
 
 Saturated workers take turns, round by round. Then tokens come at given rates: 10 and 400 a second,
 and shares of what this worker could do saturated. Last, a run of this worker is sampled, to say
-where its CPU goes.
+where its CPU goes, and it is started some times more.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.price.ground import servers, simulator
 from benchmarks.price.latency import waits
 from benchmarks.price.report import Report
 from benchmarks.price.saturated import costs
+from benchmarks.price.start import cold_starts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,8 @@ async def main(options: argparse.Namespace) -> None:
         if OURS in chosen and options.rounds:
             report.budget = await budget(options.tokens)
             report.show_budget()
+            report.starts = await cold_starts(options.rounds)
+            report.show_starts()
     if options.output:
         report.write(options.output)
 

@@ -25,11 +25,13 @@ class Report:
         costs: Of saturated workers, by name, a round each.
         waits: By name, at each rate.
         budget: Microseconds a token of this worker, by stage.
+        starts: Seconds from a start to the first settled token, in order.
     """
 
     costs: dict[str, list[Cost]] = field(default_factory=dict)
     waits: dict[str, list[Waits]] = field(default_factory=dict)
     budget: dict[str, float] = field(default_factory=dict)
+    starts: list[float] = field(default_factory=list)
 
     @property
     def capacity(self) -> float:
@@ -64,6 +66,11 @@ class Report:
         print(f"\n{'CPU by stage':24}{'us':>14}{'share':>10}")
         for stage, cpu in self.budget.items():
             print(f"{stage:24}{cpu:14.0f}{cpu / total:10.1%}", flush=True)
+
+    def show_starts(self) -> None:
+        """Print how long starts took."""
+        told = ", ".join(f"{seconds:.2f}" for seconds in self.starts)
+        print(f"\nseconds from a start to the first settled token: {told}", flush=True)
 
     def add_waits(self, name: str, found: Waits) -> None:
         """Keep waits, and print a line of them."""

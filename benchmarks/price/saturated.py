@@ -58,7 +58,7 @@ async def costs(contenders: Sequence[Contender], tokens: int, rounds: int) -> di
 
 async def cost(contender: Contender, tokens: int) -> Cost:
     """One round of one contender; the simulator must run."""
-    await _publish(contender, tokens)
+    await publish(contender, tokens)
     database = await asyncpg.connect(os.environ["WORKER_POSTGRES__DSN"])
     before = await database.fetchval(contender.settled)
     try:
@@ -91,7 +91,8 @@ async def _reached(
             await asyncio.sleep(0.02)
 
 
-async def _publish(contender: Contender, tokens: int) -> None:
+async def publish(contender: Contender, tokens: int) -> None:
+    """Let tokens wait for a contender."""
     run = uuid.uuid4().hex
     batch = [_message(contender, run, number) for number in range(tokens)]
     async with await aio_pika.connect(os.environ["WORKER_AMQP__URL"]) as connection:
