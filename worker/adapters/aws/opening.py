@@ -83,18 +83,14 @@ async def open_marketplace(
             client = await stack.enter_async_context(_client(session, endpoint))
             address = await _called(session, endpoint, client.meta.endpoint_url)
             route = route_to(address.url, address.named_by)
+            request = await request_of(client)
             http = _http_session(session, address.url, endpoint.concurrency)
         async with http, credentials.renewing():
             transport = Transport(http, _proxy_headers(proxy_of(address.url)))
-            calls = await _calls(client, transport, endpoint)
+            calls: Calls = DirectCalls(transport, request, Scope(endpoint.region, _SIGNING_NAME))
+            if endpoint.plain_client:
+                calls = PlainCalls(client, transport)
             yield AwsMarketplace(calls, transport, credentials, endpoint, address, route=route)
-
-
-async def _calls(client: Any, transport: Transport, endpoint: Endpoint) -> Calls:
-    if endpoint.plain_client:
-        return PlainCalls(client, transport)
-    scope = Scope(endpoint.region, _SIGNING_NAME)
-    return DirectCalls(transport, await request_of(client), scope)
 
 
 async def called(endpoint: Endpoint) -> Address:
