@@ -15,7 +15,6 @@ from worker.core.records import Lane
 from worker.core.token.retry_budget import RetryBudget
 from worker.runtime.clock import Clock
 from worker.runtime.gate import Gate
-from worker.runtime.load import Load
 from worker.runtime.rate.lease_keeper import LeaseKeeper
 from worker.runtime.rate.pacer import Pacer
 from worker.runtime.token.acks import AckAfterConfirm
@@ -78,6 +77,7 @@ class Plan:
         suspected: How many messages are handled apart from all others.
         queued: How many messages wait in the live lane's queue.
         unacked: How many messages of a lane are in hand.
+        load: How busy the process is, 0 to 1.
     """
 
     policy: Policy
@@ -90,6 +90,7 @@ class Plan:
     suspected: Callable[[], int] = lambda: 0
     queued: Callable[[], int] = lambda: 0
     unacked: Callable[[Lane], int] = lambda _: 0
+    load: Callable[[], float] = lambda: 0.0
 
 
 class Replica:
@@ -110,12 +111,11 @@ class Replica:
         self._ports = ports
         self._plan = plan
         self.gate = Gate()
-        self._load = Load()
         self.clock = Clock(ports.marketplace.clock)
         self._usage = Usage(since=asyncio.get_running_loop().time())
         self.pacer = Pacer(ports.fleet, self._usage)
         self._answers = AnswerLog(ports.telemetry)
-        self.events = EventOutbox(ports.outbox, ports.publisher, self._answers, self._load)
+        self.events = EventOutbox(ports.outbox, ports.publisher, self._answers, plan.load)
         self.breaker = Breaker(
             gate=self.gate,
             marketplace=ports.marketplace,
@@ -139,7 +139,7 @@ class Replica:
     def _assemble(self) -> None:
         """The way of a token, from its end to its beginning."""
         in_flight = InFlight()
-        writer = Writer(self._ports.ledger, self.gate, self._ports.telemetry, self._load)
+        writer = Writer(self._ports.ledger, self.gate, self._ports.telemetry, self._plan.load)
         acks = AckAfterConfirm(self._ports.publisher, self.events, self._answers)
         settlement = self._settlement(in_flight, writer, acks)
         waiting = WaitingRoom(settlement.settle_if_expired)
@@ -193,7 +193,7 @@ class Replica:
             policy=self._plan.policy,
             telemetry=self._ports.telemetry,
             clock=self.clock,
-            load=self._load,
+            load=self._plan.load,
         )
 
     def _pool(self, waiting: WaitingRoom, settlement: Settlement) -> Pool:

@@ -28,6 +28,7 @@ from worker.core.token.outgoing import Outgoing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+_IDENTITY = Identity("simulator", "simulator", None)
 _FIND = "SELECT token FROM floor_customer WHERE token = ANY($1::text[])"
 _UPSERT = """
 INSERT INTO floor_customer (token, account, product, license, resolved_at)
@@ -61,42 +62,56 @@ class Batches:
             await self._act(items)
 
 
-async def main(queue: str, concurrency: int) -> None:
-    """Consume until killed."""
-    reading = await asyncpg.connect(os.environ["WORKER_POSTGRES__DSN"])
-    writing = await asyncpg.connect(os.environ["WORKER_POSTGRES__DSN"])
-    url = os.environ["WORKER_AWS__ENDPOINT_URL"]
-    headers = {
-        "Host": url.removeprefix("http://").rstrip("/"),
-        "X-Amz-Target": "AWSMPMeteringService.ResolveCustomer",
-        "Content-Type": "application/x-amz-json-1.1",
-    }
-    signer = Signer(headers, Scope("us-east-1", "aws-marketplace"))
-    identity = Identity("simulator", "simulator", None)
-    consuming = await aio_pika.connect(os.environ["WORKER_AMQP__URL"])
-    publishing = await aio_pika.connect(os.environ["WORKER_AMQP__URL"])
-    publisher = await Publisher.open(publishing)
-    channel = await (await consuming.channel()).get_underlay_channel()
-    slots = asyncio.Semaphore(concurrency)
-    calls: set[asyncio.Task[None]] = set()
+class Floor:
+    """The way of a token, each stage in batches but the call."""
 
-    async def look_up(items: list[Any]) -> None:
-        await reading.fetch(_FIND, [token for token, _ in items])
+    def __init__(
+        self,
+        *,
+        reading: asyncpg.Connection[asyncpg.Record],
+        writing: asyncpg.Connection[asyncpg.Record],
+        session: aiohttp.ClientSession,
+        publisher: Publisher,
+        channel: Any,
+        concurrency: int,
+    ) -> None:
+        self._reading, self._writing = reading, writing
+        self._session, self._publisher, self._channel = session, publisher, channel
+        self._slots = asyncio.Semaphore(concurrency)
+        self._calls: set[asyncio.Task[None]] = set()
+        self._url = os.environ["WORKER_AWS__ENDPOINT_URL"]
+        headers = {
+            "Host": self._url.removeprefix("http://").rstrip("/"),
+            "X-Amz-Target": "AWSMPMeteringService.ResolveCustomer",
+            "Content-Type": "application/x-amz-json-1.1",
+        }
+        self._signer = Signer(headers, Scope("us-east-1", "aws-marketplace"))
+        self.look_ups = Batches(self._look_up)
+        self.writes = Batches(self._upsert)
+        self.events = Batches(self._publish)
+
+    async def receive(self, message: Any) -> None:
+        """Take a delivery."""
+        token = orjson.loads(message.body)["registration_token"]
+        self.look_ups.put((token, message.delivery.delivery_tag))
+
+    async def _look_up(self, items: list[Any]) -> None:
+        await self._reading.fetch(_FIND, [token for token, _ in items])
         for item in items:
-            await slots.acquire()
-            task = asyncio.create_task(call(*item))
-            calls.add(task)
-            task.add_done_callback(calls.discard)
+            await self._slots.acquire()
+            task = asyncio.create_task(self._call(*item))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
 
-    async def call(token: str, tag: int) -> None:
+    async def _call(self, token: str, tag: int) -> None:
         body = orjson.dumps({"RegistrationToken": token})
-        signed = signer.sign(body, identity, time.time())
-        async with session.post(url, data=body, headers=signed) as response:
+        signed = self._signer.sign(body, _IDENTITY, time.time())
+        async with self._session.post(self._url, data=body, headers=signed) as response:
             answer = orjson.loads(await response.read())
-        slots.release()
-        writes.put((token, tag, answer))
+        self._slots.release()
+        self.writes.put((token, tag, answer))
 
-    async def upsert(items: list[Any]) -> None:
+    async def _upsert(self, items: list[Any]) -> None:
         rows = [
             {
                 "token": token,
@@ -106,31 +121,43 @@ async def main(queue: str, concurrency: int) -> None:
             }
             for token, _, answer in items
         ]
-        await writing.execute(_UPSERT, orjson.dumps(rows).decode())
+        await self._writing.execute(_UPSERT, orjson.dumps(rows).decode())
         for item in items:
-            events.put(item)
+            self.events.put(item)
 
-    async def publish(items: list[Any]) -> None:
-        await publisher.publish_all(
+    async def _publish(self, items: list[Any]) -> None:
+        await self._publisher.publish_all(
             [
                 Outgoing("floor.events", "resolved", orjson.dumps(answer), str(tag))
                 for _, tag, answer in items
             ],
             60,
         )
-        await write(channel, acks([tag for _, tag, _ in items], 0, channel.number))
+        tags = [tag for _, tag, _ in items]
+        await write(self._channel, acks(tags, 0, self._channel.number))
 
-    async def receive(message: Any) -> None:
-        token = orjson.loads(message.body)["registration_token"]
-        look_ups.put((token, message.delivery.delivery_tag))
 
-    look_ups, writes, events = Batches(look_up), Batches(upsert), Batches(publish)
+async def main(queue: str, concurrency: int) -> None:
+    """Consume until killed."""
+    dsn, amqp_url = os.environ["WORKER_POSTGRES__DSN"], os.environ["WORKER_AMQP__URL"]
+    reading, writing = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    consuming, publishing = await aio_pika.connect(amqp_url), await aio_pika.connect(amqp_url)
+    channel = await (await consuming.channel()).get_underlay_channel()
+    publisher = await Publisher.open(publishing)
     connector = aiohttp.TCPConnector(limit=concurrency)
     async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-        for batches in (look_ups, writes, events):
+        floor = Floor(
+            reading=reading,
+            writing=writing,
+            session=session,
+            publisher=publisher,
+            channel=channel,
+            concurrency=concurrency,
+        )
+        for batches in (floor.look_ups, floor.writes, floor.events):
             group.create_task(batches.run())
         await channel.basic_qos(prefetch_count=4 * concurrency)
-        await channel.basic_consume(queue, receive)
+        await channel.basic_consume(queue, floor.receive)
 
 
 if __name__ == "__main__":
