@@ -30,7 +30,7 @@ app.conf.update(
     broker_transport_options={"confirm_publish": True},
 )
 
-# A connection for each thread: boto3 throws away those above ten, and opens them anew.
+# A connection for each thread: boto3 throws away those above ten, and opens new ones.
 connections = Config(max_pool_connections=int(os.environ["WORKER_POOL__CONCURRENCY"]))
 client = boto3.client(
     "meteringmarketplace",

@@ -1,6 +1,6 @@
-"""The same small job as a FastStream subscriber, on aiobotocore and asyncpg with their defaults.
+"""The same small job as `plain.py`, as a FastStream subscriber.
 
-FastStream acks when the handler has returned, and sends what it returns to `reply_to`, if the
+FastStream acks when the handler has returned, and sends what it returned to `reply_to`, if the
 message names one. Its lines of log for each message are switched off, as nobody else writes any.
 """
 
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import asyncpg
 import uvloop
+from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from faststream import Context, ContextRepo, FastStream
 from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
-from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+_CONCURRENCY = int(sys.argv[1])
 _UPSERT = """
 INSERT INTO faststream_customer (token, account, product, license, resolved_at)
 VALUES ($1, $2, $3, $4, now())
@@ -29,17 +30,15 @@ ON CONFLICT (token) DO UPDATE SET account = excluded.account, product = excluded
 """
 
 
-class Submission(BaseModel):
-    """What is asked."""
-
-    registration_token: str
-
-
 @asynccontextmanager
 async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
     """What lives as long as the worker."""
-    url = os.environ["WORKER_AWS__ENDPOINT_URL"]
-    making = get_session().create_client("meteringmarketplace", "us-east-1", endpoint_url=url)
+    making = get_session().create_client(
+        "meteringmarketplace",
+        region_name="us-east-1",
+        endpoint_url=os.environ["WORKER_AWS__ENDPOINT_URL"],
+        config=AioConfig(max_pool_connections=_CONCURRENCY),
+    )
     async with asyncpg.create_pool(os.environ["WORKER_POSTGRES__DSN"]) as pool, making as client:
         context.set_global("client", client)
         context.set_global("pool", pool)
@@ -52,13 +51,13 @@ broker = RabbitBroker(os.environ["WORKER_AMQP__URL"], logger=None)
 @broker.subscriber(
     RabbitQueue("faststream", durable=True, queue_type=QueueType.QUORUM, routing_key="token"),
     RabbitExchange("faststream", durable=True),
-    channel=Channel(prefetch_count=int(sys.argv[1])),
+    channel=Channel(prefetch_count=_CONCURRENCY),
 )
 async def resolve(
-    asked: Submission, client: Annotated[Any, Context()], pool: Annotated[Any, Context()]
+    asked: dict[str, Any], client: Annotated[Any, Context()], pool: Annotated[Any, Context()]
 ) -> dict[str, str | None]:
     """Resolve one token."""
-    token = asked.registration_token
+    token = asked["registration_token"]
     answer = await client.resolve_customer(RegistrationToken=token)
     account, product = answer.get("CustomerAWSAccountId"), answer["ProductCode"]
     await pool.execute(_UPSERT, token, account, product, answer.get("LicenseArn"))

@@ -1,4 +1,4 @@
-"""The same small job as a taskiq task, on aiobotocore and asyncpg with their defaults.
+"""The same small job as `plain.py`, as a taskiq task.
 
 Started by `taskiq worker`, which runs it in a child process, on uvloop where that is installed, and
 acks once the task's result is saved (here nowhere).
@@ -11,10 +11,12 @@ from contextlib import AsyncExitStack
 from typing import Annotated
 
 import asyncpg
+from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from taskiq import Context, TaskiqDepends, TaskiqEvents, TaskiqState
 from taskiq_aio_pika import AioPikaBroker, Exchange, Queue, QueueType
 
+_CONCURRENCY = int(os.environ["WORKER_POOL__CONCURRENCY"])
 _UPSERT = """
 INSERT INTO taskiq_customer (token, account, product, license, resolved_at)
 VALUES ($1, $2, $3, $4, now())
@@ -24,7 +26,7 @@ ON CONFLICT (token) DO UPDATE SET account = excluded.account, product = excluded
 
 broker = AioPikaBroker(
     os.environ["WORKER_AMQP__URL"],
-    qos=int(os.environ["WORKER_POOL__CONCURRENCY"]),
+    qos=_CONCURRENCY,
     # Both exist, and the queue without the dead letters that taskiq would declare it with.
     exchange=Exchange("taskiq", declare=False),
     task_queues=[Queue(name="taskiq", type=QueueType.QUORUM, declare=False)],
@@ -35,8 +37,12 @@ broker = AioPikaBroker(
 async def startup(state: TaskiqState) -> None:
     """Make what lives as long as the worker."""
     state.open = AsyncExitStack()
-    url = os.environ["WORKER_AWS__ENDPOINT_URL"]
-    making = get_session().create_client("meteringmarketplace", "us-east-1", endpoint_url=url)
+    making = get_session().create_client(
+        "meteringmarketplace",
+        region_name="us-east-1",
+        endpoint_url=os.environ["WORKER_AWS__ENDPOINT_URL"],
+        config=AioConfig(max_pool_connections=_CONCURRENCY),
+    )
     state.client = await state.open.enter_async_context(making)
     pool = asyncpg.create_pool(os.environ["WORKER_POSTGRES__DSN"])
     state.pool = await state.open.enter_async_context(pool)
