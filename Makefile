@@ -80,7 +80,8 @@ lint: setup ## checks style, types and the floors' imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup rabbitmq ## measures CPU a token beside a plain worker
+bench: setup rabbitmq ## measures CPU a token beside other workers, with frameworks from .venv-bench
+	@scripts/environment.sh .venv-bench requirements/bench.txt || true
 	@$(BIN)/python -m benchmarks.price $(ARGS)
 
 bench-cli: setup awscli awscli-v2 ## measures `resolve-customer` beside both AWS CLIs
@@ -108,6 +109,6 @@ lock: setup ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer v
 	@scripts/lock.sh
 
 clean: ## removes the environments and caches
-	rm -rf .venv .venv-awscli .venv-tools .prometheus .rabbitmq-4 .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache .hypothesis dist build
+	rm -rf .venv .venv-awscli .venv-bench .venv-tools .prometheus .rabbitmq-4 .mypy_cache .ruff_cache \
+		.pytest_cache .import_linter_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

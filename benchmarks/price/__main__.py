@@ -8,13 +8,14 @@ where its CPU goes, and it is started some times more.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from benchmarks.price.budget import budget
-from benchmarks.price.contenders import ALL, OURS, PLAIN_UVLOOP
+from benchmarks.price.contenders import ALL, OURS, REPLYING
 from benchmarks.price.ground import servers, simulator
 from benchmarks.price.latency import waits
 from benchmarks.price.report import Report
@@ -33,7 +34,7 @@ _SHARES: Final = (0.25, 0.5, 0.9)
 async def main(options: argparse.Namespace) -> None:
     """Measure, print, and write down."""
     report = Report()
-    chosen = [each for each in ALL if not options.only or each.name in options.only]
+    chosen = _measurable(options.only)
     async with servers():
         if options.rounds:
             report.costs = await costs(chosen, options.tokens, options.rounds)
@@ -48,13 +49,21 @@ async def main(options: argparse.Namespace) -> None:
         report.write(options.output)
 
 
+def _measurable(only: Sequence[str] | None) -> list[Contender]:
+    """Those of these names, or all; says which are left out."""
+    chosen = [each for each in ALL if not only or each.name in only]
+    if absent := [each.name for each in chosen if not each.installed]:
+        print(f"left out, since .venv-bench is not there: {', '.join(absent)}", file=sys.stderr)
+    return [each for each in chosen if each.installed]
+
+
 async def _wait(report: Report, chosen: Sequence[Contender], options: argparse.Namespace) -> None:
     rates = options.rates
     if rates is None:
         rates = [*_RATES, *(round(share * report.capacity) for share in _SHARES)]
     with simulator("--latency", "50ms"):
         for rate in filter(None, rates):
-            for contender in (OURS, PLAIN_UVLOOP):
+            for contender in REPLYING:
                 if contender in chosen:
                     found = await waits(contender, rate, options.seconds)
                     report.add_waits(contender.name, found)

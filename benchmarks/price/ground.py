@@ -104,11 +104,17 @@ def simulator(*options: str) -> Iterator[None]:
 
 @contextmanager
 def running(contender: Contender, concurrency: int) -> Iterator[psutil.Process]:
-    """A contender at work for the block."""
+    """A contender at work for the block; what it prints goes to standard error."""
     environment = os.environ | {"WORKER_POOL__CONCURRENCY": str(concurrency)}
-    process = psutil.Popen(contender.started_by(concurrency), env=environment)
+    command = contender.started_by(concurrency)
+    process = psutil.Popen(command, env=environment, stdout=sys.stderr)
     try:
         yield process
     finally:
         process.terminate()
         process.wait(_GOODBYE_SECONDS)
+
+
+def tree(process: psutil.Process) -> list[psutil.Process]:
+    """The process and all that it has started: some frameworks work in a child."""
+    return [process, *process.children(recursive=True)]

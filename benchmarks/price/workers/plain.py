@@ -1,5 +1,6 @@
 """The worker of an afternoon: aio-pika, aiobotocore and asyncpg with their defaults.
 
+Only the connections to AWS are as many as its calls at once: ten, the default, would hold it back.
 One task a message, one upsert, one reply if it is asked for, and one ack a token. It keeps none of
 the product's promises (no pacing, no classification, no event, no dead letter); it is here to be
 measured beside.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import aio_pika
 import asyncpg
+from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ async def main(queue_name: str, concurrency: int) -> None:
         "meteringmarketplace",
         region_name="us-east-1",
         endpoint_url=os.environ["WORKER_AWS__ENDPOINT_URL"],
+        config=AioConfig(max_pool_connections=concurrency),
     ) as client:
         channel = await connection.channel()
 
