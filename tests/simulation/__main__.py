@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.simulation import judging, recorded, tables
+from tests.simulation.edges import edges
 from tests.simulation.scenarios import SCENARIOS, UNLUCKY
 
 if TYPE_CHECKING:
@@ -29,11 +30,15 @@ def main(words: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
     arguments = _arguments(words)
     fresh = arguments.first is None
     first = random.SystemRandom().randrange(10_000, 1_000_000) if fresh else arguments.first
-    seeds = range(first, first + (arguments.seeds))
+    seeds = range(first, first + (arguments.seeds or (4 if arguments.edges else 100)))
     every = SCENARIOS | UNLUCKY
     chosen = {n: s for n, s in every.items() if any(only in n for only in arguments.only or [""])}
     _say(f"seeds {first} to {seeds[-1]}\n")
     with judging.processes(arguments.processes) as plays:
+        if arguments.edges:
+            for line in edges(chosen, seeds, plays):
+                _say(line)
+            return 0
         known = [seed for seed in recorded.seeds(file) if seed.scenario in chosen]
         broken = _judge(chosen, seeds, plays, file if fresh else None)
         worse = _again(chosen, known, plays)
@@ -44,7 +49,7 @@ def main(words: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, help="how many a scenario (100)")
+    parser.add_argument("--seeds", type=int, help="how many a scenario (100; 4 with --edges)")
     parser.add_argument("--first", type=int, help="the first seed; without it they are fresh ones")
     parser.add_argument(
         "--only",
@@ -53,6 +58,11 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         help="scenarios whose name contains this; may be given more than once",
     )
     parser.add_argument("--processes", type=int, default=2, help="how many play at once (2)")
+    parser.add_argument(
+        "--edges",
+        action="store_true",
+        help="print instead what breaks with each constant of the law times 0.6 and 1.6",
+    )
     return parser.parse_args(words)
 
 
@@ -79,7 +89,7 @@ def _again(chosen: Mapping[str, Scenario], known: Sequence[Recorded], plays: Pla
     """How many recorded seeds come to worse now."""
     worse = 0
     _say(tables.RECORDED)
-    for seed, now in zip(known, plays([(k.scenario, k.seed) for k in known]), strict=True):
+    for seed, now in zip(known, plays([(k.scenario, k.seed, {}) for k in known]), strict=True):
         bound = chosen[seed.scenario].bounds[seed.measure]
         _say(tables.recorded_line(seed, bound, now[seed.measure]))
         worse += seed.worse(bound, now[seed.measure])

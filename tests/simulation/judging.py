@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.simulation.scenarios import SCENARIOS, UNLUCKY
+from worker.core.rate import quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tests.simulation.bounds import Bound, Scenario
 
-    Play = tuple[str, int]  # a scenario's name, and a seed
+    # A scenario's name, a seed, and constants of the law that are others.
+    Play = tuple[str, int, Mapping[str, float]]
     Plays = Callable[[Sequence[Play]], Iterable[Mapping[str, float]]]
 
 
@@ -48,10 +50,22 @@ class Judgement:
         return self.bound.tail_of([*self.values.values()])
 
 
+@contextmanager
+def constants(changed: Mapping[str, float]) -> Iterator[None]:
+    """The law with other constants meanwhile; it looks them up in its module at each report."""
+    usual = {name: getattr(quota, name) for name in changed}
+    vars(quota).update(changed)
+    try:
+        yield
+    finally:
+        vars(quota).update(usual)
+
+
 def measured(play: Play) -> Mapping[str, float]:
     """What one seed comes to."""
-    name, seed = play
-    return (SCENARIOS | UNLUCKY)[name].measure(seed)
+    name, seed, changed = play
+    with constants(changed):
+        return (SCENARIOS | UNLUCKY)[name].measure(seed)
 
 
 @contextmanager
@@ -65,11 +79,14 @@ def processes(number: int) -> Iterator[Plays]:
 
 
 def judged(
-    scenarios: Mapping[str, Scenario], seeds: Sequence[int], plays: Plays
+    scenarios: Mapping[str, Scenario],
+    seeds: Sequence[int],
+    plays: Plays,
+    changed: Mapping[str, float] | None = None,
 ) -> Iterator[Judgement]:
     """Each measure of each scenario over the seeds."""
     for name, scenario in scenarios.items():
-        runs = list(plays([(name, seed) for seed in seeds]))
+        runs = list(plays([(name, seed, changed or {}) for seed in seeds]))
         for measure, bound in scenario.bounds.items():
             found = [run[measure] for run in runs]
             yield Judgement(name, measure, bound, dict(zip(seeds, found, strict=True)))

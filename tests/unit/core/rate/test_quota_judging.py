@@ -1,18 +1,23 @@
-"""How the law is judged: what becomes of seeds that broke a bound."""
+"""How the law is judged: seeds that broke a bound, and constants that are changed for a trial."""
 
 from __future__ import annotations
 
+import sys
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.simulation import recorded
+from tests.simulation import edges, judging, recorded
 from tests.simulation.__main__ import main
 from tests.simulation.bounds import Scenario, at_most
 from tests.simulation.scenarios import SCENARIOS, UNLUCKY
+from worker.core.rate import quota
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# --- seeds that broke a bound ---
 
 OWN = "a scenario of our own"
 WORDS = ["--only", OWN, "--processes", "1"]
@@ -105,3 +110,32 @@ def test_a_seed_that_broke_a_bound_does_no_worse(seed: recorded.Recorded) -> Non
     scenario = SCENARIOS[seed.scenario]
     now = scenario.measure(seed.seed)[seed.measure]
     assert not seed.worse(scenario.bounds[seed.measure], now), now
+
+
+# --- constants that are changed for a trial ---
+
+
+def test_a_changed_constant_is_what_the_law_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any correction a quota that has fallen is never kept; afterwards all is as before."""
+    monkeypatch.setattr(edges, "table", lambda: {"GAIN": 0.01})
+    chosen = {"40 to 10": SCENARIOS["40 to 10"]}
+    with judging.processes(1) as plays:
+        *_, usual, less, more = edges.edges(chosen, [9000], plays)
+        again = next(islice(edges.edges(chosen, [9000], plays), 2, None))
+    assert usual == again == "| as it is | 1 | - |"
+    for line in (less, more):
+        assert "from 20 s on: " in line
+    assert quota.GAIN == 1.3
+
+
+def test_constants_are_looked_up_where_they_are_changed() -> None:
+    """No other module of the law has a copy of one."""
+    constants = edges.table()
+    assert {"FLOOR", "SLOWEST", "GAIN", "STRONG", "FALLEN"} <= set(constants)
+    holders = {
+        name
+        for name, module in sys.modules.items()
+        if name.startswith(("worker.core.rate", "worker.runtime.rate", "tests.simulation"))
+        and any(vars(module).get(constant) == value for constant, value in constants.items())
+    }
+    assert holders == {quota.__name__}
