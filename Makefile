@@ -68,7 +68,7 @@ test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours besid
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
 
-judge-rate: setup ## judges the law of the rate on a hundred fresh seeds a scenario, in about eight minutes
+judge-rate: setup ## judges the law of the rate on a hundred fresh seeds a scenario, in about eight minutes; ARGS=--edges for its constants
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
 test-all: ## runs test, test-long, test-crash, test-faults, test-neighbours and judge-rate; says how long each took

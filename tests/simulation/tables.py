@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import statistics
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.runs import Run
-from tests.simulation.scenarios import SCENARIOS, UNLUCKY
 from worker.core.backoff import CALLS, FullJitter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from tests.simulation.scenarios import Bound, Scenario
+    from tests.simulation.bounds import Bound
+    from tests.simulation.judging import Judgement
+    from tests.simulation.recorded import Recorded
 
 REPLICAS: Final = (1, 4, 16)
 QUOTA: Final = 25.0
@@ -43,33 +42,33 @@ def schemes(seed: int = 0) -> Iterator[str]:
         yield f"| {scheme} | {shares} |"
 
 
-def judged(
-    scenarios: Mapping[str, Scenario], seeds: Sequence[int], *, processes: int = 2
-) -> Iterator[tuple[str, bool]]:
-    """Lines of Markdown: each scenario's measures over the seeds, and whether its bounds hold."""
-    yield "| scenario | measure | bound, mean / tail | mean | tail | worst (seed) | |", True
-    yield "| --- | --- | --- | --- | --- | --- | --- |", True
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for name, scenario in scenarios.items():
-            runs = pool.starmap(_measured, [(name, seed) for seed in seeds], chunksize=1)
-            for measure, bound in scenario.bounds.items():
-                yield _line(name, measure, bound, [run[measure] for run in runs], seeds)
+JUDGED: Final = (
+    "| scenario | measure | bound, mean / tail | mean | tail | worst (seed) | |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |"
+)
 
 
-def _measured(name: str, seed: int) -> Mapping[str, float]:
-    return (SCENARIOS | UNLUCKY)[name].measure(seed)
-
-
-def _line(
-    name: str, measure: str, bound: Bound, values: list[float], seeds: Sequence[int]
-) -> tuple[str, bool]:
-    worst, seed = sorted(zip(values, seeds, strict=True), reverse=bound.most)[0]
-    sign, kept = "≤" if bound.most else "≥", bound.kept(values)
-    figures = (statistics.fmean(values), bound.tail_of(values), worst)
-    mean, tail, most = (f"{value:.3g}" for value in figures)
-    verdict = "" if kept else "**broken**"
-    line = (
-        f"| {name} | {measure} | {sign} {bound.mean:g} / {bound.tail:g} "
-        f"| {mean} | {tail} | {most} ({seed}) | {verdict} |"
+def line(judgement: Judgement) -> str:
+    """A line of Markdown: what a measure came to."""
+    bound, values = judgement.bound, judgement.values
+    seed = bound.worst_first(values)[0]
+    mean, tail, worst = (f"{v:.3g}" for v in (judgement.mean, judgement.tail, values[seed]))
+    return (
+        f"| {judgement.scenario} | {judgement.measure} | {bound} "
+        f"| {mean} | {tail} | {worst} ({seed}) | {'' if judgement.kept else '**broken**'} |"
     )
-    return line, kept
+
+
+RECORDED: Final = (
+    "| recorded seed | measure | bound of the tail | when recorded | now | |\n"
+    "| --- | --- | --- | --- | --- | --- |"
+)
+
+
+def recorded_line(seed: Recorded, bound: Bound, now: float) -> str:
+    """A line of Markdown: what a seed comes to that was once outside a bound."""
+    verdict = "**worse**" if seed.worse(bound, now) else "" if bound.inside(now) else "outside"
+    return (
+        f"| {seed.scenario} ({seed.seed}) | {seed.measure} | {bound.sign} {bound.tail:g} "
+        f"| {seed.value:.3g} | {now:.3g} | {verdict} |"
+    )

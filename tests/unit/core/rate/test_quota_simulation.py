@@ -14,7 +14,7 @@ from tests.simulation.tables import throttled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.simulation.scenarios import Scenario
+    from tests.simulation.bounds import Scenario
 
 
 @cache
@@ -76,7 +76,7 @@ def check(scenario: Scenario, seeds: Sequence[int]) -> None:
         run = scenario.measure(seed)
         for measure, bound in scenario.bounds.items():
             value = run[measure]
-            assert value <= bound.tail if bound.most else value >= bound.tail, (measure, seed)
+            assert bound.inside(value), (measure, seed)
 
 
 def test_the_ceiling_bounds_the_fleet() -> None:
