@@ -312,6 +312,4 @@ class FakeSecrets:
 def acking(publisher: ConfirmedPublisher, telemetry: FakeTelemetry) -> AckAfterConfirm:
     """Acks over a publisher, with an outbox in memory that nobody empties."""
     answers = AnswerLog(telemetry)
-    return AckAfterConfirm(
-        publisher, EventOutbox(FakeOutbox(), publisher, answers, lambda: 0.0), answers
-    )
+    return AckAfterConfirm(publisher, EventOutbox(FakeOutbox(), publisher, answers), answers)

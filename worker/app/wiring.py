@@ -31,7 +31,6 @@ from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
 from worker.core.token.prefetch import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.token.verdict import Policy
-from worker.runtime.load import Load
 from worker.runtime.replica import Plan, Ports, Replica
 from worker.runtime.token.writer import LEDGER
 from worker.settings.transport import endpoint_fault
@@ -140,7 +139,6 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         suspected=lambda: consuming.suspected,
         queued=lambda: consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0),
         unacked=lambda lane: consuming.unacked(lane),  # noqa: PLW0108 - it is created below
-        load=Load(),
     )
     replica = Replica(_ports(settings, database, marketplace, publishing, metrics), plan)
     lost_queues = LostQueues(database.ledger, health.reporter("topology"))

@@ -77,7 +77,6 @@ class Plan:
         suspected: How many messages are handled apart from all others.
         queued: How many messages wait in the live lane's queue.
         unacked: How many messages of a lane are in hand.
-        load: How busy the process is, 0 to 1.
     """
 
     policy: Policy
@@ -90,7 +89,6 @@ class Plan:
     suspected: Callable[[], int] = lambda: 0
     queued: Callable[[], int] = lambda: 0
     unacked: Callable[[Lane], int] = lambda _: 0
-    load: Callable[[], float] = lambda: 0.0
 
 
 class Replica:
@@ -115,7 +113,7 @@ class Replica:
         self._usage = Usage(since=asyncio.get_running_loop().time())
         self.pacer = Pacer(ports.fleet, self._usage)
         self._answers = AnswerLog(ports.telemetry)
-        self.events = EventOutbox(ports.outbox, ports.publisher, self._answers, plan.load)
+        self.events = EventOutbox(ports.outbox, ports.publisher, self._answers)
         self.breaker = Breaker(
             gate=self.gate,
             marketplace=ports.marketplace,
@@ -139,7 +137,7 @@ class Replica:
     def _assemble(self) -> None:
         """The way of a token, from its end to its beginning."""
         in_flight = InFlight()
-        writer = Writer(self._ports.ledger, self.gate, self._ports.telemetry, self._plan.load)
+        writer = Writer(self._ports.ledger, self.gate, self._ports.telemetry)
         acks = AckAfterConfirm(self._ports.publisher, self.events, self._answers)
         settlement = self._settlement(in_flight, writer, acks)
         waiting = WaitingRoom(settlement.settle_if_expired)
@@ -193,7 +191,6 @@ class Replica:
             policy=self._plan.policy,
             telemetry=self._ports.telemetry,
             clock=self.clock,
-            load=self._plan.load,
         )
 
     def _pool(self, waiting: WaitingRoom, settlement: Settlement) -> Pool:

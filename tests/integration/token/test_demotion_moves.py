@@ -61,7 +61,7 @@ class Replica:
     consumed: int = 0
 
     def __post_init__(self) -> None:
-        writer = Writer(self.ledger, self.gate, self.telemetry, lambda: 0.0)
+        writer = Writer(self.ledger, self.gate, self.telemetry)
         self.publishing = PublishingLink(lambda: self.broker.url, lambda _: None)
         self.acks = acking(self.publishing, self.telemetry)
         self.settlement = Settlement(
@@ -83,7 +83,6 @@ class Replica:
             policy=POLICY,
             telemetry=self.telemetry,
             clock=Clock(lambda: None),
-            load=lambda: 0.0,
         )
         self.demoter = Demoter(
             waiting=self.waiting,

@@ -4,40 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from worker.core.batching import BATCHES
+from worker.core.batching import MOST_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.core.batching import Linger
-
 Item = TypeVar("Item")
+
+MOST_GATHERING_SECONDS: Final = 0.025
+_QUIET_TURNS: Final = 3
 
 
 class BatchQueue(Generic[Item]):
-    """Items that wait for a few consumers; producers bound how many that can be.
+    """Items that wait for one consumer; producers bound how many that can be.
+
+    A batch is taken once three turns of the event loop have added nothing to it. In a process with
+    time to spare the next three are such, and take some microseconds: nothing waits for company. A
+    process that is short of time has always something to do, and adds more with each turn; then
+    larger batches leave it more time, and a batch waits for those turns, 25 ms at most.
 
     Args:
-        load: How busy the process is; see `worker.runtime.load`.
-        linger: How large batches get, and how long they wait for company under load.
+        most: Size of a full batch.
     """
 
-    def __init__(self, load: Callable[[], float], linger: Linger = BATCHES) -> None:
-        self._load = load
-        self._linger = linger
+    def __init__(self, most: int = MOST_ROWS) -> None:
+        self._most = most
         self._items: deque[tuple[float, Item]] = deque()
         self._some = asyncio.Event()
-        self._full = asyncio.Event()
+        self._came = 0
 
     def put(self, item: Item) -> None:
         """Let this be in one of the next batches."""
         self._items.append((asyncio.get_running_loop().time(), item))
+        self._came += 1
         self._some.set()
-        if len(self._items) >= self._linger.rows:
-            self._full.set()
 
     async def batch(self) -> list[Item]:
         """The next batch, never empty."""
@@ -45,11 +47,11 @@ class BatchQueue(Generic[Item]):
             while not self._items:
                 self._some.clear()
                 await self._some.wait()
-            if seconds := self._wait():
-                self._full.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await self._full.wait()
+            quiet = 0
+            while quiet < _QUIET_TURNS and self._may_gather():
+                came = self._came
+                await asyncio.sleep(0)
+                quiet = quiet + 1 if self._came == came else 0
             if batch := self.take():  # unless all were dropped meanwhile
                 return batch
 
@@ -61,12 +63,11 @@ class BatchQueue(Generic[Item]):
 
     def take(self) -> list[Item]:
         """A batch of what is there, without waiting; empty if nothing is."""
-        size = min(len(self._items), self._linger.rows)
+        size = min(len(self._items), self._most)
         return [self._items.popleft()[1] for _ in range(size)]
 
-    def _wait(self) -> float:
-        return self._linger.wait(
-            waiting=len(self._items),
-            load=self._load(),
-            oldest_seconds=asyncio.get_running_loop().time() - self._items[0][0],
-        )
+    def _may_gather(self) -> bool:
+        if not 0 < len(self._items) < self._most:
+            return False
+        waited = asyncio.get_running_loop().time() - self._items[0][0]
+        return waited < MOST_GATHERING_SECONDS

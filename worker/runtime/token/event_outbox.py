@@ -60,17 +60,11 @@ class EventOutbox:
             those that this process knows to be refused since.
     """
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        publisher: ConfirmedPublisher,
-        answers: AnswerLog,
-        load: Callable[[], float],
-    ) -> None:
+    def __init__(self, outbox: Outbox, publisher: ConfirmedPublisher, answers: AnswerLog) -> None:
         self._outbox = outbox
         self._publisher = publisher
         self._answers = answers
-        self._entries: BatchQueue[_Entry] = BatchQueue(load)
+        self._entries: BatchQueue[_Entry] = BatchQueue()
         self._leased: frozenset[str] = frozenset()
         self._own: dict[str, _Own] = {}
         self._paces: dict[str, OutboxPace] = {}

@@ -55,7 +55,6 @@ class Intake:
         policy: Policy,
         telemetry: Telemetry,
         clock: Clock,
-        load: Callable[[], float],
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -66,7 +65,7 @@ class Intake:
         self._secrets = secrets
         self._policy = policy
         self._oddities = OddityLog(telemetry)
-        self._deliveries: BatchQueue[Delivery] = BatchQueue(load)
+        self._deliveries: BatchQueue[Delivery] = BatchQueue()
         self._unread: deque[Delivery] = deque()
 
     def deliver(self, delivery: Delivery) -> None:

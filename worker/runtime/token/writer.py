@@ -78,16 +78,13 @@ class Writer:
         ledger: Where to.
         gate: Shut while the ledger is unavailable.
         telemetry: Told of each batch.
-        load: How busy the process is.
     """
 
-    def __init__(
-        self, ledger: Ledger, gate: Gate, telemetry: Telemetry, load: Callable[[], float]
-    ) -> None:
+    def __init__(self, ledger: Ledger, gate: Gate, telemetry: Telemetry) -> None:
         self._ledger = ledger
         self._gate = gate
         self._telemetry = telemetry
-        self._writes: BatchQueue[PendingWrite] = BatchQueue(load)
+        self._writes: BatchQueue[PendingWrite] = BatchQueue()
         self.pending = Pending()
 
     def put(self, write: PendingWrite) -> None:

@@ -49,7 +49,7 @@ class Acks(AckAfterConfirm):
         self.outbox = FakeOutbox()
         self.telemetry = FakeTelemetry()
         answers = AnswerLog(self.telemetry)
-        self.events = EventOutbox(self.outbox, publisher, answers, lambda: 0.0)
+        self.events = EventOutbox(self.outbox, publisher, answers)
         super().__init__(publisher, self.events, answers)
 
     def said(self, *messages: Outgoing) -> FakeDelivery:

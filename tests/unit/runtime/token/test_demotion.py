@@ -65,7 +65,7 @@ class Room:
         self.acks = acking(self.publisher, self.telemetry)
         self.settlement = Settlement(
             in_flight=self.in_flight,
-            writer=Writer(FakeLedger(), self.gate, self.telemetry, lambda: 0.0),
+            writer=Writer(FakeLedger(), self.gate, self.telemetry),
             acks=self.acks,
             sealer=FakeSealer(),
             policy=POLICY,

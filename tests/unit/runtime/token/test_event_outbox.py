@@ -40,9 +40,7 @@ class Sender:
         self.publisher.fault = Refused("the queue is full")
         self.table = FakeOutbox()
         self.telemetry = FakeTelemetry()
-        self.events = EventOutbox(
-            self.table, self.publisher, AnswerLog(self.telemetry), lambda: 0.0
-        )
+        self.events = EventOutbox(self.table, self.publisher, AnswerLog(self.telemetry))
         for number in range(waiting):
             self.table.rows[-waiting + number] = event(f"e{number}")
 

@@ -11,7 +11,6 @@ from tests.fakes.clock import leaping, settle
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.outside import FakeDelivery
 from tests.fakes.records import ago, incoming, submission
-from worker.core.batching import Linger
 from worker.core.rate.fleet import Lease
 from worker.core.rate.usage import Usage
 from worker.core.records import Lane
@@ -352,13 +351,11 @@ async def test_a_new_share_is_felt_within_a_nap() -> None:
 
 # --- queues emptied in batches ---
 
-LINGER = Linger(rows=5, seconds=0.1, from_load=0.6, full_load=0.8)
-
 
 @leaping
 async def test_a_lone_item_is_handed_over_at_once() -> None:
-    """While there is time to spare a single item is handed over without letting time pass."""
-    box: BatchQueue[int] = BatchQueue(lambda: 0.6, LINGER)
+    """An item that no other follows is handed over without letting time pass."""
+    box: BatchQueue[int] = BatchQueue()
     taking = asyncio.create_task(box.batch())
     await settle()
     box.put(1)
@@ -367,31 +364,47 @@ async def test_a_lone_item_is_handed_over_at_once() -> None:
 
 
 @leaping
-async def test_a_queue_lingers_under_load_but_no_longer_than_it_may() -> None:
-    """In a process without time to spare a batch waits for company, counted from its oldest."""
-    box: BatchQueue[int] = BatchQueue(lambda: 1.0, LINGER)
-    loop = asyncio.get_running_loop()
-    for number in range(8):
+async def test_what_each_turn_of_the_loop_adds_is_in_the_batch() -> None:
+    """As long as each turn brings more, they gather; the first that brings nothing ends it."""
+    box: BatchQueue[int] = BatchQueue()
+    taking = asyncio.create_task(box.batch())
+    await settle()
+    for number in range(10):
         box.put(number)
-    assert await box.batch() == [0, 1, 2, 3, 4]
-    assert loop.time() == 0.0
-    loop.call_later(0.05, box.put, 8)
-    assert await box.batch() == [5, 6, 7, 8]
-    assert loop.time() == pytest.approx(0.1)
+        await asyncio.sleep(0)
+    await settle()
+    box.put(10)
+    assert await taking == list(range(10))
+    assert box.take() == [10]
 
 
 @leaping
-async def test_a_batch_that_fills_goes_early() -> None:
-    """As soon as a lingering batch is full it goes, and no batch is larger than full."""
-    box: BatchQueue[int] = BatchQueue(lambda: 1.0, LINGER)
+async def test_a_batch_gathers_for_so_long_at_most() -> None:
+    """However much each turn brings, the oldest goes after 25 ms."""
+    box: BatchQueue[int] = BatchQueue(1_000)
     loop = asyncio.get_running_loop()
-    for number in range(4):
+    taking = asyncio.create_task(box.batch())
+    await settle()
+
+    def flood() -> None:
+        box.put(0)
+        if loop.time() < 1.0:
+            loop._leaping.now += 0.001  # type: ignore[attr-defined] # each turn takes a while
+            loop.call_soon(flood)
+
+    flood()
+    assert 20 <= len(await taking) <= 27
+    assert loop.time() < 0.03
+
+
+@leaping
+async def test_no_batch_is_larger_than_full() -> None:
+    """A full batch goes, and the rest is the next one's."""
+    box: BatchQueue[int] = BatchQueue(5)
+    for number in range(8):
         box.put(number)
-    loop.call_later(0.02, box.put, 4)
-    loop.call_later(0.02, box.put, 5)
     assert await box.batch() == [0, 1, 2, 3, 4]
-    assert loop.time() == pytest.approx(0.02)
-    assert box.take() == [5]
+    assert await box.batch() == [5, 6, 7]
     assert box.take() == []
 
 

@@ -38,7 +38,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         """Make the writer."""
-        self.writer = Writer(self.ledger, self.gate, self.telemetry, lambda: 0.0)
+        self.writer = Writer(self.ledger, self.gate, self.telemetry)
 
     def put(self, token: str, status: Status = Status.DEAD) -> None:
         """Have an outcome written."""
