@@ -50,7 +50,9 @@ def _is_one_statement(batch: Batch) -> bool:
 
 
 async def write(session: Session, batch: Batch) -> dict[TokenKey, Outcome]:
-    """Write a batch in the open transaction; returns the resulting outcome of each of its tokens.
+    """Write a batch; returns the resulting outcome of each of its tokens.
+
+    A transaction is open, unless all is written by the first statement (`settle`).
 
     In this order, the same for every batch, and each with its rows in the order of their keys, so
     that two batches can't deadlock:
