@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EVERY_SECONDS: Final = 0.002
 
-# The first that the stack has a file of, from its innermost frame on; then the next.
+# A stack is busy with the first of these that one of its frames bears a mark of.
 STAGES: Final = (
     ("logs and metrics", ("worker/adapters/metrics/", "worker/adapters/logs/", "structlog/")),
     ("call", ("worker/adapters/aws/", "aiohttp/")),
