@@ -1,0 +1,65 @@
+"""What a shop can count. No method ever gets a token."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+log: Final = logging.getLogger("resolution_client")
+
+
+class Observer:
+    """Called with what happens; subclass it and count. Each method is called in the event loop.
+
+    An exception from it is logged and changes nothing else.
+    """
+
+    def answered(self, status: str, seconds: float) -> None:
+        """A caller got an outcome (`resolved`, …), or `pending`, after so long."""
+
+    def not_published(self, seconds: float) -> None:
+        """A caller was told that the broker has not confirmed its submission."""
+
+    def published(self, *, again: bool) -> None:
+        """The broker has confirmed a submission, or the same one again."""
+
+    def dropped(self, kind: str) -> None:
+        """A reply was dropped: `late`, `foreign` (another token's) or `unreadable`."""
+
+    def connected(self, place: str) -> None:
+        """There is a connection."""
+
+    def disconnected(self, fault: str) -> None:
+        """There is none, or no longer, and why."""
+
+    def workers(self, calls: str) -> None:
+        """What the workers do has changed: `running`, `paused`, `stopped`."""
+
+    def answers_lost(self, queue: str, count: int) -> None:
+        """The queue of `settled` was full, and so many of its oldest answers were dropped."""
+
+
+class Safe:
+    """An observer whose faults harm nobody."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def tell(self, what: str, *values: Any, **named: Any) -> None:
+        """Call one of its methods."""
+        try:
+            getattr(self._observer, what)(*values, **named)
+        except Exception:
+            log.exception("the observer's %s failed", what)
+
+
+def _hide_tokens(record: logging.LogRecord) -> bool:
+    """Take the text out of a record of the AMQP libraries that quotes a submission."""
+    if "registration_token" in record.getMessage():
+        record.msg, record.args = "withheld: it quotes a registration token", ()
+    return True
+
+
+for _name in ("aiormq.channel", "aiormq.connection", "aio_pika.exchange", "aio_pika.queue"):
+    # Frames are logged at DEBUG, returned messages at ERROR, with their bodies.
+    logging.getLogger(_name).addFilter(_hide_tokens)

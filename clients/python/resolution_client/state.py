@@ -1,0 +1,105 @@
+"""What the workers say of themselves each second, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from resolution_client.answers import VERSION, Unreadable
+
+SILENCE_SECONDS: Final = 3.0
+"""So long without a word from any worker means that nobody works."""
+
+Calls: TypeAlias = Literal["running", "paused", "stopped"]
+_MOST_REPLICAS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What workers say, of one or of all together.
+
+    Attributes:
+        calls: Whether AWS is called; `running` if any worker says so.
+        reason: Why not, in the worker's words.
+        rate: Calls a second that all workers together may make; None where nobody spoke.
+        waiting: How many tokens wait at least; likewise.
+        oldest_seconds: For how long the oldest has waited; likewise.
+    """
+
+    calls: Calls
+    reason: str | None = None
+    rate: float | None = None
+    waiting: int | None = None
+    oldest_seconds: float | None = None
+
+
+NOBODY: Final = WorkerState("stopped", "no worker is running")
+
+
+def read(body: bytes) -> WorkerState:
+    """Read what one worker says.
+
+    Raises:
+        Unreadable: It is of another version, or no such message.
+    """
+    try:
+        said = json.loads(body)
+        if said["version"] == VERSION and said["calls"] in ("running", "paused", "stopped"):
+            reason = None if said["reason"] is None else str(said["reason"])
+            numbers = (float(said["rate"]), int(said["waiting"]), float(said["oldest_seconds"]))
+            return WorkerState(said["calls"], reason, *numbers)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise Unreadable("no state of a worker")
+
+
+class Watch:
+    """Listens to all workers. Times are the event loop's, in seconds."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, WorkerState]] = {}
+        self._listening_since: float | None = None
+
+    def listen(self, now: float) -> None:
+        """Nothing could be heard before."""
+        self._listening_since = now
+        self._said.clear()
+
+    def deaf(self) -> None:
+        """Nothing can be heard from now on, so silence means nothing."""
+        self._listening_since = None
+        self._said.clear()
+
+    def heard(self, replica: str, state: WorkerState, now: float) -> None:
+        """A worker has spoken."""
+        self._said.pop(replica, None)
+        self._said[replica] = now, state
+        if len(self._said) > _MOST_REPLICAS:
+            del self._said[next(iter(self._said))]
+
+    def state(self, now: float) -> WorkerState | None:
+        """What all workers say together; None while there was no time to hear of any."""
+        fresh = [state for at, state in self._said.values() if now - at < SILENCE_SECONDS]
+        if not fresh:
+            return NOBODY if self.silence_at() is not None and not self._in_time(now) else None
+        order = ("running", "paused", "stopped")
+        best = min(fresh, key=lambda state: order.index(state.calls))
+        return WorkerState(
+            best.calls,
+            best.reason,
+            max(state.rate or 0.0 for state in fresh),
+            max(state.waiting or 0 for state in fresh),
+            max(state.oldest_seconds or 0.0 for state in fresh),
+        )
+
+    def silence_at(self) -> float | None:
+        """When nobody will be taken to work, unless somebody speaks until then."""
+        if self._listening_since is None:
+            return None
+        last = max((at for at, _ in self._said.values()), default=self._listening_since)
+        return last + SILENCE_SECONDS
+
+    def _in_time(self, now: float) -> bool:
+        silent = self.silence_at()
+        return silent is not None and now < silent
