@@ -130,8 +130,18 @@ async def slow(system: System) -> None:
     system.sql.latency = 0.0
 
 
+_EARLIER, _LATER = "100000000001", "100000000002"
+_LOCK_CUSTOMER = (
+    "UPDATE resolution.customer SET last_resolved_at = last_resolved_at"
+    " WHERE customer_aws_account_id = $1"
+)
+
+
 async def rivals(system: System) -> None:
-    """Others lock the same rows in the other order, and the server picks who has to give way."""
+    """Others lock the same rows in the other order, and the server picks who has to give way.
+
+    A batch locks its customers in the order of their accounts.
+    """
     log = system.logs[0]
     seen = log.stat().st_size
 
@@ -142,14 +152,12 @@ async def rivals(system: System) -> None:
         while deadlocks() < 3:
             try:
                 async with connection.transaction():
-                    await connection.execute(
-                        "LOCK TABLE resolution.agreement IN SHARE ROW EXCLUSIVE MODE"
-                    )
-                    await system.client.publish_all(system.factory.of("same-100000000001-{n}", 5))
+                    await connection.execute(_LOCK_CUSTOMER, _LATER)
+                    words = (f"same-{account}-{{n}}" for account in (_EARLIER, _LATER))
+                    some = [one for word in words for one in system.factory.of(word, 5)]
+                    await system.client.publish_all(some)
                     await asyncio.sleep(0.3)
-                    await connection.execute(
-                        "UPDATE resolution.customer SET last_resolved_at = last_resolved_at"
-                    )
+                    await connection.execute(_LOCK_CUSTOMER, _EARLIER)
             except asyncpg.DeadlockDetectedError:
                 pass
             await asyncio.sleep(0.1)
@@ -174,7 +182,7 @@ CASES = [
     FaultCase("postgres half open", half_open, evidence=LEDGER),
     FaultCase("postgres stalled 12 s", stalled, evidence=LEDGER),
     FaultCase("postgres slow", slow),
-    FaultCase("postgres deadlock candidates", rivals, word="same-100000000001-{n}"),
+    FaultCase("postgres deadlock candidates", rivals, word=f"same-{_EARLIER}-{{n}}"),
     FaultCase("postgres right revoked", no_rights, evidence=LEDGER),
 ]
 QUICK = {"postgres cut during COMMIT"}
