@@ -179,7 +179,7 @@ def _outcome(members: Mapping[str, Any], seller: str) -> Outcome:
     bytes.fromhex(common["token_sha256"] or "")
     match members["status"]:
         case "resolved":
-            said = {name: _text(members[name]) for name in _RESOLVED}
+            said: dict[str, Any] = {name: _text(members[name]) for name in _RESOLVED}
             product = str(members["product_code"])
             return Resolved(**common, product_code=product, **said, seller=seller)
         case "rejected" | "expired" as status:

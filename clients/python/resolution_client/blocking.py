@@ -85,7 +85,7 @@ class _Life:
 
     def close(self) -> None:
         with suppress(NotInTime, CancelledError):
-            self.run(self.resolver.close(), _CLOSE_SECONDS)
+            self.run(_ended(self.resolver), _CLOSE_SECONDS)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_CLOSE_SECONDS)
         if not self._thread.is_alive():
@@ -94,6 +94,17 @@ class _Life:
 
 async def _opened(make: Callable[[], Asynchronous]) -> Asynchronous:
     return await make().__aenter__()
+
+
+async def _ended(resolver: Asynchronous) -> None:
+    """Close it, and let all that threads wait for come to its end."""
+    await resolver.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, unfinished = await asyncio.wait(others, timeout=_GRACE_SECONDS)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
 
 class Resolver:

@@ -11,7 +11,7 @@ import aio_pika
 from aiormq import exceptions as amqp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator
 
     from aio_pika.abc import AbstractConnection
 
@@ -104,12 +104,19 @@ def translated(error: BaseException | None) -> Lost:
     for kind, (code, remedy) in _REFUSALS.items():
         if isinstance(error, kind):
             return Refused(code, f"{error}; {remedy}")
-    return Lost(next((words for kind, words in _WORDS if isinstance(error, kind)), _named(error)))
-
-
-def _named(error: BaseException | None) -> str:
+    for cause in _chain(error):
+        for kind, words in _WORDS:
+            if isinstance(cause, kind):
+                return Lost(words)
     named = "" if error is None else f" ({type(error).__name__})"
-    return f"the connection was lost{named}"
+    return Lost(f"the connection was lost{named}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was made of."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 _REFUSALS: Final[dict[type[BaseException], tuple[int, str]]] = {
