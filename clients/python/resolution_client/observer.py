@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any, Final
 
 log: Final = logging.getLogger("resolution_client")
@@ -53,13 +54,24 @@ class Safe:
             log.exception("the observer's %s failed", what)
 
 
-def _hide_tokens(record: logging.LogRecord) -> bool:
-    """Take the text out of a record of the AMQP libraries that quotes a submission."""
-    if "registration_token" in record.getMessage():
+_LIBRARIES: Final = {
+    "aio_pika": ("channel", "connection", "exchange", "message", "queue", "tools"),
+    "aiormq": ("base", "channel", "connection"),
+}
+_PASSWORD: Final = re.compile(r"(amqps?://[^\s:/@]*):[^\s@]*@")
+
+
+def _hide_secrets(record: logging.LogRecord) -> bool:
+    """Rewrite a record of the AMQP libraries that quotes a submission or the broker's password."""
+    text = record.getMessage()
+    if "registration_token" in text:
         record.msg, record.args = "withheld: it quotes a registration token", ()
+    elif "amqp" in text:
+        record.msg, record.args = _PASSWORD.sub(r"\1:***@", text), ()
     return True
 
 
-for _name in ("aiormq.channel", "aiormq.connection", "aio_pika.exchange", "aio_pika.queue"):
-    # Frames are logged at DEBUG, returned messages at ERROR, with their bodies.
-    logging.getLogger(_name).addFilter(_hide_tokens)
+for _library, _modules in _LIBRARIES.items():
+    # Frames are logged at DEBUG, returned messages and the URLs of lost connections at ERROR.
+    for _module in _modules:
+        logging.getLogger(f"{_library}.{_module}").addFilter(_hide_secrets)

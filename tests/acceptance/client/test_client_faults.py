@@ -210,13 +210,18 @@ async def test_another_event_loop(shared_stage: Installation) -> None:
 async def test_no_log_quotes_a_token(
     shared_stage: Installation, shared_worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With everything logged, those of the libraries included, no line quotes a token."""
+    """With everything logged, by the libraries too, no line quotes a token or the password."""
     await shared_worker.ready()
     caplog.set_level(logging.DEBUG)
     canary = token("ok")
-    async with Resolver(shared_stage.web) as resolver:
+    where = urlsplit(shared_stage.web)
+    password = f":{where.password}@"
+    async with proxy_to(shared_stage.web) as proxy, Resolver(proxy.url) as resolver:
         for _ in range(2):
             assert isinstance(await resolver.resolve(canary, wait=30), Resolved)
+            await proxy.reset()
     assert caplog.records
     assert canary not in caplog.text
+    assert password not in caplog.text
+    assert ":***@" in caplog.text
     assert "withheld" in caplog.text
