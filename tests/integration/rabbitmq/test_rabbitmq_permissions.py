@@ -8,7 +8,8 @@ import re
 import subprocess
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,7 +17,7 @@ from harness.servers import BrokerServer, rabbitmq_home, reply_key
 from worker.adapters.rabbitmq.connection import ChannelRefused, bounded, connected
 from worker.adapters.rabbitmq.declaration import declare, missing, show
 from worker.adapters.rabbitmq.publisher import Publisher
-from worker.adapters.rabbitmq.topology import topology
+from worker.adapters.rabbitmq.topology import STATE, topology
 from worker.core.token.outgoing import ANSWERS, Outgoing
 from worker.lab.servers import rabbitmq
 
@@ -42,11 +43,19 @@ class User:
         """A key of this caller's."""
         return reply_key(self.url, unique)
 
-    async def publish(self, exchange: str, key: str, *, mandatory: bool = True) -> None:
+    @property
+    def name(self) -> str:
+        """The user's name."""
+        return urlsplit(self.url).username or ""
+
+    async def publish(
+        self, exchange: str, key: str, *, mandatory: bool = True, user_id: str | None = None
+    ) -> None:
         """Publish a message, confirmed."""
         async with connected(self.url, name="test") as connection:
             publisher = await Publisher.open(connection)
-            await publisher.publish(Outgoing(exchange, key, b"{}", "m", mandatory=mandatory))
+            message = Outgoing(exchange, key, b"{}", "m", user_id=user_id, mandatory=mandatory)
+            await publisher.publish(message)
 
     async def may_not_publish(self, exchange: str, key: str) -> None:
         """The broker refuses it, for want of permission."""
@@ -119,6 +128,7 @@ async def the_worker_can_do_all_it_needs(broker: Broker) -> None:
     await worker.publish(ANSWERS, "resolution.reply.gone", mandatory=False)
     await worker.publish(ANSWERS, "resolution.reply.a b.\u00e9*#", mandatory=False)
     await worker.publish("resolution.events", "token.resolved", mandatory=False)
+    await worker.publish(STATE, "", mandatory=False)
     rows = {row.name: row for row in await show(owner.url, WANTED) if row.kind == "queue"}
     assert rows["resolution.retry.5s"].messages == 1
 
@@ -134,6 +144,7 @@ async def the_worker_can_do_nothing_else(broker: Broker) -> None:
     await worker.may_not("exchange_declare", "resolution.own")
     await worker.may_not("queue_bind", "resolution.tokens", "resolution.internal", "x")
     await worker.may_not("queue_bind", "resolution.tokens", ANSWERS, "resolution.reply.x")
+    await worker.may_not("queue_bind", "resolution.tokens", STATE, "")
     await worker.may_not("queue_delete", "resolution.tokens")
 
 
@@ -205,6 +216,68 @@ async def a_caller_can_hear_no_others_replies(broker: Broker) -> None:
         await bounded(wire.exchange_declare(other.key("exchange"), exchange_type="fanout"), 5)
     for key in ("#", one.key("w")):
         await other.may_not("exchange_bind", other.key("exchange"), ANSWERS, key)
+
+
+async def a_caller_hears_how_calls_stand(broker: Broker) -> None:
+    """A web tier hears what workers say of their calls; nobody but a worker can say it."""
+    web, worker = User(broker, "CALLER"), User(broker, "resolution_worker")
+    queue = await web.hears(STATE, "")
+    await worker.publish(STATE, "")
+    assert await web.consume(queue) == b"{}"
+    for line in ("CALLER", "resolution_operator", "resolution_publisher"):
+        await User(broker, line).may_not_publish(STATE, "")
+
+
+async def a_caller_signs_with_its_own_name_only(broker: Broker) -> None:
+    """The broker takes a submission under the caller's own `user_id`, and under no other."""
+    web, other = User(broker, "CALLER"), User(broker, "CALLER")
+    await web.publish("resolution", "token", user_id=web.name)
+    with pytest.raises(ChannelRefused, match="PRECONDITION_FAILED"):
+        await web.publish("resolution", "token", user_id=other.name)
+
+
+async def a_caller_keeps_all_its_answers(broker: Broker) -> None:
+    """A caller has a durable queue of all its answers, and one of those that found no room."""
+    web, worker = User(broker, "CALLER"), User(broker, "resolution_worker")
+    queue = await _settled(web)
+    dropped = await web.hears(f"{queue}.dropped", "", web.key("settled.shop.counted"))
+    for number in range(3):
+        await worker.publish(ANSWERS, web.key(f"life.{number}"))
+    assert await web.consume(dropped) == b"{}"
+    assert await web.consume(queue) == b"{}"
+
+
+async def a_caller_can_not_have_what_another_keeps(broker: Broker) -> None:
+    """Another caller can neither read, purge, bind nor delete them, nor have what is dropped."""
+    one, other = User(broker, "CALLER"), User(broker, "CALLER")
+    queue = await _settled(one)
+    await other.may_not("basic_consume", queue, consumer_callback=no_callback)
+    for what in ("queue_purge", "queue_delete"):
+        await other.may_not(what, queue)
+    await other.may_not("exchange_delete", f"{queue}.dropped")
+    await other.may_not("queue_bind", queue, ANSWERS, other.key("#"))
+    await other.may_not_hear(f"{queue}.dropped", "")
+    await other.may_not_publish(f"{queue}.dropped", "")
+    letters = {"x-dead-letter-exchange": f"{queue}.dropped"}
+    await other.may_not("queue_declare", other.key("w"), durable=True, arguments=letters)
+
+
+async def _settled(web: User) -> str:
+    """Declare a caller's queue of all its answers, with room for two; its name."""
+    queue = web.key("settled.shop")
+    arguments: dict[str, Any] = {
+        "x-queue-type": "quorum",
+        "x-max-length": 2,
+        "x-overflow": "drop-head",
+        "x-dead-letter-exchange": f"{queue}.dropped",
+    }
+    async for wire in web.wire():
+        exchange = wire.exchange_declare(f"{queue}.dropped", exchange_type="fanout", durable=True)
+        await bounded(exchange, 5)
+        await bounded(wire.queue_declare(queue, durable=True, arguments=arguments), 5)
+        await bounded(wire.queue_bind(queue, ANSWERS, web.key("#")), 5)
+        await bounded(wire.queue_purge(queue), 5)
+    return queue
 
 
 async def the_exchange_before_has_replies_too(broker: Broker) -> None:
@@ -281,6 +354,10 @@ SCENARIOS = (
     the_publisher_can_publish_and_no_more,
     a_caller_gets_its_replies,
     a_caller_can_hear_no_others_replies,
+    a_caller_hears_how_calls_stand,
+    a_caller_signs_with_its_own_name_only,
+    a_caller_keeps_all_its_answers,
+    a_caller_can_not_have_what_another_keeps,
     the_exchange_before_has_replies_too,
     a_new_installation_has_one_exchange_for_replies,
 )

@@ -39,7 +39,7 @@ class Rights:
 ROLES: Final[Mapping[str, Rights]] = {
     "resolution_worker": Rights(
         # resolution.replies is where workers of the release before send replies.
-        write=r"^resolution\.(internal|retry\..+|answers|replies|events)$",
+        write=r"^resolution\.(internal|retry\..+|answers|replies|events|state)$",
         # Retry queues are read to keep them in use, so that no policy lets them expire.
         read=r"^resolution\.(tokens|backlog|crowd|parked|retry\..+)$",
         # A key that is refused closes the channel, and strangers choose keys: any of them will do.
@@ -68,7 +68,7 @@ def of_caller(name: str) -> Rights:
     return Rights(
         configure=f"^{own}.+$",
         write=rf"^resolution(\.reply\.{name}\..+)?$",
-        read=rf"^resolution\.(answers|replies|reply\.{name}\..+)$",
+        read=rf"^resolution\.(answers|replies|state|reply\.{name}\..+)$",
         publish=NOTHING,
         bind=f"^{own}",
     )

@@ -17,7 +17,7 @@ from worker.adapters.rabbitmq.connection import (
 )
 from worker.adapters.rabbitmq.declaration import is_absent, missing
 from worker.adapters.rabbitmq.reconnecting import TopologyMissing, open_wire
-from worker.adapters.rabbitmq.topology import Queue, absence
+from worker.adapters.rabbitmq.topology import STATE, Queue, absence
 from worker.core.token import keeping
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
     from aiormq.abc import AbstractChannel as Wire
 
-    from worker.adapters.rabbitmq.topology import Topology
+    from worker.adapters.rabbitmq.topology import Exchange, Topology
 
 log: Final = structlog.get_logger()
 
@@ -61,7 +61,10 @@ class QueueWatch:
         return self._stays.keys()
 
     async def begin(self, connection: AbstractConnection, topology: Topology) -> None:
-        """Watch over this connection, if all is there that consuming needs: all other queues.
+        """Watch over this connection, if all is there that consuming needs.
+
+        That is all other queues, and all exchanges but the one on which callers hear how calls
+        stand: that it is missing is told by who publishes there (`state_channel`).
 
         Raises:
             TopologyMissing: Something is not.
@@ -71,8 +74,11 @@ class QueueWatch:
         absent = await missing(connection, topology)
         queues = {item.name for item in absent if isinstance(item, Queue)}
         self._seen({queue.name for queue in topology.queues} - queues, queues)
-        if any(not isinstance(item, Queue) or item.name not in self._stays for item in absent):
+        if any(self._is_needed(item) for item in absent):
             raise TopologyMissing("; ".join(absence(item.title for item in absent)))
+
+    def _is_needed(self, item: Exchange | Queue) -> bool:
+        return item.name not in self._stays if isinstance(item, Queue) else item.name != STATE
 
     async def look(self) -> dict[str, int]:
         """How many messages wait in each queue that is there. Uses those that are due.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from worker.adapters.rabbitmq import probing
 from worker.adapters.rabbitmq.connection import ACCESS_REFUSED, ChannelRefused
 from worker.adapters.rabbitmq.permissions import ROLES
-from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, PUBLIC, Exchange
+from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, PUBLIC, STATE, Exchange
 from worker.core.exceptions import BrokerLost, SetupFault
 from worker.core.token.outgoing import ANSWERS, EVENTS, INTERNAL
 from worker.core.token.submissions import REPLY_PREFIX
@@ -45,7 +45,7 @@ async def lacking(opened: AbstractConnection, retries: Iterable[str]) -> tuple[s
     found = [f"read {each}" for each in reads if not await probing.may_read(opened, each)]
     found += [
         f"write {each}"
-        for each in (INTERNAL, *retries, EVENTS)
+        for each in (INTERNAL, *retries, EVENTS, STATE)
         if not await probing.may_write(opened, each)
     ]
     if not await probing.may_write(opened, ANSWERS, _ANSWER_KEY):

@@ -30,6 +30,7 @@ BACKLOG: Final = "resolution.backlog"
 CROWD: Final = "resolution.crowd"
 PARKED: Final = "resolution.parked"
 PARKED_KEY: Final = "parked"
+STATE: Final = "resolution.state"
 FORMER_ANSWERS: Final = "resolution.replies"
 """Where replies went before `resolution.answers`: a direct exchange, on which anybody who may bind
 can bind anybody's key. Where it is there it gets all replies too, for one release."""
@@ -123,6 +124,7 @@ def topology(delays: Mapping[str, float]) -> Topology:
             Exchange(INTERNAL, "direct"),
             Exchange(ANSWERS, "topic"),
             Exchange(EVENTS, "topic"),
+            Exchange(STATE, "fanout"),
             *(Exchange(retry_exchange(delay), "fanout") for delay in delays),
         ),
         queues=(

@@ -26,6 +26,7 @@ def test_exchanges() -> None:
         Exchange("resolution.internal", "direct"),
         Exchange("resolution.answers", "topic"),
         Exchange("resolution.events", "topic"),
+        Exchange("resolution.state", "fanout"),
         Exchange("resolution.retry.5s", "fanout"),
         Exchange("resolution.retry.500ms", "fanout"),
     )
