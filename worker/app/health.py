@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+NOT_YET: Final = "not up yet"
 
 
 @dataclass(slots=True)
@@ -17,7 +19,7 @@ class Health:
 
     def reporter(self, part: str) -> Callable[[str | None], None]:
         """A function by which a part reports why it is down, or None for up; it starts as down."""
-        self.faults[part] = "not up yet"
+        self.faults[part] = NOT_YET
 
         def report(reason: str | None) -> None:
             if reason is None:

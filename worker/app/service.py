@@ -118,8 +118,11 @@ class _Life:
                     group.create_task(self._summarise(), name="summary"),
                 ]
                 retention = group.create_task(parts.retention.run(), name="retention")
+                reports = group.create_task(parts.state_reports.run(), name="state reports")
                 await self._stop.wait()
                 retention.cancel()
+                reports.cancel()
+                await parts.state_reports.leave()
                 await self._drain()
                 await pipeline
                 for task in tasks:

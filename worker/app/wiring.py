@@ -19,6 +19,7 @@ from worker.adapters.rabbitmq.consumer import Source
 from worker.adapters.rabbitmq.consuming import ConsumingLink
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.queue_watch import QueueWatch
+from worker.adapters.rabbitmq.state_channel import StateChannel
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
 from worker.app.health import Health
@@ -26,13 +27,13 @@ from worker.app.hidden import hidden
 from worker.app.lost_queues import LostQueues
 from worker.app.prefetch import Prefetch
 from worker.app.retention import retention
-from worker.core import aws_causes
+from worker.app.state_reports import StateReports, calls_state
+from worker.core import aws_causes, holds
 from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
 from worker.core.token.prefetch import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.token.verdict import Policy
 from worker.runtime.replica import Plan, Ports, Replica
-from worker.runtime.token.writer import LEDGER
 from worker.settings.transport import endpoint_fault
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Components:
     prefetch: Prefetch
     replica: Replica
     retention: Retention
+    state_reports: StateReports
 
     def faults(self) -> Mapping[str, str]:
         """The faults that keep this replica from working, by part."""
@@ -81,16 +83,21 @@ class Components:
         refused = {} if fault is None else {"aws": _refusal(fault, able)}
         skewed = {} if skew is None else {"clock": skew}
         # The writer meets a fault of the ledger before the next poll does.
-        unwritten = {part: why for part, why in self.replica.gate.reasons.items() if part == LEDGER}
+        unwritten = {
+            part: why for part, why in self.replica.gate.reasons.items() if part == holds.LEDGER
+        }
         faults = {**self.health.faults, **unwritten, **skewed, **refused}
         return {part: logs.secrets.hide(why) for part, why in faults.items()}
 
     def notes(self) -> Mapping[str, str]:
-        """Why calls are stopped though this replica could work: AWS is down, say."""
+        """What is wrong though this replica could work: AWS is down, say."""
+        notes = {}
         fault = self.replica.breaker.fault
-        if fault is None or self.replica.breaker.refused is not None:
-            return {}
-        return {"aws": _refusal(fault, 0)}
+        if fault is not None and self.replica.breaker.refused is None:
+            notes["aws"] = _refusal(fault, 0)
+        if self.state_reports.fault is not None:
+            notes["state"] = self.state_reports.fault
+        return notes
 
 
 def endpoint(settings: Settings) -> Endpoint:
@@ -154,6 +161,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         prefetch=prefetch,
         replica=replica,
         retention=retention(settings, connect, metrics),
+        state_reports=_state_reports(database, publishing, health, replica, consuming),
     )
     _watch(components)
     return components
@@ -215,6 +223,17 @@ def _consuming(
         report=health.reporter("consuming"),
         deaths=lambda: replica.lease_keeper.deaths,
     )
+
+
+def _state_reports(
+    database: Database,
+    publishing: PublishingLink,
+    health: Health,
+    replica: Replica,
+    consuming: ConsumingLink,
+) -> StateReports:
+    channel = StateChannel(publishing, database.fleet.replica)
+    return StateReports(partial(calls_state, health, replica, consuming), channel)
 
 
 def _refusal(fault: Fault, able: int) -> str:

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.core.rate.fleet import ReplicaState
+from worker.core.rate.fleet import NOTHING_IN_HAND, ReplicaState
 from worker.core.rate.usage import Usage
 from worker.core.records import Lane
 from worker.core.token.retry_budget import RetryBudget
@@ -103,12 +103,14 @@ class Replica:
         lease_keeper: This replica's lease of the shared rate.
         demoter: Who moves tokens out of the live lane, by a patience that is changeable.
         pipeline: All of it, to be run.
+        in_hand_elsewhere: Live messages that other replicas have in hand.
     """
 
     def __init__(self, ports: Ports, plan: Plan) -> None:
         self._ports = ports
         self._plan = plan
         self.gate = Gate()
+        self.in_hand_elsewhere = NOTHING_IN_HAND
         self.clock = Clock(ports.marketplace.clock)
         self._usage = Usage(since=asyncio.get_running_loop().time())
         self.pacer = Pacer(ports.fleet, self._usage)
@@ -244,6 +246,7 @@ class Replica:
         self.pacer.follow(lease)
         self.breaker.follow(lease)
         self.events.follow(lease.outbox_keys, asked_at)
+        self.in_hand_elsewhere = lease.live_elsewhere
 
     def _breaker_changed(self) -> None:
         self.lease_keeper.hurry()

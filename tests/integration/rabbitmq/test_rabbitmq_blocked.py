@@ -10,10 +10,13 @@ from urllib.error import HTTPError
 import pytest
 import pytest_asyncio
 
+from harness.waiting import eventually
 from worker.adapters.rabbitmq import publisher as publishing
 from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
+from worker.adapters.rabbitmq.state_channel import StateChannel
+from worker.adapters.rabbitmq.topology import STATE
 from worker.core.exceptions import BrokerLost, Refused, Unanswered
 from worker.core.token.outgoing import ANSWERS, Outgoing
 from worker.lab.servers import rabbitmq
@@ -162,6 +165,32 @@ async def test_an_alarm_is_told_and_waited_through(
         assert answers == [None] * 7
         assert await depth(own, "waited") == 7
         assert link.fault is None
+
+
+async def test_an_alarm_lets_no_report_wait(own: RabbitMQ) -> None:
+    """How calls stand is not told under an alarm, when it would only be old news after it."""
+    async with (
+        queue(own, "heard"),
+        queue(own, "waited"),
+        linked(own.amqp_url) as link,
+        connected(own.amqp_url, name="hearing") as connection,
+    ):
+        channel = await connection.channel()
+        state = await channel.declare_exchange(STATE, "fanout", durable=True)
+        await (await channel.get_queue("heard")).bind(state)
+        reports = StateChannel(link.link, "replica")
+        async with alarm(own):
+            sending = asyncio.create_task(link.send("waited"))
+            await link.until(lambda: link.fault is not None)
+            for _ in range(3):
+                await reports.send(b"{}")
+        assert await sending == [None]
+        await link.until(lambda: link.fault is None)
+        assert await depth(own, "heard") == 0
+        await reports.send(b"{}")
+        heard = await channel.get_queue("heard")
+        await eventually(lambda: heard.get(fail=False), "it is told again")
+        await state.delete()
 
 
 @pytest.mark.long

@@ -26,7 +26,7 @@ from tests.integration.fleets import (
     settled,
 )
 from worker.core.exceptions import LedgerUnavailable
-from worker.core.rate.fleet import Report
+from worker.core.rate.fleet import ReplicaState, Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -161,6 +161,21 @@ async def test_a_lease_tells_what_the_databases_clock_shows(fleet: Crew) -> None
     assert began <= lease.clock.at <= loop.time()
     apart = lease.clock.instant - before  # one machine has one clock
     assert timedelta(0) <= apart <= timedelta(seconds=loop.time() - began)
+
+
+async def test_a_lease_tells_what_the_others_have_in_hand(fleet: Crew) -> None:
+    """Live messages of the other replicas are added up; what can't be counts as none."""
+    one, *others = fleet.replicas(4)
+    for number, other in enumerate(others, 1):
+        in_hand = {"live": (number, number / 2), "backlog": (100, 100.0)}
+        await other.lease(IDLE, ReplicaState("id", in_hand=in_hand))
+    own = ReplicaState("id", in_hand={"live": (50, 50.0)})
+    assert (await one.lease(IDLE, own)).live_elsewhere == (6, 1.5)
+    for nonsense in ("null", "5", '{"live": [1e400, 1]}', '{"live": [-1, 2]}', '{"live": {}}'):
+        await fleet.schema.execute(
+            f"UPDATE resolution.replica SET in_hand = '{nonsense}' WHERE id = 'replica-3'"
+        )
+        assert (await one.lease(IDLE, own)).live_elsewhere == (3, 1.0)
 
 
 async def test_the_rate_survives_a_restart_of_everything(fleet: Crew) -> None:

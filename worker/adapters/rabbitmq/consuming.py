@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.adapters.rabbitmq.connection import connected, loss
+from worker.adapters.rabbitmq.connection import connected
 from worker.adapters.rabbitmq.consumer import Consumer, ConsumerCancelled, measure
 from worker.adapters.rabbitmq.poison_log import PoisonLog
-from worker.adapters.rabbitmq.reconnecting import open_wire, supervise
+from worker.adapters.rabbitmq.reconnecting import open_wire, supervise, why_closed
 from worker.adapters.rabbitmq.rights import explaining
 from worker.core.exceptions import BrokerLost
 from worker.core.token.prefetch import HOLD_SECONDS
@@ -238,7 +238,7 @@ class ConsumingLink:
         self._attention.clear()
         for wire in (watching, *(consumer.wire for consumer in self._consumers)):
             if wire.is_closed:  # `closing` would leave an observer behind at each look
-                raise _why_closed(wire)
+                raise why_closed(wire)
         for consumer in self._consumers:
             if consumer.cancelled:
                 raise ConsumerCancelled(f"the consumer of {consumer.source.queue} was ended")
@@ -278,9 +278,3 @@ class ConsumingLink:
                 )
             if consumer.seen or not self.ready[queue]:
                 self.stalls[queue] = 0
-
-
-def _why_closed(wire: Wire) -> BrokerLost:
-    closing = wire.closing
-    done = closing.done() and not closing.cancelled()
-    return loss(closing.exception() if done else None)

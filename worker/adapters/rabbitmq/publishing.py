@@ -19,6 +19,8 @@ from worker.core.exceptions import BrokerLost
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from aio_pika.abc import AbstractConnection
+
     from worker.core.token.outgoing import Outgoing
     from worker.ports import PublishFailure, PublishResult
 
@@ -50,11 +52,17 @@ class PublishingLink:
         self._report = report
         self._retries = retries
         self._publisher: Publisher | None = None
+        self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
         self._down: str | None = "no connection to the broker to publish over"
         self._alarm: str | None = None
         self._health = PublishHealth()
         self._look: asyncio.TimerHandle | None = None
+
+    @property
+    def connection(self) -> AbstractConnection | None:
+        """What it publishes over; None while there is none, or the broker is under alarm."""
+        return None if self._alarm else self._connection
 
     async def run(self) -> None:
         """Keep a publisher open until cancelled."""
@@ -102,6 +110,7 @@ class PublishingLink:
         ):
             self._publisher = await Publisher.open(connection, alarmed=self._alarmed)
             try:
+                self._connection = connection
                 self._up.set()
                 self._down = None
                 self._tell()
@@ -109,7 +118,7 @@ class PublishingLink:
                 raise self._publisher.loss or loss(None)
             finally:
                 self._up.clear()
-                self._publisher = self._alarm = None
+                self._publisher = self._connection = self._alarm = None
 
     def _went_down(self, reason: str | None) -> None:
         self._down = reason

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.adapters.rabbitmq.connect_errors import URL, with_setting
-from worker.adapters.rabbitmq.connection import bounded
+from worker.adapters.rabbitmq.connection import bounded, loss
 from worker.core import backoff
 from worker.core.exceptions import BrokerLost, BrokerUnavailable, SetupFault
 
@@ -74,3 +74,10 @@ async def _opened(connection: AbstractConnection) -> Wire:
     channel = connection.channel(publisher_confirms=False)
     await channel.initialize()
     return await channel.get_underlay_channel()
+
+
+def why_closed(wire: Wire) -> BrokerLost:
+    """The reason for which a channel is closed."""
+    closing = wire.closing
+    done = closing.done() and not closing.cancelled()
+    return loss(closing.exception() if done else None)

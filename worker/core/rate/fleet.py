@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +80,16 @@ class ReplicaState:
     in_hand: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
+class InHand(NamedTuple):
+    """Messages of a lane that replicas have in hand, and the age of the oldest of them."""
+
+    messages: int = 0
+    oldest_seconds: float = 0.0
+
+
+NOTHING_IN_HAND: Final = InHand()
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """How a replica may go on until its next report, in about a second.
@@ -99,6 +109,7 @@ class Lease:
         clock: What the database's clock showed; None where it was not read.
         outbox_keys: Routing keys of the events that wait in the outbox: nobody publishes under
             these but the one who has the outbox's turn.
+        live_elsewhere: Live messages that the other replicas have in hand.
     """
 
     rate: float
@@ -113,6 +124,7 @@ class Lease:
     deaths: int = 0
     clock: Reading | None = None
     outbox_keys: frozenset[str] = frozenset()
+    live_elsewhere: InHand = NOTHING_IN_HAND
 
 
 _KEPT_SECONDS: Final = 3.0

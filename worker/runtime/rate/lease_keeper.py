@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from worker.core import holds
 from worker.core.backoff import equal_jitter
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.rate.fleet import Report
@@ -27,8 +28,6 @@ _PERIOD_SECONDS: Final = 1.2  # jittered to 0.6 to 1.2, so that replicas do not 
 _LOST_SECONDS: Final = 5.0  # a database that restarts is back before it is reported
 _AGAIN_SECONDS: Final = 60.0
 _FRESH_SECONDS: Final = 3.0
-_PAUSE: Final = "pause"
-_FLEET: Final = "fleet"
 _JOINING: Final = (
     "no call is made before AWS credentials are found: what gives them out (STS, a metadata "
     "service, a credential_process) has not answered yet"
@@ -52,6 +51,7 @@ class LeaseKeeper:
 
     Attributes:
         joined: Set once there was a lease.
+        pause: Who has paused all calls, and why; None if nobody has.
         replicas: How many shared the rate when the lease was last renewed.
     """
 
@@ -74,15 +74,15 @@ class LeaseKeeper:
         self._check_identity = check_identity
         self._report = report
         self._unheard = Report()
-        self._paused: Pause | None = None
         self._lost_at: float | None = None
         self._told_at = 0.0
         self._deaths = (float("-inf"), 0)
         self._news = asyncio.Event()
         self._joining: asyncio.Task[None] | None = None
         self.joined = asyncio.Event()
+        self.pause: Pause | None = None
         self.replicas = 1
-        gate.hold(_FLEET, "the fleet's rate is not known yet")
+        gate.hold(holds.FLEET, "the fleet's rate is not known yet")
 
     @property
     def deaths(self) -> int:
@@ -152,18 +152,18 @@ class LeaseKeeper:
         The lease is kept meanwhile: what gives out the credentials may take a minute.
         """
         await self._check_identity(bool(lease.refused))
-        self._gate.release(_FLEET)
+        self._gate.release(holds.FLEET)
         self.joined.set()
         if self._lost_at is None:
             self._report(None)
 
     def _hold(self, pause: Pause | None) -> None:
-        if pause == self._paused:
+        if pause == self.pause:
             return
-        self._paused = pause
+        self.pause = pause
         if pause is None:
             log.info("calls_unpaused")
-            self._gate.release(_PAUSE)
+            self._gate.release(holds.PAUSE)
         else:
             log.warning("calls_paused", actor=pause.actor, reason=pause.reason)
-            self._gate.hold(_PAUSE, f"paused by {pause.actor}: {pause.reason}")
+            self._gate.hold(holds.PAUSE, f"paused by {pause.actor}: {pause.reason}")

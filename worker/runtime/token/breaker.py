@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import aws_causes, aws_errors
+from worker.core import aws_causes, aws_errors, holds
 from worker.core.exceptions import LedgerUnavailable
 from worker.core.records import Fault, FaultKind
 from worker.core.token.breaker import BreakerState
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 
-_WHO: Final = "aws"
 _TURN_SECONDS: Final = 0.25
 _TOLD_SECONDS: Final = 60.0
 
@@ -127,7 +126,7 @@ class Breaker:
         if self.state.stop(fault, asyncio.get_running_loop().time()):
             remedy = self._remedy(fault.code, fault.message)
             log.error("calls_stopped", code=fault.code, reason=fault.message, remedy=remedy)
-            self._gate.hold(_WHO, f"{fault.code}: {fault.message}")
+            self._gate.hold(holds.AWS, f"{fault.code}: {fault.message}")
             self._wake.set()
 
     async def check_identity(self, others_are_refused: bool) -> None:  # noqa: FBT001 - a state
@@ -221,6 +220,6 @@ class Breaker:
         log.info("calls_resumed", reason="a probe was accepted")
         if confirmed:
             self._resumed()
-        self._gate.release(_WHO)
+        self._gate.release(holds.AWS)
         if confirmed:
             self._changed()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from worker.core import holds
 from worker.core.records import Lane
 from worker.core.token.demotion import Demotion, Refusals
 from worker.core.token.turns import Company, in_hand_at_most
@@ -32,7 +33,6 @@ _IDLE_SECONDS: Final = 0.25
 _MOVING_SECONDS: Final = 0.1
 _MOVED_SECONDS: Final = 0.02  # as many again may have been delivered by then
 _AT_QUOTA_SECONDS: Final = 1.0
-_DRAIN: Final = "drain"
 _UNCALLED: Final = frozenset({Stage.LOOKUP, Stage.WAITING})
 
 
@@ -208,7 +208,7 @@ class Demoter:
         """Back to its place, or to the token that a copy has begun meanwhile."""
         anew = self._in_flight.of(token.key) is None
         joined = self._in_flight.rejoin(token, waiter)
-        if joined.stage in _UNCALLED and _DRAIN in self._gate.reasons:
+        if joined.stage in _UNCALLED and holds.DRAIN in self._gate.reasons:
             self._settlement.give_back(joined, [waiter])
         elif anew or joined.line not in {None, joined.lane}:
             self._waiting.leave(joined)

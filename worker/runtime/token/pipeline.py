@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from worker.core import holds
 from worker.runtime.token.give_back import UNCALLED
 from worker.runtime.token.in_flight import Stage
 
@@ -101,7 +102,7 @@ class Pipeline:
             seconds: The bound. What could be neither finished nor given back by then stays
                 unacked, and the broker hands it out anew.
         """
-        self.gate.hold("drain", "the worker is shutting down")
+        self.gate.hold(holds.DRAIN, "the worker is shutting down")
         if self._leasing is not None:
             self._leasing.cancel()
         self.intake.join_rest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import backoff, batching
+from worker.core import backoff, batching, holds
 from worker.core.exceptions import LedgerUnavailable, RowsRefused
 from worker.core.records import Batch, DeadLetter, Malformed, Outcome
 from worker.core.token import refused_rows
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from worker.runtime.gate import Gate
 
 log: Final = structlog.get_logger()
-
-LEDGER: Final = "ledger"
-"""Under this name the gate is shut while nothing can be written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -157,15 +154,15 @@ class Writer:
                 await self._unavailable(error, failures)
                 continue
             except RowsRefused:
-                self._gate.release(LEDGER)  # it has answered
+                self._gate.release(holds.LEDGER)  # it has answered
                 raise
-            self._gate.release(LEDGER)
+            self._gate.release(holds.LEDGER)
             rows = len(batch.outcomes) + len(batch.malformed)
             self._telemetry.written(rows, asyncio.get_running_loop().time() - began)
             return stored
 
     async def _unavailable(self, error: LedgerUnavailable, failures: int) -> None:
-        self._gate.hold(LEDGER, str(error))
+        self._gate.hold(holds.LEDGER, str(error))
         delay = backoff.RECONNECT.delay(failures, random.random())  # noqa: S311 - spread
         log.error("ledger_unavailable", reason=str(error), again_in_seconds=round(delay, 2))
         await asyncio.sleep(delay)

@@ -13,7 +13,8 @@ SELECT
             json_agg(json_build_array(
                 replica.id, replica.need::text, replica.granted, replica.ceiling,
                 replica.refused_at IS NOT NULL,
-                extract(EPOCH FROM moment.now - replica.accepted_at)::float8
+                extract(EPOCH FROM moment.now - replica.accepted_at)::float8,
+                (replica.in_hand -> 'live')::text
             ))::text
         FROM resolution.replica
         WHERE replica.seller = $1 AND replica.expires_at > moment.now

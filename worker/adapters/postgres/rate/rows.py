@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from worker.core.clock import Reading
 from worker.core.rate import quota, shares
-from worker.core.rate.fleet import Lease, Pause
+from worker.core.rate.fleet import NOTHING_IN_HAND, InHand, Lease, Pause
 
 if TYPE_CHECKING:
     from worker.core.rate.fleet import Report
     from worker.core.rate.state import SharedRate
+
+
+_MOST_IN_HAND: Final = 1_000_000
 
 
 class _Living(NamedTuple):
@@ -23,6 +26,7 @@ class _Living(NamedTuple):
 
     Attributes:
         accepted_seconds: How long ago AWS last accepted one of its calls; None for never.
+        live: What it has in hand of the live lane, as it says: JSON, which may be nonsense.
     """
 
     id: str
@@ -31,6 +35,7 @@ class _Living(NamedTuple):
     ceiling: float | None
     refused: bool
     accepted_seconds: float | None
+    live: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class FleetSnapshot:
         """
         living = [_Living(*each) for each in orjson.loads(row["living"] or "[]")]
         instant = datetime.fromtimestamp(row["now"], UTC)
-        stored = _stored(row["state"])
+        stored = _parsed(row["state"])
         state = quota.restored(stored)
         return cls(
             clock=Reading(instant, (asked + heard) / 2, (heard - asked) / 2),
@@ -104,6 +109,13 @@ class FleetSnapshot:
         ages = [each.accepted_seconds for each in self.others if not each.refused]
         known = [age for age in ages if age is not None]
         return self.clock.at - min(known) if known else None
+
+    @property
+    def live_elsewhere(self) -> InHand:
+        """What the other replicas have in hand of the live lane."""
+        found = [_in_hand(each.live) for each in self.others]
+        oldest = max((each.oldest_seconds for each in found), default=0.0)
+        return InHand(sum(each.messages for each in found), oldest)
 
     def ceiling(self, own: float | None) -> float | None:
         """The ceiling in force, given this replica's `own`; None for none."""
@@ -153,12 +165,21 @@ def grant(
         deaths=snapshot.deaths,
         clock=snapshot.clock,
         outbox_keys=snapshot.outbox_keys,
+        live_elsewhere=snapshot.live_elsewhere,
     )
     return quota.stored(state), lease
 
 
-def _stored(state: str | None) -> object:
+def _in_hand(told: str | None) -> InHand:
+    """What a replica says of a lane; nothing where it says none, or what can't be."""
+    match _parsed(told):
+        case [int(messages), int() | float() as seconds] if 0 <= messages <= _MOST_IN_HAND:
+            return InHand(messages, float(seconds))
+    return NOTHING_IN_HAND
+
+
+def _parsed(text: str | None) -> object:
     try:
-        return None if state is None else orjson.loads(state)
+        return None if text is None else orjson.loads(text)
     except orjson.JSONDecodeError:  # a number too large for a float
         return None
