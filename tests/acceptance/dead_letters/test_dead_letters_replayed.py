@@ -272,8 +272,8 @@ async def test_killed_again_and_again_each_letter_is_settled_once(
     await eventually(is_empty, "all queues are empty")
     assert await calls(stage) == {"ok": LETTERS}
     assert len(web.events) == LETTERS
-    fresh = [sum(not event.body["repeated"] for event in events) for events in web.events.values()]
-    assert set(fresh) == {1}
+    # A replay that was published twice is answered twice, and is no repeat of itself.
+    assert not any(event.body["repeated"] for events in web.events.values() for event in events)
     actors = [entry["actor"] for entry in await audited(stage, "dead-letters.replay")]
     assert actors == [*(f"on-call-{n}" for n in range(KILLS)), "last"]
     twice = sum(len(events) > 1 for events in web.events.values())

@@ -53,6 +53,34 @@ async def test_concurrent_copies_share_a_call(shop: WebTier, shared_stage: Insta
     assert len({one["license_arn"] for one in told}) == 1
 
 
+async def test_a_submission_sent_again_is_no_repeat(
+    shop: WebTier, shared_stage: Installation, shared_worker: Worker
+) -> None:
+    """The same message id at once, and again later, is no repeat; another of that token is one."""
+    token, own = fresh("slow-700"), f"m-{uuid.uuid4()}"
+    label = {"lane": "live", "status": "resolved", "repeated": "true"}
+    repeats = await shared_worker.metric("resolution_outcomes_total", **label)
+    calls = await shared_stage.simulator.calls()
+
+    for _ in range(2):
+        await shop.submit(token, message_id=own)
+    other = await shop.event(await shop.submit(token))
+    await shop.event(own, nth=2)
+    await shop.submit(token, message_id=own)
+    await shop.event(own, nth=3)
+    later = await shop.settled(token)
+
+    assert [told.body["repeated"] for told in shop.events[own]] == [False] * 3
+    assert (other.body["repeated"], later.body["repeated"]) == (True, True)
+    assert await shared_stage.simulator.calls() == calls + 1
+
+    async def counted() -> bool:
+        found = await shared_worker.metric("resolution_outcomes_total", **label)
+        return found == repeats + 2
+
+    await eventually(counted, "two repeats are counted")
+
+
 async def test_a_resolved_token_expires_for_others_and_stays_resolved(
     shop: WebTier, shared_stage: Installation
 ) -> None:

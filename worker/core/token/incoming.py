@@ -89,7 +89,15 @@ class Incoming:
 def derived_id(incoming: Incoming) -> str:
     """The message id of a message that has none: the same for the same message each time."""
     stamp = "" if incoming.timestamp is None else incoming.timestamp.isoformat()
-    return "derived-" + hashlib.sha256(incoming.body + stamp.encode()).hexdigest()[:32]
+    return _DERIVED + hashlib.sha256(incoming.body + stamp.encode()).hexdigest()[:32]
+
+
+def is_derived(message_id: str) -> bool:
+    """Whether a message has this id from us: then another may have the same, word for word."""
+    return message_id.startswith(_DERIVED)
+
+
+_DERIVED: Final = "derived-"
 
 
 def envelope(incoming: Incoming) -> bytes:

@@ -8,6 +8,7 @@ import msgspec
 
 from worker.core.records import ADVICE, Malformed, Outcome, Status, Submission
 from worker.core.timestamps import format_time
+from worker.core.token.incoming import is_derived
 from worker.core.token.submissions import VERSION
 
 if TYPE_CHECKING:
@@ -16,13 +17,31 @@ if TYPE_CHECKING:
 _ENCODER: Final = msgspec.json.Encoder()
 
 
+def is_repeat(submission: Submission, outcome: Outcome, *, called_for: bool) -> bool:
+    """Whether a submission is told what another one was told before it.
+
+    A web tier that hears no answer sends its submission again, under the same message id. That is
+    no repeat of itself, whether the ledger answers it or it shares the call that is under way. A
+    message without an id of its own can't be told from a stranger's, so it is one.
+
+    Args:
+        submission: Who is answered.
+        outcome: What it is told, as the ledger has it.
+        called_for: The outcome is of a call that was made for this very message, or it was settled
+            without one.
+    """
+    message_id = submission.message_id
+    is_own = message_id == outcome.message_id and not is_derived(message_id)
+    return not (called_for or is_own)
+
+
 def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) -> bytes:
     """The answer to one submission, with its own message id, times and metadata.
 
     Args:
         outcome: Of its token, as the ledger has it.
         submission: Who asked.
-        repeated: The answer comes from the ledger, or from a call made for another submission.
+        repeated: As `is_repeat` says.
     """
     return _body(
         message_id=submission.message_id,

@@ -57,10 +57,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Answer without writing; `repeated` if it is the ledger's own answer."""
+    """Answer without writing; `stored` if it is what the ledger has."""
 
     outcome: Outcome
-    repeated: bool = True
+    stored: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def before_call(
             return Repeat(known)
         if known.status is Status.RESOLVED:
             # Resolved stays resolved in the ledger; this buyer gets the answer that AWS would give.
-            return Repeat(lifetime_exceeded(submission, now), repeated=False)
+            return Repeat(lifetime_exceeded(submission, now), stored=False)
     if is_expired(first_seen, now, policy, ages_count=ages_count):
         return Store(lifetime_exceeded(submission, now))
     return Call(first_seen)

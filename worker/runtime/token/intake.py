@@ -163,8 +163,8 @@ class Intake:
         match verdict.before_call(
             token.leader.submission, known, now, self._policy, ages_count=self._clock.ages_count
         ):
-            case Repeat(outcome, repeated):
-                self._settlement.answer(token, outcome, repeated=repeated)
+            case Repeat(outcome, stored):
+                self._settlement.answer(token, outcome, stored=stored)
             case Store(outcome):
                 self._settlement.store(token, outcome)
             case Call(first_seen):

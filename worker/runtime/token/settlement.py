@@ -15,7 +15,7 @@ import structlog
 from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
-from worker.core.token import outgoing, refused_rows, verdict
+from worker.core.token import outgoing, refused_rows, replies, verdict
 from worker.core.token.incoming import envelope
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.malformed_log import MalformedLog
@@ -92,10 +92,12 @@ class Settlement:
         self.store(token, replace(outcome, attempts=token.attempts))
         return True
 
-    def answer(self, token: InFlightToken, outcome: Outcome, *, repeated: bool) -> None:
-        """Answer everybody who waits, without writing."""
-        for waiter in self._in_flight.finish(token):
-            self._answer(waiter, outcome, repeated=repeated)
+    def answer(self, token: InFlightToken, outcome: Outcome, *, stored: bool) -> None:
+        """Answer everybody who waits, without writing; `stored` if it is what the ledger has."""
+        waiters = self._in_flight.finish(token)
+        asker = None if stored else _asker(waiters, outcome)
+        for waiter in waiters:
+            self._answer(waiter, outcome, called_for=waiter is asker)
 
     def _committed(
         self,
@@ -105,29 +107,32 @@ class Settlement:
         *,
         refusal: str | None = None,
     ) -> None:
-        """Answer with the stored outcome: the first waiter as asked, the others as repeated.
+        """Answer with the stored outcome.
 
         Another replica may have settled the token first; then the stored outcome is not `meant`,
-        and repeated for everybody. If the ledger refuses every row of it, what AWS said is answered
-        all the same. Where the database takes no dead letter the first message is parked.
+        and is nobody's here. If the ledger refuses every row of it, what AWS said is answered all
+        the same. Where the database takes no dead letter the first message is parked.
         """
         outcome = stored or meant
         ours = outcome.status is meant.status and outcome.settled_at == meant.settled_at
-        for place, waiter in enumerate(self._in_flight.finish(token)):
+        waiters = self._in_flight.finish(token)
+        asker = _asker(waiters, meant) if ours else None
+        for place, waiter in enumerate(waiters):
             if verdict.wants_own_call(outcome, waiter.submission, late=waiter.late):
                 self._return(waiter, waiter.submission.attempts)
             else:
                 parked = _parked(waiter, refusal) if refusal and place == 0 else ()
-                self._answer(waiter, outcome, repeated=place > 0 or not ours, parked=parked)
+                self._answer(waiter, outcome, called_for=waiter is asker, parked=parked)
 
     def _answer(
         self,
         waiter: Waiter,
         outcome: Outcome,
         *,
-        repeated: bool,
+        called_for: bool,
         parked: tuple[outgoing.Outgoing, ...] = (),
     ) -> None:
+        repeated = replies.is_repeat(waiter.submission, outcome, called_for=called_for)
         said = outgoing.answers(outcome, waiter.submission, repeated=repeated)
         done = partial(self._answered, waiter, outcome, repeated)
         self._acks.put(waiter.delivery, said + parked, done)
@@ -272,6 +277,12 @@ class Settlement:
     ) -> None:
         done = partial(self._telemetry.submission, waiter.lane)
         self._acks.put(waiter.delivery, (message,), done, otherwise=otherwise)
+
+
+def _asker(waiters: Iterable[Waiter], meant: Outcome) -> Waiter | None:
+    """For whom an outcome was made, if it still waits."""
+    of_it = (waiter for waiter in waiters if waiter.submission.message_id == meant.message_id)
+    return next(of_it, None)
 
 
 def _parked(waiter: Waiter, refusal: str) -> tuple[outgoing.Outgoing, ...]:

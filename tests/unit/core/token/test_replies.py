@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.records import ANSWER, NOW, POLICY, ago, body, incoming, outcome, submission
 from worker.core.records import Malformed, Status
-from worker.core.token.replies import malformed_body, outcome_body
+from worker.core.token.replies import is_repeat, malformed_body, outcome_body
 from worker.core.token.submissions import parse
 from worker.core.token.verdict import Store, Tries, after_call
 
@@ -105,6 +105,26 @@ def test_an_answer_is_the_askers_own() -> None:
     said = json.loads(outcome_body(outcome(asked=first), second, repeated=True))
     assert (said["message_id"], said["metadata"], said["repeated"]) == ("second", {}, True)
     assert said["received_at"] == "2026-11-22T11:59:00.250Z"
+
+
+@pytest.mark.parametrize("status", [each for each in Status if each is not Status.MALFORMED])
+@pytest.mark.parametrize(
+    ("message_id", "known_as", "called_for", "repeated"),
+    [
+        ("first", "first", True, False),
+        ("first", "first", False, False),  # its own, sent or delivered again
+        ("second", "first", False, True),
+        ("second", "first", True, False),  # tried afresh; the row keeps the first one's id
+        ("derived-1", "derived-1", True, False),
+        ("derived-1", "derived-1", False, True),  # a stranger's may have the same
+    ],
+)
+def test_a_submission_is_no_repeat_of_itself(
+    status: Status, message_id: str, known_as: str, *, called_for: bool, repeated: bool
+) -> None:
+    """Whatever the status, only another's answer is repeated; ids of ours show no sender."""
+    told = outcome(status, message_id=known_as)
+    assert is_repeat(submission(message_id=message_id), told, called_for=called_for) is repeated
 
 
 def test_a_malformed_answer_says_why() -> None:

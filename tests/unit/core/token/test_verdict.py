@@ -112,7 +112,7 @@ def test_age_runs_from_what_the_ledger_knows() -> None:
 def test_resolved_is_answered_from_the_ledger() -> None:
     """A resolved token is answered again without a call, for as long as AWS would."""
     known = outcome(message_id="first", first_seen=ago(hours=4), settled_at=ago(hours=3))
-    assert remember(submission(message_id="new"), known) == Repeat(known, repeated=True)
+    assert remember(submission(message_id="new"), known) == Repeat(known, stored=True)
 
 
 @pytest.mark.parametrize("older", ["submission", "ledger"])
@@ -123,7 +123,7 @@ def test_resolved_is_answered_expired_after_four_hours(older: str) -> None:
     known = outcome(
         message_id="first", first_seen=long_ago if older == "ledger" else ago(seconds=2)
     )
-    assert remember(asked, known) == Repeat(expired_unasked(asked), repeated=False)
+    assert remember(asked, known) == Repeat(expired_unasked(asked), stored=False)
 
 
 def test_resolved_is_answered_for_four_hours_even_with_a_short_lifetime() -> None:
@@ -289,9 +289,9 @@ def test_before_a_call_every_rule_holds_at_once(asked: Submission, known: Outcom
             assert NOW - since < POLICY.lifetime
             assert known is None or known.status is not Status.RESOLVED
             assert known is None or asked.replay is None or known.settled_at <= asked.replay
-        case Repeat(said, repeated):
+        case Repeat(said, stored):
             assert known is not None
-            assert repeated is (said is known)
+            assert stored is (said is known)
         case Store(said):
             assert NOW - earliest >= POLICY.lifetime
             assert said.status is Status.EXPIRED

@@ -32,7 +32,13 @@ from worker.core.records import (
 )
 from worker.core.timestamps import format_time
 from worker.core.token.headers import headers
-from worker.core.token.incoming import KEPT_OF_TOO_LARGE_BYTES, MAX_BODY_BYTES, Death, Incoming
+from worker.core.token.incoming import (
+    KEPT_OF_TOO_LARGE_BYTES,
+    MAX_BODY_BYTES,
+    Death,
+    Incoming,
+    derived_id,
+)
 from worker.core.token.refused_rows import KeptAs
 from worker.core.token.submissions import parse
 from worker.core.token.systemic_answers import SystemicAnswers
@@ -416,6 +422,60 @@ async def test_concurrent_copies_share_one_call() -> None:
         assert worker.aws.tokens == ["ok"]
         assert [worker.event(copy)["repeated"] for copy in copies] == [False] + [True] * 9
         assert len(worker.ledger.batches) == 1
+
+
+@leaping
+async def test_a_submission_sent_again_is_no_repeat() -> None:
+    """Under the same message id it shares the call unrepeated; one of another id is a repeat."""
+    async with working() as worker:
+        worker.aws.latency = 1.0
+        first = worker.deliver("ok", message_id="a")
+        worker.deliver("ok", message_id="b")
+        worker.deliver("ok", message_id="a")
+        await worker.all_acked()
+        assert [event["repeated"] for event in worker.events(first)] == [False] * 2
+        # The ledger answers from now on.
+        second = worker.deliver("ok", message_id="b")
+        worker.deliver("ok", message_id="a")
+        await worker.all_acked()
+        assert [event["repeated"] for event in worker.events(first)] == [False] * 3
+        assert [event["repeated"] for event in worker.events(second)] == [True] * 2
+        assert worker.aws.tokens == ["ok"]
+        outcomes = worker.telemetry.outcomes
+        assert outcomes["resolved", Lane.LIVE, False] == 3
+        assert outcomes["resolved", Lane.LIVE, True] == 2
+
+
+@leaping
+async def test_a_failure_sent_again_is_no_repeat_either() -> None:
+    """A rejected submission that comes again within the failures' memory is unrepeated too."""
+    async with working() as worker:
+        worker.aws.script("t", REJECTED)
+        first = worker.deliver("t", message_id="a")
+        await worker.all_acked()
+        worker.deliver("t", message_id="a")
+        other = worker.deliver("t", message_id="b")
+        await worker.all_acked()
+        assert [event["repeated"] for event in worker.events(first)] == [False] * 2
+        assert worker.event(other)["repeated"] is True
+        assert worker.aws.tokens == ["t"]
+
+
+@leaping
+async def test_messages_without_an_id_are_not_taken_for_one_another() -> None:
+    """Two messages that differ in nothing and have no id may be two senders': one is a repeat."""
+    async with working() as worker:
+        worker.aws.latency = 1.0
+        content = body("ok")
+        first = worker.deliver("ok", content=content, message_id=None)
+        worker.deliver("ok", content=content, message_id=None)
+        await worker.all_acked()
+        worker.deliver("ok", content=content, message_id=None)
+        await worker.all_acked()
+        derived = derived_id(first.incoming)
+        told = [json.loads(each.body) for each in worker.publisher.to("resolution.events")]
+        assert {each["message_id"] for each in told} == {derived}
+        assert [each["repeated"] for each in told] == [False, True, True]
 
 
 @leaping
