@@ -22,6 +22,7 @@ from tests.fakes.records import POLICY, body
 from worker.core.records import Lane
 from worker.core.timestamps import format_time
 from worker.core.token.incoming import Incoming
+from worker.core.token.outgoing import Kind
 from worker.runtime.replica import Plan, Ports, Replica
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class FakeWorker:
         return [
             (sent.exchange, sent.routing_key)
             for sent in self.publisher.sent
-            if sent.message_id == delivery.incoming.message_id and sent.mandatory
+            if sent.message_id == delivery.incoming.message_id and sent.kind is Kind.MOVE
         ]
 
 

@@ -51,7 +51,7 @@ def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = Non
     """Stops the calls of all replicas within two seconds, until `resume`; survives restarts.
 
     Nothing is lost: tokens wait in their queues. If calls are paused already, that pause stays as
-    it is, with its actor and its reason.
+    it is, with its actor and its reason. Web tiers are told the reason too.
     """
     context = audit_context(actor, reason)
     paused, new = change(config, lambda session: control.pause(session, context))

@@ -200,11 +200,23 @@ async def test_a_reply_address_that_is_not_one_is_ignored(
     assert not shop.replies
 
 
-async def test_nobody_need_wait_for_a_reply(shop: WebTier) -> None:
-    """A reply that finds no queue any more holds nothing up."""
-    told = await shop.settled(fresh("ok"), reply_to="resolution.reply.gone")
+async def test_nobody_need_wait_for_a_reply(shop: WebTier, shared_worker: Worker) -> None:
+    """A reply that finds no queue holds nothing up, and is counted and said in the log."""
+    counter = "resolution_oddities_total"
+    before = await shared_worker.metric(counter, member="reply_unroutable")
 
-    assert told.status == "resolved"
+    told = await shop.settled(fresh("ok"), reply_to="resolution.reply.gone.away")
+    heard = await shop.reply(await shop.submit(fresh("ok"), reply_to=shop.reply_to))
+
+    assert (told.status, heard.status) == ("resolved", "resolved")
+
+    async def counted() -> bool:
+        return await shared_worker.metric(counter, member="reply_unroutable") == before + 1
+
+    await eventually(counted, "it is counted")
+    lines = await eventually(lambda: shared_worker.logged("reply_unroutable"), "it is logged", 70)
+    assert "resolution.answers" in lines[0]["remedy"]
+    assert (await shared_worker.get("/readyz"))[0] == 200
 
 
 async def test_metadata_comes_back_as_it_was_written(shop: WebTier) -> None:

@@ -54,6 +54,11 @@ class Caller:
         """What the last report says; empty before any."""
         return self.reports[-1].body if self.reports else {}
 
+    @property
+    def by_replica(self) -> list[dict[str, Any]]:
+        """What each replica has said last."""
+        return list({report.replica: report.body for report in self.reports}.values())
+
     async def hears(self, calls: str, *words: str, seconds: float = SOON_SECONDS) -> dict[str, Any]:
         """The next report that says so, with these words in its reason."""
         begin = len(self.reports)
@@ -159,17 +164,17 @@ async def test_replicas_count_what_others_have_in_hand(stage: Installation, web:
     async with listening(stage) as caller:
         await asyncio.gather(stage.run(), stage.run())
         assert stage.command("pause", "--reason", REASON).returncode == 0
-        await caller.hears("paused")
+        await eventually(
+            lambda: [each["calls"] for each in caller.by_replica] == ["paused"] * 2, "both pause"
+        )
         for token in tokens("ok", 9):
             await web.submit(token)
-
-        def both_tell() -> bool:
-            last = {report.replica: report.body for report in caller.reports}
-            return [body["waiting"] for body in last.values()] == [9, 9] and all(
-                body["oldest_seconds"] >= 1 for body in last.values()
-            )
-
-        await eventually(both_tell, "both replicas tell of nine")
+        await eventually(
+            lambda: [each["waiting"] for each in caller.by_replica] == [9, 9], "both tell of nine"
+        )
+        await eventually(
+            lambda: all(each["oldest_seconds"] >= 1 for each in caller.by_replica), "and their age"
+        )
 
 
 @pytest.mark.long

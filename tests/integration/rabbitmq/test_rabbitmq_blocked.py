@@ -17,7 +17,7 @@ from worker.adapters.rabbitmq.publisher import Publisher
 from worker.adapters.rabbitmq.publishing import PublishingLink
 from worker.adapters.rabbitmq.state_channel import StateChannel
 from worker.adapters.rabbitmq.topology import STATE
-from worker.core.exceptions import BrokerLost, Refused, Unanswered
+from worker.core.exceptions import BrokerLost, Refused, Unanswered, Unroutable
 from worker.core.token.outgoing import ANSWERS, Outgoing
 from worker.lab.servers import rabbitmq
 
@@ -253,13 +253,16 @@ def answer(key: str, number: int = 0) -> Outgoing:
 
 
 async def test_refused_answers_leave_the_link_up(own: RabbitMQ) -> None:
-    """A reply or an event that a full queue refuses is no reason to be unready."""
+    """A reply that a full queue refuses, or for which none is bound, is no reason to be unready."""
     limits: dict[str, str | int] = {"x-max-length": 1, "x-overflow": "reject-publish"}
     async with answering(own), queue(own, "full", **limits), linked(own.amqp_url) as link:
         await bind(own, "full")
         assert await link.all([answer("full")]) == [None]
         (fault,) = await link.all([answer("full", 1)])
         assert isinstance(fault, Refused)
+        assert link.fault is None
+        (fault,) = await link.all([Outgoing(ANSWERS, "nowhere", b"{}", "m", mandatory=True)])
+        assert isinstance(fault, Unroutable)
         assert link.fault is None
 
 

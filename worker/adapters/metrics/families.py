@@ -33,7 +33,15 @@ _BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 _CALL_RESULTS: Final = ("ok", *(kind.value for kind in FaultKind))
 _RETRY_REASONS: Final = (FaultKind.THROTTLED.value, FaultKind.TRANSIENT.value)
 PARTS: Final = ("ledger", "publishing", "consuming", "topology", "fleet", "aws", "clock")
-_ODDITIES: Final = ("reply_to", "received_at", "source", "headers", "expiration", "overflow")
+_ODDITIES: Final = (
+    "reply_to",
+    "reply_unroutable",
+    "received_at",
+    "source",
+    "headers",
+    "expiration",
+    "overflow",
+)
 
 
 class Families:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from worker.core.exceptions import Refused, Unsendable
+from worker.core.exceptions import Refused, Unroutable, Unsendable
 from worker.core.token.outgoing import Kind
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ DOUBT_SECONDS: Final = 8.0
 class PublishHealth:
     """Remembers moves that were not confirmed, by exchange and routing key, until one is there.
 
-    An answer that is refused is the matter of whoever wanted it, and does not count here. What is
+    An answer that is refused or finds no queue is the matter of whoever wanted it, and does not
+    count here. What is
     not tried again, because it is somebody else's by now, is forgotten after a while.
     """
 
@@ -54,7 +55,9 @@ class PublishHealth:
         if fault is None:
             if self._failed:
                 self._failed.pop(_place(message), None)
-        elif not isinstance(fault, Unsendable) and (move or not isinstance(fault, Refused)):
+        elif not isinstance(fault, Unsendable) and (
+            move or not isinstance(fault, Refused | Unroutable)
+        ):
             place = _place(message)
             self._failed.pop(place, None)  # the last to have failed is the last in order
             self._failed[place] = (str(fault), now)

@@ -44,8 +44,7 @@ class Outgoing:
     Attributes:
         user_id: The broker's user who publishes it, if the message is to name it. The broker
             refuses any other, and closes the channel over it.
-        mandatory: Unroutable is a failure. Replies and events may find no queue: who asked is
-            gone, or nothing is bound.
+        mandatory: Unroutable is a failure. An event may find no queue; of a reply it is told.
         about: The outcome that an event carries; None where there is no token.
     """
 
@@ -85,7 +84,8 @@ def _answers(
     told = Outgoing(EVENTS, event, body, message_id, correlation_id, about=about)
     if asker.reply_to is None:
         return (told,)
-    return (told, Outgoing(ANSWERS, asker.reply_to, body, message_id, correlation_id))
+    reply = Outgoing(ANSWERS, asker.reply_to, body, message_id, correlation_id, mandatory=True)
+    return told, reply
 
 
 def retry(

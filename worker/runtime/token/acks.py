@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core import backoff
-from worker.core.exceptions import Refused, Unanswered, Unsendable
+from worker.core.exceptions import Refused, Unanswered, Unroutable, Unsendable
 from worker.core.token.answers import RefusedReplies
 from worker.core.token.outgoing import Kind
 from worker.runtime.pending import Pending
@@ -72,7 +72,8 @@ class AckAfterConfirm:
     confirmed is tried again for as long as its delivery is alive, unless its sender wants it back;
     after that the broker hands the message out anew, and its next handling says what has to be
     said. So is an answer when the connection was lost; one that is *refused* delays its delivery
-    for some seconds at most (`worker.core.token.answers`).
+    for some seconds at most (`worker.core.token.answers`), and a reply for which no queue is bound
+    not at all.
     """
 
     def __init__(
@@ -189,7 +190,10 @@ class AckAfterConfirm:
             self.pending.add(-1)
             return
         kind = one.message.kind
-        if kind is Kind.MOVE or not isinstance(fault, Refused | Unsendable):
+        if kind is Kind.REPLY and isinstance(fault, Unroutable):
+            self._answers.unheard(one.message)
+            self._confirm(one)
+        elif kind is Kind.MOVE or not isinstance(fault, Refused | Unsendable):
             self._again(one, fault)
         elif isinstance(fault, Unsendable):
             self._drop(one, fault)

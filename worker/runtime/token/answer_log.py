@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from worker.core.token.outgoing import EVENTS, Kind
+from worker.core.token.submissions import REPLY_PREFIX
+from worker.runtime.token.oddity_log import OddityLog
 
 if TYPE_CHECKING:
     from worker.core.token.outgoing import Outgoing
@@ -29,6 +31,7 @@ class AnswerLog:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        self._oddities = OddityLog(telemetry)
         self._counts: Counter[str] = Counter()
         self._last: dict[str, str] = {}
         self._said_at = float("-inf")
@@ -36,6 +39,11 @@ class AnswerLog:
     def refused(self, message: Outgoing, fault: PublishFailure) -> None:
         """The broker has refused an answer, for the first time or not."""
         self._note(message.exchange, message.routing_key, str(fault), f"{message.kind}_refusals", 1)
+
+    def unheard(self, message: Outgoing) -> None:
+        """No queue is bound for a reply."""
+        caller = message.routing_key.removeprefix(REPLY_PREFIX).partition(".")[0]
+        self._oddities.note("reply_unroutable", message.message_id, caller)
 
     def dropped(self, message: Outgoing, reason: PublishFailure | str) -> None:
         """An answer was given up for good."""

@@ -30,8 +30,15 @@ _DROPPED: Final = (
     "what reached resolution.parked is handled, what did not is lost: end the policy that drops "
     "messages (`max-length` with `drop-head`); see `resolution-worker check`"
 )
+_UNHEARD: Final = (
+    "no queue was bound to resolution.answers under their reply_to when the answer came, so nobody "
+    "got it; the tokens are settled all the same. These publishers must bind their queue before "
+    "they publish, under this very key, and keep it for as long as they wait; whoever needs late "
+    "answers too keeps a durable queue, bound under `resolution.reply.<caller>.#`"
+)
 _TOLD: Final[Mapping[str, tuple[str, str]]] = {
     "reply_to": ("reply_to_ignored", _NO_REPLY),
+    "reply_unroutable": ("reply_unroutable", _UNHEARD),
     "expiration": ("expired_in_lane", _EXPIRED),
     "overflow": ("dropped_from_lane", _DROPPED),
 }

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import leaping, settle
 from tests.fakes.outside import FakeDelivery, FakeOutbox, FakePublisher, FakeTelemetry
 from tests.fakes.records import incoming
-from worker.core.exceptions import BrokerLost, Refused, Unanswered, Unsendable
+from worker.core.exceptions import BrokerLost, Refused, Unanswered, Unroutable, Unsendable
 from worker.core.token.outgoing import ANSWERS, EVENTS, Kind, Outgoing
 from worker.runtime.token.acks import AckAfterConfirm
 from worker.runtime.token.answer_log import AnswerLog
@@ -38,7 +38,7 @@ def event(name: str, key: str = "token.resolved") -> Outgoing:
 
 def reply(name: str, key: str = "resolution.reply.x") -> Outgoing:
     """A reply."""
-    return Outgoing(ANSWERS, key, b"{}", name)
+    return Outgoing(ANSWERS, key, b"{}", name, mandatory=True)
 
 
 class Acks(AckAfterConfirm):
@@ -279,6 +279,28 @@ async def test_a_refused_reply_is_tried_for_five_seconds_and_dropped() -> None:
     assert 4 <= len(tries) <= 12
     assert len(acks.tries("e")) == 1
     assert acks.telemetry.drops == {Kind.REPLY: 2}
+
+
+@leaping
+async def test_a_reply_for_which_no_queue_is_bound_is_told_and_not_tried_again() -> None:
+    """It delays nothing and is counted; a line a minute names the caller and what to do."""
+    publisher = FakePublisher()
+    publisher.fault = Unroutable("no queue is bound")
+    publisher.refuses = lambda each: each.kind is Kind.REPLY
+    with capture_logs() as lines:
+        async with running(publisher) as acks:
+            for number in range(900):
+                name = f"r{number}"
+                delivery = acks.said(event("e"), reply(name, "resolution.reply.shop.gone"))
+                await asyncio.sleep(0.1)
+                assert (delivery.acks, len(acks.tries(name))) == (1, 1)
+            await asyncio.sleep(61)
+    assert acks.telemetry.oddities == {"reply_unroutable": 900}
+    assert acks.telemetry.drops == {}
+    assert [line["event"] for line in lines] == ["reply_unroutable"] * 3
+    assert sum(line["messages"] for line in lines) == 900
+    assert {line["caller"] for line in lines} == {"shop"}
+    assert "bind their queue before they publish" in lines[0]["remedy"]
 
 
 @leaping
