@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import uuid
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -62,6 +63,7 @@ class User:
         with pytest.raises(ChannelRefused, match="ACCESS_REFUSED"):
             await self.publish(exchange, key, mandatory=False)
 
+    @asynccontextmanager
     async def wire(self) -> AsyncIterator[Wire]:
         """A channel to ask on."""
         async with connected(self.url, name="test") as connection:
@@ -71,7 +73,7 @@ class User:
     async def hears(self, exchange: str, key: str, queue: str | None = None) -> str:
         """Declare a queue of its own and bind it under a key; its name."""
         name = queue or self.key("queue")
-        async for wire in self.wire():
+        async with self.wire() as wire:
             await bounded(wire.queue_declare(name, durable=True), 5)
             await bounded(wire.queue_bind(name, exchange, key), 5)
         return name
@@ -85,7 +87,7 @@ class User:
     async def consume(self, queue: str) -> bytes:
         """The body of the first message that a consumer of the queue is given."""
         bodies: asyncio.Queue[bytes] = asyncio.Queue()
-        async for wire in self.wire():
+        async with self.wire() as wire:
 
             async def receive(message: object) -> None:
                 bodies.put_nowait(message.body)  # type: ignore[attr-defined]  # as delivered
@@ -93,11 +95,10 @@ class User:
             await bounded(wire.basic_consume(queue, receive), 5)
             async with asyncio.timeout(5):
                 return await bodies.get()
-        raise AssertionError
 
     async def may_not(self, do: str, *names: str, **options: object) -> None:
         """The broker refuses what else is asked of it."""
-        async for wire in self.wire():
+        async with self.wire() as wire:
             with pytest.raises(ChannelRefused, match="ACCESS_REFUSED"):
                 await bounded(getattr(wire, do)(*names, **options), 5)
 
@@ -212,7 +213,7 @@ async def a_caller_can_hear_no_others_replies(broker: Broker) -> None:
     await other.may_not("basic_consume", queue, consumer_callback=no_callback)
     await other.may_not("queue_declare", one.key("another"), durable=True)
     await other.may_not("queue_bind", queue, ANSWERS, other.key("w"))
-    async for wire in other.wire():  # nor by an exchange of its own in between
+    async with other.wire() as wire:  # nor by an exchange of its own in between
         await bounded(wire.exchange_declare(other.key("exchange"), exchange_type="fanout"), 5)
     for key in ("#", one.key("w")):
         await other.may_not("exchange_bind", other.key("exchange"), ANSWERS, key)
@@ -271,7 +272,7 @@ async def _settled(web: User) -> str:
         "x-overflow": "drop-head",
         "x-dead-letter-exchange": f"{queue}.dropped",
     }
-    async for wire in web.wire():
+    async with web.wire() as wire:
         exchange = wire.exchange_declare(f"{queue}.dropped", exchange_type="fanout", durable=True)
         await bounded(exchange, 5)
         await bounded(wire.queue_declare(queue, durable=True, arguments=arguments), 5)
@@ -294,7 +295,7 @@ async def the_exchange_before_has_replies_too(broker: Broker) -> None:
     await worker.publish("resolution.replies", web.key("w"), mandatory=True)  # an older worker
     found = broker.management.call("GET", "queues", broker.vhost, queue)["name"]
     assert [await web.consume(found) for _ in range(2)] == [b"{}"] * 2
-    async for wire in web.wire():
+    async with web.wire() as wire:
         assert (await wire.queue_declare(queue, passive=True)).message_count == 2
 
 
