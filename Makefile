@@ -3,9 +3,9 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime demo services \
+.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime demo services \
 	test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
-	bench-letters bench-replay judge-rate soak fuzz lock clean
+	bench-letters bench-replay judge-rate soak fuzz schemas lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -31,6 +31,10 @@ awscli-v2: ## installs the AWS CLI v2 through apt where it is missing
 tools: ## makes .venv-tools, with the linter of the Dockerfile
 	@scripts/environment.sh .venv-tools requirements/tools.txt
 
+node: ## installs AsyncAPI's parser and what the Node example needs, with npm
+	@scripts/node.sh requirements/asyncapi
+	@scripts/node.sh docs/examples/node
+
 prometheus: ## fetches Prometheus's programs where they are missing; starts nothing
 	@scripts/prometheus.sh
 
@@ -47,13 +51,13 @@ demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one mac
 services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
 	@$(BIN)/python -m worker.lab.servers $(ARGS)
 
-test: lint rabbitmq awscli awscli-v2 tools prometheus pgbouncer faketime ## checks everything that CI checks, in less than 15 minutes
+test: lint rabbitmq awscli awscli-v2 tools node prometheus pgbouncer faketime ## checks everything that CI checks, in less than 15 minutes
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-unit: setup ## runs the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
-test-long: setup rabbitmq rabbitmq-4 awscli awscli-v2 tools prometheus pgbouncer faketime ## runs what `make test` leaves out of the same tests
+test-long: setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime ## runs what `make test` leaves out of the same tests
 	$(BIN)/pytest -m long --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
@@ -105,10 +109,14 @@ soak: setup rabbitmq ## breaks things at random moments under load; MINUTES=20
 fuzz: setup rabbitmq ## sends fuzzed messages through the parser and a running worker
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-lock: setup ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
+schemas: setup ## writes docs/schemas from the types of the messages
+	@$(BIN)/python -m harness.schemas
+
+lock: setup node ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
 	@scripts/lock.sh
 
 clean: ## removes the environments and caches
 	rm -rf .venv .venv-awscli .venv-bench .venv-tools .prometheus .rabbitmq-4 .mypy_cache .ruff_cache \
 		.pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf requirements/asyncapi/node_modules docs/examples/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

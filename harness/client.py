@@ -7,7 +7,6 @@ publishes again what was not confirmed, as a web tier has to.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 from aio_pika.exceptions import AMQPException
 
+from harness import contract
 from harness.history import EVENT, REPLY, Received
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Client:
 
     def _receive(self, what: str) -> Any:
         async def receive(message: Any) -> None:
-            body = json.loads(message.body)
+            body = contract.outcome(message.body)
             now = time.time()
             key = message.routing_key or ""
             self.received.append(Received(what, key, message.correlation_id, body, now))

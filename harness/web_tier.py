@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
+from harness import contract
 from harness.servers import reply_key
 from harness.waiting import GENEROUS_SECONDS, eventually
 
@@ -153,6 +154,6 @@ def _collect(into: defaultdict[str, list[Received]]) -> Any:
         told = Received(
             message.routing_key or "", message.correlation_id, message.content_type, message.body
         )
-        into[told.body["message_id"]].append(told)
+        into[contract.outcome(told.raw)["message_id"]].append(told)
 
     return receive

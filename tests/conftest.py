@@ -12,6 +12,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness")
 
+from harness import contract  # noqa: E402 - its asserts are rewritten
 from harness.schema import Schema, addresses, prepare  # noqa: E402 - its asserts are rewritten
 from harness.servers import (  # noqa: E402 - its asserts are rewritten first
     Broker,
@@ -41,6 +42,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long := [item for item in items if item.get_closest_marker("long")]:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.fixture(autouse=True)
+def kept_contract() -> Iterator[None]:
+    """Every outcome that a test receives, by whatever way, keeps the schema in `docs/schemas`."""
+    yield
+    broken = contract.breaches.copy()
+    contract.breaches.clear()
+    assert broken == []
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from harness import contract
 from tests.fakes.fleet import FakeFleet
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.outside import (
@@ -105,7 +105,7 @@ class FakeWorker:
     def events(self, delivery: FakeDelivery) -> list[dict[str, Any]]:
         """The final answers that were given to one delivery's submission."""
         return [
-            json.loads(said.body)
+            contract.outcome(said.body)
             for said in self.publisher.to("resolution.events")
             if said.message_id == delivery.incoming.message_id
         ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aio_pika
 
+from harness import contract
 from harness.servers import reply_key
 from tests.neighbours.watching import becomes
 
@@ -62,7 +63,7 @@ class Caller:
         await self._queue.consume(self._hear, no_ack=True)
 
     async def _hear(self, message: Any) -> None:
-        told = json.loads(message.body)
+        told = contract.outcome(message.body)
         reply = Reply(told["status"], asyncio.get_running_loop().time())
         self.replies[told["message_id"]].append(reply)
 
@@ -191,7 +192,7 @@ class Observer:
         await self._queue.consume(self._hear)
 
     async def _hear(self, message: Any) -> None:
-        self.heard[json.loads(message.body)["message_id"]] += 1
+        self.heard[contract.outcome(message.body)["message_id"]] += 1
         await message.ack()
 
     async def has_all(self, caller: Caller, seconds: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
+from harness import contract
 from harness.tcp_proxy import proxy_to
 from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
@@ -46,7 +46,7 @@ class Somebody:
 
         async def take(message: Any) -> None:
             await asyncio.sleep(pause)
-            self.heard[json.loads(message.body)["message_id"]] += 1
+            self.heard[contract.outcome(message.body)["message_id"]] += 1
             await message.ack()
 
         await self.queue.consume(take)

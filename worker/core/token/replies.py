@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -10,6 +10,7 @@ from worker.core.records import ADVICE, Malformed, Outcome, Status, Submission
 from worker.core.timestamps import format_time
 from worker.core.token.incoming import is_derived
 from worker.core.token.submissions import VERSION
+from worker.core.token.wire import ErrorBody, OutcomeBody
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,11 +44,12 @@ def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) ->
         submission: Who asked.
         repeated: As `is_repeat` says.
     """
-    return _body(
+    body = OutcomeBody(
+        version=VERSION,
         message_id=submission.message_id,
         status=outcome.status,
         repeated=repeated,
-        token_sha256=outcome.key.sha256,
+        token_sha256=outcome.key.sha256.hex(),
         product_code=outcome.product_code,
         customer_aws_account_id=outcome.customer_aws_account_id,
         customer_identifier=outcome.customer_identifier,
@@ -55,62 +57,37 @@ def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) ->
         agreement_id=outcome.agreement_id,
         offer_type=outcome.offer_type,
         error=_error(outcome.error_code, outcome.error_message),
-        metadata=submission.metadata,
-        received_at=submission.received_at,
-        settled_at=outcome.settled_at,
+        advice=ADVICE[outcome.status],
+        metadata=msgspec.Raw(submission.metadata or b"{}"),
+        received_at=format_time(submission.received_at),
+        settled_at=format_time(outcome.settled_at),
     )
+    return _ENCODER.encode(body)
 
 
 def malformed_body(malformed: Malformed, settled_at: datetime) -> bytes:
     """The answer to a message that can't be read."""
-    return _body(
+    token_sha256 = malformed.token_sha256
+    body = OutcomeBody(
+        version=VERSION,
         message_id=malformed.message_id,
         status=Status.MALFORMED,
-        token_sha256=malformed.token_sha256,
-        error=_error(malformed.code, malformed.reason),
-        metadata=malformed.metadata,
-        received_at=malformed.received_at,
-        settled_at=settled_at,
+        repeated=False,
+        token_sha256=None if token_sha256 is None else token_sha256.hex(),
+        product_code=None,
+        customer_aws_account_id=None,
+        customer_identifier=None,
+        license_arn=None,
+        agreement_id=None,
+        offer_type=None,
+        error=ErrorBody(malformed.code, malformed.reason),
+        advice=ADVICE[Status.MALFORMED],
+        metadata=msgspec.Raw(malformed.metadata or b"{}"),
+        received_at=format_time(malformed.received_at),
+        settled_at=format_time(settled_at),
     )
-
-
-def _error(code: str | None, message: str | None) -> dict[str, str | None] | None:
-    return None if code is None else {"code": code, "message": message}
-
-
-def _body(
-    *,
-    message_id: str,
-    status: Status,
-    token_sha256: bytes | None,
-    error: dict[str, str | None] | None,
-    metadata: bytes | None,
-    received_at: datetime,
-    settled_at: datetime,
-    repeated: bool = False,
-    **members: str | None,
-) -> bytes:
-    body: dict[str, Any] = {
-        "version": VERSION,
-        "message_id": message_id,
-        "status": status,
-        "repeated": repeated,
-        "token_sha256": None if token_sha256 is None else token_sha256.hex(),
-        **{name: members.get(name) for name in _MEMBERS},
-        "error": error,
-        "advice": ADVICE[status],
-        "metadata": msgspec.Raw(metadata or b"{}"),
-        "received_at": format_time(received_at),
-        "settled_at": format_time(settled_at),
-    }
     return _ENCODER.encode(body)
 
 
-_MEMBERS: Final = (
-    "product_code",
-    "customer_aws_account_id",
-    "customer_identifier",
-    "license_arn",
-    "agreement_id",
-    "offer_type",
-)
+def _error(code: str | None, message: str | None) -> ErrorBody | None:
+    return None if code is None else ErrorBody(code, message)

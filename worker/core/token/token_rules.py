@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 MAX_TOKEN_CHARS: Final = 8_192
 
-_WHITE_SPACE: Final = re.compile(r"\s")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_PERCENT_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
-_QUOTATION_MARKS: Final = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
+WHITE_SPACE: Final = re.compile(r"\s")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+PERCENT_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+QUOTATION_MARKS: Final = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
 _USUAL: Final = re.compile(r"[!-$&-~]*")  # all that is printed in ASCII, but a percent sign
-_FIELD_NAME: Final = re.compile(r"(registration[ _-]?token|token)[\"']?[=:]", re.IGNORECASE)
-_COOKIE_PREFIX: Final = "x-amzn-marketplace-"
+FIELD_NAME: Final = re.compile("(registration[ _-]?token|token)[\"']?[=:]", re.IGNORECASE)
+COOKIE_PREFIX: Final = "x-amzn-marketplace-"
 # Zero-width and directional characters, soft hyphens: no font shows them.
-_INVISIBLE: Final = re.compile(
+INVISIBLE: Final = re.compile(
     "[\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff]"
 )
 
@@ -44,11 +44,11 @@ def mispasted(token: str) -> UnfitToken | None:
 
 
 def _is_quoted(token: str) -> bool:
-    return token[0] in _QUOTATION_MARKS or token[-1] in _QUOTATION_MARKS
+    return token[0] in QUOTATION_MARKS or token[-1] in QUOTATION_MARKS
 
 
 def _has_field_name(token: str) -> bool:
-    return _COOKIE_PREFIX in token.lower() or _FIELD_NAME.match(token) is not None
+    return COOKIE_PREFIX in token.lower() or FIELD_NAME.match(token) is not None
 
 
 _PASTED: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
@@ -79,7 +79,7 @@ _OF_ALL: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
 )
 _OF_CHARACTERS: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = (
     (
-        _WHITE_SPACE.search,
+        WHITE_SPACE.search,
         UnfitToken(
             "TokenHasWhiteSpace",
             "the registration_token has white space in it: the publisher must decode it exactly"
@@ -87,20 +87,20 @@ _OF_CHARACTERS: Final[tuple[tuple[Callable[[str], object], UnfitToken], ...]] = 
         ),
     ),
     (
-        _CONTROL.search,
+        CONTROL.search,
         UnfitToken(
             "TokenHasControlCharacter", "the registration_token has a control character in it"
         ),
     ),
     (
-        _INVISIBLE.search,
+        INVISIBLE.search,
         UnfitToken(
             "TokenHasInvisibleCharacter",
             "the registration_token has an invisible character in it, such as a zero-width space",
         ),
     ),
     (
-        _PERCENT_ESCAPE.search,
+        PERCENT_ESCAPE.search,
         UnfitToken(
             "TokenPercentEncoded",
             "the registration_token has a %XX escape in it: the publisher must decode it exactly"
