@@ -92,7 +92,7 @@ def test_the_examples_keep_their_schemas(kind: str, name: str, payload: object) 
     assert contract.faults(kind, payload) == [], name
 
 
-@pytest.mark.parametrize("path", ["README.md"])
+@pytest.mark.parametrize("path", ["README.md", "docs/protocol.md"])
 def test_the_json_in_prose_keeps_the_schemas(path: str) -> None:
     """What the documents show as JSON is a message of the kind that its members tell."""
     shown = [json.loads(block) for block in CODE_BLOCK.findall((ROOT / path).read_text())]
