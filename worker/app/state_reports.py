@@ -16,11 +16,11 @@ from worker.core.token.calls_state import (
     CONSUMING,
     PERIOD_SECONDS,
     SHUTTING_DOWN,
-    Calls,
     CallsState,
     body,
     judge,
 )
+from worker.core.token.wire import Calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

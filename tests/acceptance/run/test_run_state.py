@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aio_pika
 import pytest
 
+from harness import contract
 from harness.servers import reply_key
 from harness.waiting import eventually
 from tests.acceptance.outcomes import tokens
@@ -46,7 +47,7 @@ class Caller:
 
     async def take(self, message: Any) -> None:
         """Note a report."""
-        body = json.loads(message.body)
+        body = contract.state(message.body)
         self.reports.append(Report(time.monotonic(), message.app_id, body))
 
     @property

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from harness import contract
 from tests.fakes.clock import leaping
 from worker.app.state_reports import StateReports
-from worker.core.token.calls_state import SHUTTING_DOWN, Calls, CallsState
+from worker.core.token.calls_state import SHUTTING_DOWN, CallsState
+from worker.core.token.wire import Calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ class Channel:
 
     async def send(self, body: bytes) -> None:
         """Take a report."""
-        self.sent.append((asyncio.get_running_loop().time(), json.loads(body)))
+        self.sent.append((asyncio.get_running_loop().time(), contract.state(body)))
         await asyncio.sleep(self.takes)
 
 

@@ -8,12 +8,12 @@ words of ours, since what AWS or the database said is for operators, who find it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from worker.core import holds
+from worker.core.token.wire import Calls, StateBody
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,14 +36,6 @@ _REASONS: Final[Mapping[str, str]] = {
 """In the order of what says most, where calls are stopped for several reasons."""
 
 SHUTTING_DOWN: Final = "this worker is shutting down"
-
-
-class Calls(StrEnum):
-    """Whether calls to AWS are made."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +86,15 @@ def _short(text: str) -> str:
 
 def body(state: CallsState) -> bytes:
     """The message's body."""
-    return _ENCODER.encode(
-        {
-            "version": VERSION,
-            "calls": state.calls,
-            "reason": state.reason,
-            "rate": round(state.rate, 2),
-            "waiting": state.waiting,
-            "oldest_seconds": round(max(0.0, state.oldest_seconds), 1),
-        }
+    told = StateBody(
+        version=VERSION,
+        calls=state.calls,
+        reason=state.reason,
+        rate=round(state.rate, 2),
+        waiting=state.waiting,
+        oldest_seconds=round(max(0.0, state.oldest_seconds), 1),
     )
+    return _ENCODER.encode(told)
 
 
 _ENCODER: Final = msgspec.json.Encoder()

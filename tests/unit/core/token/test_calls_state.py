@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import contract
 from worker.core import holds
 from worker.core.token.calls_state import (
     CONSUMING,
     MOST_REASON_CHARS,
     SHUTTING_DOWN,
-    Calls,
     CallsState,
     body,
     judge,
 )
+from worker.core.token.wire import Calls
 
 DENIED = "AccessDeniedException: User: arn:aws:iam::123456789012:user/x is not authorized"
 NAMES = (holds.AWS, holds.LEDGER, holds.PAUSE, holds.FLEET, holds.DRAIN, CONSUMING, "another")
@@ -91,6 +90,6 @@ def test_the_message_is_as_documented() -> None:
         '"oldest_seconds":0.4}'
     )
     paused = CallsState(Calls.PAUSED, 'a "migration"', 1 / 3, 0, -5.0)
-    told = json.loads(body(paused))
+    told = contract.state(body(paused))
     assert (told["calls"], told["reason"]) == ("paused", 'a "migration"')
     assert (told["rate"], told["oldest_seconds"]) == (0.33, 0.0)
