@@ -10,10 +10,7 @@ Times are the event loop's, in seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from resolution_client.state import WorkerState
+from typing import Final
 
 LEDGER_SECONDS: Final = 0.1
 """Workers that make no calls still answer what is settled already: so long they are waited for."""
@@ -77,24 +74,25 @@ class Progress:
             self.again_at = self.deadline
         self.life, self.confirmed_at = life, now
 
-    def next(self, now: float, life: int, state: WorkerState | None, silence_at: float) -> Step:
+    def next(self, now: float, life: int, idle_from: float | None, silence_at: float) -> Step:
         """What to do.
 
         Args:
             now: The time.
             life: The present life of the connection; 0 where there is none.
-            state: What the workers say; None if that is not known.
+            idle_from: From when on it is certain that AWS is not called; None if it is.
             silence_at: When the workers will be taken to be gone, if nothing is heard.
         """
         if now >= self.deadline:
             return GiveUp(self.published)
-        idle = state is not None and state.calls != "running"
-        until = min(self.deadline, silence_at if silence_at > now else self.deadline)
-        if self.published and idle:
-            known_at = self.confirmed_at + (0.0 if silence_at <= now else LEDGER_SECONDS)
-            if now >= known_at:
+        heard = silence_at > now
+        until = min(self.deadline, silence_at) if heard else self.deadline
+        if self.published and idle_from is not None:
+            answered_by = self.confirmed_at + (LEDGER_SECONDS if heard else 0.0)
+            give_up_at = max(idle_from, answered_by)
+            if now >= give_up_at:
                 return GiveUp(published=True)
-            until = min(until, known_at)
+            until = min(until, give_up_at)
         if life and (life != self.life or self.again_at <= now):
             if now >= self.not_before:
                 return Publish(life)

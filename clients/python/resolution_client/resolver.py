@@ -200,9 +200,8 @@ class Resolver:
             if self._closed:
                 raise Closed("the resolver was closed while this token was under way")
             life, now = self._link.life, self._time()
-            told = self._watch.state(now)
-            silent = self._watch.silence_at() or 0.0
-            match progress.next(now, life.number if life else 0, told, silent):
+            idle, silent = self._watch.idle_from(now), self._watch.silence_at() or 0.0
+            match progress.next(now, life.number if life else 0, idle, silent):
                 case Publish():
                     assert life is not None
                     refusal = await self._publish(call.submission, life, progress)
@@ -211,7 +210,7 @@ class Resolver:
                         async with asyncio.timeout_at(until):
                             await call.news.wait()
                 case GiveUp(published=True):
-                    return _pending(call.submission, told)
+                    return _pending(call.submission, self._watch.state(now))
                 case GiveUp():
                     raise NotPublished(f"not confirmed in time: {refusal or self._link.fault}")
 

@@ -11,6 +11,10 @@ from resolution_client.answers import VERSION, Unreadable
 SILENCE_SECONDS: Final = 3.0
 """So long without a word from any worker means that nobody works."""
 
+STOPPED_SECONDS: Final = 1.0
+"""So long must calls be stopped before callers are told: a probe may show at once that they can go
+on, and a worker that restarts is back."""
+
 Calls: TypeAlias = Literal["running", "paused", "stopped"]
 _MOST_REPLICAS: Final = 1000
 
@@ -60,16 +64,21 @@ class Watch:
     def __init__(self) -> None:
         self._said: dict[str, tuple[float, WorkerState]] = {}
         self._listening_since: float | None = None
+        self._stopped_since: float | None = None
 
     def listen(self, now: float) -> None:
         """Nothing could be heard before."""
         self._listening_since = now
-        self._said.clear()
+        self._forget()
 
     def deaf(self) -> None:
         """Nothing can be heard from now on, so silence means nothing."""
         self._listening_since = None
+        self._forget()
+
+    def _forget(self) -> None:
         self._said.clear()
+        self._stopped_since = None
 
     def heard(self, replica: str, state: WorkerState, now: float) -> None:
         """A worker has spoken."""
@@ -77,6 +86,20 @@ class Watch:
         self._said[replica] = now, state
         if len(self._said) > _MOST_REPLICAS:
             del self._said[next(iter(self._said))]
+        together = self.state(now)
+        if together is None or together.calls != "stopped":
+            self._stopped_since = None
+        elif self._stopped_since is None:
+            self._stopped_since = now
+
+    def idle_from(self, now: float) -> float | None:
+        """From when on it is certain that AWS is not called, perhaps soon; None if it is called."""
+        state = self.state(now)
+        if state is None or state.calls == "running":
+            return None
+        if self._stopped_since is None or state is NOBODY:
+            return now
+        return self._stopped_since + STOPPED_SECONDS
 
     def state(self, now: float) -> WorkerState | None:
         """What all workers say together; None while there was no time to hear of any."""

@@ -155,7 +155,8 @@ class Waiting(RuleBasedStateMachine):
                 self.end(caller)
                 return None
             silent = self.watch.silence_at() or 0.0
-            step = caller.progress.next(self.now, self.life, self.watch.state(self.now), silent)
+            idle = self.watch.idle_from(self.now)
+            step = caller.progress.next(self.now, self.life, idle, silent)
             match step:
                 case Publish(life):
                     assert life == self.life != 0

@@ -82,6 +82,22 @@ def test_the_newest_word_of_a_worker_counts() -> None:
     assert watch.state(4.5) == NOBODY
 
 
+def test_a_short_stop_is_none() -> None:
+    """Calls that stop and go on within a second are not told of; a pause is at once."""
+    watch = Watch()
+    watch.listen(0.0)
+    watch.heard("a", WorkerState("running"), 0.1)
+    assert watch.idle_from(0.2) is None
+    watch.heard("a", WorkerState("stopped"), 0.5)
+    watch.heard("a", WorkerState("stopped"), 1.0)
+    assert watch.idle_from(1.2) == 1.5
+    watch.heard("a", WorkerState("running"), 1.3)
+    assert watch.idle_from(1.4) is None
+    watch.heard("a", WorkerState("paused"), 2.0)
+    assert watch.idle_from(2.0) == 2.0
+    assert watch.idle_from(9.0) == 9.0  # silence
+
+
 def test_strangers_do_not_fill_it() -> None:
     """However many names are heard, a bounded number is kept."""
     watch = Watch()
