@@ -161,6 +161,7 @@ async def test_nothing_is_consumed_or_published(sound: Setup) -> None:
         events = await channel.declare_queue("resolution.reply.events", exclusive=True)
         await events.bind("resolution.events", "#")
         await events.bind("resolution.answers", "resolution-worker.check")
+        await events.bind("resolution.state")
         for name in QUEUES:
             message = aio_pika.Message(b"{}", delivery_mode=2, message_id=name)
             await channel.default_exchange.publish(message, name)
