@@ -64,6 +64,8 @@ class _Life:
 
     def __init__(self, make: Callable[[], Asynchronous]) -> None:
         self.loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(
             target=self.loop.run_forever, name="resolution-client", daemon=True
         )
@@ -75,8 +77,13 @@ class _Life:
 
         Raises:
             TimeoutError: It takes longer; it was cancelled.
+            CancelledError: The loop has ended, or ends.
         """
-        future = asyncio.run_coroutine_threadsafe(call, self.loop)
+        with self._lock:  # what is given to the loop before it is told to end is seen to by it
+            if self._closed:
+                call.close()
+                raise CancelledError
+            future = asyncio.run_coroutine_threadsafe(call, self.loop)
         try:
             return future.result(seconds)
         except BaseException:  # KeyboardInterrupt as well
@@ -84,8 +91,12 @@ class _Life:
             raise
 
     def close(self) -> None:
+        """End it; whoever waits gets an answer or `CancelledError`."""
+        with self._lock:
+            self._closed = True
+        ending = asyncio.run_coroutine_threadsafe(_ended(self.resolver), self.loop)
         with suppress(NotInTime, CancelledError):
-            self.run(_ended(self.resolver), _CLOSE_SECONDS)
+            ending.result(_CLOSE_SECONDS)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_CLOSE_SECONDS)
         if not self._thread.is_alive():

@@ -13,7 +13,7 @@ from aiormq import exceptions as amqp
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
-    from aio_pika.abc import AbstractConnection
+    from aio_pika.abc import AbstractChannel, AbstractConnection
 
     from resolution_client.address import Address
 
@@ -68,6 +68,21 @@ async def _connect(url: str, name: str) -> AbstractConnection:
         heartbeat=HEARTBEAT_SECONDS,
         client_properties={"connection_name": name},
     )
+
+
+async def open_channel(connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
+    """Open a channel; with `confirms`, what is published and can't be routed is an error.
+
+    Raises:
+        Lost: It could not be opened.
+    """
+    return await asked(_channel(connection, confirms=confirms))
+
+
+async def _channel(connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
+    channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+    await channel.initialize()
+    return channel
 
 
 async def asked(call: Awaitable[_T], seconds: float = RPC_SECONDS) -> _T:

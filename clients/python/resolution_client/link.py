@@ -8,6 +8,7 @@ and it never gets out of a handshake that is half done.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ class Link:
                 failures = 0
             except Lost as lost:
                 self.fault = str(lost)
-                log.log(30 if failures == 0 else 10, "no connection: %s", lost)
+                level = logging.DEBUG if failures else logging.WARNING
+                log.log(level, "no connection: %s", lost)
                 failures += 1
                 self._listener.changed()
             await asyncio.sleep(_backoff(failures))
@@ -161,8 +163,7 @@ class Link:
         reply_to = f"{self._prefix}{secrets.token_hex(16)}"
         ended = asyncio.get_running_loop().create_future()
         life = Life(self._lives, connection, reply_to, ended)
-        channel = connection.channel(publisher_confirms=True, on_return_raises=True)
-        await asked(channel.initialize())
+        channel = await broker.open_channel(connection, confirms=True)
         life.exchange = await channel.get_exchange(SUBMISSIONS, ensure=False)
         queue = await asked(channel.declare_queue(reply_to, exclusive=True, durable=False))
         await asked(queue.bind(ANSWERS, reply_to))
@@ -177,9 +178,8 @@ class Link:
         A broker set up for an older release refuses it: then nobody is told that calls are stopped,
         and nothing else is amiss.
         """
-        channel = connection.channel(publisher_confirms=False)
+        channel = await broker.open_channel(connection, confirms=False)
         try:
-            await asked(channel.initialize())
             underlay = await channel.get_underlay_channel()
             await asked(underlay.queue_bind(queue.name, STATE, ""))
             await asked(channel.close())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import aio_pika
 
 from resolution_client import answers
-from resolution_client.broker import Lost, Refused, asked
+from resolution_client.broker import Lost, Refused, asked, open_channel
 from resolution_client.errors import ResolverError
 from resolution_client.link import ANSWERS, ends_with
 from resolution_client.observer import log
@@ -119,8 +119,7 @@ class Settlements:
         if life is None:
             raise Lost(self._link.fault)
         self._messages = asyncio.Queue()
-        channel = life.connection.channel(publisher_confirms=False)
-        await asked(channel.initialize())
+        channel = await open_channel(life.connection, confirms=False)
         try:
             await self._consume(channel)
         except Refused as refused:
@@ -173,16 +172,21 @@ class Settlements:
         if self._channel is None or now - self._counted_at < _COUNT_SECONDS / 2:
             return
         self._counted_at = now
-        queue = await self._channel.get_queue(self._dropped, ensure=False)
         try:
-            purged = await asked(queue.purge())
+            count = await asked(_purged(self._channel, self._dropped))
         except Lost as lost:
             log.info("what was dropped from %s can't be counted: %s", self._name, lost)
             return
-        if count := int(purged.message_count or 0):
+        if count:
             self.lost += count
             log.error("%d answers were dropped from %s: it was full", count, self._name)
             self._observer.tell("answers_lost", self._queue, count)
+
+
+async def _purged(channel: AbstractChannel, queue: str) -> int:
+    """Empty a queue; returns how many messages were in it."""
+    found = await channel.get_queue(queue, ensure=False)
+    return int((await found.purge()).message_count or 0)
 
 
 _LOST: Final[dict[str, Any]] = {
