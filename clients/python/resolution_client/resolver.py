@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -54,7 +55,7 @@ class Resolver:
         self._closed = False
         listener = Listener(self._on_reply, self._on_state, self._on_change)
         self._link = Link(self._address, self.caller, listener)
-        self._settlements: set[Settlements] = set()
+        self._settlements: weakref.WeakSet[Settlements] = weakref.WeakSet()
 
     @classmethod
     def from_env(cls, *, observer: Observer | None = None) -> Self:

@@ -93,10 +93,12 @@ class Settlements:
                 async with asyncio.timeout(_AGAIN_SECONDS):
                     await self._link.up.wait()
                 await self._open()
+            if self._closed:
+                return None
+            await self._count_lost()
             async with asyncio.timeout(_COUNT_SECONDS):
                 message = await self._messages.get()
         except TimeoutError:
-            await self._count_lost()
             return None
         except Lost as lost:
             log.info("no answers from %s: %s", self._name, lost)
@@ -129,7 +131,6 @@ class Settlements:
         else:
             self._channel = channel
             self._counted_at = float("-inf")
-            await self._count_lost()
             return
         raise ResolverError(fault)
 
@@ -169,7 +170,7 @@ class Settlements:
     async def _count_lost(self) -> None:
         """Count what was dropped: it is moved to a queue of its own, which is emptied here."""
         now = asyncio.get_running_loop().time()
-        if self._channel is None or now - self._counted_at < _COUNT_SECONDS / 2:
+        if self._channel is None or now - self._counted_at < _COUNT_SECONDS:
             return
         self._counted_at = now
         try:
