@@ -130,7 +130,8 @@ class Link:
             try:
                 await self._live()
                 failures = 0
-            except Lost as lost:
+            except Exception as error:  # noqa: BLE001 - whatever happens, it connects again
+                lost = error if isinstance(error, Lost) else broker.translated(error)
                 self.fault = str(lost)
                 level = logging.DEBUG if failures else logging.WARNING
                 log.log(level, "no connection: %s", lost)
