@@ -313,7 +313,7 @@ _BROKER = (
         "permissions: an exchange can't be written",
         lambda s: _rights(s, Permissions("^$", r"^resolution\.(internal|retry\..+)$", _READ)),
         "permissions",
-        r"may not write resolution\.events, write resolution\.answers under",
+        r"may not write resolution\.events, write resolution\.state, write resolution\.answers",
         "rabbitmqctl set_permissions",
         1,
         told=Told.CALL,

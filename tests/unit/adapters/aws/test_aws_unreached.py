@@ -33,12 +33,14 @@ class Case:
         make: Makes it; returns the endpoint's address and what the environment says.
         code: The fault's code.
         words: What its message names.
+        seconds: Time limit of a call: generous where the fault shows before it is over.
     """
 
     name: str
     make: Callable[[NetworkFaults], tuple[str, dict[str, str]]]
     code: str
     words: tuple[str, ...]
+    seconds: float = 20.0
 
 
 def _proxy(port: int, far: str = FAR, host: str = "127.0.0.1") -> tuple[str, dict[str, str]]:
@@ -72,6 +74,7 @@ CASES = (
         lambda way: (f"https://127.0.0.1:{way.silent()}", {}),
         "NotConnected",
         ("in time", "TLS"),
+        seconds=1.0,
     ),
     Case(
         "no TLS there",
@@ -132,6 +135,7 @@ CASES = (
         lambda way: _proxy(way.silent()),
         "NotConnected",
         ("through the proxy 127.0.0.1:", "in time", "HTTPS_PROXY"),
+        seconds=1.0,
     ),
     Case(
         "a proxy that wants another password",
@@ -207,7 +211,7 @@ async def test_what_keeps_calls_from_aws_is_ours(
     url, environment = case.make(way)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    async with marketplace(url, timeout_seconds=1.0) as client:
+    async with marketplace(url, timeout_seconds=case.seconds) as client:
         found = [await client.resolve(TOKEN), await client.probe(), await client.reach()]
 
     for fault in found:
