@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.servers import BrokerServer, PostgresServer
     from tests.acceptance.check_setups import Done, Setup
 
-_WRITE = r"^resolution\.(internal|retry\..+|answers|replies|events)$"
+_WRITE = r"^resolution\.(internal|retry\..+|answers|replies|events|state)$"
 _READ = r"^resolution\.(tokens|backlog|crowd|parked|retry\..+)$"
 _NAMED_SECONDS = 20.0
 """A dependency that hangs is named within five seconds; the rest is room for a busy machine."""
@@ -322,7 +322,9 @@ _BROKER = (
         "permissions: a retry exchange can't be written",
         lambda s: _rights(
             s,
-            Permissions("^$", r"^resolution\.(internal|retry\.(30s|2m)|answers|events)$", _READ),
+            Permissions(
+                "^$", r"^resolution\.(internal|retry\.(30s|2m)|answers|events|state)$", _READ
+            ),
         ),
         "permissions",
         r"may not write resolution\.retry\.5s$",
