@@ -20,9 +20,10 @@ from resolution_client import address
 from resolution_client.errors import Closed, NotPublished, ResolverError
 from resolution_client.resolver import DEFAULT_WAIT
 from resolution_client.resolver import Resolver as AsyncResolver
+from resolution_client.settled import DEFAULT_BOUND
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from resolution_client.answers import Answer, Outcome
     from resolution_client.observer import Observer
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _GRACE_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
+
+
+class Answers(Protocol):
+    """What `settled` returns."""
+
+    async def __anext__(self) -> Outcome:
+        """The next answer; what was given before is done."""
+        ...
+
+    async def aclose(self) -> None:
+        """End it; what was given last is not done."""
+        ...
 
 
 class Asynchronous(Protocol):
@@ -54,7 +67,7 @@ class Asynchronous(Protocol):
         """Submit the token in a form."""
         ...
 
-    def settled(self, queue: str) -> AsyncIterator[Outcome]:
+    def settled(self, queue: str, *, bound: int = ...) -> Answers:
         """All answers to this caller."""
         ...
 
@@ -193,18 +206,19 @@ class Resolver:
         life = self._open()
         return _in_time(life, life.resolver.resolve_form(form, wait=wait, **options), wait)
 
-    def settled(self, queue: str) -> Iterator[Outcome]:
+    def settled(self, queue: str, *, bound: int = DEFAULT_BOUND) -> Iterator[Outcome]:
         """As there: an iterator, for a thread or a process of its own."""
         life = self._open()
-        answers = life.run(_begun(life.resolver, queue))
-        while True:
-            try:
-                answer = life.run(_next(answers))
-            except CancelledError:
-                return
-            if answer is None:
-                return
-            yield answer
+        answers = life.run(_begun(life.resolver, queue, bound))
+        try:
+            while (answer := life.run(_next(answers))) is not None:
+                yield answer
+        except CancelledError:
+            return
+        finally:
+            if self._life is life:
+                with suppress(NotInTime, CancelledError, RuntimeError):  # it is just being closed
+                    life.run(answers.aclose(), _CLOSE_SECONDS)
 
     def _open(self) -> _Life:
         with self._lock:
@@ -216,12 +230,15 @@ class Resolver:
             return self._life
 
 
-async def _begun(resolver: Asynchronous, queue: str) -> AsyncIterator[Outcome]:
-    return resolver.settled(queue)
+async def _begun(resolver: Asynchronous, queue: str, bound: int) -> Answers:
+    return resolver.settled(queue, bound=bound)
 
 
-async def _next(answers: AsyncIterator[Outcome]) -> Outcome | None:
-    return await anext(answers, None)
+async def _next(answers: Answers) -> Outcome | None:
+    try:
+        return await answers.__anext__()
+    except StopAsyncIteration:
+        return None
 
 
 def _in_time(life: _Life, call: Coroutine[Any, Any, Answer], wait: float) -> Answer:

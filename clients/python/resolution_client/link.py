@@ -119,6 +119,7 @@ class Link:
         self._prefix = f"resolution.reply.{caller}."
         self._listener = listener
         self._lives = 0
+        self._releasing: set[asyncio.Task[None]] = set()
         self.life: Life | None = None
         self.fault = "not connected yet"
         self.up = asyncio.Event()
@@ -138,6 +139,12 @@ class Link:
                 failures += 1
                 self._listener.changed()
             await asyncio.sleep(_backoff(failures))
+
+    def release(self, channel: AbstractChannel) -> None:
+        """Close a channel that nobody uses any more; called in the event loop."""
+        task = asyncio.get_running_loop().create_task(channel_closed(channel))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
 
     async def _live(self) -> None:
         """One life from its beginning to its end.
@@ -205,6 +212,15 @@ async def ends_with(channel: AbstractChannel, end: Callable[[str], None]) -> Non
     underlay = await channel.get_underlay_channel()
     underlay.closing.add_done_callback(ended)
     underlay.on_consumer_cancel_callbacks.add(lambda _: end("the broker deleted the queue"))
+
+
+async def channel_closed(channel: AbstractChannel) -> None:
+    """Close a channel whatever state it is in, within a bound; what is unacked comes again."""
+    if not channel.is_closed:
+        try:
+            await asked(channel.close(), _CLOSE_SECONDS)
+        except Lost as lost:
+            log.debug("while a channel was closed: %s", lost)
 
 
 async def closed(connection: AbstractConnection) -> None:

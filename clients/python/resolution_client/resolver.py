@@ -159,8 +159,9 @@ class Resolver:
         """All answers to this caller, those that came late or after a replay too.
 
         They wait in a durable queue of this name, shared by all who give it; each answer goes to
-        one of them, and is acked when the next is asked for: it comes again if the loop's body
-        failed or the process died, so let provisioning twice by one `agreement_key` do no harm.
+        one of them, and is acked when the next is asked for: it comes again if the loop was left
+        before that or the process died, so let provisioning twice by one `agreement_key` do no
+        harm.
 
         Args:
             queue: Its name: letters, digits, - and _.

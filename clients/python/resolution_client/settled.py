@@ -11,7 +11,7 @@ import aio_pika
 from resolution_client import answers
 from resolution_client.broker import Lost, Refused, asked, open_channel
 from resolution_client.errors import ResolverError
-from resolution_client.link import ANSWERS, ends_with
+from resolution_client.link import ANSWERS, channel_closed, ends_with
 from resolution_client.observer import log
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Settlements:
         self._unacked: AbstractIncomingMessage | None = None
         self._counted_at = float("-inf")
         self._closed = False
+        self._loop = asyncio.get_running_loop()
         self.lost = 0
 
     def __aiter__(self) -> Self:
@@ -69,6 +70,12 @@ class Settlements:
                 self._observer.tell("dropped", "unreadable")
                 await self._ack()
         raise StopAsyncIteration
+
+    def __del__(self) -> None:
+        """Give the answer that was not acked back: this is what a loop whose body failed leaves."""
+        channel: AbstractChannel | None = getattr(self, "_channel", None)
+        if channel is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._link.release, channel)
 
     async def aclose(self) -> None:
         """End it; the answer that was not acked comes again."""
@@ -161,11 +168,8 @@ class Settlements:
 
     async def _close_channel(self) -> None:
         channel, self._channel = self._channel, None
-        if channel is not None and not channel.is_closed:
-            try:
-                await asked(channel.close())
-            except Lost as lost:
-                log.debug("while a channel was closed: %s", lost)
+        if channel is not None:
+            await channel_closed(channel)
 
     async def _count_lost(self) -> None:
         """Count what was dropped: it is moved to a queue of its own, which is emptied here."""

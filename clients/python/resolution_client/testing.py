@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import defaultdict
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack
@@ -21,10 +21,11 @@ from resolution_client.answers import (
 )
 from resolution_client.errors import BadToken, Closed
 from resolution_client.resolver import DEFAULT_WAIT
+from resolution_client.settled import DEFAULT_BOUND
 from resolution_client.submission import form_fields, refused, submission
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from resolution_client.submission import FormOptions, Submission
 
@@ -64,7 +65,8 @@ class FakeResolver:
         self._script = dict(script or {})
         self._seen: set[str] = set()
         self._pending: dict[str, Submission] = {}
-        self._queues: defaultdict[str, asyncio.Queue[Outcome | None]] = defaultdict(asyncio.Queue)
+        self._queues: dict[str, deque[Outcome]] = {}
+        self._news = asyncio.Event()
         self._history: list[Outcome] = []
         self._open = False
         self._closed = False
@@ -82,8 +84,7 @@ class FakeResolver:
     async def close(self) -> None:
         """End it, and all iterations over `settled`."""
         self._open, self._closed = False, True
-        for queue in self._queues.values():
-            queue.put_nowait(None)
+        self._news.set()
 
     async def resolve_form(
         self,
@@ -141,25 +142,65 @@ class FakeResolver:
         assert not isinstance(made, Pending)
         return self._settled(made, token)
 
-    async def settled(self, queue: str) -> AsyncIterator[Outcome]:
+    def settled(self, queue: str, *, bound: int = DEFAULT_BOUND) -> FakeSettlements:
         """As of the real one; all answers since the resolver was made."""
         self._check_open()
-        if queue not in self._queues:
-            for answer in self._history:
-                self._queues[queue].put_nowait(answer)
-        while (following := await self._queues[queue].get()) is not None:
-            yield following
+        waiting = self._queues.setdefault(queue, deque(self._history, bound))
+        return FakeSettlements(self, waiting)
+
+    async def _next(self, waiting: deque[Outcome]) -> Outcome:
+        while not waiting and not self._closed:
+            self._news.clear()
+            await self._news.wait()
+        if self._closed:
+            raise StopAsyncIteration
+        return waiting.popleft()
 
     def _settled(self, answer: Outcome, token: str) -> Outcome:
         self._seen.add(token)
         self._history.append(answer)
-        for queue in self._queues.values():
-            queue.put_nowait(answer)
+        for waiting in self._queues.values():
+            waiting.append(answer)
+        self._news.set()
         return answer
 
     def _check_open(self) -> None:
         if not self._open:
             raise Closed("the resolver is not open: use `async with Resolver(…) as resolver`")
+
+
+class FakeSettlements:
+    """An asynchronous iterator over answers; made by `FakeResolver.settled`."""
+
+    def __init__(self, fake: FakeResolver, waiting: deque[Outcome]) -> None:
+        self._fake = fake
+        self._waiting = waiting
+        self._unacked: Outcome | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        self._unacked = None
+        if self._closed:
+            raise StopAsyncIteration
+        self._unacked = await self._fake._next(self._waiting)  # noqa: SLF001 - made by it
+        return self._unacked
+
+    async def aclose(self) -> None:
+        """End it; the answer that was not acked comes again."""
+        self._closed = True
+        self._give_back()
+
+    def __del__(self) -> None:
+        """As `aclose`: this is what a loop whose body failed leaves."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        answer, self._unacked = self._unacked, None
+        if answer is not None:
+            self._waiting.appendleft(answer)
 
 
 class BlockingFakeResolver(blocking.Resolver):

@@ -98,6 +98,29 @@ def test_settled(resolver: Resolver) -> None:
     assert not listening.is_alive()
 
 
+def test_a_loop_that_failed_is_begun_again(resolver: Resolver) -> None:
+    """An answer whose handling failed comes again to the loop that is begun next."""
+    queue = f"q{uuid.uuid4().hex}"
+    seen: list[str] = []
+
+    def listen() -> None:
+        for answer in resolver.settled(queue, bound=50):
+            seen.append(answer.message_id)
+            if len(seen) == 1:
+                raise ConnectionError  # as the database would
+            return
+
+    with ThreadPoolExecutor(1) as threads:
+        listening = threads.submit(listen)
+        ends = time.monotonic() + 30
+        while not seen and time.monotonic() < ends:
+            resolver.resolve(token("ok"), wait=30)
+        with pytest.raises(ConnectionError):
+            listening.result(10)
+        threads.submit(listen).result(30)
+    assert seen[0] == seen[1]
+
+
 def test_closed(resolver: Resolver) -> None:
     """After closing it says so, to those who wait in other threads too, and no thread is left."""
     with ThreadPoolExecutor(1) as threads:

@@ -173,3 +173,31 @@ async def test_settled_tells_of_all(resolver: Any) -> None:
     await eventually(lambda: expected <= seen, "all answers are told of")
     await resolver.close()
     await listening
+
+
+async def test_a_loop_that_failed_is_begun_again(resolver: Any) -> None:
+    """An answer whose handling failed comes again to the loop that is begun next."""
+    queue = f"q-{uuid.uuid4().hex}"
+    seen: list[str] = []
+
+    async def listen() -> None:
+        async for answer in resolver.settled(queue, bound=50):
+            seen.append(answer.message_id)
+            if len(seen) == 1:
+                raise ConnectionError  # as the database would
+            if len(set(seen)) > 1:
+                return
+
+    async def until_it_succeeds() -> None:
+        with pytest.raises(ConnectionError):
+            await listen()
+        await listen()
+
+    listening = asyncio.create_task(until_it_succeeds())
+    async with asyncio.timeout(30):
+        while not seen:
+            await resolver.resolve(token("ok"), wait=20)
+            await asyncio.sleep(0)
+        await resolver.resolve(token("ok"), wait=20)
+        await listening
+    assert seen[0] == seen[1] != seen[2]
