@@ -217,7 +217,7 @@ class Resolver:
             return
         finally:
             if self._life is life:
-                with suppress(NotInTime, CancelledError, RuntimeError):  # it is just being closed
+                with suppress(NotInTime, CancelledError):  # it is just being closed
                     life.run(answers.aclose(), _CLOSE_SECONDS)
 
     def _open(self) -> _Life:

@@ -121,6 +121,25 @@ def test_a_loop_that_failed_is_begun_again(resolver: Resolver) -> None:
     assert seen[0] == seen[1]
 
 
+def test_closed_while_an_answer_is_handled(resolver: Resolver) -> None:
+    """A loop over `settled` ends if the resolver was closed while its body ran."""
+    handling, closed = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        for _ in resolver.settled(f"q{uuid.uuid4().hex}"):
+            handling.set()
+            closed.wait(30)
+
+    with ThreadPoolExecutor(1) as threads:
+        listening = threads.submit(listen)
+        ends = time.monotonic() + 30
+        while not handling.is_set() and time.monotonic() < ends:
+            resolver.resolve(token("ok"), wait=30)
+        resolver.close()
+        closed.set()
+        listening.result(10)
+
+
 def test_closed(resolver: Resolver) -> None:
     """After closing it says so, to those who wait in other threads too, and no thread is left."""
     with ThreadPoolExecutor(1) as threads:
