@@ -197,14 +197,18 @@ class Resolver:
     ) -> Answer:
         """As there, with its arguments; holds this thread no longer than `wait` seconds."""
         life = self._open()
-        return _in_time(life, life.resolver.resolve(token, wait=wait, **options), wait)
+        call = life.resolver.resolve(token, wait=wait, **options)
+        del token  # as there
+        return _in_time(life, call, wait)
 
     def resolve_form(
         self, form: Mapping[str, Any], *, wait: float = DEFAULT_WAIT, **options: Unpack[FormOptions]
     ) -> Answer:
         """As there, likewise."""
         life = self._open()
-        return _in_time(life, life.resolver.resolve_form(form, wait=wait, **options), wait)
+        call = life.resolver.resolve_form(form, wait=wait, **options)
+        del form
+        return _in_time(life, call, wait)
 
     def settled(self, queue: str, *, bound: int = DEFAULT_BOUND) -> Iterator[Outcome]:
         """As there: an iterator, for a thread or a process of its own."""

@@ -116,7 +116,7 @@ class Resolver:
             )
         except BadToken as fault:
             return refused(form, fault, metadata)
-        del token
+        del token, form
         return await self._resolve(prepared, wait)
 
     async def resolve(
