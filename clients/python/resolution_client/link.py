@@ -18,7 +18,7 @@ import aio_pika
 
 from resolution_client import broker
 from resolution_client.broker import Lost, Refused, asked
-from resolution_client.observer import log
+from resolution_client.observer import log, reports_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +126,7 @@ class Link:
 
     async def run(self) -> None:
         """Connect, and connect again after each loss, until cancelled."""
+        reports_failures.set(True)
         failures = 0
         while True:
             try:

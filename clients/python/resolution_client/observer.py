@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from contextvars import ContextVar
 from typing import Any, Final
 
 log: Final = logging.getLogger("resolution_client")
+
+reports_failures: Final = ContextVar("resolution_client.reports_failures", default=False)
+"""Set in tasks that say themselves that they can't connect."""
 
 
 class Observer:
@@ -58,12 +62,18 @@ _LIBRARIES: Final = {
     "aio_pika": ("channel", "connection", "exchange", "message", "queue", "tools"),
     "aiormq": ("base", "channel", "connection"),
 }
+_ATTEMPT_FAILED: Final = "error when creating transport"
 _PASSWORD: Final = re.compile(r"(amqps?://[^\s:/@]*):[^\s@]*@")
 
 
-def _hide_secrets(record: logging.LogRecord) -> bool:
-    """Rewrite a record of the AMQP libraries that quotes a submission or the broker's password."""
+def _fit_to_show(record: logging.LogRecord) -> bool:
+    """Rewrite a record of the AMQP libraries that quotes a submission or the broker's password.
+
+    Failures to connect are left out where they are ours: `Link` reports them, once an outage.
+    """
     text = record.getMessage()
+    if reports_failures.get() and text.startswith(_ATTEMPT_FAILED):
+        return False
     if "registration_token" in text:
         record.msg, record.args = "withheld: it quotes a registration token", ()
     elif "amqp" in text:
@@ -74,4 +84,4 @@ def _hide_secrets(record: logging.LogRecord) -> bool:
 for _library, _modules in _LIBRARIES.items():
     # Frames are logged at DEBUG, returned messages and the URLs of lost connections at ERROR.
     for _module in _modules:
-        logging.getLogger(f"{_library}.{_module}").addFilter(_hide_secrets)
+        logging.getLogger(f"{_library}.{_module}").addFilter(_fit_to_show)
