@@ -4,8 +4,8 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime demo services \
-	test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-memory bench-quota \
-	bench-letters bench-replay judge-rate soak fuzz schemas lock clean
+	test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-client bench-memory \
+	bench-quota bench-letters bench-replay judge-rate soak fuzz schemas lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -90,6 +90,9 @@ bench: setup rabbitmq ## measures CPU a token beside other workers, with framewo
 
 bench-cli: setup awscli awscli-v2 ## measures `resolve-customer` beside both AWS CLIs
 	@$(BIN)/python benchmarks/cli.py $(ARGS)
+
+bench-client: setup rabbitmq ## measures what the client adds, in CPU and in waits, beside plain AMQP
+	@PYTHONPATH=clients/python $(BIN)/python -m benchmarks.client $(ARGS)
 
 bench-memory: setup rabbitmq ## measures resident memory with 200,000 tokens waiting
 	@$(BIN)/python benchmarks/memory.py $(ARGS)

@@ -12,6 +12,7 @@ import random
 import statistics
 import time
 import uuid
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,8 @@ import orjson
 from benchmarks.price.ground import running
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiormq.abc import DeliveredMessage
 
     from benchmarks.price.contenders import Contender
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 AWS_SECONDS: Final = 0.05
 CONCURRENCY: Final = 256
 _WARM_UP: Final = 20  # replies, before anything counts
-_LAST_SECONDS: Final = 20.0  # for the replies that are still missing at the end
+LAST_SECONDS: Final = 20.0  # for the replies that are still missing at the end
 _SEED: Final = 20260101
 
 
@@ -54,22 +57,84 @@ async def waits(contender: Contender, rate: float, seconds: float) -> Waits:
     """Publish at a rate for some seconds, and measure; the simulator must answer in 50 ms."""
     with running(contender, CONCURRENCY):
         async with await aio_pika.connect(os.environ["WORKER_AMQP__URL"]) as connection:
-            buyer = await _Buyer.at(connection, contender.exchange)
+            buyer = await PlainBuyer.at(connection, contender.exchange)
             await buyer.warm_up()
-            return await buyer.measure(rate, seconds)
+            offsets = arrivals(rate, seconds)
+            return summary(rate, await buyer.measure(offsets), len(offsets))
 
 
-class _Buyer:
-    """Publishes tokens and takes the replies."""
+def arrivals(rate: float, seconds: float) -> list[float]:
+    """When tokens come, in seconds from the beginning: always the same for one rate."""
+    chance = random.Random(_SEED)
+    found = []
+    due = chance.expovariate(rate)
+    while due < seconds:
+        found.append(due)
+        due += chance.expovariate(rate)
+    return found
 
-    def __init__(self, wire: Any, exchange: str, queue: str) -> None:
-        self._wire, self._exchange, self._queue = wire, exchange, queue
+
+class Buyer(ABC):
+    """Submits tokens and takes the answers."""
+
+    def __init__(self) -> None:
         self._sent: dict[str, float] = {}
         self._waits: list[float] = []
         self._none = asyncio.Event()
 
+    @abstractmethod
+    async def submit(self, name: str, token: str) -> None:
+        """Submit a token under this name; once it is answered, `answered` is to be called."""
+
+    def answered(self, name: str) -> None:
+        """The answer to this submission is in hand."""
+        sent = self._sent.pop(name, None)
+        if sent is not None:
+            self._waits.append(time.perf_counter() - sent)
+        if not self._sent:
+            self._none.set()
+
+    async def warm_up(self) -> None:
+        """Wait until replies come."""
+        for _ in range(_WARM_UP):
+            await self._submit(time.perf_counter())
+            await self._all_answered()
+            assert not self._sent, "no reply"
+
+    async def measure(self, offsets: Sequence[float]) -> list[float]:
+        """Submit a token at each of these seconds from now; returns how long the answers took."""
+        self._waits.clear()
+        began = time.perf_counter()
+        for offset in offsets:
+            if (early := began + offset - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            await self._submit(began + offset)
+        await self._all_answered()
+        return self._waits
+
+    async def _submit(self, due: float) -> None:
+        name = uuid.uuid4().hex
+        self._sent[name] = due
+        await self.submit(name, f"ok-{name}-".ljust(300, "x"))
+
+    async def _all_answered(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                self._none.clear()
+                while self._sent:
+                    await self._none.wait()
+                    self._none.clear()
+
+
+class PlainBuyer(Buyer):
+    """Publishes without confirms, and takes the replies: the least that AMQP asks for."""
+
+    def __init__(self, wire: Any, exchange: str, queue: str) -> None:
+        super().__init__()
+        self._wire, self._exchange, self._queue = wire, exchange, queue
+
     @classmethod
-    async def at(cls, connection: aio_pika.abc.AbstractConnection, exchange: str) -> _Buyer:
+    async def at(cls, connection: aio_pika.abc.AbstractConnection, exchange: str) -> PlainBuyer:
         """One with a queue for replies."""
         wire = await (await connection.channel(publisher_confirms=False)).get_underlay_channel()
         # The worker's replies go through an exchange, the others' through the default one.
@@ -81,48 +146,12 @@ class _Buyer:
         return buyer
 
     async def _take(self, message: DeliveredMessage) -> None:
-        sent = self._sent.pop(message.header.properties.correlation_id or "", None)
-        if sent is not None:
-            self._waits.append(time.perf_counter() - sent)
-        if not self._sent:
-            self._none.set()
+        self.answered(message.header.properties.correlation_id or "")
 
-    async def warm_up(self) -> None:
-        """Wait until replies come."""
-        for _ in range(_WARM_UP):
-            await self._publish()
-            await self._all_answered(_LAST_SECONDS)
-            assert not self._sent, "no reply"
-
-    async def measure(self, rate: float, seconds: float) -> Waits:
-        """Publish at a rate, and tell how long the replies took."""
-        self._waits.clear()
-        chance = random.Random(_SEED)
-        due = began = time.perf_counter()
-        sent = 0
-        while (due := due + chance.expovariate(rate)) < began + seconds:
-            if (early := due - time.perf_counter()) > 0:
-                await asyncio.sleep(early)
-            await self._publish(due)
-            sent += 1
-        await self._all_answered(_LAST_SECONDS)
-        return _summary(rate, self._waits, sent)
-
-    async def _all_answered(self, seconds: float) -> None:
-        """Wait so long at most."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                self._none.clear()
-                while self._sent:
-                    await self._none.wait()
-                    self._none.clear()
-
-    async def _publish(self, due: float | None = None) -> None:
-        correlation_id = uuid.uuid4().hex
-        token = f"ok-{correlation_id}-".ljust(300, "x")
-        self._sent[correlation_id] = due or time.perf_counter()
+    async def submit(self, name: str, token: str) -> None:
+        """Publish it."""
         properties = aio_pika.Message(
-            b"", correlation_id=correlation_id, reply_to=self._queue, message_id=correlation_id
+            b"", correlation_id=name, reply_to=self._queue, message_id=name
         ).properties
         await self._wire.basic_publish(
             orjson.dumps({"version": 1, "registration_token": token}),
@@ -133,7 +162,8 @@ class _Buyer:
         )
 
 
-def _summary(rate: float, measured: list[float], sent: int) -> Waits:
+def summary(rate: float, measured: Sequence[float], sent: int) -> Waits:
+    """Quantiles of these waits, in seconds, of so many submissions."""
     beyond = [(wait - AWS_SECONDS) * 1000 for wait in measured]
     percentiles = statistics.quantiles(beyond, n=100, method="inclusive")
     return Waits(
