@@ -147,25 +147,21 @@ def _support_code(token_sha256: str | None) -> str:
     return code_of(bytes.fromhex(token_sha256 or "") or bytes(32))
 
 
-def read(body: bytes, seller: str = DEFAULT_SELLER) -> Outcome:
+def read(body: bytes) -> Outcome:
     """Read a reply or an event.
-
-    Args:
-        body: As received.
-        seller: The seller account that was named in the submission; replies do not say.
 
     Raises:
         Unreadable: It is no outcome, or of a version that is not understood.
     """
     try:
         members = json.loads(body)
-        return _outcome(members, seller)
+        return _outcome(members)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{type(error).__name__} while it was read"
     raise Unreadable(fault)
 
 
-def _outcome(members: Mapping[str, Any], seller: str) -> Outcome:
+def _outcome(members: Mapping[str, Any]) -> Outcome:
     if members["version"] != VERSION:
         raise ValueError
     common: dict[str, Any] = {
@@ -181,7 +177,7 @@ def _outcome(members: Mapping[str, Any], seller: str) -> Outcome:
         case "resolved":
             said: dict[str, Any] = {name: _text(members[name]) for name in _RESOLVED}
             product = str(members["product_code"])
-            return Resolved(**common, product_code=product, **said, seller=seller)
+            return Resolved(**common, product_code=product, **said)
         case "rejected" | "expired" as status:
             return Rejected(**common, status=status, error_code=str(members["error"]["code"]))
         case "dead" | "malformed" as status:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from resolution_client import answers
@@ -70,6 +70,8 @@ class Calls:
             return "foreign"
         if answer.token_sha256 is None and not isinstance(answer, answers.Failed):
             return "foreign"
-        call.answer = answers.read(body, call.submission.seller)
+        if isinstance(answer, answers.Resolved):
+            answer = replace(answer, seller=call.submission.seller)  # replies do not say
+        call.answer = answer
         call.news.set()
         return "answered"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ OFFER_TYPE_FIELD: Final = "x-amzn-marketplace-offer-type"
 MOST_METADATA_BYTES: Final = 4 * 1024
 MOST_SOURCE_CHARS: Final = 64
 _MARK: Final = "\ufeff"
+_HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
 
 class FormOptions(TypedDict, total=False):
@@ -130,7 +132,7 @@ def _checked(token: object) -> str:
     token = token.removeprefix(_MARK)
     if why := unfit(token):
         raise BadToken(*why)
-    if any("\ud800" <= character <= "\udfff" for character in token):
+    if _HALF_CHARACTER.search(token):
         raise BadToken("TokenNotText", "the token has half a character in it")
     return token
 
