@@ -6,10 +6,13 @@ import os
 import random
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from resolution_client.errors import ResolverError
+
+if TYPE_CHECKING:
+    from resolution_client.hidden import Hidden
 
 URL_VARIABLE: Final = "RESOLUTION_AMQP__URL"
 CALLER_VARIABLE: Final = "RESOLUTION_CALLER"
@@ -36,20 +39,27 @@ class Address:
         return random.sample(self.urls, len(self.urls))
 
 
-def read(url: str) -> Address:
+def read(url: Hidden[str]) -> Address:
     """Read `amqps://user:password@a:5671,b:5671/vhost`.
 
     Raises:
         ResolverError: It can't be used; the message shows nothing of it.
     """
-    fault = "it begins with neither amqp:// nor amqps://"
+    found = _read(url.value)
+    if isinstance(found, str):
+        raise ResolverError(f"the broker's URL can't be used: {found}")
+    return found
+
+
+def _read(url: str) -> Address | str:
+    """The address, or what is wrong with it."""
     try:
         parts = urlsplit(url)
         if parts.scheme in _PORTS:
             return _address(parts)
     except ValueError:
-        fault = "it can't be taken apart: characters such as / # ? @ in a password are written %2F"
-    raise ResolverError(f"the broker's URL can't be used: {fault}")
+        return "it can't be taken apart: characters such as / # ? @ in a password are written %2F"
+    return "it begins with neither amqp:// nor amqps://"
 
 
 def _address(parts: SplitResult) -> Address:
@@ -81,13 +91,17 @@ def caller_of(given: str | None, user: str | None) -> str:
     return caller
 
 
-def from_env() -> tuple[str, str | None]:
-    """URL and caller as the environment names them.
+def url_from_env() -> str:
+    """The URL that the environment names.
 
     Raises:
-        ResolverError: There is no URL.
+        ResolverError: There is none.
     """
-    url = os.environ.get(URL_VARIABLE)
-    if not url:
+    if not os.environ.get(URL_VARIABLE):
         raise ResolverError(f"{URL_VARIABLE} is not set: it is the broker's URL")
-    return url, os.environ.get(CALLER_VARIABLE) or None
+    return os.environ[URL_VARIABLE]
+
+
+def caller_from_env() -> str | None:
+    """The caller that the environment names, if it does."""
+    return os.environ.get(CALLER_VARIABLE) or None

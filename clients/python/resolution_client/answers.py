@@ -23,7 +23,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What every answer has.
+    """What every outcome has.
 
     Attributes:
         message_id: Of the submission that it answers.
@@ -122,7 +122,7 @@ class Pending:
         detail: The worker's own words for that, if there are any.
         rate: Calls a second that all workers together may make; None if none was heard of.
         waiting: How many tokens wait; likewise.
-        oldest_seconds: For how long the oldest of them has waited; likewise.
+        oldest_seconds: The age of the oldest that a worker has taken; likewise.
     """
 
     message_id: str

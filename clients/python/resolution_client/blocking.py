@@ -6,7 +6,6 @@ call, so it may stand at a module's top level; a process that was forked opens o
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -14,121 +13,51 @@ import weakref
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from resolution_client import address
 from resolution_client.errors import Closed, NotPublished, ResolverError
+from resolution_client.hidden import Hidden
+from resolution_client.loop_thread import CLOSE_SECONDS, GRACE_SECONDS, LoopThread
 from resolution_client.resolver import DEFAULT_WAIT
 from resolution_client.resolver import Resolver as AsyncResolver
 from resolution_client.settled import DEFAULT_BOUND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from resolution_client.answers import Answer, Outcome
+    from resolution_client.loop_thread import Answers, Asynchronous
     from resolution_client.observer import Observer
     from resolution_client.submission import FormOptions, Options
 
-_T = TypeVar("_T")
-_GRACE_SECONDS: Final = 1.0
-_CLOSE_SECONDS: Final = 5.0
 
+class Settlements:
+    """An iterator over answers; made by `Resolver.settled`."""
 
-class Answers(Protocol):
-    """What `settled` returns."""
+    def __init__(self, life: LoopThread, answers: Answers) -> None:
+        self._life = life
+        self._answers = answers
 
-    async def __anext__(self) -> Outcome:
-        """The next answer; what was given before is done."""
-        ...
+    def __iter__(self) -> Self:
+        """Begin, or begin anew: what was given last by a loop that was left is not done."""
+        aiter(self._answers)
+        return self
 
-    async def aclose(self) -> None:
-        """End it; what was given last is not done."""
-        ...
-
-
-class Asynchronous(Protocol):
-    """What is called through a thread: `Resolver`, or a fake of it."""
-
-    async def __aenter__(self) -> Self:
-        """Open it."""
-        ...
-
-    async def close(self) -> None:
-        """End it."""
-        ...
-
-    async def resolve(self, token: str, *, wait: float = ..., **options: Unpack[Options]) -> Answer:
-        """Submit a token."""
-        ...
-
-    async def resolve_form(
-        self, form: Mapping[str, Any], *, wait: float = ..., **options: Unpack[FormOptions]
-    ) -> Answer:
-        """Submit the token in a form."""
-        ...
-
-    def settled(self, queue: str, *, bound: int = ...) -> Answers:
-        """All answers to this caller."""
-        ...
-
-
-class _Life:
-    """An event loop in a thread, with an open resolver."""
-
-    def __init__(self, make: Callable[[], Asynchronous]) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._thread = threading.Thread(
-            target=self.loop.run_forever, name="resolution-client", daemon=True
-        )
-        self._thread.start()
-        self.resolver = self.run(_opened(make), _CLOSE_SECONDS)
-
-    def run(self, call: Coroutine[Any, Any, _T], seconds: float | None = None) -> _T:
-        """Run it in the loop, and wait for no longer than that.
-
-        Raises:
-            TimeoutError: It takes longer; it was cancelled.
-            CancelledError: The loop has ended, or ends.
-        """
-        with self._lock:  # what is given to the loop before it is told to end is seen to by it
-            if self._closed:
-                call.close()
-                raise CancelledError
-            future = asyncio.run_coroutine_threadsafe(call, self.loop)
-        try:
-            return future.result(seconds)
-        except BaseException:  # KeyboardInterrupt as well
-            future.cancel()
-            raise
+    def __next__(self) -> Outcome:
+        with suppress(CancelledError):
+            if (answer := self._life.run(_next(self._answers))) is not None:
+                return answer
+        raise StopIteration
 
     def close(self) -> None:
-        """End it; whoever waits gets an answer or `CancelledError`."""
-        with self._lock:
-            self._closed = True
-        ending = asyncio.run_coroutine_threadsafe(_ended(self.resolver), self.loop)
-        with suppress(NotInTime, CancelledError):
-            ending.result(_CLOSE_SECONDS)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(_CLOSE_SECONDS)
-        if not self._thread.is_alive():
-            self.loop.close()
+        """End it; the answer that was given last is not done, and comes again."""
+        with suppress(NotInTime, CancelledError):  # the resolver is just being closed
+            self._life.run(self._answers.aclose(), CLOSE_SECONDS)
 
-
-async def _opened(make: Callable[[], Asynchronous]) -> Asynchronous:
-    return await make().__aenter__()
-
-
-async def _ended(resolver: Asynchronous) -> None:
-    """Close it, and let all that threads wait for come to its end."""
-    await resolver.close()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    if others:
-        _, unfinished = await asyncio.wait(others, timeout=_GRACE_SECONDS)
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+    def __del__(self) -> None:
+        """As `close`, without waiting: this is what a loop whose body failed leaves."""
+        self._life.forget(self._answers)
 
 
 class Resolver:
@@ -149,21 +78,21 @@ class Resolver:
     def __init__(
         self, url: str, *, caller: str | None = None, observer: Observer | None = None
     ) -> None:
-        read = address.read(url)
-        address.caller_of(caller, read.user)
-        self._begin(lambda: AsyncResolver(url, caller=caller, observer=observer))
+        hidden = Hidden(url)
+        del url
+        address.caller_of(caller, address.read(hidden).user)
+        self._begin(lambda: AsyncResolver(hidden.value, caller=caller, observer=observer))
 
     @classmethod
     def from_env(cls, *, observer: Observer | None = None) -> Self:
         """As there."""
-        url, caller = address.from_env()
-        return cls(url, caller=caller, observer=observer)
+        return cls(address.url_from_env(), caller=address.caller_from_env(), observer=observer)
 
     def _begin(self, make: Callable[[], Asynchronous]) -> None:
         _refuse_green_threads()
         self._make = make
         self._closed = False
-        self._forked: list[_Life] = []
+        self._forked: list[LoopThread] = []
         self._after_fork()
         _all.add(self)
 
@@ -172,10 +101,10 @@ class Resolver:
 
         What it left is kept: closing it here would disturb the parent's connection.
         """
-        life: _Life | None = getattr(self, "_life", None)
+        life: LoopThread | None = getattr(self, "_life", None)
         if life is not None:
             self._forked.append(life)
-        self._life: _Life | None = None
+        self._life: LoopThread | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -196,41 +125,46 @@ class Resolver:
         self, token: str, *, wait: float = DEFAULT_WAIT, **options: Unpack[Options]
     ) -> Answer:
         """As there, with its arguments; holds this thread no longer than `wait` seconds."""
-        life = self._open()
-        call = life.resolver.resolve(token, wait=wait, **options)
+        hidden = Hidden(token)
         del token  # as there
-        return _in_time(life, call, wait)
+        return self._in_time(lambda of: of.resolve(hidden.value, wait=wait, **options), wait)
 
     def resolve_form(
         self, form: Mapping[str, Any], *, wait: float = DEFAULT_WAIT, **options: Unpack[FormOptions]
     ) -> Answer:
         """As there, likewise."""
-        life = self._open()
-        call = life.resolver.resolve_form(form, wait=wait, **options)
+        hidden = Hidden(form)
         del form
-        return _in_time(life, call, wait)
+        return self._in_time(lambda of: of.resolve_form(hidden.value, wait=wait, **options), wait)
 
-    def settled(self, queue: str, *, bound: int = DEFAULT_BOUND) -> Iterator[Outcome]:
+    def settled(self, queue: str, *, bound: int = DEFAULT_BOUND) -> Settlements:
         """As there: an iterator, for a thread or a process of its own."""
         life = self._open()
-        answers = life.run(_begun(life.resolver, queue, bound))
         try:
-            while (answer := life.run(_next(answers))) is not None:
-                yield answer
+            return Settlements(life, life.run(_begun(life.resolver, queue, bound)))
         except CancelledError:
-            return
-        finally:
-            if self._life is life:
-                with suppress(NotInTime, CancelledError):  # it is just being closed
-                    life.run(answers.aclose(), _CLOSE_SECONDS)
+            fault = Closed("the resolver was closed")
+        raise fault
 
-    def _open(self) -> _Life:
+    def _in_time(
+        self, ask: Callable[[Asynchronous], Coroutine[Any, Any, Answer]], wait: float
+    ) -> Answer:
+        try:
+            life = self._open()
+            return life.run(ask(life.resolver), max(wait, 0.0) + GRACE_SECONDS)
+        except CancelledError:
+            fault: ResolverError = Closed("the resolver was closed while this token was under way")
+        except NotInTime:
+            fault = NotPublished("the event loop's thread did not answer in time")
+        raise fault
+
+    def _open(self) -> LoopThread:
         with self._lock:
             if self._closed:
                 raise Closed("the resolver was closed")
             if self._life is None:
                 _refuse_green_threads()
-                self._life = _Life(self._make)
+                self._life = LoopThread(self._make)
             return self._life
 
 
@@ -243,16 +177,6 @@ async def _next(answers: Answers) -> Outcome | None:
         return await answers.__anext__()
     except StopAsyncIteration:
         return None
-
-
-def _in_time(life: _Life, call: Coroutine[Any, Any, Answer], wait: float) -> Answer:
-    try:
-        return life.run(call, max(wait, 0.0) + _GRACE_SECONDS)
-    except CancelledError:
-        fault: ResolverError = Closed("the resolver was closed while this token was under way")
-    except NotInTime:
-        fault = NotPublished("the event loop's thread did not answer in time")
-    raise fault
 
 
 def _refuse_green_threads() -> None:

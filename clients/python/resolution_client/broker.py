@@ -104,13 +104,11 @@ async def asked(call: Awaitable[_T], seconds: float = RPC_SECONDS) -> _T:
     except TimeoutError:
         lost = Lost(f"no answer within {seconds:.1f} s")
     except asyncio.CancelledError:
-        if task.cancelling() > cancelled_before:
-            raise
         lost = Lost("the connection was lost")
     except Exception as error:  # noqa: BLE001 - an odd answer makes the library raise anything
         lost = translated(error)
     if task.cancelling() > cancelled_before:
-        raise asyncio.CancelledError
+        raise asyncio.CancelledError  # anew: the library's frames in it hold what is published
     raise lost
 
 

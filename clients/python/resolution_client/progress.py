@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 LEDGER_SECONDS: Final = 0.1
-"""Workers that make no calls still answer what is settled already: so long they are waited for."""
+"""Workers that make no calls still answer what is settled already, and workers that can't say what
+they do answer all: so long they are waited for."""
 _AGAIN_SHARE: Final = 0.1
 _AGAIN_MOST_SECONDS: Final = 1.0
 
@@ -88,8 +89,7 @@ class Progress:
         heard = silence_at > now
         until = min(self.deadline, silence_at) if heard else self.deadline
         if self.published and idle_from is not None:
-            answered_by = self.confirmed_at + (LEDGER_SECONDS if heard else 0.0)
-            give_up_at = max(idle_from, answered_by)
+            give_up_at = max(idle_from, self.confirmed_at + LEDGER_SECONDS)
             if now >= give_up_at:
                 return GiveUp(published=True)
             until = min(until, give_up_at)

@@ -11,17 +11,19 @@ from resolution_client import address, state
 from resolution_client.answers import DEFAULT_SELLER, Answer, Pending, Unreadable
 from resolution_client.broker import Lost
 from resolution_client.calls import Call, Calls
-from resolution_client.errors import BadToken, Closed, NotPublished, ResolverError
+from resolution_client.errors import Closed, NotPublished, ResolverError
+from resolution_client.hidden import Hidden
 from resolution_client.link import Life, Link, Listener
 from resolution_client.observer import Observer, Safe
 from resolution_client.progress import GiveUp, Progress, Publish, Wait
 from resolution_client.settled import DEFAULT_BOUND, Settlements
-from resolution_client.submission import Submission, form_fields, refused, submission
+from resolution_client.submission import Submission, form_fault, form_fields, refused, submission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_WAIT: Final = 10.0
+_TICK_SECONDS: Final = 0.01  # after the silence has become one
 _REFUSED_SECONDS: Final = 0.25
 """A submission that the broker refuses is offered again after so long."""
 
@@ -44,12 +46,15 @@ class Resolver:
     def __init__(
         self, url: str, *, caller: str | None = None, observer: Observer | None = None
     ) -> None:
-        self._address = address.read(url)
+        hidden = Hidden(url)
+        del url
+        self._address = address.read(hidden)
         self.caller: Final = address.caller_of(caller, self._address.user)
         self._observer = Safe(observer or Observer())
         self._calls = Calls()
         self._watch = state.Watch()
         self._told: str | None = None
+        self._silence: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
         self._closed = False
@@ -64,8 +69,7 @@ class Resolver:
         Raises:
             ResolverError: They are missing, or can't be used.
         """
-        url, caller = address.from_env()
-        return cls(url, caller=caller, observer=observer)
+        return cls(address.url_from_env(), caller=address.caller_from_env(), observer=observer)
 
     async def __aenter__(self) -> Self:
         if self._closed or self._running is not None:
@@ -80,9 +84,11 @@ class Resolver:
     async def close(self) -> None:
         """End it. Whoever waits gets `Closed`; their answers come through `settled`."""
         self._closed = True
+        if self._silence is not None:
+            self._silence.cancel()
         self._calls.tell_all()
         for each in list(self._settlements):
-            await each.aclose()
+            each.stop()
         if self._running is not None:
             self._running.cancel()
             with suppress(asyncio.CancelledError):
@@ -106,17 +112,16 @@ class Resolver:
     ) -> Answer:
         """Resolve the form that AWS has the buyer's browser post, as your framework decoded it.
 
-        As `resolve`, but what can't be a token gives `Failed`, at once: whoever posted it can't
-        correct it.
+        As `resolve`, but a form that can't be resolved gives `Failed`, at once: whoever posted it
+        can't correct it.
         """
-        try:
-            token, offer_type = form_fields(form)
-            prepared = submission(
-                token, source=source, offer_type=offer_type, seller=seller, metadata=metadata
-            )
-        except BadToken as fault:
-            return refused(form, fault, metadata)
-        del token, form
+        token, offer_type = form_fields(form)
+        del form
+        if code := form_fault(token, offer_type):
+            return refused(token, code, metadata)
+        prepared = submission(
+            token, source=source, offer_type=offer_type, seller=seller, metadata=metadata
+        )
         return await self._resolve(prepared, wait)
 
     async def resolve(
@@ -149,10 +154,11 @@ class Resolver:
             Closed: The resolver is not open.
             ValueError: An argument can't be sent.
         """
-        prepared = submission(
-            token, source=source, offer_type=offer_type, seller=seller, metadata=metadata
-        )
+        hidden = Hidden(token)
         del token  # so that whatever shows the variables of a traceback does not show it
+        prepared = submission(
+            hidden, source=source, offer_type=offer_type, seller=seller, metadata=metadata
+        )
         return await self._resolve(prepared, wait)
 
     def settled(self, queue: str, *, bound: int = DEFAULT_BOUND) -> Settlements:
@@ -212,7 +218,7 @@ class Resolver:
                         async with asyncio.timeout_at(until):
                             await call.news.wait()
                 case GiveUp(published=True):
-                    return _pending(call.submission, self._watch.state(now))
+                    return state.pending(call.submission, self._watch.state(now))
                 case GiveUp():
                     raise NotPublished(f"not confirmed in time: {refusal or self._link.fault}")
 
@@ -248,6 +254,8 @@ class Resolver:
 
     def _on_reply(self, body: bytes) -> None:
         kind = self._calls.deliver(body)
+        if kind in ("answered", "late"):
+            self._watch.sign_of_life(self._time())
         if kind != "answered":
             self._observer.tell("dropped", kind)
 
@@ -270,28 +278,20 @@ class Resolver:
                 self._watch.listen(self._time())
             self._observer.tell("connected", self._address.place)
         self._calls.tell_all()
+        self._notice()
 
     def _notice(self) -> None:
         """Tell everybody who waits when the workers begin or cease to call."""
+        if self._silence is not None:
+            self._silence.cancel()
+        if self._loop is not None and (at := self._watch.silence_at()) and at > self._loop.time():
+            self._silence = self._loop.call_at(at + _TICK_SECONDS, self._notice)
         told = self.workers
         calls = told.calls if told else None
         if calls is not None and calls != self._told:
             self._told = calls
             self._observer.tell("workers", calls)
             self._calls.tell_all()
-
-
-def _pending(prepared: Submission, told: state.WorkerState | None) -> Pending:
-    said = told or state.WorkerState("running")
-    return Pending(
-        message_id=prepared.message_id,
-        token_sha256=prepared.token_sha256,
-        reason="waiting" if said.calls == "running" else said.calls,
-        detail=said.reason,
-        rate=said.rate,
-        waiting=said.waiting,
-        oldest_seconds=said.oldest_seconds,
-    )
 
 
 def _status(answer: Answer) -> str:

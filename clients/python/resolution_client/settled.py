@@ -50,13 +50,19 @@ class Settlements:
         self._unacked: AbstractIncomingMessage | None = None
         self._counted_at = float("-inf")
         self._closed = False
+        self._left = False
         self._loop = asyncio.get_running_loop()
         self.lost = 0
 
     def __aiter__(self) -> Self:
+        """Begin, or begin anew: what was given last by a loop that was left is not done."""
+        self._left = self._unacked is not None
         return self
 
     async def __anext__(self) -> answers.Outcome:
+        if self._left:
+            self._left, self._unacked = False, None
+            await self._close_channel()
         await self._ack()
         while not self._closed:
             message = await self._next_message()
@@ -73,14 +79,22 @@ class Settlements:
 
     def __del__(self) -> None:
         """Give the answer that was not acked back: this is what a loop whose body failed leaves."""
-        channel: AbstractChannel | None = getattr(self, "_channel", None)
-        if channel is not None and not self._loop.is_closed():
+        if getattr(self, "_channel", None) is not None and not self._loop.is_closed():
+            self._release()
+
+    def _release(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
             self._loop.call_soon_threadsafe(self._link.release, channel)
+
+    def stop(self) -> None:
+        """End it, without waiting for the broker."""
+        self._closed = True
+        self._messages.put_nowait(None)
 
     async def aclose(self) -> None:
         """End it; the answer that was not acked comes again."""
-        self._closed = True
-        self._messages.put_nowait(None)
+        self.stop()
         await self._close_channel()
 
     async def _ack(self) -> None:
@@ -92,6 +106,10 @@ class Settlements:
         except Lost as lost:
             log.info("an answer in %s comes again: %s", self._name, lost)
             await self._close_channel()
+        except asyncio.CancelledError:
+            # Nobody knows whether the ack went out; without it no other answer would ever come.
+            self._release()
+            raise
 
     async def _next_message(self) -> AbstractIncomingMessage | None:
         """The next message of the present channel; None if that was lost, or there is none."""
@@ -101,6 +119,7 @@ class Settlements:
                     await self._link.up.wait()
                 await self._open()
             if self._closed:
+                await self._close_channel()
                 return None
             await self._count_lost()
             async with asyncio.timeout(_COUNT_SECONDS):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from resolution_client.answers import VERSION, Unreadable
+from resolution_client.answers import VERSION, Pending, Unreadable
+
+if TYPE_CHECKING:
+    from resolution_client.submission import Submission
 
 SILENCE_SECONDS: Final = 3.0
 """So long without a word from any worker means that nobody works."""
@@ -28,7 +31,7 @@ class WorkerState:
         reason: Why not, in the worker's words.
         rate: Calls a second that all workers together may make; None where nobody spoke.
         waiting: How many tokens wait at least; likewise.
-        oldest_seconds: For how long the oldest has waited; likewise.
+        oldest_seconds: The age of the oldest that a worker has taken; likewise.
     """
 
     calls: Calls
@@ -58,6 +61,20 @@ def read(body: bytes) -> WorkerState:
     raise Unreadable("no state of a worker")
 
 
+def pending(prepared: Submission, told: WorkerState | None) -> Pending:
+    """What is said of a submission that nobody has answered yet."""
+    said = told or WorkerState("running")
+    return Pending(
+        message_id=prepared.message_id,
+        token_sha256=prepared.token_sha256,
+        reason="waiting" if said.calls == "running" else said.calls,
+        detail=said.reason,
+        rate=said.rate,
+        waiting=said.waiting,
+        oldest_seconds=said.oldest_seconds,
+    )
+
+
 class Watch:
     """Listens to all workers. Times are the event loop's, in seconds."""
 
@@ -79,6 +96,11 @@ class Watch:
     def _forget(self) -> None:
         self._said.clear()
         self._stopped_since = None
+
+    def sign_of_life(self, now: float) -> None:
+        """Some worker has answered, whatever it says of itself, or if it can't."""
+        if self._listening_since is not None:
+            self._listening_since = now
 
     def heard(self, replica: str, state: WorkerState, now: float) -> None:
         """A worker has spoken."""
@@ -120,8 +142,8 @@ class Watch:
         """When nobody will be taken to work, unless somebody speaks until then."""
         if self._listening_since is None:
             return None
-        last = max((at for at, _ in self._said.values()), default=self._listening_since)
-        return last + SILENCE_SECONDS
+        heard = (at for at, _ in self._said.values())
+        return max((self._listening_since, *heard)) + SILENCE_SECONDS
 
     def _in_time(self, now: float) -> bool:
         silent = self.silence_at()

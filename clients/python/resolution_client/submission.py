@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from resolution_client.answers import VERSION, Failed
 from resolution_client.errors import BadToken
+from resolution_client.hidden import Hidden
 from resolution_client.token_rules import unfit
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ OFFER_TYPE_FIELD: Final = "x-amzn-marketplace-offer-type"
 MOST_METADATA_BYTES: Final = 4 * 1024
 MOST_SOURCE_CHARS: Final = 64
 _MARK: Final = "\ufeff"
+MOST_OFFER_TYPE_CHARS: Final = 255
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -57,7 +60,7 @@ class Submission:
 
 
 def submission(
-    token: str,
+    token: Hidden[Any],
     *,
     source: str | None,
     offer_type: str | None,
@@ -70,51 +73,55 @@ def submission(
         BadToken: It can't be a token.
         ValueError: Another argument can't be sent; the message names it and never the token.
     """
-    token = _checked(token)
-    if source is not None and len(source) > MOST_SOURCE_CHARS:
-        raise ValueError(f"source has more than {MOST_SOURCE_CHARS} characters")
+    if unfit := _unfit(token.value):
+        raise BadToken(*unfit)
+    if fault := _fault(token.value, source, offer_type, metadata):
+        raise ValueError(fault)
+    text = token.value.removeprefix(_MARK)
     members = {
         "version": VERSION,
-        "registration_token": token,
+        "registration_token": text,
         "received_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "seller": seller,
         "source": source,
         "offer_type": offer_type,
-        "metadata": _metadata(metadata, token),
+        "metadata": None if metadata is None else dict(metadata),
     }
     given = {name: value for name, value in members.items() if value is not None}
-    sha256 = hashlib.sha256(token.encode()).hexdigest()
-    return Submission(str(uuid.uuid4()), sha256, seller, json.dumps(given).encode())
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return Submission(str(uuid.uuid4()), sha256, seller, _json(given).encode())
 
 
-def form_fields(form: Mapping[str, Any]) -> tuple[str, str | None]:
+def form_fields(form: Mapping[str, Any]) -> tuple[Hidden[str | None], str | None]:
     """Token and offer type of the form that AWS has the buyer's browser post.
 
     Args:
         form: Fields as a web framework gives them, decoded once; lists of values are taken too.
-
-    Raises:
-        BadToken: There is no token field.
     """
-    token = _first(form.get(TOKEN_FIELD))
-    if token is None:
-        raise BadToken("TokenMissing", f"the form has no field {TOKEN_FIELD}")
-    return token, _first(form.get(OFFER_TYPE_FIELD)) or None
+    return Hidden(_first(form.get(TOKEN_FIELD))), _first(form.get(OFFER_TYPE_FIELD)) or None
 
 
-def refused(form: Mapping[str, Any], fault: BadToken, metadata: Mapping[str, Any] | None) -> Failed:
-    """The answer to a form that can't hold a token: nothing was published."""
-    text = _first(form.get(TOKEN_FIELD)) or ""
+def form_fault(token: Hidden[str | None], offer_type: str | None) -> str | None:
+    """Why a form can't be resolved, as a code; None if it can."""
+    if token.value is None:
+        return "TokenMissing"
+    if unfit := _unfit(token.value):
+        return unfit[0]
+    return "OfferTypeUnfit" if _offer_type_fault(token.value, offer_type) else None
+
+
+def refused(token: Hidden[str | None], code: str, metadata: Mapping[str, Any] | None) -> Failed:
+    """The answer to a form that can't be resolved: nothing was published."""
     now = datetime.now(UTC)
     return Failed(
         message_id=str(uuid.uuid4()),
-        token_sha256=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
+        token_sha256=hashlib.sha256((token.value or "").encode(errors="replace")).hexdigest(),
         repeated=False,
         metadata=dict(metadata or {}),
         received_at=now,
         settled_at=now,
         status="malformed",
-        error_code=fault.code,
+        error_code=code,
     )
 
 
@@ -126,28 +133,49 @@ def _first(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _checked(token: object) -> str:
+def _unfit(token: object) -> tuple[str, str] | None:
+    """A code and a reason, if it can't be a token; neither quotes it."""
     if not isinstance(token, str):
-        raise BadToken("TokenNotText", "the token is no text")
-    token = token.removeprefix(_MARK)
-    if why := unfit(token):
-        raise BadToken(*why)
+        return "TokenNotText", "the token is no text"
+    if why := unfit(token.removeprefix(_MARK)):
+        return why
     if _HALF_CHARACTER.search(token):
-        raise BadToken("TokenNotText", "the token has half a character in it")
-    return token
+        return "TokenNotText", "the token has half a character in it"
+    return None
 
 
-def _metadata(metadata: Mapping[str, Any] | None, token: str) -> dict[str, Any] | None:
+def _fault(
+    token: str, source: str | None, offer_type: str | None, metadata: Mapping[str, Any] | None
+) -> str | None:
+    """Which argument can't be sent, and why."""
+    if source is not None and (len(source) > MOST_SOURCE_CHARS or _HALF_CHARACTER.search(source)):
+        return f"source is no text of at most {MOST_SOURCE_CHARS} characters"
+    return _offer_type_fault(token, offer_type) or _metadata_fault(token, metadata)
+
+
+def _offer_type_fault(token: str, offer_type: str | None) -> str | None:
+    if offer_type is None:
+        return None
+    unprintable = _CONTROL.search(offer_type) or _HALF_CHARACTER.search(offer_type)
+    if unprintable or len(offer_type) > MOST_OFFER_TYPE_CHARS:
+        return f"offer_type is no text of at most {MOST_OFFER_TYPE_CHARS} printable characters"
+    return "offer_type contains the token, which is a secret" if token in offer_type else None
+
+
+def _metadata_fault(token: str, metadata: Mapping[str, Any] | None) -> str | None:
     if metadata is None:
         return None
     try:
-        text = json.dumps(dict(metadata), allow_nan=False)
+        size = len(_json(dict(metadata)).encode())
     except (TypeError, ValueError):
-        text = ""
-    if not text:
-        raise ValueError("metadata is no object that JSON can carry")
-    if len(text) > MOST_METADATA_BYTES:
-        raise ValueError(f"metadata has {len(text)} bytes; at most {MOST_METADATA_BYTES}")
-    if json.dumps(token)[1:-1] in text:
-        raise ValueError("metadata contains the token, which is a secret")
-    return dict(metadata)
+        return "metadata is no object that JSON can carry"
+    if size > MOST_METADATA_BYTES:
+        return f"metadata has {size} bytes; at most {MOST_METADATA_BYTES}"
+    if _json(token)[1:-1] in _json(dict(metadata)):
+        return "metadata contains the token, which is a secret"
+    return None
+
+
+def _json(value: object) -> str:
+    """As UTF-8 the shortest: the broker refuses large messages, and closes the channel for it."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

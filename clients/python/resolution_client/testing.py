@@ -19,10 +19,11 @@ from resolution_client.answers import (
     Rejected,
     Resolved,
 )
-from resolution_client.errors import BadToken, Closed
+from resolution_client.errors import Closed
+from resolution_client.hidden import Hidden
 from resolution_client.resolver import DEFAULT_WAIT
 from resolution_client.settled import DEFAULT_BOUND
-from resolution_client.submission import form_fields, refused, submission
+from resolution_client.submission import form_fault, form_fields, refused, submission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ class FakeResolver:
         self._pending: dict[str, Submission] = {}
         self._queues: dict[str, deque[Outcome]] = {}
         self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._history: list[Outcome] = []
         self._open = False
         self._closed = False
@@ -76,6 +78,7 @@ class FakeResolver:
         if self._open or self._closed:
             raise Closed("a resolver can be opened once")
         self._open = True
+        self._loop = asyncio.get_running_loop()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,7 +87,7 @@ class FakeResolver:
     async def close(self) -> None:
         """End it, and all iterations over `settled`."""
         self._open, self._closed = False, True
-        self._news.set()
+        self._tell()
 
     async def resolve_form(
         self,
@@ -94,11 +97,10 @@ class FakeResolver:
         **options: Unpack[FormOptions],
     ) -> Answer:
         """As of the real one."""
-        try:
-            token, offer_type = form_fields(form)
-            return await self.resolve(token, wait=wait, offer_type=offer_type, **options)
-        except BadToken as fault:
-            return refused(form, fault, options.get("metadata"))
+        token, offer_type = form_fields(form)
+        if code := form_fault(token, offer_type):
+            return refused(token, code, options.get("metadata"))
+        return await self.resolve(token.value or "", wait=wait, offer_type=offer_type, **options)
 
     async def resolve(
         self,
@@ -112,7 +114,7 @@ class FakeResolver:
     ) -> Answer:
         """As of the real one; never waits."""
         prepared = submission(
-            token, source=source, offer_type=offer_type, seller=seller, metadata=metadata
+            Hidden(token), source=source, offer_type=offer_type, seller=seller, metadata=metadata
         )
         if wait <= 0:
             raise ValueError("wait is the time to publish too: give it more than 0 seconds")
@@ -161,8 +163,13 @@ class FakeResolver:
         self._history.append(answer)
         for waiting in self._queues.values():
             waiting.append(answer)
-        self._news.set()
+        self._tell()
         return answer
+
+    def _tell(self) -> None:
+        """Wake those who listen: a test may settle a token from its own thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._news.set)
 
     def _check_open(self) -> None:
         if not self._open:
@@ -179,6 +186,8 @@ class FakeSettlements:
         self._closed = False
 
     def __aiter__(self) -> Self:
+        """As of the real one: what a loop that was left was given comes again."""
+        self._give_back()
         return self
 
     async def __anext__(self) -> Outcome:
@@ -199,7 +208,7 @@ class FakeSettlements:
 
     def _give_back(self) -> None:
         answer, self._unacked = self._unacked, None
-        if answer is not None:
+        if answer is not None and len(self._waiting) != self._waiting.maxlen:
             self._waiting.appendleft(answer)
 
 

@@ -22,18 +22,22 @@ function groups(address) {
   return [...numbers.slice(0, 3), numbers[3] >> 8];
 }
 
+const MOST_BYTES = 32 * 1024; // AWS's form has far less; the broker refuses large messages
+
 async function page(request) {
+  if (!(Number(request.headers["content-length"]) <= MOST_BYTES)) return [413, {}, ""];
   const form = new URLSearchParams(await text(request)); // decodes exactly once
   try {
     const answer = await resolver.resolve(form.get("x-amzn-marketplace-token") ?? "", {
       wait: 10_000,
-      offerType: form.get("x-amzn-marketplace-offer-type") ?? undefined,
+      offerType: form.get("x-amzn-marketplace-offer-type")?.slice(0, 255),
       // Behind a proxy: the address that your own proxy tells, not what the client wrote.
       source: networkOf(request.socket.remoteAddress),
     });
     switch (answer.status) {
       case "resolved": // docs/after-resolved.md
-        return [303, { location: `/signup?again=${answer.repeated}` }, ""];
+        // Yours: bind this browser's session to the agreement, unless the answer is repeated.
+        return [303, { location: answer.repeated ? "/login" : "/signup" }, ""];
       case "rejected":
       case "expired":
         return [410, {}, "Please begin again at AWS Marketplace."];

@@ -140,6 +140,17 @@ def test_closed_while_an_answer_is_handled(resolver: Resolver) -> None:
         listening.result(10)
 
 
+def test_a_test_settles_a_token() -> None:
+    """A test may settle a token from its own thread; who listens in another hears of it."""
+    with BlockingFakeResolver() as resolver, ThreadPoolExecutor(1) as threads:
+        told = resolver.settled("q")
+        waiting = threads.submit(next, told)
+        assert isinstance(resolver.resolve("hang-1"), Pending)
+        settled = resolver.fake.settle("hang-1")
+        assert waiting.result(10) == settled
+        told.close()
+
+
 def test_closed(resolver: Resolver) -> None:
     """After closing it says so, to those who wait in other threads too, and no thread is left."""
     with ThreadPoolExecutor(1) as threads:

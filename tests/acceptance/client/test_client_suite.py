@@ -201,3 +201,42 @@ async def test_a_loop_that_failed_is_begun_again(resolver: Any) -> None:
         await resolver.resolve(token("ok"), wait=20)
         await listening
     assert seen[0] == seen[1] != seen[2]
+
+
+@pytest.mark.parametrize("offer_type", ["x" * 256, "a\x00b", "\ud800", "y" * 200_000])
+async def test_an_offer_type_of_a_stranger(resolver: Any, offer_type: str) -> None:
+    """What a form says beside the token can't hurt anybody else: it is refused at once."""
+    good = token("ok")
+    form = {"x-amzn-marketplace-token": good, "x-amzn-marketplace-offer-type": offer_type}
+    answer = await resolver.resolve_form(form)
+    assert isinstance(answer, Failed)
+    assert (answer.status, answer.error_code) == ("malformed", "OfferTypeUnfit")
+    with pytest.raises(ValueError, match="offer_type"):
+        await resolver.resolve(good, offer_type=offer_type)
+
+
+async def test_what_is_not_ascii(resolver: Any) -> None:
+    """Texts in any language come back as they were, in as much room as they need."""
+    words = {"name": "Übergröße " + "漢" * 1000}
+    answer = await resolver.resolve(token("ok"), wait=20, metadata=words)
+    assert isinstance(answer, Resolved)
+    assert answer.metadata == words
+
+
+async def test_a_loop_that_is_begun_anew(resolver: Any) -> None:
+    """An answer whose handling failed comes again, though the same iterator is used on."""
+    told = resolver.settled(f"q-{uuid.uuid4().hex}")
+    asking = asyncio.create_task(_ask_on(resolver))
+    given = []
+    for _ in range(2):
+        async for answer in told:
+            given.append(answer.message_id)
+            break  # as an exception in its body would end it
+    assert given[0] == given[1]
+    asking.cancel()
+
+
+async def _ask_on(resolver: Any) -> None:
+    while True:
+        await resolver.resolve(token("ok"), wait=20)
+        await asyncio.sleep(0.05)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from harness.waiting import eventually
-from resolution_client import Pending, Resolved, Resolver
+from resolution_client import Observer, Pending, Resolved, Resolver
 from resolution_client.blocking import Resolver as BlockingResolver
 
 if TYPE_CHECKING:
@@ -98,6 +98,27 @@ async def test_calls_that_are_stopped(stage: Installation) -> None:
         await stage.simulator.order("DELETE", "fault")
         await calls(resolver, "running")
         assert isinstance(await resolver.resolve(token("ok"), wait=30), Resolved)
+
+
+class Hearing(Observer):
+    """Keeps what it is told of the workers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def workers(self, calls: str) -> None:
+        """As told."""
+        self.said.append(calls)
+
+
+async def test_silence_is_told(stage: Installation) -> None:
+    """An observer hears that nobody works, though nobody asks at the time."""
+    hearing = Hearing()
+    worker = await stage.run()
+    async with Resolver(stage.web, observer=hearing):
+        await eventually(lambda: hearing.said, "a worker is heard")
+        worker.kill()
+        await eventually(lambda: hearing.said == ["running", "stopped"], "silence is told of")
 
 
 async def test_dead_workers(stage: Installation) -> None:

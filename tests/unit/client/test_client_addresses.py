@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from resolution_client import ResolverError, address, blocking, network_of
+from resolution_client.hidden import Hidden
 from resolution_client.resolver import Resolver
 
 
 def test_several_hosts() -> None:
     """Each host has a URL of its own, with the same login, virtual host and words."""
-    read = address.read("amqps://shop:p%2Fw@a,b:5673,[::1]:5674/v?cafile=/ca.pem")
+    read = address.read(Hidden("amqps://shop:p%2Fw@a,b:5673,[::1]:5674/v?cafile=/ca.pem"))
     assert read.urls == (
         "amqps://shop:p%2Fw@a/v?cafile=/ca.pem",
         "amqps://shop:p%2Fw@b:5673/v?cafile=/ca.pem",
@@ -31,7 +32,7 @@ def test_several_hosts() -> None:
 )
 def test_who_signs_in(url: str, user: str | None) -> None:
     """The URL's user, guest, or whoever the certificate names."""
-    assert address.read(url).user == user
+    assert address.read(Hidden(url)).user == user
 
 
 @pytest.mark.parametrize(

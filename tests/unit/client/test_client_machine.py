@@ -17,6 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from resolution_client import answers, submission
 from resolution_client.calls import Call, Calls
+from resolution_client.hidden import Hidden
 from resolution_client.progress import GiveUp, Progress, Publish, Step, Wait
 from resolution_client.state import Watch, WorkerState
 
@@ -81,7 +82,7 @@ class Waiting(RuleBasedStateMachine):
     def submit(self, word: str) -> Caller:
         """Somebody submits a token; several may submit the same."""
         made = submission.submission(
-            f"ok-{word}", source=None, offer_type=None, seller="default", metadata=None
+            Hidden(f"ok-{word}"), source=None, offer_type=None, seller="default", metadata=None
         )
         caller = Caller(self.calls.begin(made), Progress.begin(self.now, WAIT), self.now)
         self.all.append(caller)

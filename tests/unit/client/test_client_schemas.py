@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from harness import contract
 from resolution_client import answers, state
 from resolution_client.errors import BadToken
+from resolution_client.hidden import Hidden
 from resolution_client.submission import submission
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "asyncapi.yaml"
@@ -57,7 +58,7 @@ def test_what_is_submitted_keeps_the_schema(
     """Whatever it is given, the client publishes a submission by the schema, or refuses."""
     try:
         made = submission(
-            token, source=source, offer_type=offer_type, seller="default", metadata=metadata
+            Hidden(token), source=source, offer_type=offer_type, seller="default", metadata=metadata
         )
     except (BadToken, ValueError):
         return

@@ -62,7 +62,8 @@ class StateChannel:
             wire = await self._opened(connection)
             await bounded(self._publish(wire, body), _SEND_SECONDS)
         except BrokerLost as lost:
-            self._wire = None
+            if self._wire is not None and self._wire.is_closed:
+                self._wire = None
             self._failed(lost)
 
     async def _opened(self, connection: AbstractConnection) -> Wire:

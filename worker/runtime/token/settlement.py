@@ -16,7 +16,7 @@ from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
 from worker.core.token import outgoing, refused_rows, replies, verdict
-from worker.core.token.incoming import envelope
+from worker.core.token.incoming import envelope, is_derived
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.malformed_log import MalformedLog
 from worker.runtime.token.writer import PendingWrite
@@ -95,9 +95,9 @@ class Settlement:
     def answer(self, token: InFlightToken, outcome: Outcome, *, stored: bool) -> None:
         """Answer everybody who waits, without writing; `stored` if it is what the ledger has."""
         waiters = self._in_flight.finish(token)
-        asker = None if stored else _asker(waiters, outcome)
+        askers = [] if stored else _askers(waiters, outcome)
         for waiter in waiters:
-            self._answer(waiter, outcome, called_for=waiter is asker)
+            self._answer(waiter, outcome, called_for=waiter in askers)
 
     def _committed(
         self,
@@ -116,13 +116,13 @@ class Settlement:
         outcome = stored or meant
         ours = outcome.status is meant.status and outcome.settled_at == meant.settled_at
         waiters = self._in_flight.finish(token)
-        asker = _asker(waiters, meant) if ours else None
+        askers = _askers(waiters, meant) if ours else []
         for place, waiter in enumerate(waiters):
             if verdict.wants_own_call(outcome, waiter.submission, late=waiter.late):
                 self._return(waiter, waiter.submission.attempts)
             else:
                 parked = _parked(waiter, refusal) if refusal and place == 0 else ()
-                self._answer(waiter, outcome, called_for=waiter is asker, parked=parked)
+                self._answer(waiter, outcome, called_for=waiter in askers, parked=parked)
 
     def _answer(
         self,
@@ -279,10 +279,10 @@ class Settlement:
         self._acks.put(waiter.delivery, (message,), done, otherwise=otherwise)
 
 
-def _asker(waiters: Iterable[Waiter], meant: Outcome) -> Waiter | None:
-    """For whom an outcome was made, if it still waits."""
-    of_it = (waiter for waiter in waiters if waiter.submission.message_id == meant.message_id)
-    return next(of_it, None)
+def _askers(waiters: Iterable[Waiter], meant: Outcome) -> list[Waiter]:
+    """For whom an outcome was made, as far as they wait: a message, and its own sent again."""
+    of_it = [waiter for waiter in waiters if waiter.submission.message_id == meant.message_id]
+    return of_it[:1] if is_derived(meant.message_id) else of_it
 
 
 def _parked(waiter: Waiter, refusal: str) -> tuple[outgoing.Outgoing, ...]:

@@ -42,7 +42,7 @@ from worker.core.token.incoming import (
 from worker.core.token.refused_rows import KeptAs
 from worker.core.token.submissions import parse
 from worker.core.token.systemic_answers import SystemicAnswers
-from worker.core.token.verdict import Policy
+from worker.core.token.verdict import FAILURE_MEMORY, Policy
 from worker.runtime.token.in_flight import InFlight, Waiter
 
 UNREACHED = aws_errors.systemic("NotConnected", "there is no connection")
@@ -459,6 +459,23 @@ async def test_a_failure_sent_again_is_no_repeat_either() -> None:
         assert [event["repeated"] for event in worker.events(first)] == [False] * 2
         assert worker.event(other)["repeated"] is True
         assert worker.aws.tokens == ["t"]
+
+
+@leaping
+async def test_a_call_shared_with_its_own_copy_is_no_repeat() -> None:
+    """So it is where an earlier submission has failed, whose message id the ledger keeps."""
+    async with working() as worker:
+        worker.aws.script("t", REJECTED)
+        worker.deliver("t", message_id="a")
+        await worker.all_acked()
+        await asyncio.sleep(FAILURE_MEMORY.total_seconds() + 1)
+        worker.aws.latency = 1.0
+        later = worker.deliver("t", message_id="b")
+        worker.deliver("t", message_id="b")
+        other = worker.deliver("t", message_id="c")
+        await worker.all_acked()
+        assert [event["repeated"] for event in worker.events(later)] == [False] * 2
+        assert worker.event(other)["repeated"] is True
 
 
 @leaping
