@@ -187,4 +187,6 @@ class StateBody(msgspec.Struct):
     reason: Annotated[str | None, Meta(description="Why calls do not run, for people.")]
     rate: Annotated[_NotNegative, Meta(description="Calls a second, of all replicas.")]
     waiting: Annotated[int, Meta(ge=0, description="Submissions in the live lane not settled yet.")]
-    oldest_seconds: Annotated[_NotNegative, Meta(description="Age of the oldest that a worker has in hand.")]
+    oldest_seconds: Annotated[
+        _NotNegative, Meta(description="Age of the oldest that a worker has in hand.")
+    ]
