@@ -23,5 +23,6 @@ for source in requirements/*.in; do compile "$(basename "$source" .in)" "$source
 for folder in requirements/asyncapi docs/examples/node; do
     # Its .npmrc leaves the registry's addresses out.
     [ -z "$LOCK_OPTIONS" ] || rm -f "$folder/package-lock.json"
-    (cd "$folder" && npm install --package-lock-only --silent)
+    (cd "$folder" && npm install --package-lock-only --silent &&
+        node "$OLDPWD/scripts/no-addresses.js" package-lock.json)
 done
