@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from harness.schema import connected
 from worker.adapters.postgres.lookup.lookup import look_up
 from worker.adapters.postgres.operator.session import operating
+from worker.adapters.postgres.rows import keys_document
+from worker.adapters.postgres.sql import load_sql
 from worker.core.lookup import By, query
+from worker.core.records import TokenKey
 from worker.core.support_code import support_code
 
 if TYPE_CHECKING:
@@ -100,3 +103,13 @@ async def test_no_table_is_read_through(schema: Schema) -> None:
             assert not explaining.read_through & {
                 "ledger", "agreement", "malformed_message", "dead_letter",
             }, by  # fmt: skip
+
+
+async def test_a_worker_reads_no_ledger_through(schema: Schema) -> None:
+    """What a worker asks before each call costs the same in a ledger of two thousand tokens."""
+    await schema.execute(MANY.replace(str(ROWS), "2000"))
+    key = TokenKey("default", bytes(32))
+    async with connected(schema.operator) as connection:
+        explaining = Explaining(connection, connection)
+        await explaining.fetch(load_sql("ledger/find_outcomes"), keys_document([key]))
+    assert not explaining.read_through
