@@ -39,7 +39,8 @@ class Clock:
 
     def now(self) -> datetime:
         """The database's time; this machine's before it was read."""
-        return self._database.now(_loop_time(), self._local())
+        reading = self._database.reading
+        return self._local() if reading is None else reading.on(_loop_time())
 
     @property
     def skew_seconds(self) -> float:

@@ -69,12 +69,16 @@ class InFlightToken:
     @property
     def leader(self) -> Waiter:
         """Whose submission decides: the latest replay, which must call, or else the first."""
+        if len(self.waiters) == 1:
+            return self.waiters[0]
         replays = [waiter for waiter in self.waiters if waiter.submission.replay is not None]
         return max(replays, key=_replayed) if replays else self.waiters[0]
 
     @property
     def lane(self) -> Lane:
         """The lane it belongs in: the first of those through which somebody waits for it."""
+        if len(self.waiters) == 1:
+            return self.waiters[0].lane
         return min((waiter.lane for waiter in self.waiters), key=tuple(Lane).index)
 
     @property

@@ -126,11 +126,12 @@ class Intake:
         return self._join_lane(Waiter(message, delivery, lane), now)
 
     def _join_lane(self, waiter: Waiter, now: datetime) -> InFlightToken | None:
-        submission, counts = waiter.submission, self._clock.ages_count
-        lives = not verdict.is_expired(submission.first_seen, now, self._policy, ages_count=counts)
-        if lives and waiter.delivery.lane is None and parked.goes_back(waiter.delivery.incoming):
-            self._settlement.take_up(waiter)
-            return None
+        submission, delivery = waiter.submission, waiter.delivery
+        if delivery.lane is None and parked.goes_back(delivery.incoming):
+            first_seen, counts = submission.first_seen, self._clock.ages_count
+            if not verdict.is_expired(first_seen, now, self._policy, ages_count=counts):
+                self._settlement.take_up(waiter)
+                return None
         token = self._in_flight.join(waiter)
         if token is None and (joined := self._in_flight.of(submission.key)):
             self._waiting.promote(joined)
@@ -154,15 +155,17 @@ class Intake:
 
     async def _look_up(self, fresh: list[InFlightToken]) -> None:
         in_flight, known = await self._recall(fresh)
-        now = self._clock.now()
+        now, counts = self._clock.now(), self._clock.ages_count
         for token in in_flight:
             if token.waiters:
-                self._route(token, known.get(token.key), now)
+                submission, stored = token.leader.submission, known.get(token.key)
+                self._route(
+                    token,
+                    verdict.before_call(submission, stored, now, self._policy, ages_count=counts),
+                )
 
-    def _route(self, token: InFlightToken, known: Outcome | None, now: datetime) -> None:
-        match verdict.before_call(
-            token.leader.submission, known, now, self._policy, ages_count=self._clock.ages_count
-        ):
+    def _route(self, token: InFlightToken, decided: Call | Repeat | Store) -> None:
+        match decided:
             case Repeat(outcome, stored):
                 self._settlement.answer(token, outcome, stored=stored)
             case Store(outcome):
