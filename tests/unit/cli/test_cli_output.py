@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import mmap
 import os
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -51,14 +56,25 @@ def test_a_closed_pipe_ends_a_command_quietly(arguments: list[str]) -> None:
 def test_a_pipe_that_is_closed_on_the_way() -> None:
     """As under `| head -1`: the reader leaves while the command still has something to say."""
     reading, writing = os.pipe()
+    # With room for some lines of it, so that it can't have said all before the reader leaves.
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)
+    filled = os.write(writing, b" " * (mmap.PAGESIZE - 1000))
     with subprocess.Popen(
         [COMMAND, "check"], env=NOWHERE, stdout=writing, stderr=subprocess.PIPE, text=True
     ) as process:
         os.close(writing)
-        assert os.read(reading, 1)
+        patience = time.monotonic() + 60
+        while _unread(reading) <= filled and time.monotonic() < patience:
+            time.sleep(0.05)
         os.close(reading)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (141, "")
+
+
+def _unread(reading: int) -> int:
+    """How many bytes a pipe holds."""
+    (held,) = struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, b"0000"))
+    return int(held)
 
 
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
