@@ -21,6 +21,7 @@ from worker.adapters.http import serving
 from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.app import wiring as building
+from worker.app.collector import tune_collector
 from worker.core import backoff
 from worker.core.exceptions import LedgerUnavailable
 
@@ -67,6 +68,7 @@ async def run(settings: Settings) -> None:
         parts = building.assemble(settings, marketplace, Metrics())
         stack.push_async_callback(parts.database.close)
         await stack.enter_async_context(_listening(settings, parts))
+        tune_collector()
         await _Life(settings, parts).lead()
     log.info("stopped")
 
