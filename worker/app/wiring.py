@@ -141,7 +141,6 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         patience_seconds=settings.token.patience,
         remedy=lambda code, message: aws_causes.of_systemic(code, message).remedy,
         report_lease=health.reporter("fleet"),
-        calls_changed=metrics.in_flight.set,
         aside_changed=lambda: prefetch.apply(),  # noqa: PLW0108 - it is created below
         suspected=lambda: consuming.suspected,
         queued=lambda: consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0),
@@ -258,5 +257,7 @@ def _watch(components: Components) -> None:
         rates={"shared": lambda: replica.pacer.shared, "local": replica.pacer.local},
         faults=components.faults,
     )
+    calling = replica.pipeline.pool.calling
+    metrics.in_flight.set_function(lambda: float(calling.count))
     metrics.suspected.set_function(lambda: float(components.consuming.suspected))
     metrics.queues_lost.set_function(lambda: float(len(components.lost_queues.lost)))

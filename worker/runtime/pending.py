@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Pending:
     """A count that can be waited for to reach zero."""
 
-    def __init__(self, changed: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        self._changed = changed
         self._none = asyncio.Event()
         self._none.set()
 
     def add(self, change: int) -> None:
         """Count so many more, or fewer."""
         self.count += change
-        self._changed(self.count)
         if self.count:
             self._none.clear()
         else:

@@ -72,7 +72,6 @@ class Plan:
         patience_seconds: How long a buyer is taken to wait.
         remedy: What to do about a fault, by its code and words; for the log.
         report_lease: Called with why there has been no lease for a while, or None.
-        calls_changed: Called with how many calls are in flight.
         aside_changed: Called when the replica begins or ceases to stand aside.
         suspected: How many messages are handled apart from all others.
         queued: How many messages wait in the live lane's queue.
@@ -84,7 +83,6 @@ class Plan:
     patience_seconds: float
     remedy: Callable[[str, str], str]
     report_lease: Callable[[str | None], None] = lambda _: None
-    calls_changed: Callable[[int], None] = lambda _: None
     aside_changed: Callable[[], None] = lambda: None
     suspected: Callable[[], int] = lambda: 0
     queued: Callable[[], int] = lambda: 0
@@ -208,7 +206,6 @@ class Replica:
             policy=self._plan.policy,
             telemetry=self._ports.telemetry,
             concurrency=self._plan.concurrency,
-            calls_changed=self._plan.calls_changed,
             clock=self.clock,
             secrets=self._ports.secrets,
         )

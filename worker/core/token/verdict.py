@@ -102,12 +102,7 @@ def before_call(
 
 def is_expired(first_seen: datetime, now: datetime, policy: Policy, *, ages_count: bool) -> bool:
     """Whether a token is past its lifetime, so that no call is spent on it; see `before_call`."""
-    return ages_count and is_old(first_seen, now, policy)
-
-
-def is_old(first_seen: datetime, now: datetime, policy: Policy) -> bool:
-    """Whether a token is past its lifetime, if the clock is right."""
-    return now - first_seen >= policy.lifetime
+    return ages_count and now - first_seen >= policy.lifetime
 
 
 def _stands(known: Outcome, submission: Submission, now: datetime, *, ages_count: bool) -> bool:

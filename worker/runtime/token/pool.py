@@ -17,8 +17,6 @@ from worker.runtime.pending import Pending
 from worker.runtime.token.in_flight import InFlightToken, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from worker.core.rate.usage import Usage
     from worker.core.records import Outcome
     from worker.core.token.retry_budget import RetryBudget
@@ -54,7 +52,6 @@ class Pool:
         policy: Policy,
         telemetry: Telemetry,
         concurrency: int,
-        calls_changed: Callable[[int], None],
         clock: Clock,
         secrets: Secrets,
     ) -> None:
@@ -71,7 +68,7 @@ class Pool:
         self._policy = policy
         self._telemetry = telemetry
         self._slots = asyncio.Semaphore(concurrency)
-        self.calling = Pending(calls_changed)
+        self.calling = Pending()
 
     async def run(self) -> None:
         """Call until cancelled; calls in flight are cancelled with it."""

@@ -85,9 +85,8 @@ class Settlement:
     def settle_if_expired(self, token: InFlightToken) -> bool:
         """Settle a token that is past its lifetime, which needs no call; whether it was."""
         submission, now = token.leader.submission, self._clock.now()
-        if not verdict.is_old(submission.first_seen, now, self._policy) or (
-            not self._clock.ages_count
-        ):
+        old = verdict.is_expired(submission.first_seen, now, self._policy, ages_count=True)
+        if not (old and self._clock.ages_count):
             return False
         outcome = verdict.lifetime_exceeded(submission, now)
         self.store(token, replace(outcome, attempts=token.attempts))
