@@ -1,8 +1,9 @@
 """`make bench`: CPU, memory and waits of this worker, beside others in the same run.
 
-Saturated workers take turns, round by round. Then tokens come at given rates: 10 and 400 a second,
-and shares of what this worker could do saturated. Last, a run of this worker is sampled, to say
-where its CPU goes, and it is started some times more.
+Saturated workers take turns, round by round, then one and two replicas of this worker. Then tokens
+come at given rates: 10 and 400 a second, and shares of what this worker can answer. A run of this
+worker and one of the floor are sampled, to say where their CPU goes. Last, this worker is started
+some times more, and finds few and very many tokens waiting.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from benchmarks.price.budget import budget
+from benchmarks.price.backlog import with_waiting
+from benchmarks.price.budget import budgets
 from benchmarks.price.contenders import ALL, OURS, REPLYING
 from benchmarks.price.ground import servers, simulator
-from benchmarks.price.latency import waits
+from benchmarks.price.latency import capacity, waits
 from benchmarks.price.report import Report
-from benchmarks.price.saturated import costs
+from benchmarks.price.saturated import costs, costs_of_replicas
 from benchmarks.price.start import cold_starts
 
 if TYPE_CHECKING:
@@ -41,12 +43,21 @@ async def main(options: argparse.Namespace) -> None:
             report.show_costs()
         await _wait(report, chosen, options)
         if OURS in chosen and options.rounds:
-            report.budget = await budget(options.tokens)
-            report.show_budget()
-            report.starts = await cold_starts(options.rounds)
-            report.show_starts()
+            await _ours(report, options)
     if options.output:
         report.write(options.output)
+
+
+async def _ours(report: Report, options: argparse.Namespace) -> None:
+    """What is measured of this worker alone."""
+    report.replicas = await costs_of_replicas(options.tokens, options.rounds)
+    report.show_replicas()
+    report.budgets = await budgets(options.tokens)
+    report.show_budgets()
+    report.starts = await cold_starts(options.rounds)
+    report.show_starts()
+    async for found in with_waiting(options.waiting, options.rounds):
+        report.add_waiting(found)
 
 
 def _measurable(only: Sequence[str] | None) -> list[Contender]:
@@ -58,10 +69,12 @@ def _measurable(only: Sequence[str] | None) -> list[Contender]:
 
 
 async def _wait(report: Report, chosen: Sequence[Contender], options: argparse.Namespace) -> None:
-    rates = options.rates
-    if rates is None:
-        rates = [*_RATES, *(round(share * report.capacity) for share in _SHARES)]
     with simulator("--latency", "50ms"):
+        rates = options.rates
+        if rates is None:
+            report.capacity = await capacity(OURS, options.tokens)
+            print(f"\nsubmissions answered a second at most: {report.capacity:.0f}", flush=True)
+            rates = [*_RATES, *(round(share * report.capacity) for share in _SHARES)]
         for rate in filter(None, rates):
             for contender in REPLYING:
                 if contender in chosen:
@@ -78,6 +91,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15.0, help="at each rate")
     parser.add_argument(
         "--rates", type=float, nargs="*", help="a second; default: 10, 400 and shares of capacity"
+    )
+    parser.add_argument(
+        "--waiting", type=int, nargs="*", default=(1000, 500_000), help="so many tokens at once"
     )
     parser.add_argument("--only", nargs="*", help="names of workers")
     parser.add_argument("--output", type=Path, help="folder for price.json and the plots")

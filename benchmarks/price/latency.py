@@ -74,6 +74,21 @@ def arrivals(rate: float, seconds: float) -> list[float]:
     return found
 
 
+async def capacity(contender: Contender, tokens: int) -> float:
+    """Answers a second to tokens that are all submitted at once; the simulator as for `waits`.
+
+    Broker, database, simulator and the buyer want their share of the machine, as they do when the
+    waits are measured. The first and the last tenth are left out.
+    """
+    with running(contender, CONCURRENCY):
+        async with await aio_pika.connect(os.environ["WORKER_AMQP__URL"]) as connection:
+            buyer = await PlainBuyer.at(connection, contender.exchange)
+            await buyer.warm_up()
+            answered = sorted(await buyer.measure([0.0] * tokens))
+    tenth = len(answered) // 10
+    return (len(answered) - 2 * tenth) / (answered[-tenth - 1] - answered[tenth])
+
+
 class Buyer(ABC):
     """Submits tokens and takes the answers."""
 

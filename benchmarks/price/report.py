@@ -13,6 +13,7 @@ from benchmarks.price.plot import bars
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from benchmarks.price.backlog import Waiting
     from benchmarks.price.latency import Waits
     from benchmarks.price.saturated import Cost
 
@@ -23,21 +24,21 @@ class Report:
 
     Attributes:
         costs: Of saturated workers, by name, a round each.
+        replicas: Of so many replicas of this worker together, a round each.
+        capacity: Submissions that this worker answers a second at most, where waits are measured.
         waits: By name, at each rate.
-        budget: Microseconds a token of this worker, by stage.
+        budgets: Microseconds a token by stage, by name.
         starts: Seconds from a start to the first settled token, in order.
+        waiting: With few or many tokens waiting.
     """
 
     costs: dict[str, list[Cost]] = field(default_factory=dict)
+    replicas: dict[int, list[Cost]] = field(default_factory=dict)
+    capacity: float = 0.0
     waits: dict[str, list[Waits]] = field(default_factory=dict)
-    budget: dict[str, float] = field(default_factory=dict)
+    budgets: dict[str, dict[str, float]] = field(default_factory=dict)
     starts: list[float] = field(default_factory=list)
-
-    @property
-    def capacity(self) -> float:
-        """Tokens a second of this worker, saturated; 0 if that was not measured."""
-        rounds = self.costs.get(OURS.name, ())
-        return statistics.median(each.tokens_per_second for each in rounds) if rounds else 0.0
+    waiting: list[Waiting] = field(default_factory=list)
 
     def cpu(self) -> dict[str, float]:
         """Median microseconds a token, by name."""
@@ -60,12 +61,42 @@ class Report:
             )
             print(f"{name:24}{cpu:14.0f}{rate:10.0f}{peak:8.0f}{ratio:10.2f}", flush=True)
 
-    def show_budget(self) -> None:
-        """Print microseconds a token by stage, and their shares."""
-        total = sum(self.budget.values())
-        print(f"\n{'CPU by stage':24}{'us':>14}{'share':>10}")
-        for stage, cpu in self.budget.items():
-            print(f"{stage:24}{cpu:14.0f}{cpu / total:10.1%}", flush=True)
+    def show_replicas(self) -> None:
+        """Print what a token costs one replica and two, and what broker and database spend on it.
+
+        A ratio is the median of those within the rounds.
+        """
+        print(f"\n{'replicas':24}{'CPU us/token':>14}{'tokens/s':>10}{'broker':>8}{'database':>10}")
+        for count, rounds in self.replicas.items():
+            cpu, rate = (
+                statistics.median(getattr(each, name) for each in rounds)
+                for name in ("cpu_microseconds", "tokens_per_second")
+            )
+            broker, database = (
+                statistics.median(each.others_microseconds[name] for each in rounds)
+                for name in ("broker", "database")
+            )
+            print(f"{count:<24}{cpu:14.0f}{rate:10.0f}{broker:8.0f}{database:10.0f}", flush=True)
+        ratio = statistics.median(
+            two.cpu_microseconds / one.cpu_microseconds
+            for one, two in zip(*self.replicas.values(), strict=True)
+        )
+        print(f"CPU a token of two by that of one: {ratio:.2f}", flush=True)
+
+    def show_budgets(self) -> None:
+        """Print microseconds a token by stage."""
+        print(f"\n{'CPU us/token by stage':24}" + "".join(f"{name:>24}" for name in self.budgets))
+        for row in zip(*(budget.items() for budget in self.budgets.values()), strict=True):
+            print(f"{row[0][0]:24}" + "".join(f"{cpu:24.0f}" for _, cpu in row), flush=True)
+
+    def add_waiting(self, found: Waiting) -> None:
+        """Keep what was measured with so many waiting, and print it."""
+        if not self.waiting:
+            print(f"\n{'tokens waiting':24}{'CPU us/token':>14}{'MiB':>10}")
+        self.waiting.append(found)
+        print(
+            f"{found.tokens:<24,}{found.cpu_microseconds:14.0f}{found.peak_mib:10.0f}", flush=True
+        )
 
     def show_starts(self) -> None:
         """Print how long starts took."""
@@ -89,7 +120,11 @@ class Report:
         (folder / "price.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
         plots = {
             "cpu": ("CPU a token, saturated", "\u00b5s", self.cpu()),
-            "budget": ("A token's CPU by stage", "\u00b5s", self.budget),
+            "budget": (
+                "A token's CPU by stage",
+                "\u00b5s",
+                self.budgets.get(OURS.name, {}),
+            ),
             "waits": (
                 "Wait beyond AWS's 50 ms, median",
                 "ms",

@@ -8,6 +8,7 @@ is paced, bounded, retried, counted or logged.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -145,6 +146,9 @@ async def main(queue: str, concurrency: int) -> None:
     channel = await (await consuming.channel()).get_underlay_channel()
     publisher = await Publisher.open(publishing)
     connector = aiohttp.TCPConnector(limit=concurrency)
+    gc.collect()
+    gc.freeze()  # as this worker does, and as often
+    gc.set_threshold(20_000, 10, 10)
     async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
         floor = Floor(
             reading=reading,
