@@ -3,8 +3,8 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime demo services \
-	test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-client bench-memory \
+.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime chromium demo services \
+	landing screenshots test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-client bench-memory \
 	bench-quota bench-letters bench-replay judge-rate soak fuzz schemas lock clean
 
 BIN := .venv/bin
@@ -31,8 +31,9 @@ awscli-v2: ## installs the AWS CLI v2 through apt where it is missing
 tools: ## makes .venv-tools, with the linter of the Dockerfile
 	@scripts/environment.sh .venv-tools requirements/tools.txt
 
-node: ## installs AsyncAPI's parser and what the Node example needs, with npm
+node: ## installs AsyncAPI's parser, axe and what the Node example needs, with npm
 	@scripts/node.sh requirements/asyncapi
+	@scripts/node.sh requirements/axe
 	@scripts/node.sh docs/examples/node
 
 prometheus: ## fetches Prometheus's programs where they are missing; starts nothing
@@ -44,6 +45,9 @@ pgbouncer: ## installs PgBouncer through apt where it is missing; starts nothing
 faketime: ## installs libfaketime through apt where it is missing; changes no clock of this machine
 	@scripts/faketime.sh
 
+chromium: ## installs Chromium through apt where it is missing, for the tests of the landing page
+	@scripts/chromium.sh
+
 # A broker named in the environment is used instead of a private one.
 demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one machine
 	@$(BIN)/resolution-worker demo $(ARGS)
@@ -51,13 +55,20 @@ demo: setup $(if $(WORKER_AMQP__URL),,rabbitmq) ## shows the main job on one mac
 services: setup rabbitmq ## runs a private PostgreSQL and RabbitMQ until Ctrl-C
 	@$(BIN)/python -m worker.lab.servers $(ARGS)
 
-test: lint rabbitmq awscli awscli-v2 tools node prometheus pgbouncer faketime ## checks everything that CI checks, in less than 15 minutes
+landing: setup rabbitmq ## runs the landing page beside a stand-in for AWS Marketplace until Ctrl-C
+	@$(BIN)/python -m harness.landing $(ARGS)
+
+screenshots: setup rabbitmq node chromium ## takes the pictures of docs/landing-page.md
+	LANDING_PICTURES=docs/landing-page $(BIN)/pytest -k every_page tests/acceptance/landing_browser $(ARGS)
+	@scripts/pictures.sh docs/landing-page/*.png
+
+test: lint rabbitmq awscli awscli-v2 tools node prometheus pgbouncer faketime chromium ## checks everything that CI checks, in less than 15 minutes
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-unit: setup ## runs the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
-test-long: setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime ## runs what `make test` leaves out of the same tests
+test-long: setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime chromium ## runs what `make test` leaves out of the same tests
 	$(BIN)/pytest -m long --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds
@@ -121,5 +132,5 @@ lock: setup node ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for ne
 clean: ## removes the environments and caches
 	rm -rf .venv .venv-awscli .venv-bench .venv-tools .prometheus .rabbitmq-4 .mypy_cache .ruff_cache \
 		.pytest_cache .import_linter_cache .hypothesis dist build
-	rm -rf requirements/asyncapi/node_modules docs/examples/node/node_modules
+	rm -rf requirements/asyncapi/node_modules requirements/axe/node_modules docs/examples/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

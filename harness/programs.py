@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,7 +20,7 @@ from harness.waiting import GENEROUS_SECONDS, eventually
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COMMAND = str(Path(sys.executable).with_name("resolution-worker"))
 
@@ -46,15 +46,24 @@ def _fetch(url: str, method: str, body: object) -> tuple[int, str]:
 
 
 class Program:
-    """A started `resolution-worker …`: its process and every line it writes."""
+    """A started `resolution-worker …`: its process and every line it writes.
+
+    Attributes:
+        command: What is started.
+        folder: Where; None for here.
+    """
+
+    command: ClassVar[Sequence[str]] = (COMMAND,)
+    folder: ClassVar[Path | None] = None
 
     def __init__(self, *arguments: str, environment: Mapping[str, str]) -> None:
         setpriv = shutil.which("setpriv")
         dying = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            [*dying, COMMAND, *arguments],
+            [*dying, *self.command, *arguments],
             env=dict(environment),
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

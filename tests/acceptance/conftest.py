@@ -46,11 +46,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 def declare_topology(broker: Broker, delays: str = DELAYS) -> None:
     """Declare the topology as the user who may."""
     wanted = topology({text: parse(text).seconds for text in delays.split(",")})
-    _done(declare(broker.shipped("resolution_admin"), wanted))
+    done(declare(broker.shipped("resolution_admin"), wanted))
 
 
-def _done(work: Coroutine[Any, Any, T]) -> T:
-    with ThreadPoolExecutor(1) as executor:  # the test may have a loop of its own
+def done(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, for a fixture whose test may have a loop of its own."""
+    with ThreadPoolExecutor(1) as executor:
         return executor.submit(asyncio.run, work).result()
 
 
@@ -84,7 +85,7 @@ def stage(
 ) -> Iterator[Installation]:
     """A stage of the test's own, with topology and schema, and no worker yet."""
     declare_topology(broker)
-    with staged(broker, _done(prepare(database)), simulator, keys, tmp_path) as stage:
+    with staged(broker, done(prepare(database)), simulator, keys, tmp_path) as stage:
         yield stage
 
 
@@ -95,6 +96,24 @@ async def web(stage: Installation) -> AsyncIterator[WebTier]:
         yield told
 
 
+@contextmanager
+def new_stage(
+    broker_server: BrokerServer,
+    postgres_server: PostgresServer,
+    keys: Mapping[str, str],
+    home: Path,
+) -> Iterator[Installation]:
+    """A stage with a virtual host, a database and a simulator of its own, until the block ends."""
+    with (
+        broker_server.broker() as broker,
+        postgres_server.database() as database,
+        simulating(home) as simulator,
+    ):
+        declare_topology(broker)
+        with staged(broker, done(prepare(database)), simulator, keys, home) as stage:
+            yield stage
+
+
 @pytest.fixture(scope="session")
 def shared_stage(
     broker_server: BrokerServer,
@@ -103,15 +122,10 @@ def shared_stage(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
     """A stage for tests that only send messages, each with ids and tokens of its own."""
-    home = tmp_path_factory.mktemp("shared")
-    with (
-        broker_server.broker() as broker,
-        postgres_server.database() as database,
-        simulating(home) as simulator,
-    ):
-        declare_topology(broker)
-        with staged(broker, _done(prepare(database)), simulator, keys, home) as stage:
-            yield stage
+    with new_stage(
+        broker_server, postgres_server, keys, tmp_path_factory.mktemp("shared")
+    ) as stage:
+        yield stage
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,9 @@ async def test_a_worker_speaks_as_the_document_says(
     assert {message.correlation_id for message in heard} == {"c-least", "c-full"}
 
 
-@pytest.mark.parametrize("folder", ["requirements/asyncapi", "docs/examples/node"])
+@pytest.mark.parametrize(
+    "folder", ["requirements/asyncapi", "requirements/axe", "docs/examples/node"]
+)
 def test_the_locks_name_no_registry(folder: str) -> None:
     """What is installed for Node is pinned by hash, wherever it comes from."""
     lock = json.loads((ROOT / folder / "package-lock.json").read_text())
