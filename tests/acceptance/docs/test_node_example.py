@@ -113,8 +113,8 @@ async def test_an_answer_that_a_lost_connection_took_is_asked_for_again(
     """A connection that breaks while a call is on its way costs the buyer a moment, no answer."""
     async with proxy_to(shared_stage.web) as broker, landing_page(broker.url) as page:
         assert (await page.post("ok-node-before"))[0] == 303
-        waiting = asyncio.create_task(page.post("slow-700-node-lost"))
         calls = await shared_stage.simulator.calls()
+        waiting = asyncio.create_task(page.post("slow-700-node-lost"))
         await eventually(
             lambda: _grown(shared_stage, calls), "the call for it is on its way", seconds=20
         )
