@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime chromium demo services \
 	landing screenshots test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-client bench-memory \
-	bench-quota bench-letters bench-replay judge-rate soak fuzz schemas lock clean
+	bench-quota bench-million bench-letters bench-replay judge-rate soak fuzz schemas lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -110,6 +110,9 @@ bench-memory: setup rabbitmq ## measures resident memory with 200,000 tokens wai
 
 bench-quota: setup rabbitmq ## measures how replicas share a hidden quota; ARGS='--only 1,3'
 	@$(BIN)/python -m benchmarks.quota $(ARGS)
+
+bench-million: setup rabbitmq ## settles a million tokens while workers are killed, and balances the books
+	@$(BIN)/python -m benchmarks.million $(ARGS)
 
 bench-letters: setup ## measures what on-call asks about 100,000 dead letters
 	@$(BIN)/python -m benchmarks.letters $(ARGS)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aio_pika
 import asyncpg
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from benchmarks.price.contenders import Contender
 
+DELAYS: Final = {"5s": 5.0, "30s": 30.0, "2m": 120.0}
 _GOODBYE_SECONDS = 30
 
 
@@ -55,11 +56,11 @@ def _migrate() -> None:
 
 async def _prepare() -> None:
     amqp_url = os.environ["WORKER_AMQP__URL"]
-    await declare(amqp_url, topology({"5s": 5.0, "30s": 30.0, "2m": 120.0}))
+    await declare(amqp_url, topology(DELAYS))
     database = await asyncpg.connect(os.environ["WORKER_POSTGRES__DSN"])
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
-        await _observe(channel, "resolution.events")
+        await _observe(channel, "resolution.events", "token.*")
         for name in {each.exchange for each in ALL if each is not OURS}:
             await _prepare_other(channel, database, name)
     await database.close()
@@ -75,18 +76,18 @@ async def _prepare_other(
     queue = await channel.declare_queue(name, durable=True, arguments=arguments)
     await queue.bind(exchange, "token")
     await channel.declare_exchange(f"{name}.events", durable=True)
-    await _observe(channel, f"{name}.events")
+    await _observe(channel, f"{name}.events", "resolved")
     await database.execute(
         f"CREATE TABLE {name}_customer (token text PRIMARY KEY, account text, product text, "
         "license text, resolved_at timestamptz)"
     )
 
 
-async def _observe(channel: aio_pika.abc.AbstractChannel, events: str) -> None:
+async def _observe(channel: aio_pika.abc.AbstractChannel, events: str, key: str) -> None:
     """A queue takes the events, as it would in production."""
     arguments: Arguments = {"x-max-length": 1000, "x-overflow": "drop-head"}
     queue = await channel.declare_queue(f"observer.{events}", arguments=arguments)
-    await queue.bind(events, "resolved")
+    await queue.bind(events, key)
 
 
 @contextmanager
