@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -34,10 +34,18 @@ class Store:
 
     Args:
         path: The file; made if it is missing, for its owner alone.
+
+    Raises:
+        OSError: It can't be made or written.
     """
 
     def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Only if it is missing: when a process closes a file, all its locks on that file are gone,
+        # also those of its other connections, and another process removes what they write.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        if not os.access(path, os.W_OK):  # SQLite would open it all the same, and only read
+            raise PermissionError(f"{path} can't be written")
         self._path = path
         self._sql = self._connect()
         self._make_tables()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -188,3 +191,33 @@ def test_many_begin_at_once(tmp_path: Path) -> None:
     modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("new.sqlite*")}
     store.close()
     assert modes == {0o600}
+
+
+_OPEN_AND_CLOSE = """
+import sys
+from pathlib import Path
+from landing.store import Store
+
+Store(Path(sys.argv[1])).close()
+"""
+
+
+def test_connections_of_one_process_leave_each_other_alone(store: Store, tmp_path: Path) -> None:
+    """What a thread opens and closes takes no lock from another: what that writes is kept."""
+    file = tmp_path / "landing.sqlite"
+    store.begin(1, "a", pending("m"), 1.0)
+    Store(file).close()
+    # A process that finds no lock takes itself for the last one, and tidies up.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", _OPEN_AND_CLOSE, str(file)], check=True, env=environment)
+    store.begin(2, "b", pending("n"), 1.0)
+    again = Store(file)
+    assert len(again.setups(["a", "b"])) == 2
+    again.close()
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out at the start, and not by the first buyer."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="can't be written"):
+        Store(tmp_path / "landing.sqlite")
