@@ -33,7 +33,8 @@ class Answered:
     """What became of a submission.
 
     Attributes:
-        repeated: Somebody had submitted the same token before.
+        repeated: Somebody had submitted the same token before, or this form was malformed, which
+            proves nothing about who was the first.
         customer: Of a resolved one.
     """
 

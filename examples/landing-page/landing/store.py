@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from landing.records import Agreement, Answered, Customer, Setup
-from resolution_client import Pending, Rejected, Resolved
+from resolution_client import Failed, Pending, Rejected, Resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -122,7 +122,7 @@ class Store:
             {
                 "id": answer.message_id,
                 "outcome": _outcome(answer),
-                "repeated": answer.repeated,
+                "repeated": answer.repeated or _is_malformed(answer),
                 "key": customer and customer.agreement_key,
                 "product": customer and customer.product_code,
                 "account": customer and customer.account,
@@ -260,6 +260,11 @@ def _outcome(answer: Outcome) -> str:
     if isinstance(answer, Resolved):
         return "resolved"
     return "rejected" if isinstance(answer, Rejected) else "failed"
+
+
+def _is_malformed(answer: Outcome) -> bool:
+    """Whether the form was bad: then nobody asked AWS, so whoever sent it was not the first."""
+    return isinstance(answer, Failed) and answer.status == "malformed"
 
 
 def _customer(answer: Resolved) -> Customer:

@@ -74,6 +74,21 @@ async def test_the_same_token_again(buyer: PlainBrowser, stranger: PlainBrowser)
     assert "ending in" not in page.text
 
 
+async def test_a_malformed_form_before_a_used_token(
+    buyer: PlainBrowser, stranger: PlainBrowser
+) -> None:
+    """Who spoils the form with somebody else's token is not the first for that: nobody gets on."""
+    good = token("ok")
+    assert (await buyer.set_up(good)).state == "resolved"
+    for offer_type in ("\x01", "x" * 300, good):
+        form = {TOKEN: good, "x-amzn-marketplace-offer-type": offer_type}
+        spoilt = await stranger.ask("POST", "/landing", form, cookies={})
+        assert (await stranger.get(spoilt.location)).state == "contact"
+        page = await stranger.set_up(good)
+        assert not page.action
+        assert "ending in" not in page.text
+
+
 async def test_a_leaked_address(buyer: PlainBrowser, stranger: PlainBrowser) -> None:
     """The address of a set-up is worth nothing without the cookie, whatever is asked of it."""
     answer = await buyer.arrive(token("ok"))

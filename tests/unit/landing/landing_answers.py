@@ -47,6 +47,15 @@ def failed(message_id: str, text: str = "t", *, second: int = 0) -> Failed:
     )
 
 
+def malformed(message_id: str, text: str = "t", *, second: int = 0) -> Failed:
+    """A form with an odd field beside a token: nothing was published."""
+    return Failed(
+        **common(message_id, text, repeated=False, second=second),
+        status="malformed",
+        error_code="OfferTypeUnfit",
+    )
+
+
 def rejected(message_id: str, text: str = "t", *, second: int = 0) -> Rejected:
     """AWS does not take the token."""
     return Rejected(

@@ -14,7 +14,8 @@ import pytest
 
 from landing.records import Customer
 from landing.store import KEPT_SECONDS, LEASE_SECONDS, Store
-from tests.unit.landing.landing_answers import failed, pending, rejected, resolved
+from landing.visits import page_of
+from tests.unit.landing.landing_answers import failed, malformed, pending, rejected, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,18 @@ def test_a_second_answer(store: Store, first: object, second: object, outcome: s
     answer = only(store, "secret").answer
     assert answer
     assert answer.outcome == outcome
+
+
+def test_a_malformed_form_is_not_the_first(store: Store) -> None:
+    """Nothing was submitted with it, so it is no proof that its browser had the token first."""
+    store.begin(1, "a", malformed("m"), 1.0)
+    store.begin(2, "b", resolved("n", repeated=True), 2.0)
+    bad, good = store.setups(["a", "b"])
+    assert bad.answer
+    assert bad.answer.outcome == "failed"
+    assert page_of([bad, good], None, 3.0, None).state == "returning"
+    store.begin(3, "c", failed("o"), 4.0)  # whereas this one was submitted
+    assert page_of(store.setups(["a", "b", "c"]), None, 5.0, None).state == "resolved"
 
 
 def test_an_agreement_is_claimed_once(store: Store, other: Store) -> None:
