@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from landing import accounts, shop, views
+from landing import accounts, security, shop, views
 from landing.edge import Outermost
 from landing.events import News
 from landing.limits import Buckets, Streams
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from landing.settings import Settings
 
 STATIC: Final = Path(__file__).parents[1] / "static"
+
+
+class SetupNumber(IntegerConvertor):
+    """The number of a set-up in an address."""
+
+    regex = security.NUMBER
+
+
+register_url_convertor("setup", SetupNumber())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +65,9 @@ def landing_page(settings: Settings, hook: Hook = shop.provision) -> Landing:
         routes=[
             Route("/landing", views.land, methods=["POST"]),
             Route("/landing", views.begin, methods=["GET"]),
-            Route("/setup/{number:int}", views.setup, methods=["GET"]),
-            Route("/setup/{number:int}/events", views.events, methods=["GET"]),
-            Route("/setup/{number:int}/continue", accounts.go_on, methods=["POST"]),
+            Route("/setup/{number:setup}", views.setup, methods=["GET"]),
+            Route("/setup/{number:setup}/events", views.events, methods=["GET"]),
+            Route("/setup/{number:setup}/continue", accounts.go_on, methods=["POST"]),
             Route("/welcome", accounts.welcome, methods=["GET"]),
             Route("/login", accounts.login, methods=["GET"]),
             Route("/logout", accounts.logout, methods=["POST"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,9 @@ FORM: Final = "application/x-www-form-urlencoded"
 COOKIE_SECONDS: Final = 30 * 24 * 3600
 SESSION: Final = "__Host-session"
 _SETUP: Final = "__Host-landing-"
-_MOST_SETUP: Final = 10**15
+_DIGITS: Final = 15
+NUMBER: Final = f"[0-9]{{1,{_DIGITS}}}"
+"""The numbers of set-ups, as a pattern; Python itself refuses to read very long ones."""
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -41,7 +44,7 @@ def new_secret() -> str:
 
 def new_number() -> int:
     """A number for the address of a set-up. It is no secret: it opens nothing."""
-    return secrets.randbelow(_MOST_SETUP)
+    return secrets.randbelow(10**_DIGITS)
 
 
 def digest(secret: str) -> str:
@@ -72,9 +75,9 @@ def setup_cookie(number: int) -> str:
 def setup_secrets(cookies: Mapping[str, str]) -> dict[int, str]:
     """The secrets of the set-ups that this browser has, by their numbers."""
     return {
-        int(number): value
+        int(found[1]): value
         for name, value in cookies.items()
-        if name.startswith(_SETUP) and (number := name.removeprefix(_SETUP)).isdecimal()
+        if (found := re.fullmatch(f"{_SETUP}({NUMBER})", name))
     }
 
 

@@ -217,7 +217,9 @@ async def test_headers(buyer: PlainBrowser) -> None:
 
 async def test_junk_in_the_address(buyer: PlainBrowser) -> None:
     """Numbers that are too large, and cookies that are none, break nothing."""
-    number = 10**30
-    odd = {f"__Host-landing-{number}": "x", "__Host-landing-": "y", "__Host-landing-²": "z"}
-    assert (await buyer.ask("GET", f"/setup/{number}", cookies=odd)).status == 404
+    for number in (10**30, "9" * 5000, "٣"):
+        odd = {f"__Host-landing-{number}": "x", "__Host-landing-": "y", "__Host-landing-²": "z"}
+        for path in ("", "/events"):
+            assert (await buyer.ask("GET", f"/setup/{number}{path}", cookies=odd)).status == 404
+        assert (await buyer.ask("GET", "/setup/1", cookies=odd)).status == 404
     assert (await buyer.ask("GET", "/setup/0", cookies={"a": "b"})).status == 404
