@@ -32,6 +32,8 @@ HOOK_SECONDS: Final = 45.0
 """Shorter than the lease, so that no two processes are at one agreement at once."""
 AGAIN_SECONDS: Final = 10.0
 MOST_AGAIN_SECONDS: Final = 3600.0
+MOST_DOUBLED: Final = 16
+"""After a thousand tries the pause would be no number any more."""
 LOOK_SECONDS: Final = 5.0
 log: Final = logging.getLogger(__name__)
 
@@ -62,7 +64,8 @@ async def _provision(store: Background, hook: Hook, agreement: Agreement) -> Non
             await hook(agreement)
     except Exception:
         log.exception("the hook failed for %s; it is called again", key)
-        pause = min(AGAIN_SECONDS * 2**agreement.tries, MOST_AGAIN_SECONDS)
+        doubled = min(agreement.tries, MOST_DOUBLED)
+        pause = min(AGAIN_SECONDS * 2**doubled, MOST_AGAIN_SECONDS)
         await store(Store.not_provisioned, key, time.time() + pause)
     else:
         await store(Store.provisioned, key, time.time())

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,13 @@ import pytest
 from harness.waiting import eventually
 from landing import provisioning
 from landing.events import News
-from landing.provisioning import _for_ever, listen, provision_all
+from landing.provisioning import (
+    MOST_AGAIN_SECONDS,
+    _for_ever,
+    _provision,
+    listen,
+    provision_all,
+)
 from landing.store import Background, Store
 from resolution_client.testing import FakeResolver
 from tests.unit.landing.landing_answers import resolved
@@ -89,6 +96,22 @@ async def test_a_failing_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         await eventually(done, "and known to be")
     assert [tries for key, tries in calls if key == "bad"] == [0, 1, 2]
     assert calls.index(("good", 0)) < calls.index(("bad", 2))
+
+
+async def test_a_hook_that_fails_for_months(tmp_path: Path) -> None:
+    """After thousands of tries it is still called again an hour later, and no sooner."""
+
+    async def hook(_: Agreement) -> None:
+        raise ConnectionError("away")
+
+    async with Background(tmp_path / "landing.sqlite") as store:
+        await store(Store.record, resolved("m"), 1.0)
+        claimed = await store(Store.claim, 1.0)
+        assert claimed
+        before = time.time()
+        await _provision(store, hook, replace(claimed, tries=5000))
+        assert await store(Store.claim, before + MOST_AGAIN_SECONDS - 1) is None
+        assert await store(Store.claim, time.time() + MOST_AGAIN_SECONDS)
 
 
 async def test_every_answer_is_stored(tmp_path: Path) -> None:
