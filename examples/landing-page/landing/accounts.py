@@ -9,7 +9,8 @@ from landing import security
 from landing.edge import Refused, drop_cookie, read_form, set_cookie
 from landing.pages import notice, parts_of, see_other, show, signed_in
 from landing.store import Store
-from landing.views import visit_of
+from landing.views import setups_of, visit_of
+from landing.visits import of_token
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -57,7 +58,8 @@ async def login(request: Request) -> Response:
 async def logout(request: Request) -> Response:
     """End the session, and let no set-up of this browser open it again.
 
-    Except the one from whose page the buyer logs out, to go on with it.
+    Except the one from whose page the buyer logs out, to go on with it, and others of its token:
+    the answer that lets this browser on may be theirs.
     """
     secret = request.cookies.get(security.SESSION, "")
     try:
@@ -66,12 +68,14 @@ async def logout(request: Request) -> Response:
         return notice(request, refused.status)
     if not secret or not security.has_key(form, secret):
         return notice(request, 404)
-    store, kept = parts_of(request).store, form.get("setup", [""])[0]
-    setups = security.setup_secrets(request.cookies)
-    ended = {number: each for number, each in setups.items() if str(number) != kept}
+    store, chosen = parts_of(request).store, form.get("setup", [""])[0]
+    secrets, mine = await setups_of(request)
+    number = next((each.number for each in mine if str(each.number) == chosen), -1)
+    kept = {each.number for each in of_token(mine, number)}
+    ended = {number: each for number, each in secrets.items() if number not in kept}
     await store(Store.sign_out, security.digest(secret))
     await store(Store.forget, [security.digest(each) for each in ended.values()])
-    response = see_other(f"/setup/{kept}" if len(ended) < len(setups) else "/login")
+    response = see_other(f"/setup/{number}" if kept else "/login")
     for name in (security.SESSION, *map(security.setup_cookie, ended)):
         drop_cookie(response, name)
     return response

@@ -90,12 +90,18 @@ async def begin(request: Request) -> Response:
 # --- the buyer's own set-up ---
 
 
+async def setups_of(request: Request) -> tuple[dict[int, str], list[Setup]]:
+    """The secrets that this browser has, by the numbers of set-ups, and the set-ups."""
+    secrets = security.setup_secrets(request.cookies)
+    digests = [security.digest(each) for each in secrets.values()]
+    found = await parts_of(request).store(Store.setups, digests)
+    return secrets, security.own_setups(found, secrets)
+
+
 async def visit_of(request: Request) -> Visit | None:
     """What this browser may see of the set-up in the address; None if that is not its own."""
     parts, number = parts_of(request), request.path_params["number"]
-    secrets = security.setup_secrets(request.cookies)
-    found = await parts.store(Store.setups, [security.digest(each) for each in secrets.values()])
-    mine = security.own_setups(found, secrets)
+    secrets, mine = await setups_of(request)
     same = of_token(mine, number)
     if not same:
         return None
