@@ -25,7 +25,7 @@ from landing import security
 from landing.limits import Buckets
 from landing.settings import Settings
 from landing.store import Store
-from landing.visits import of_token, page_of
+from landing.visits import of_token, page_of, surplus
 from resolution_client import NotPublished, network_of
 from resolution_client.blocking import Resolver
 
@@ -66,14 +66,7 @@ def landing(request: HttpRequest) -> HttpResponse:
     with closing(Store(database)) as store:
         store.begin(number, security.digest(secret), answer, time.time())
     response = HttpResponseRedirect(f"/setup/{number}", status=303)
-    response.set_cookie(
-        security.setup_cookie(number),
-        secret,
-        security.COOKIE_SECONDS,
-        secure=True,
-        httponly=True,
-        samesite="Lax",
-    )
+    give_cookie(response, number, secret)
     return response
 
 
@@ -83,11 +76,13 @@ def setup(request: HttpRequest, number: int) -> HttpResponse:
 
     Where the state is `resolved`, show `page.customer` and a form of your own with a CSRF token.
     Open a session in the answer to that form and not here: so no stranger's token signs anybody in.
+    `go_on` and `logout` in `landing/accounts.py` have what else is to be checked there.
     """
     secrets = security.setup_secrets(request.COOKIES)
     with closing(Store(database)) as store:
         found = store.setups([security.digest(each) for each in secrets.values()])
-    same = of_token(security.own_setups(found, secrets), number)
+    mine = security.own_setups(found, secrets)
+    same = of_token(mine, number)
     if not same:
         return show("nothing", "Nothing to show in this browser", status=404)
     page = page_of(same, None, time.time(), None)
@@ -95,7 +90,23 @@ def setup(request: HttpRequest, number: int) -> HttpResponse:
     response = show(page.state, page.headline, page.detail, code)
     if page.state == "waiting":
         response["Refresh"] = "5"
+    for each in surplus(secrets, mine, same):
+        give_cookie(response, each, "", seconds=0)
     return response
+
+
+def give_cookie(
+    response: HttpResponse, number: int, secret: str, seconds: int = security.COOKIE_SECONDS
+) -> None:
+    """Give the browser the secret of a set-up; for 0 seconds, take it away."""
+    response.set_cookie(
+        security.setup_cookie(number),
+        secret,
+        seconds,
+        secure=True,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 def show(

@@ -14,7 +14,7 @@ from landing.edge import Refused, drop_cookie, read_form, set_cookie
 from landing.events import stream
 from landing.pages import Parts, client_network, notice, parts_of, see_other, show, signed_in
 from landing.store import Store
-from landing.visits import of_token, page_of
+from landing.visits import of_token, page_of, surplus
 from resolution_client import Closed, NotPublished
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS: Final = 2.0
 """So long a browser waits for the first answer; then for the waiting page."""
-KEPT_SETUPS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +108,7 @@ async def visit_of(request: Request) -> Visit | None:
     workers = parts.resolver.workers
     calls = workers.calls if workers else None
     page = page_of(same, calls, time.time(), customer)
-    kept = {each.number for each in (*same, *mine[-KEPT_SETUPS:])}
-    surplus = [each for each in secrets if each not in kept]
-    return Visit(same, secrets[number], customer, page, surplus)
+    return Visit(same, secrets[number], customer, page, surplus(secrets, mine, same))
 
 
 async def setup(request: Request) -> Response:

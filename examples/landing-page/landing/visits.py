@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from landing.records import Customer, Setup
 
@@ -17,6 +17,7 @@ Calls: TypeAlias = Literal["running", "paused", "stopped"]
 
 LONG_SECONDS: Final = 20.0
 """After so long a buyer is told that it takes longer than usual."""
+KEPT_SETUPS: Final = 8
 OPEN_SECONDS: Final = 600.0
 """So long after it first signed somebody in a set-up does it again: a page may have been lost."""
 
@@ -43,6 +44,20 @@ def of_token(setups: Sequence[Setup], number: int) -> list[Setup]:
     """This set-up and the others in which the same browser brought the same token, oldest first."""
     chosen = next((each for each in setups if each.number == number), None)
     return [each for each in setups if chosen and each.token_sha256 == chosen.token_sha256]
+
+
+def surplus(numbers: Iterable[int], mine: Sequence[Setup], same: Sequence[Setup]) -> list[int]:
+    """Those numbers of set-ups whose cookies a browser need not keep, or it would fill with them.
+
+    It keeps the newest, and of the token that is shown now the oldest: one of them was the first.
+
+    Args:
+        numbers: Of all cookies that it has.
+        mine: Its set-ups, the oldest first.
+        same: Those of the token that is shown now, the oldest first.
+    """
+    kept = {each.number for each in (*same[:KEPT_SETUPS], *mine[-KEPT_SETUPS:])}
+    return [each for each in numbers if each not in kept]
 
 
 def page_of(

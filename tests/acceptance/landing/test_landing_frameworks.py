@@ -14,6 +14,7 @@ from harness.landing.application import LandingPage
 from harness.waiting import eventually
 from landing.limits import BURST
 from landing.security import HEADERS, MOST_BODY_BYTES
+from landing.visits import KEPT_SETUPS
 from tests.acceptance.landing.landing_programs import database
 from tests.acceptance.landing.plain_browser import TOKEN, plain_browser
 
@@ -74,6 +75,9 @@ async def test_the_endpoint_alone(module: str, stage: Installation) -> None:
         large = await buyer.ask("POST", "/landing", {TOKEN: "x" * MOST_BODY_BYTES})
         odd = await buyer.ask("POST", "/landing", b"{}", headers={"Content-Type": "text/json"})
         assert (large.status, odd.status) == (413, 415)
+        for _ in range(12):
+            await stranger.set_up(token("a%2Bb"))
+        assert len(stranger.cookies) <= KEPT_SETUPS + 1
         flood = [await stranger.arrive(token("a%2Bb")) for _ in range(BURST * 2)]
         assert 429 in {answer.status for answer in flood}
     for answer in (*buyer.seen, *stranger.seen):
