@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from landing import security
 from landing.edge import Refused, drop_cookie, read_form, set_cookie
@@ -19,12 +19,12 @@ from resolution_client import Closed, NotPublished
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from landing.records import Customer, Setup
     from landing.visits import Page
     from resolution_client import Answer
 
+EVENT_STREAM: Final = "text/event-stream"
 WAIT_SECONDS: Final = 2.0
 """So long a browser waits for the first answer; then for the waiting page."""
 
@@ -140,6 +140,8 @@ async def events(request: Request) -> Response:
     parts, network = parts_of(request), client_network(request)
     if await visit_of(request) is None:
         return PlainTextResponse("no such set-up in this browser\n", 404)
+    if request.method == "HEAD":  # a stream would hold up whoever is next on this connection
+        return Response(media_type=EVENT_STREAM)
     if parts.streams.full(network):
         return PlainTextResponse("too many\n", 503, {"Retry-After": "5"})
 
@@ -154,7 +156,7 @@ async def events(request: Request) -> Response:
 
     # Proxies that hold an answer back or compress it would hold back what is live.
     headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-    return StreamingResponse(counted(), 200, headers, "text/event-stream")
+    return StreamingResponse(counted(), 200, headers, EVENT_STREAM)
 
 
 # --- the rest ---

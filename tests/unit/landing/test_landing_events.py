@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from harness.waiting import eventually
-from landing import events
+from landing import events, security, views
 from landing.events import News, stream
+from landing.limits import Streams
+from landing.pages import Parts
+from landing.store import Background, Store
 from landing.visits import Page, State
+from tests.unit.landing.landing_answers import pending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import pytest
 
@@ -116,3 +124,27 @@ async def test_comments_keep_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
     said = [event async for event in stream(one.look, one.news, seconds=0.2)]
     assert said.count(": still here\n\n") >= 2
     assert len(said) == 2 + said.count(": still here\n\n")
+
+
+class Workers:
+    """A resolver that knows nothing of the workers."""
+
+    workers = None
+
+
+async def test_the_headers_alone_are_no_stream(tmp_path: Path) -> None:
+    """After HEAD a proxy gives the connection to others, so nothing may go on there."""
+    async with Background(tmp_path / "landing.sqlite") as store:
+        await store(Store.begin, 7, security.digest("c"), pending("m"), 1.0)
+        parts = Parts(*cast(Any, (store, Workers(), News(), None, Streams())))
+        scope = {
+            "type": "http",
+            "headers": [(b"cookie", b"__Host-landing-7=c")],
+            "path_params": {"number": 7},
+            "state": {"parts": parts},
+        }
+        whole = await views.events(Request(scope | {"method": "GET"}))
+        assert isinstance(whole, StreamingResponse)
+        head = await views.events(Request(scope | {"method": "HEAD"}))
+        assert not isinstance(head, StreamingResponse)
+        assert (head.status_code, head.media_type) == (200, whole.media_type)
