@@ -49,6 +49,7 @@ database = Settings.from_env().database
 @sensitive_post_parameters("x-amzn-marketplace-token")
 def landing(request: HttpRequest) -> HttpResponse:
     """AWS's form, which the buyer's browser posts from AWS's page. No variable here holds it."""
+    # Behind a proxy of yours take the address that it tells, or all buyers share one limit.
     network = network_of(request.META["REMOTE_ADDR"]) or ""
     if wait := buckets.seconds_to_wait(network, time.monotonic()):
         busy = show("busy", "Please wait a moment, and load this page again", status=429)

@@ -42,6 +42,7 @@ database = Settings.from_env().database
 @app.post("/landing")  # with CSRFProtect: exempt it, for the form comes from another site
 def landing() -> Answer:
     """AWS's form, which the buyer's browser posts from AWS's page. No variable here holds it."""
+    # Behind a proxy of yours wrap the application in ProxyFix, or all buyers share one limit.
     network = network_of(request.remote_addr or "") or ""
     if wait := buckets.seconds_to_wait(network, time.monotonic()):
         busy = show("busy", "Please wait a moment, and load this page again", status=429)

@@ -27,5 +27,7 @@ async def provision(agreement: Agreement) -> None:
     If it raises, or takes longer than 45 seconds, it is called again later; also if the process
     ends meanwhile. So pass `agreement.customer.agreement_key` on to what you call, as the key by
     which it knows a second call for the same.
+
+    It runs in the event loop of the pages: give what blocks to `asyncio.to_thread`.
     """
     log.info("provisioned: product %s", agreement.customer.product_code)

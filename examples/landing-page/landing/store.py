@@ -76,7 +76,8 @@ class Store:
         try:
             yield
         except BaseException:
-            self._sql.execute("ROLLBACK")
+            if self._sql.in_transaction:  # a full disk has ended it already
+                self._sql.execute("ROLLBACK")
             raise
         self._sql.execute("COMMIT")
 

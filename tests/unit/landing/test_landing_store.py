@@ -189,6 +189,24 @@ def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
     assert only(store, "b").answer is None
 
 
+def test_a_full_disk_is_called_one(store: Store) -> None:
+    """What can't be stored says why, and nothing is left of it."""
+    secrets = [f"{number:064}" for number in range(200)]
+
+    def begin(*numbers: int) -> None:
+        for number in numbers:
+            store.begin(number, secrets[number], failed(str(number)), 1.0)
+
+    (pages,) = store._sql.execute("PRAGMA page_count").fetchone()
+    store._sql.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        begin(*range(200))
+    stored = len(store.setups(secrets))
+    store._sql.execute("PRAGMA max_page_count = 1000000")
+    begin(stored)
+    assert len(store.setups(secrets)) == stored + 1
+
+
 def test_many_begin_at_once(tmp_path: Path) -> None:
     """Processes that start together make the database together, for its owner alone."""
 
