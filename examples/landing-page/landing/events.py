@@ -59,7 +59,11 @@ class News:
 
 
 async def watch(store: Background, resolver: Resolver, news: News) -> None:
-    """Tell of changes that any process makes to the database, and of what the workers do."""
+    """Tell of changes that any process makes to the database, and of what the workers do.
+
+    Nobody else tells of changes: when hundreds of answers come at once after an outage, each of
+    them would have all who wait look again.
+    """
     last: object = None
     prune_at = 0.0
     while True:

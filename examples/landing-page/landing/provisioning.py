@@ -38,11 +38,10 @@ LOOK_SECONDS: Final = 5.0
 log: Final = logging.getLogger(__name__)
 
 
-async def listen(store: Background, resolver: Resolver, news: News) -> None:
+async def listen(store: Background, resolver: Resolver) -> None:
     """Store every answer, also those that come when nobody waits."""
     async for answer in resolver.settled(QUEUE):
         await store(Store.record, answer, time.time())
-        news.tell()
 
 
 async def provision_all(store: Background, hook: Hook, news: News) -> None:
@@ -54,7 +53,6 @@ async def provision_all(store: Background, hook: Hook, news: News) -> None:
             await news.after(ticket, LOOK_SECONDS)
         else:
             await _provision(store, hook, agreement)
-            news.tell()
 
 
 async def _provision(store: Background, hook: Hook, agreement: Agreement) -> None:
@@ -88,7 +86,7 @@ async def running(
     async with Background(database) as store, Resolver.from_env() as resolver:
         works = [
             lambda: watch(store, resolver, news),
-            lambda: listen(store, resolver, news),
+            lambda: listen(store, resolver),
             *[lambda: provision_all(store, hook, news)] * AT_ONCE,
         ]
         tasks = [asyncio.create_task(_for_ever(work)) for work in works]

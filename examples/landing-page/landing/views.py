@@ -75,7 +75,6 @@ async def land(request: Request) -> Response:
 async def _begun(parts: Parts, answer: Answer) -> Response:
     number, secret = security.new_number(), security.new_secret()
     await parts.store(Store.begin, number, security.digest(secret), answer, time.time())
-    parts.news.tell()
     response = see_other(f"/setup/{number}")
     set_cookie(response, security.setup_cookie(number), secret)
     return response

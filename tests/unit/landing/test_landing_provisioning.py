@@ -14,15 +14,17 @@ import pytest
 
 from harness.waiting import eventually
 from landing import provisioning
-from landing.events import News
+from landing.events import WATCH_SECONDS, News
 from landing.provisioning import (
     MOST_AGAIN_SECONDS,
     _for_ever,
     _provision,
     listen,
     provision_all,
+    running,
 )
 from landing.store import Background, Store
+from resolution_client import Resolver
 from resolution_client.testing import FakeResolver
 from tests.unit.landing.landing_answers import resolved
 
@@ -117,7 +119,7 @@ async def test_a_hook_that_fails_for_months(tmp_path: Path) -> None:
 async def test_every_answer_is_stored(tmp_path: Path) -> None:
     """Late answers are stored as they come; the loop ends with the resolver."""
     async with Background(tmp_path / "landing.sqlite") as store, FakeResolver() as fake:
-        listening = asyncio.create_task(listen(store, fake, News()))  # type: ignore[arg-type]
+        listening = asyncio.create_task(listen(store, fake))  # type: ignore[arg-type]
         pending = await fake.resolve("hang-1")
         await store(Store.begin, 1, "secret", pending, 1.0)
         fake.settle("hang-1")
@@ -129,6 +131,35 @@ async def test_every_answer_is_stored(tmp_path: Path) -> None:
         assert (await eventually(answered, "it is stored")).outcome == "resolved"
         await fake.close()
         await listening
+
+
+class Counted(News):
+    """News that counts how often it is told."""
+
+    told = 0
+
+    def tell(self) -> None:
+        """Count it."""
+        self.told += 1
+        super().tell()
+
+
+async def test_many_answers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many answers come, those who wait are woken four times a second."""
+    news, fake, provisioned = Counted(), FakeResolver(), []
+
+    async def hook(agreement: Agreement) -> None:
+        provisioned.append(agreement)
+
+    monkeypatch.setattr(Resolver, "from_env", lambda: fake)
+    began = time.monotonic()
+    async with running(tmp_path / "landing.sqlite", hook, news):
+        for number in range(40):
+            await fake.resolve(f"hang-{number}")
+            fake.settle(f"hang-{number}")
+        await eventually(lambda: len(provisioned) == 40, "all are provisioned")
+        most = 2 + (time.monotonic() - began) / WATCH_SECONDS
+        assert news.told <= most
 
 
 async def test_work_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
