@@ -3,7 +3,7 @@
 #   ARGS='--json'       options of `resolution-worker demo`, pytest and the benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime chromium demo services \
+.PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime systemd chromium demo services \
 	landing screenshots test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-client bench-memory \
 	bench-quota bench-million bench-letters bench-replay judge-rate soak fuzz schemas lock clean
 
@@ -45,6 +45,9 @@ pgbouncer: ## installs PgBouncer through apt where it is missing; starts nothing
 faketime: ## installs libfaketime through apt where it is missing; changes no clock of this machine
 	@scripts/faketime.sh
 
+systemd: ## installs systemd's programs through apt where they are missing; starts nothing
+	@scripts/systemd.sh
+
 chromium: ## installs Chromium through apt where it is missing, for the tests of the landing page
 	@scripts/chromium.sh
 
@@ -62,13 +65,13 @@ screenshots: setup rabbitmq node chromium ## takes the pictures of docs/landing-
 	LANDING_PICTURES=docs/landing-page $(BIN)/pytest -k every_page tests/acceptance/landing_browser $(ARGS)
 	@scripts/pictures.sh docs/landing-page/*.png
 
-test: lint rabbitmq awscli awscli-v2 tools node prometheus pgbouncer faketime chromium ## checks everything that CI checks, in less than 15 minutes
+test: lint rabbitmq awscli awscli-v2 tools node prometheus pgbouncer faketime systemd chromium ## checks everything that CI checks, in less than 15 minutes
 	$(BIN)/pytest --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-unit: setup ## runs the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
-test-long: setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime chromium ## runs what `make test` leaves out of the same tests
+test-long: setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime systemd chromium ## runs what `make test` leaves out of the same tests
 	$(BIN)/pytest -m long --numprocesses=3 --dist=worksteal $(ARGS)
 
 test-crash: setup rabbitmq ## kills workers at random moments, with ten seeds

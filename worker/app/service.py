@@ -20,13 +20,15 @@ from worker.adapters.aws.addresses import shown
 from worker.adapters.http import serving
 from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
+from worker.adapters.systemd import ServiceManager
 from worker.app import wiring as building
 from worker.app.collector import tune_collector
+from worker.app.service_reports import ServiceReports
 from worker.core import backoff
 from worker.core.exceptions import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
     from worker.app.wiring import Components
     from worker.settings import Settings
@@ -51,9 +53,11 @@ async def run(settings: Settings) -> None:
         BadAwsSetup: AWS's own configuration can't be used, or the endpoint is not allowed.
         NotAStandIn: The endpoint is unencrypted, and the database is not marked as a playground.
     """
+    manager = ServiceManager.of()
     logs.install_hooks(asyncio.get_running_loop())
     log.info("starting", version=__version__, pid=os.getpid())
     async with AsyncExitStack() as stack:
+        stack.callback(manager.close)
         marketplace = await stack.enter_async_context(open_marketplace(building.endpoint(settings)))
         address, proxy = marketplace.address, marketplace.route.proxy
         log.info(
@@ -69,23 +73,18 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(parts.database.close)
         await stack.enter_async_context(_listening(settings, parts))
         tune_collector()
-        await _Life(settings, parts).lead()
+        await _Life(settings, parts, manager).lead()
     log.info("stopped")
 
 
 @asynccontextmanager
 async def _listening(settings: Settings, parts: Components) -> AsyncIterator[None]:
-    def alive() -> Mapping[str, str]:
-        if parts.consuming.stands_still:
-            return {"consuming": "messages are ready but none is delivered, after several rebuilds"}
-        return {}
-
     host = settings.http.host
     async with serving(
         host,
         settings.http.port,
         registry=parts.metrics.registry,
-        alive=alive,
+        alive=parts.standstill,
         ready=parts.faults,
         notes=parts.notes,
     ) as port:
@@ -96,10 +95,16 @@ async def _listening(settings: Settings, parts: Components) -> AsyncIterator[Non
 class _Life:
     """The running of a replica, from the first connection to the last ack."""
 
-    def __init__(self, settings: Settings, parts: Components) -> None:
+    def __init__(self, settings: Settings, parts: Components, manager: ServiceManager) -> None:
         self._settings = settings
         self._parts = parts
         self._ledger_report = parts.health.reporter("ledger")
+        self._service_reports = ServiceReports(
+            manager,
+            alive=parts.standstill,
+            faults=parts.faults,
+            state=parts.state_reports.look,
+        )
         self._stop = asyncio.Event()
         self._refusal: NotAStandIn | None = None
 
@@ -118,10 +123,12 @@ class _Life:
                     group.create_task(self._consume(), name="consuming"),
                     group.create_task(self._look(), name="looking"),
                     group.create_task(self._summarise(), name="summary"),
+                    group.create_task(self._service_reports.run(), name="service reports"),
                 ]
                 retention = group.create_task(parts.retention.run(), name="retention")
                 reports = group.create_task(parts.state_reports.run(), name="state reports")
                 await self._stop.wait()
+                self._service_reports.stopping(self._settings.pool.drain)
                 retention.cancel()
                 reports.cancel()
                 await parts.state_reports.leave()

@@ -50,12 +50,12 @@ class StateReports:
     """Reports for as long as the replica works; after that callers hear its silence.
 
     Args:
-        look: How calls stand now.
+        look: How calls stand now; also an attribute.
         channel: Where reports go.
     """
 
     def __init__(self, look: Callable[[], CallsState], channel: Channel) -> None:
-        self._look = look
+        self.look = look
         self._channel = channel
 
     @property
@@ -69,7 +69,7 @@ class StateReports:
         told: Calls | None = None
         due = clock()
         while True:
-            state = self._look()
+            state = self.look()
             if state.calls is not told or clock() >= due:
                 told, due = state.calls, clock() + PERIOD_SECONDS
                 await self._channel.send(body(state))
@@ -77,7 +77,7 @@ class StateReports:
 
     async def leave(self) -> None:
         """Say once that this replica makes no more calls, whatever others do."""
-        last = replace(self._look(), calls=Calls.STOPPED, reason=SHUTTING_DOWN)
+        last = replace(self.look(), calls=Calls.STOPPED, reason=SHUTTING_DOWN)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._channel.send(body(last))

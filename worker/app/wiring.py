@@ -76,6 +76,12 @@ class Components:
     retention: Retention
     state_reports: StateReports
 
+    def standstill(self) -> Mapping[str, str]:
+        """The faults that only a restart mends, by part."""
+        if self.consuming.stands_still:
+            return {"consuming": "messages are ready but none is delivered, after several rebuilds"}
+        return {}
+
     def faults(self) -> Mapping[str, str]:
         """The faults that keep this replica from working, by part."""
         fault, skew = self.replica.breaker.refused, self.replica.clock.fault
