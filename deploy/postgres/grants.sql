@@ -77,7 +77,8 @@ TO resolution_worker;
 -- `pause`, `resume`, `rate` and `topology acknowledge`, for anyone who has the worker's address: each writes an entry with this
 -- role into the audit.
 GRANT EXECUTE ON FUNCTION
-    resolution.pause(text, text, text), resolution.resume(text, text, text),
+    resolution.pause(text, text, text), resolution.pause(text, text, text, double precision),
+    resolution.resume(text, text, text),
     resolution.set_ceiling(text, double precision, text, text),
     resolution.search_again(text, text, text), resolution.acknowledge_queues(text, text)
 TO resolution_worker;
@@ -113,7 +114,8 @@ GRANT UPDATE (
 ) ON resolution.replay TO resolution_operator;
 GRANT INSERT (actor, reason, action, subject) ON resolution.audit TO resolution_operator;
 GRANT EXECUTE ON FUNCTION
-    resolution.pause(text, text, text), resolution.resume(text, text, text),
+    resolution.pause(text, text, text), resolution.pause(text, text, text, double precision),
+    resolution.resume(text, text, text),
     resolution.set_ceiling(text, double precision, text, text),
     resolution.search_again(text, text, text), resolution.acknowledge_queues(text, text),
     resolution.open_payloads(json, text, text, text, json),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,6 +104,28 @@ async def test_pause_and_resume(fleet: Crew, operator: Operator) -> None:
     ]
 
 
+async def test_a_pause_for_a_time(fleet: Crew, operator: Operator) -> None:
+    """The commands say until when it lasts, and that another pause does not change that."""
+    told = operator.says("pause", "--for", "1h30m", "--reason", "incident 12")
+    until = r", until 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC: incident 12"
+    assert re.search(rf"^paused by carol, 20.* UTC{until}; it takes effect on all", told)
+    again = operator.says("pause", "--for", "2m", "--reason", "maintenance")
+    assert re.search(rf"^already paused by carol, 20.* UTC{until}; that pause stays as it", again)
+    await fleet.stay()
+    assert re.search(rf"paused +by carol, 20.* UTC{until}\n", operator.runs("rate").stdout)
+    pause = operator.reads("rate")["pause"]
+    lasts = datetime.fromisoformat(pause["until"]) - datetime.fromisoformat(pause["since"])
+    assert lasts == timedelta(minutes=90)
+    (check,) = (
+        each
+        for each in json.loads(operator.runs("check", "--json").stdout)
+        if each["check"] == "fleet"
+    )
+    assert re.search(rf"^calls are paused by carol{until}$", check["notes"][0])
+    over = operator.says("resume", "--reason", "mended")
+    assert over.startswith("resumed; calls were paused by carol, 20")
+
+
 @pytest.mark.long
 async def test_the_ceiling_by_command(fleet: Crew, operator: Operator) -> None:
     """A ceiling is set, replaced, lifted and given back; each says what stood before."""
@@ -156,6 +180,9 @@ async def test_searching_again(fleet: Crew, operator: Operator) -> None:
         (("resume", "--reason", "  "), "says nothing"),
         (("pause", "--reason", "a\x1b[2Jb"), "control characters"),
         (("pause", "--reason", "x" * 501), "501 characters"),
+        (("pause", "--reason", "r", "--for", "soon"), "is not a duration"),
+        (("pause", "--reason", "r", "--for", "999ms"), "1s to 7d is allowed"),
+        (("pause", "--reason", "r", "--for", "8d"), "1s to 7d is allowed"),
         (("rate", "12"), "--reason"),
         (("rate", "fast", "--reason", "r"), "none, default"),
         (("rate", "0", "--reason", "r"), "0.01"),
@@ -210,7 +237,8 @@ async def test_an_empty_database(database: Database, tmp_path: Path) -> None:
 async def test_a_missing_grant(fleet: Crew, operator: Operator) -> None:
     """Without the right to change it the remedy is named."""
     await fleet.schema.execute(
-        "REVOKE EXECUTE ON FUNCTION resolution.pause(text, text, text) FROM resolution_worker"
+        "REVOKE EXECUTE ON FUNCTION resolution.pause(text, text, text, double precision)"
+        " FROM resolution_worker"
     )
     done = operator.runs("pause", "--reason", "r")
     assert done.returncode == 69

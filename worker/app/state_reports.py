@@ -91,7 +91,8 @@ def calls_state(health: Health, replica: Replica, consuming: ConsumingLink) -> C
         if part in {holds.LEDGER, CONSUMING} and why != NOT_YET
     } | replica.gate.reasons
     pause = replica.lease_keeper.pause
-    calls, reason = judge(held, None if pause is None else pause.reason)
+    paused, ending = (None, "") if pause is None else (pause.reason, pause.ending)
+    calls, reason = judge(held, paused, ending)
     elsewhere = replica.in_hand_elsewhere
     return CallsState(
         calls,

@@ -54,7 +54,7 @@ def _ready(found: status.Status, counts: Callable[[str], bool]) -> int | None:
 
 def _held(found: status.Status) -> str | None:
     if found.pause is not None:
-        return f"calls are paused by {found.pause.actor}: {found.pause.reason}"
+        return f"calls are {found.pause}"
     if found.shares is not None and not found.shares:
         return "no replica is live"
     stopped = found.breaker.stopped if found.breaker else ()

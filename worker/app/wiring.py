@@ -96,14 +96,16 @@ class Components:
         return {part: logs.secrets.hide(why) for part, why in faults.items()}
 
     def notes(self) -> Mapping[str, str]:
-        """What is wrong though this replica could work: AWS is down, say."""
+        """Why no call is made though this replica could work: AWS is down, say."""
         notes = {}
         fault = self.replica.breaker.fault
         if fault is not None and self.replica.breaker.refused is None:
             notes["aws"] = _refusal(fault, 0)
+        if self.replica.lease_keeper.pause is not None:
+            notes["pause"] = f"calls are {self.replica.lease_keeper.pause}"
         if self.state_reports.fault is not None:
             notes["state"] = self.state_reports.fault
-        return notes
+        return {part: logs.secrets.hide(why) for part, why in notes.items()}
 
 
 def endpoint(settings: Settings) -> Endpoint:

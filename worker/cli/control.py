@@ -13,6 +13,7 @@ from worker.cli.actor import actor as actor_of
 from worker.cli.database import ask
 from worker.cli.options import ActorOption, ConfigOption
 from worker.cli.settings import settings_of
+from worker.core.durations import parse
 from worker.core.records import DEFAULT_SELLER
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _MOST_CHARS: Final = 500
+_SHORTEST: Final = parse("1s")
+_LONGEST: Final = parse("7d")
 WITHIN: Final = "; it takes effect on all replicas within two seconds"
+_UNCHANGED: Final = "; that pause stays as it is: run `resume` before you begin another"
 
 
 def checked_reason(given: str | None) -> str | None:
@@ -47,16 +51,46 @@ _Reason: TypeAlias = Annotated[
 ]
 
 
-def pause(reason: _Reason, actor: ActorOption = None, config: ConfigOption = None) -> None:
-    """Stops the calls of all replicas within two seconds, until `resume`; survives restarts.
+def _seconds(given: str) -> float:
+    """Return the seconds of a duration, or end the command with what is wrong with it."""
+    try:
+        span = parse(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not _SHORTEST <= span <= _LONGEST:
+        raise typer.BadParameter(f"is {span}: {_SHORTEST} to {_LONGEST} is allowed")
+    return span.seconds
 
-    Nothing is lost: tokens wait in their queues. If calls are paused already, that pause stays as
-    it is, with its actor and its reason. Web tiers are told the reason too.
+
+_Seconds: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        parser=_seconds,
+        help="End the pause by itself after this time, such as 30m or 1h30m.",
+    ),
+]
+
+
+def pause(
+    reason: _Reason,
+    *,
+    seconds: _Seconds = None,
+    actor: ActorOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Stops the calls of all replicas within two seconds; survives restarts.
+
+    It lasts until `resume`, or with --for until that time is over. Nothing is lost: tokens wait in
+    their queues. If calls are paused already, that pause stays as it is, with its actor, its reason
+    and its end. Web tiers are told the reason too.
     """
     context = audit_context(actor, reason)
-    paused, new = change(config, lambda session: control.pause(session, context))
-    by = fleet_lines.given(paused.actor, paused.reason, paused.since)
-    typer.echo(f"paused by {by}{WITHIN}" if new else f"already paused by {by}", err=True)
+    paused, new = change(config, lambda session: control.pause(session, context, seconds))
+    by = fleet_lines.pause_given(paused)
+    told = f"paused by {by}{WITHIN}" if new else f"already paused by {by}{_UNCHANGED}"
+    typer.echo(told, err=True)
 
 
 def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = None) -> None:
@@ -66,7 +100,7 @@ def resume(reason: _Reason, actor: ActorOption = None, config: ConfigOption = No
     if ended is None:
         typer.echo("calls were not paused", err=True)
         return
-    by = fleet_lines.given(ended.actor, ended.reason, ended.since)
+    by = fleet_lines.pause_given(ended)
     typer.echo(f"resumed; calls were paused by {by}{WITHIN}", err=True)
 
 

@@ -59,7 +59,12 @@ def given(actor: str, reason: str, since: datetime) -> str:
 
 def paused(pause: Pause | None) -> str:
     """Whether an operator has stopped all calls."""
-    return "no" if pause is None else f"by {given(pause.actor, pause.reason, pause.since)}"
+    return "no" if pause is None else f"by {pause_given(pause)}"
+
+
+def pause_given(pause: Pause) -> str:
+    """Format who paused calls, when, until when, and why."""
+    return f"{plain(pause.actor)}, {moment(pause.since)}{pause.ending}: {plain(pause.reason)}"
 
 
 def shares(members: Sequence[Member]) -> str:

@@ -35,7 +35,9 @@ COMMANDS: Final = {
     "check": Lazy("worker.cli.check:check", "Checks a set-up, and explains each failure."),
     "status": Lazy("worker.cli.status:status", "Shows queues, replicas, rate and dead letters."),
     "lookup": Lazy("worker.cli.lookup:lookup", "Finds one buyer's token, and what to do about it."),
-    "pause": Lazy("worker.cli.control:pause", "Stops the calls of all replicas until `resume`."),
+    "pause": Lazy(
+        "worker.cli.control:pause", "Stops the calls of all replicas, for a time if so told."
+    ),
     "resume": Lazy("worker.cli.control:resume", "Lets the calls of all replicas go on."),
     "rate": Lazy("worker.cli.rate:rate", "Shows or changes the rate that all replicas share."),
     "erase": Lazy("worker.cli.erase:erase", "Removes what is stored of one customer."),

@@ -7,6 +7,8 @@ import json
 import signal
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,6 +140,34 @@ async def test_callers_hear_how_calls_stand(stage: Installation, web: WebTier) -
         await asyncio.sleep(SOON_SECONDS)
         assert len(caller.reports) <= heard + 1  # one may have been on its way
         assert {report.replica for report in caller.reports} == {caller.reports[0].replica}
+
+
+async def test_a_pause_with_an_end_is_over_without_an_operator(
+    stage: Installation, web: WebTier
+) -> None:
+    """Two replicas say until when they are paused, stay ready, and call again at that time."""
+    async with listening(stage) as caller:
+        workers = [await stage.run(), await stage.run()]
+        assert stage.command("pause", "--reason", REASON, "--for", "6s").returncode == 0
+        paused = await caller.hears("paused", ", until 20")
+        until = datetime.strptime(
+            paused["reason"].removeprefix(f"{REASON}, until "), "%Y-%m-%d %H:%M:%S UTC"
+        ).replace(tzinfo=UTC)
+        for worker in workers:
+            await eventually(partial(worker.logged, "calls_paused"), "both have heard")
+            status, text = await worker.get("/readyz")
+            assert status == 200
+            assert REASON in json.loads(text)["notes"]["pause"]
+        message_id = await web.submit(*tokens("ok", 1))
+
+        assert (await web.event(message_id)).status == "resolved"
+        for worker in workers:
+            await eventually(partial(worker.logged, "calls_unpaused"), "both go on")
+            (over,) = worker.logged("calls_unpaused")
+            late = datetime.fromisoformat(over["timestamp"]) - until
+            assert timedelta(0) <= late < timedelta(seconds=3.5)  # `until` has no fractions
+            assert "pause" not in json.loads((await worker.get("/readyz"))[1]).get("notes", {})
+    assert "paused        no\n" in stage.command("status").stdout
 
 
 async def test_a_replica_that_drains_says_so_and_is_silent(

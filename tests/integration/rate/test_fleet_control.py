@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -10,6 +12,7 @@ import orjson
 import pytest
 
 from harness.schema import connected
+from harness.waiting import eventually
 from tests.integration.fleets import DENIED, HUNGRY, REFUSED, SOUND, Crew, crew, leases, settled
 from worker.adapters.postgres.rate import control
 from worker.adapters.postgres.rate.control import AuditContext
@@ -87,6 +90,110 @@ async def test_a_pause_that_stands_stays_as_it_is(fleet: Crew, asked: Session) -
         ("alice", True),
         ("bob", False),
     ]
+
+
+async def test_a_pause_ends_by_itself(fleet: Crew, asked: Session) -> None:
+    """At its time all replicas are told that it is over, whoever asks first, and it is audited."""
+    replicas = fleet.replicas(3)
+    stands, _ = await control.pause(asked, _ALICE, 2)
+    assert stands.until is not None
+    assert stands.until - stands.since == timedelta(seconds=2)
+    assert [lease.pause for lease in await leases(replicas)] == [stands] * 3
+
+    async def is_over() -> bool:
+        return (await replicas[0].lease(HUNGRY, SOUND)).pause is None
+
+    await eventually(is_over, "the pause is over", 10)
+    ((now,),) = await fleet.schema.rows("SELECT clock_timestamp()")
+    assert timedelta(0) <= now - stands.until < timedelta(seconds=1)
+    assert [lease.pause for lease in await leases(replicas)] == [None] * 3
+    began, over = await audited(fleet)
+    assert began == ("alice", "incident 12", "pause", {"changed": True, "for_seconds": 2})
+    assert over[:3] == (
+        "resolution-worker",
+        "the time that the pause was given is over",
+        "resume",
+    )
+    assert datetime.fromisoformat(over[3].pop("until")) == stands.until
+    assert over[3] == {"changed": True, "paused_by": "alice"}
+
+
+async def test_replicas_of_the_version_before_are_told_that_a_pause_is_over(
+    fleet: Crew, asked: Session
+) -> None:
+    """The lease that any replica writes after that time takes the pause out of the row itself."""
+    one = fleet.replica()
+    await control.pause(asked, _ALICE, 3600)
+    await one.lease(HUNGRY, SOUND)
+    assert await _row(fleet) == ("alice", "incident 12", True, True)
+    await _let_pass(fleet)
+    await one.lease(HUNGRY, SOUND)
+    assert await _row(fleet) == (None, None, False, False)
+
+
+async def test_a_pause_whose_time_is_over_is_none(fleet: Crew, asked: Session) -> None:
+    """Where no replica lives either: it is not shown, can't be ended, and another may begin."""
+    await control.pause(asked, _ALICE, 3600)
+    await _let_pass(fleet)
+    assert (await fleet_status(asked.fetch, DEFAULT_SELLER)).pause is None
+    assert await control.resume(asked, _BOB) is None
+    await control.pause(asked, _ALICE, 3600)
+    await _let_pass(fleet)
+    stands, new = await control.pause(asked, _BOB)
+    assert (stands.actor, stands.until, new) == ("bob", None, True)
+    assert (await fleet_status(asked.fetch, DEFAULT_SELLER)).pause == stands
+
+
+async def test_a_pause_over_another_changes_no_end(fleet: Crew, asked: Session) -> None:
+    """A pause with an end does not shorten one without, nor one without prolong one with an end."""
+    without, _ = await control.pause(asked, _ALICE)
+    assert await control.pause(asked, _BOB, 60) == (without, False)
+    await control.resume(asked, _BOB)
+    ending, _ = await control.pause(asked, _ALICE, 60)
+    assert ending.until is not None
+    assert await control.pause(asked, _BOB) == (ending, False)
+    assert await control.pause(asked, _BOB, 3600) == (ending, False)
+    ended = await control.resume(asked, _BOB)
+    assert ended == replace(ending, until=None)
+    assert await _row(fleet) == (None, None, False, False)
+
+
+async def test_a_command_of_the_version_before_leaves_no_end_behind(
+    fleet: Crew, asked: Session
+) -> None:
+    """A pause that an older program begins after one with an end lasts until somebody ends it."""
+    await control.pause(asked, _ALICE, 3600)
+    await control.resume(asked, _ALICE)
+    await asked.fetch("SELECT resolution.pause('default', 'bob', 'older')")
+    pause = (await fleet.replica().lease(HUNGRY, SOUND)).pause
+    assert pause is not None
+    assert (pause.actor, pause.until) == ("bob", None)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, -60, 604_801, float("nan"), float("inf")])
+async def test_a_pause_has_a_sensible_length(fleet: Crew, asked: Session, seconds: float) -> None:
+    """Less than a second or more than a week is refused, and nothing is paused."""
+    with pytest.raises(asyncpg.InvalidParameterValueError):
+        await control.pause(asked, _ALICE, seconds)
+    assert (await fleet.replica().lease(HUNGRY, SOUND)).pause is None
+
+
+async def _row(fleet: Crew) -> tuple[str | None, str | None, bool, bool]:
+    """The pause as it is stored: who, why, whether there is one, and whether it has an end."""
+    ((*found,),) = await fleet.schema.rows(
+        "SELECT pause_actor, pause_reason, paused_at IS NOT NULL, pause_until IS NOT NULL"
+        " FROM resolution.quota"
+    )
+    return found[0], found[1], found[2], found[3]
+
+
+async def _let_pass(fleet: Crew) -> None:
+    """Let the time of a pause be over, as if nobody had written the row since."""
+    await fleet.schema.execute(
+        """ALTER TABLE resolution.quota DISABLE TRIGGER quota_pause_ends;
+        UPDATE resolution.quota SET pause_until = clock_timestamp();
+        ALTER TABLE resolution.quota ENABLE TRIGGER quota_pause_ends"""
+    )
 
 
 async def test_a_pause_comes_before_the_first_replica(fleet: Crew, asked: Session) -> None:

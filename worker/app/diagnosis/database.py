@@ -123,7 +123,7 @@ async def fleet(settings: Settings) -> Passed:
 
 def _stopped(found: FleetStatus) -> Iterator[str]:
     if found.pause:
-        yield f"calls are paused by {found.pause.actor}: {found.pause.reason}"
+        yield f"calls are {found.pause}"
     breaker = sharing.breaker(found)
     for each in breaker.stopped:
         whose = f" of {each.replicas} of {breaker.live} replicas" if breaker.alone else ""

@@ -48,11 +48,25 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Calls are stopped by an operator."""
+    """Calls are stopped by an operator.
+
+    Attributes:
+        until: When it ends by itself; None if it lasts until somebody ends it.
+    """
 
     actor: str
     reason: str
     since: datetime
+    until: datetime | None = None
+
+    def __str__(self) -> str:
+        """Who has stopped them, why, and until when."""
+        return f"paused by {self.actor}{self.ending}: {self.reason}"
+
+    @property
+    def ending(self) -> str:
+        """When it ends by itself, to follow other words; empty if it does not."""
+        return "" if self.until is None else f", until {self.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(frozen=True, slots=True)

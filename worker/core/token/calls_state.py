@@ -57,7 +57,9 @@ class CallsState:
     oldest_seconds: float = 0.0
 
 
-def judge(held: Mapping[str, str], paused: str | None) -> tuple[Calls, str | None]:
+def judge(
+    held: Mapping[str, str], paused: str | None, ending: str = ""
+) -> tuple[Calls, str | None]:
     """Whether calls are made, and if not, why.
 
     An operator's pause says more than a fault, which may be the reason for it.
@@ -66,11 +68,13 @@ def judge(held: Mapping[str, str], paused: str | None) -> tuple[Calls, str | Non
         held: What holds calls up: by the names of `holds`, and `CONSUMING`, each with the reason
             that operators are told.
         paused: The reason that an operator has given for a pause; None without one.
+        ending: When that ends by itself, to follow the reason; empty if it does not.
     """
     if holds.DRAIN in held:
         return Calls.STOPPED, SHUTTING_DOWN
     if holds.PAUSE in held:
-        return Calls.PAUSED, _short(paused or "") or None
+        reason = _short(paused or "", MOST_REASON_CHARS - len(ending))
+        return Calls.PAUSED, f"{reason}{ending}".removeprefix(", ") or None
     if not held:
         return Calls.RUNNING, None
     name = next((name for name in _REASONS if name in held), "")
@@ -80,8 +84,8 @@ def judge(held: Mapping[str, str], paused: str | None) -> tuple[Calls, str | Non
     return Calls.STOPPED, _short(reason)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MOST_REASON_CHARS else f"{text[: MOST_REASON_CHARS - 1]}…"
+def _short(text: str, most: int = MOST_REASON_CHARS) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def body(state: CallsState) -> bytes:

@@ -165,5 +165,6 @@ class LeaseKeeper:
             log.info("calls_unpaused")
             self._gate.release(holds.PAUSE)
         else:
-            log.warning("calls_paused", actor=pause.actor, reason=pause.reason)
-            self._gate.hold(holds.PAUSE, f"paused by {pause.actor}: {pause.reason}")
+            until = None if pause.until is None else pause.until.isoformat()
+            log.warning("calls_paused", actor=pause.actor, reason=pause.reason, until=until)
+            self._gate.hold(holds.PAUSE, str(pause))

@@ -76,6 +76,17 @@ def test_a_long_reason_is_cut() -> None:
     assert reason == "x" * (MOST_REASON_CHARS - 1) + "…"
 
 
+def test_a_pause_that_ends_by_itself_says_when() -> None:
+    """However long the reason is, callers hear until when calls are paused."""
+    ending = ", until 2026-11-22 09:50:03 UTC"
+    _, reason = judge({holds.PAUSE: "p"}, "a migration", ending)
+    assert reason == "a migration, until 2026-11-22 09:50:03 UTC"
+    _, reason = judge({holds.PAUSE: "p"}, "x" * 1000, ending)
+    assert reason is not None
+    assert reason.endswith(f"x…{ending}")
+    assert len(reason) == MOST_REASON_CHARS
+
+
 def test_the_words_of_aws_are_not_told() -> None:
     """Callers hear the code alone, for AWS's words name the account and its roles."""
     _, reason = judge({holds.AWS: DENIED}, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -44,6 +45,19 @@ async def test_a_pause_holds_calls_within_two_seconds_until_it_ends() -> None:
         worker.fleet.pause = None
         await worker.all_acked(2.0)
         assert worker.aws.tokens == ["t"]
+
+
+@leaping
+async def test_a_pause_says_when_it_ends() -> None:
+    """Log and gate tell until when calls are paused, where the pause ends by itself."""
+    async with working() as worker:
+        with capture_logs() as logged:
+            worker.fleet.pause = replace(PAUSE, until=datetime(2026, 11, 22, 0, 30, tzinfo=UTC))
+            await asyncio.sleep(2)
+        (told,) = (line for line in logged if line["event"] == "calls_paused")
+        assert told["until"] == "2026-11-22T00:30:00+00:00"
+        words = "paused by ada, until 2026-11-22 00:30:00 UTC: a migration"
+        assert worker.replica.gate.reasons == {"pause": words}
 
 
 @leaping

@@ -113,6 +113,8 @@ SELECT
             ('write_audit', 'text, text, text, jsonb'),
             ('hold_quota', 'text'),
             ('pause', 'text, text, text'),
+            ('pause', 'text, text, text, double precision'),
+            ('end_pause', ''),
             ('resume', 'text, text, text'),
             ('set_ceiling', 'text, double precision, text, text'),
             ('search_again', 'text, text, text'),
@@ -138,7 +140,8 @@ SELECT
             VALUES
             ('audit_only_grows', 'audit'),
             ('ledger_resolved_is_final', 'ledger'),
-            ('dead_letter_dated', 'dead_letter')
+            ('dead_letter_dated', 'dead_letter'),
+            ('quota_pause_ends', 'quota')
         ) AS wanted (name, rel_name)
         WHERE
             NOT EXISTS (

@@ -39,22 +39,24 @@ class AuditContext:
     reason: str
 
 
-async def pause(session: Session, context: AuditContext) -> tuple[Pause, bool]:
-    """Stop all calls until they are resumed.
+async def pause(
+    session: Session, context: AuditContext, seconds: float | None = None
+) -> tuple[Pause, bool]:
+    """Stop all calls, for so many seconds or, with None, until they are resumed.
 
     An existing pause is not changed, so that whoever ends it can see who began it.
 
     Returns:
         The pause now in force, and whether this call began it.
     """
-    (row,) = await session.fetch(_PAUSE, context.seller, *_texts(context))
+    (row,) = await session.fetch(_PAUSE, context.seller, *_texts(context), seconds)
     in_force = pause_of(row)
     assert in_force is not None  # it existed, or has just been written
     return in_force, row["changed"]
 
 
 async def resume(session: Session, context: AuditContext) -> Pause | None:
-    """Resume calls; returns the pause that ended, or None if there was none."""
+    """Resume calls; returns the pause that ended, without its `until`, or None without one."""
     (row,) = await session.fetch(_RESUME, context.seller, *_texts(context))
     return pause_of(row)
 

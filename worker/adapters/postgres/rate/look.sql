@@ -7,7 +7,9 @@ SELECT
     quota.ceiling,
     quota.pause_actor,
     quota.pause_reason,
-    quota.paused_at,
+    -- A pause whose time is over is none, though nobody has ended it yet.
+    CASE WHEN coalesce(quota.pause_until > moment.now, TRUE) THEN quota.paused_at END AS paused_at,
+    quota.pause_until,
     (
         SELECT
             json_agg(json_build_array(

@@ -1,6 +1,8 @@
 -- Reads the shared state of a seller's replicas; no row if none has ever worked.
 SELECT
     rate, singly, ceiling, ceiling_actor, ceiling_reason, ceiling_at, pause_actor, pause_reason,
-    paused_at
+    -- A pause whose time is over is none, though no replica has ended it.
+    CASE WHEN coalesce(pause_until > clock_timestamp(), TRUE) THEN paused_at END AS paused_at,
+    pause_until
 FROM resolution.quota
 WHERE seller = $1

@@ -129,7 +129,7 @@ def pause_of(row: Any) -> Pause | None:
     """The pause in a row of `quota`, if calls are paused."""
     if row["paused_at"] is None:
         return None
-    return Pause(row["pause_actor"], row["pause_reason"], row["paused_at"])
+    return Pause(row["pause_actor"], row["pause_reason"], row["paused_at"], row["pause_until"])
 
 
 def grant(
