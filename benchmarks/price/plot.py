@@ -23,7 +23,7 @@ rect.ours { fill: #ff9d7a }
 
 
 def bars(title: str, unit: str, values: Mapping[str, float], ours: str | None = None) -> str:
-    """A bar for each value, in the order given; one of them in a colour of its own."""
+    """A bar for each value, in the order given; those whose name begins so in another colour."""
     most = max(values.values(), default=0.0) or 1.0
     height = _TOP + _ROW * len(values) + 10
     width = _LABEL + _BAR + 110
@@ -36,7 +36,7 @@ def bars(title: str, unit: str, values: Mapping[str, float], ours: str | None = 
     for place, (name, value) in enumerate(values.items()):
         y = _TOP + _ROW * place
         long = max(1.0, _BAR * value / most)
-        kind = "ours" if name == ours else "bar"
+        kind = "ours" if ours and name.startswith(ours) else "bar"
         lines += [
             f'<text x="{_LABEL - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{long:.1f}" height="{_ROW - 8}"/>',
