@@ -62,12 +62,18 @@ async def connect(address: Address, name: str) -> AbstractConnection:
 
 
 async def _connect(url: str, name: str) -> AbstractConnection:
-    return await aio_pika.connect(
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled_before = task.cancelling()
+    connection = await aio_pika.connect(
         url,
         connection_class=_Connection,
         heartbeat=HEARTBEAT_SECONDS,
         client_properties={"connection_name": name},
     )
+    if task.cancelling() > cancelled_before:  # nobody gets it, see `asked`
+        await connection.close()
+    return connection
 
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
@@ -89,7 +95,9 @@ async def asked(call: Awaitable[_T], seconds: float = RPC_SECONDS) -> _T:
     """Wait for the broker's answer.
 
     The library cancels what waits on a connection that it loses: a bare `CancelledError` arrives in
-    a task that nobody cancelled. A genuine cancellation travels on.
+    a task that nobody cancelled. A genuine cancellation travels on, also one that
+    `asyncio.wait_for`, which the library uses, has swallowed (Python 3.11, if the answer comes at
+    the same moment).
 
     Raises:
         Lost: There is none; `Refused` where the broker says why. The library's error is not kept as
@@ -100,7 +108,10 @@ async def asked(call: Awaitable[_T], seconds: float = RPC_SECONDS) -> _T:
     cancelled_before = task.cancelling()
     try:
         async with asyncio.timeout(seconds):
-            return await call
+            answer = await call
+        if task.cancelling() == cancelled_before:
+            return answer
+        lost = Lost("cancelled")
     except TimeoutError:
         lost = Lost(f"no answer within {seconds:.1f} s")
     except asyncio.CancelledError:

@@ -237,7 +237,9 @@ async def bounded(awaitable: Awaitable[_T], seconds: float) -> _T:
 
     When a connection is lost, the libraries cancel what waits on it: a bare `CancelledError`
     arrives in a task that nobody cancelled. Here it becomes what it is; a genuine cancellation
-    travels on. An odd answer makes the libraries raise anything, KeyError say: that is a loss too.
+    travels on, also one that `asyncio.wait_for`, which they use, has swallowed (Python 3.11, if the
+    answer comes at the same moment). An odd answer makes the libraries raise anything, KeyError
+    say: that is a loss too.
 
     Args:
         awaitable: A call of the libraries, and nothing of our own.
@@ -252,7 +254,7 @@ async def bounded(awaitable: Awaitable[_T], seconds: float) -> _T:
     cancelled_before = task.cancelling()
     try:
         async with asyncio.timeout(seconds):
-            return await awaitable
+            answer = await awaitable
     except TimeoutError:
         raise BrokerLost(f"no answer from the broker within {seconds:g} s") from None
     except asyncio.CancelledError as error:
@@ -264,6 +266,9 @@ async def bounded(awaitable: Awaitable[_T], seconds: float) -> _T:
         if task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
         raise loss(error) from error
+    if task.cancelling() > cancelled_before:
+        raise asyncio.CancelledError
+    return answer
 
 
 def loss(error: BaseException | None) -> BrokerLost:
