@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime systemd chromium demo services \
 	landing screenshots test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-client bench-memory \
-	bench-quota bench-million bench-letters bench-replay judge-rate soak fuzz schemas lock clean
+	bench-quota bench-million bench-letters bench-replay judge-rate soak fuzz schemas pages lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -131,6 +131,9 @@ fuzz: setup rabbitmq ## sends fuzzed messages through the parser and a running w
 
 schemas: setup ## writes docs/schemas from the types of the messages
 	@$(BIN)/python -m harness.schemas
+
+pages: setup ## writes docs/metrics.md from the worker's registry
+	@$(BIN)/python -m harness.metrics_page
 
 lock: setup node ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
 	@scripts/lock.sh

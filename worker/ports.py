@@ -242,8 +242,16 @@ class Telemetry(Protocol):
         """A submission was settled or moved on."""
         ...
 
-    def outcome(self, status: str, lane: Lane, *, repeated: bool, waited: float) -> None:
-        """A submission got its final answer, so many seconds after the buyer asked."""
+    def outcome(self, status: str, lane: Lane, *, repeated: bool) -> None:
+        """A submission got its final answer."""
+        ...
+
+    def waited(self, lane: Lane, seconds: float) -> None:
+        """A buyer who came in through a lane has waited so long for the final answer."""
+        ...
+
+    def parked(self) -> None:
+        """A message that was parked became a dead letter."""
         ...
 
     def call(self, result: str, seconds: float) -> None:
@@ -260,6 +268,10 @@ class Telemetry(Protocol):
 
     def odd(self, what: str) -> None:
         """Something in a message was passed over, and the message handled all the same."""
+        ...
+
+    def refused(self, kind: Kind) -> None:
+        """A queue has refused a reply or an event, for the first time or not."""
         ...
 
     def dropped(self, kind: Kind, answers: int) -> None:

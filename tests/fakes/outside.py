@@ -243,6 +243,9 @@ class FakeTelemetry:
         self.retries: Counter[str] = Counter()
         self.oddities: Counter[str] = Counter()
         self.batches: list[int] = []
+        self.waits: Counter[Lane] = Counter()
+        self.parked_messages = 0
+        self.refusals: Counter[Kind] = Counter()
         self.drops: Counter[Kind] = Counter()
         self.rows_refused: Counter[KeptAs] = Counter()
 
@@ -250,10 +253,18 @@ class FakeTelemetry:
         """A submission was settled or moved on."""
         self.submissions[lane] += 1
 
-    def outcome(self, status: str, lane: Lane, *, repeated: bool, waited: float) -> None:
+    def outcome(self, status: str, lane: Lane, *, repeated: bool) -> None:
         """A final answer."""
-        assert waited >= 0
         self.outcomes[status, lane, repeated] += 1
+
+    def waited(self, lane: Lane, seconds: float) -> None:
+        """A buyer has waited."""
+        assert seconds >= 0
+        self.waits[lane] += 1
+
+    def parked(self) -> None:
+        """A parked message became a dead letter."""
+        self.parked_messages += 1
 
     def call(self, result: str, seconds: float) -> None:
         """A call ended."""
@@ -272,6 +283,10 @@ class FakeTelemetry:
     def odd(self, what: str) -> None:
         """Something was passed over."""
         self.oddities[what] += 1
+
+    def refused(self, kind: Kind) -> None:
+        """A queue has refused an answer."""
+        self.refusals[kind] += 1
 
     def dropped(self, kind: Kind, answers: int) -> None:
         """Answers were given up."""

@@ -21,6 +21,7 @@ from worker.adapters.http import serving
 from worker.adapters.metrics import Metrics
 from worker.adapters.postgres.stand_in import NotAStandIn
 from worker.adapters.systemd import ServiceManager
+from worker.app import loop_lag
 from worker.app import wiring as building
 from worker.app.collector import tune_collector
 from worker.app.service_reports import ServiceReports
@@ -30,7 +31,7 @@ from worker.core.exceptions import LedgerUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from worker.app.wiring import Components
+    from worker.app.components import Components
     from worker.settings import Settings
 
 log: Final = structlog.get_logger()
@@ -122,6 +123,8 @@ class _Life:
                     group.create_task(parts.publishing.run(), name="publishing"),
                     group.create_task(self._consume(), name="consuming"),
                     group.create_task(self._look(), name="looking"),
+                    group.create_task(parts.secrets.run(), name="secrets"),
+                    group.create_task(loop_lag.measure(parts.metrics.lag), name="loop lag"),
                     group.create_task(self._summarise(), name="summary"),
                     group.create_task(self._service_reports.run(), name="service reports"),
                 ]
@@ -163,25 +166,16 @@ class _Life:
                 return
 
     async def _look(self) -> None:
-        """Poll the ledger for readiness and for the metrics that are the same on each replica."""
+        """Look at the ledger for readiness, and at what it counts for the whole fleet."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self._parts.prefetch.apply()
-            self._parts.metrics.set_queues(self._parts.consuming.ready)
             try:
-                await self._parts.database.ledger.check()
-                counts = await self._parts.database.ledger.dead_letter_counts()
-                redeemable = await self._parts.database.ledger.redeemable()
-                expiries = await self._parts.database.ledger.first_expiries()
-                waiting = await self._parts.replica.events.count()
-                await self._parts.lost_queues.note()
+                await self._parts.fleet_counts.look()
             except LedgerUnavailable as error:
                 self._ledger_report(str(error))
             else:
                 self._ledger_report(None)
-                self._parts.metrics.set_letters(counts, redeemable)
-                self._parts.metrics.set_first_expiries(expiries)
-                self._parts.metrics.outbox_events.set(waiting)
 
     async def _summarise(self) -> None:
         """Log a line at info about what was settled since the last one, if anything was."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,13 +21,17 @@ from worker.adapters.rabbitmq.queue_watch import QueueWatch
 from worker.adapters.rabbitmq.state_channel import StateChannel
 from worker.adapters.rabbitmq.topology import LANE_QUEUES, PARKED, topology
 from worker.adapters.sealing import Sealer
+from worker.app.components import Components, CountedConnect, Database
+from worker.app.fleet_counts import FleetCounts
 from worker.app.health import Health
 from worker.app.hidden import hidden
 from worker.app.lost_queues import LostQueues
 from worker.app.prefetch import Prefetch
+from worker.app.readings import readings
 from worker.app.retention import retention
+from worker.app.secrets_watch import SecretsWatch
 from worker.app.state_reports import StateReports, calls_state
-from worker.core import aws_causes, holds
+from worker.core import aws_causes
 from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
 from worker.core.token.prefetch import MOST_PREFETCHED, PARKED_PREFETCH
@@ -37,75 +40,9 @@ from worker.runtime.replica import Plan, Ports, Replica
 from worker.settings.transport import endpoint_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from worker.adapters.metrics import Metrics
     from worker.adapters.postgres.sessions import Connect
-    from worker.core.records import Fault
-    from worker.runtime.dead_letters.retention import Retention
     from worker.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """What a replica keeps in PostgreSQL."""
-
-    ledger: PostgresLedger
-    fleet: PostgresFleet
-    outbox: PostgresOutbox
-
-    async def close(self) -> None:
-        """Close all sessions."""
-        await self.outbox.close()
-        await self.fleet.close()
-        await self.ledger.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Components:
-    """The parts that exist for as long as the process works."""
-
-    health: Health
-    metrics: Metrics
-    database: Database
-    publishing: PublishingLink
-    consuming: ConsumingLink
-    lost_queues: LostQueues
-    prefetch: Prefetch
-    replica: Replica
-    retention: Retention
-    state_reports: StateReports
-
-    def standstill(self) -> Mapping[str, str]:
-        """The faults that only a restart mends, by part."""
-        if self.consuming.stands_still:
-            return {"consuming": "messages are ready but none is delivered, after several rebuilds"}
-        return {}
-
-    def faults(self) -> Mapping[str, str]:
-        """The faults that keep this replica from working, by part."""
-        fault, skew = self.replica.breaker.refused, self.replica.clock.fault
-        able = self.replica.breaker.state.able if self.replica.breaker.state.alone else 0
-        refused = {} if fault is None else {"aws": _refusal(fault, able)}
-        skewed = {} if skew is None else {"clock": skew}
-        # The writer meets a fault of the ledger before the next poll does.
-        unwritten = {
-            part: why for part, why in self.replica.gate.reasons.items() if part == holds.LEDGER
-        }
-        faults = {**self.health.faults, **unwritten, **skewed, **refused}
-        return {part: logs.secrets.hide(why) for part, why in faults.items()}
-
-    def notes(self) -> Mapping[str, str]:
-        """Why no call is made though this replica could work: AWS is down, say."""
-        notes = {}
-        fault = self.replica.breaker.fault
-        if fault is not None and self.replica.breaker.refused is None:
-            notes["aws"] = _refusal(fault, 0)
-        if self.replica.lease_keeper.pause is not None:
-            notes["pause"] = f"calls are {self.replica.lease_keeper.pause}"
-        if self.state_reports.fault is not None:
-            notes["state"] = self.state_reports.fault
-        return {part: logs.secrets.hide(why) for part, why in notes.items()}
 
 
 def endpoint(settings: Settings) -> Endpoint:
@@ -136,12 +73,8 @@ def policy(settings: Settings) -> Policy:
 def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) -> Components:
     """Create the parts and connect them with each other; nothing runs or connects yet."""
     health = Health()
-    connect = _connect(settings, marketplace)
-    database = Database(
-        PostgresLedger(connect),
-        PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling),
-        PostgresOutbox(connect),
-    )
+    connect = CountedConnect(_connect(settings, marketplace))
+    database = _database(settings, connect)
     publishing = _publishing(settings, health)
     plan = Plan(
         policy=policy(settings),
@@ -161,17 +94,28 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
     components = Components(
         health=health,
         metrics=metrics,
+        secrets=SecretsWatch(settings),
+        connect=connect,
         database=database,
         publishing=publishing,
         consuming=consuming,
         lost_queues=lost_queues,
+        fleet_counts=FleetCounts(database.ledger, replica.events, lost_queues),
         prefetch=prefetch,
         replica=replica,
         retention=retention(settings, connect, metrics),
         state_reports=_state_reports(database, publishing, health, replica, consuming),
     )
-    _watch(components)
+    metrics.readings.watch(readings(components))
     return components
+
+
+def _database(settings: Settings, connect: Connect) -> Database:
+    return Database(
+        PostgresLedger(connect),
+        PostgresFleet(connect, initial=settings.rate.initial, ceiling=settings.rate.ceiling),
+        PostgresOutbox(connect),
+    )
 
 
 def _connect(settings: Settings, marketplace: AwsMarketplace) -> Connect:
@@ -241,31 +185,3 @@ def _state_reports(
 ) -> StateReports:
     channel = StateChannel(publishing, database.fleet.replica)
     return StateReports(partial(calls_state, health, replica, consuming), channel)
-
-
-def _refusal(fault: Fault, able: int) -> str:
-    """Why calls to AWS are stopped, and what to do about it.
-
-    Args:
-        fault: Why it refuses them.
-        able: Number of other replicas that it accepts meanwhile.
-    """
-    alone = f" (only this replica: {able} others are accepted)" if able else ""
-    remedy = aws_causes.of_systemic(fault.code, fault.message).remedy
-    return f"{fault.code}: {fault.message}{alone}; {remedy}"
-
-
-def _watch(components: Components) -> None:
-    metrics, replica = components.metrics, components.replica
-    metrics.watch(
-        oldest=replica.pipeline.oldest_seconds,
-        breaker_open=lambda: replica.breaker.fault is not None,
-        refused_alone=lambda: replica.breaker.state.alone,
-        skew_seconds=lambda: replica.clock.skew_seconds,
-        rates={"shared": lambda: replica.pacer.shared, "local": replica.pacer.local},
-        faults=components.faults,
-    )
-    calling = replica.pipeline.pool.calling
-    metrics.in_flight.set_function(lambda: float(calling.count))
-    metrics.suspected.set_function(lambda: float(components.consuming.suspected))
-    metrics.queues_lost.set_function(lambda: float(len(components.lost_queues.lost)))

@@ -115,6 +115,8 @@ class Submission:
         first_seen: When a worker first saw the token, by the database's clock: its age counts
             from here.
         origin: Who sent it.
+        entry_lane: The lane in which the buyer came in, where a worker has moved the message into
+            another since; else None.
         attempts: Counted calls already made for it.
         returns: How often it has come back from a retry queue after a counted fault.
         redelivered: The broker may have delivered this very message before.
@@ -139,6 +141,7 @@ class Submission:
     returns: int = 0
     redelivered: bool = False
     replay: datetime | None = None
+    entry_lane: Lane | None = None
 
     @property
     def key(self) -> TokenKey:

@@ -81,6 +81,7 @@ def _load(request: _Request, secrets: Secrets | None = None) -> Settings:
         raise SettingsError(faults)
     rotation = Rotation(directory, secrets, settings, above=above, below=below)
     settings._latest = _Latest(request, rotation)  # noqa: SLF001 - see reload
+    settings._kept = rotation.kept  # noqa: SLF001 - as above
     settings._passed_over = secrets.passed_over  # noqa: SLF001 - as above
     return settings
 

@@ -189,6 +189,7 @@ class Settings(BaseSettings):
     log: Log = Field(default_factory=Log)
 
     _latest: Callable[[], Self] | None = PrivateAttr(default=None)
+    _kept: Callable[[], int] | None = PrivateAttr(default=None)
     _passed_over: str | None = PrivateAttr(default=None)
 
     @property
@@ -203,6 +204,13 @@ class Settings(BaseSettings):
         warning logged; the others are updated.
         """
         return self if self._latest is None else self._latest()
+
+    def secrets_kept(self) -> int:
+        """How many secrets are used though their file can't be: it is gone, unreadable or invalid.
+
+        Reads the secrets directory again.
+        """
+        return 0 if self._kept is None else self._kept()
 
     def broker_addresses(self) -> Iterator[tuple[tuple[str, str], str]]:
         """The broker's addresses, each with the path of its setting."""

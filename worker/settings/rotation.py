@@ -52,15 +52,22 @@ class Rotation:
         self._settings = settings
         self._clock = clock
         self._logged_at: dict[str, float] = {}
+        self._kept = 0
 
     def __call__(self) -> Settings:
         """Read the directory again. Never raises for what is found there."""
         if self._directory is not None:
             found = sources.secrets(self._directory)
-            faults = [*found.strays, *self._take_up(found)]
-            self._log_faults(faults)
+            kept = self._take_up(found)
+            self._kept = len(kept)
+            self._log_faults([*found.strays, *kept])
             self._log_foreign(found)
         return self._settings
+
+    def kept(self) -> int:
+        """Read the directory again: how many secrets are used though their file can't be."""
+        self()
+        return self._kept
 
     def good(self) -> Secrets:
         """The current secrets, with the last valid value of each that is not valid now."""

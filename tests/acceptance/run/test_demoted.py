@@ -60,6 +60,7 @@ async def test_a_rush_of_buyers(stage: Installation, web: WebTier) -> None:
     assert max(late) > PATIENCE
     assert await settled(worker, "backlog") == await outcomes(worker, "backlog") >= moved_at_end
     assert await outcomes(worker, "live") + await outcomes(worker, "backlog") == len(published)
+    assert await worker.metric("resolution_wait_seconds_count", lane="live") == len(published)
     await told(worker)
     assert set((await web.depths()).values()) == {0}
 

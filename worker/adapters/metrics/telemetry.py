@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.adapters.metrics.families import PARTS, Families
-from worker.core.records import Lane
+from worker.adapters.metrics.families import Families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from worker.core.dead_letters.retention import Chore
+    from worker.core.records import Lane
     from worker.core.token.outgoing import Kind
     from worker.core.token.refused_rows import KeptAs
 
@@ -28,19 +25,23 @@ class Metrics(Families):
     def __init__(self) -> None:
         super().__init__()
         self.settled: Counts[str] = Counts()
-        self.set_first_expiries({})
-
-    # --- called by the runtime ---
 
     def submission(self, lane: Lane) -> None:
         """A submission was settled or moved on."""
         self._submissions[lane].inc()
 
-    def outcome(self, status: str, lane: Lane, *, repeated: bool, waited: float) -> None:
-        """A submission got its final answer, `waited` seconds after the buyer's arrival."""
+    def outcome(self, status: str, lane: Lane, *, repeated: bool) -> None:
+        """A submission got its final answer."""
         self._outcomes[status, lane, repeated].inc()
         self.settled[status] += 1
-        self._wait.observe(max(0.0, waited))
+
+    def waited(self, lane: Lane, seconds: float) -> None:
+        """A buyer who came in through a lane has waited so long for the final answer."""
+        self._waits[lane].observe(max(0.0, seconds))
+
+    def parked(self) -> None:
+        """A message that was parked became a dead letter."""
+        self._parked.inc()
 
     def call(self, result: str, seconds: float) -> None:
         """A call to AWS ended."""
@@ -60,6 +61,10 @@ class Metrics(Families):
         """An invalid member of a message was ignored."""
         self._odd[what].inc()
 
+    def refused(self, kind: Kind) -> None:
+        """A queue has refused a reply or an event, for the first time or not."""
+        self._refused[kind].inc()
+
     def dropped(self, kind: Kind, answers: int) -> None:
         """Replies or events were dropped for good."""
         self._dropped[kind].inc(answers)
@@ -76,49 +81,6 @@ class Metrics(Families):
         """A round of retention succeeded."""
         self._round.set_to_current_time()
 
-    # --- read at each scrape, or set from time to time ---
-
-    def watch(
-        self,
-        *,
-        oldest: Callable[[Lane], float],
-        breaker_open: Callable[[], bool],
-        refused_alone: Callable[[], bool],
-        skew_seconds: Callable[[], float],
-        rates: Mapping[str, Callable[[], float]],
-        faults: Callable[[], Mapping[str, str]],
-    ) -> None:
-        """Read these at each scrape; `rates` by scope, `shared` and `local`."""
-        for scope, rate in rates.items():
-            self._rate.labels(scope).set_function(rate)
-        self._ready.set_function(lambda: float(not faults()))
-        for part in PARTS:
-            self._fault.labels(part).set_function(partial(_is_in, part, faults))
-        for lane in Lane:
-            self._oldest.labels(lane.label).set_function(partial(oldest, lane))
-        self._breaker.set_function(lambda: float(breaker_open()))
-        self._refused_alone.set_function(lambda: float(refused_alone()))
-        self._skew.set_function(skew_seconds)
-
-    def set_queues(self, ready: Mapping[str, int]) -> None:
-        """Messages waiting, by queue."""
-        for queue, messages in ready.items():
-            self._queues.labels(queue).set(messages)
-
-    def set_letters(self, counts: Mapping[str, int], redeemable: int) -> None:
-        """Open dead letters by reason, and how many may still be redeemed."""
-        for reason, letters in counts.items():
-            self._letters[reason].set(letters)
-        self._redeemable.set(redeemable)
-
-    def set_first_expiries(self, seconds: Mapping[str, float]) -> None:
-        """Seconds until the first open dead letter of each reason expires.
-
-        A reason without a redeemable letter is absent.
-        """
-        for reason, gauge in self._expiry.items():
-            gauge.set(max(0.0, seconds.get(reason, float("inf"))))
-
-
-def _is_in(part: str, faults: Callable[[], Mapping[str, str]]) -> float:
-    return float(part in faults())
+    def lag(self, seconds: float) -> None:
+        """The event loop came so late to a task that was due."""
+        self._lag.observe(seconds)

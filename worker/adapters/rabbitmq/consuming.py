@@ -63,7 +63,8 @@ class ConsumingLink:
         hold_seconds: What was in hand for so long, wherever it is, is returned to its queue.
 
     Attributes:
-        ready: Messages waiting, by queue, as last measured.
+        ready: Messages waiting, by queue, as last measured; empty while the broker is away.
+        connections: How many were opened.
         stalls: How often in a row a queue's consumer was found to stand still.
     """
 
@@ -96,6 +97,7 @@ class ConsumingLink:
         self._stopping = False
         self._look_at = 0.0
         self.ready: dict[str, int] = {}
+        self.connections = 0
         self.stalls: Counter[str] = Counter()
 
     @property
@@ -155,6 +157,7 @@ class ConsumingLink:
             connected(url, name="resolution-worker consume") as connection,
             explaining(connection, url, self._watch.queues),
         ):
+            self.connections += 1
             await self._watch.begin(connection, self._topology)
             watching = await open_wire(connection)
             watching.closing.add_done_callback(lambda _: self._attention.set())
@@ -183,6 +186,8 @@ class ConsumingLink:
         for consumer in self._consumers:
             consumer.lose()
         self._consumers = []
+        self.ready = {}
+        self._look_at = 0.0
         self._lost()
 
     async def _begin_all(self, connection: AbstractConnection, watching: Wire) -> None:

@@ -40,6 +40,9 @@ class PublishingLink:
         url: Asked for at each new connection.
         report: Called with why nothing can be published, or None once it can.
         retries: The retry queues, which it must be allowed to use.
+
+    Attributes:
+        connections: How many were opened.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class PublishingLink:
         self._retries = retries
         self._publisher: Publisher | None = None
         self._connection: AbstractConnection | None = None
+        self.connections = 0
         self._up = asyncio.Event()
         self._down: str | None = "no connection to the broker to publish over"
         self._alarm: str | None = None
@@ -108,6 +112,7 @@ class PublishingLink:
             connected(url, name="resolution-worker publish") as connection,
             explaining(connection, url, self._retries),
         ):
+            self.connections += 1
             self._publisher = await Publisher.open(connection, alarmed=self._alarmed)
             try:
                 self._connection = connection

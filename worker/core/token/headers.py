@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.core import timestamps
+from worker.core.records import Lane
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +21,7 @@ ATTEMPTS_HEADER: Final = "x-resolution-attempts"
 RETURNS_HEADER: Final = "x-resolution-returns"
 RECEIVED_HEADER: Final = "x-resolution-received-at"
 FIRST_SEEN_HEADER: Final = "x-resolution-first-seen"
+ENTRY_LANE_HEADER: Final = "x-resolution-entry-lane"
 CALLER_HEADER: Final = "x-resolution-caller"
 REPLAY_HEADER: Final = "x-resolution-replay"
 REFUSAL_HEADER: Final = "x-resolution-refusal"
@@ -28,12 +30,14 @@ OUR_HEADERS: Final = (
     RETURNS_HEADER,
     RECEIVED_HEADER,
     FIRST_SEEN_HEADER,
+    ENTRY_LANE_HEADER,
     CALLER_HEADER,
     REPLAY_HEADER,
     REFUSAL_HEADER,
 )
 ALWAYS_CALLS: Final = timestamps.LATEST
 """The time of a replay that no outcome in the ledger answers."""
+_LANES: Final[dict[str, Lane]] = {lane.label: lane for lane in Lane}
 _MOST_CALLER_CHARS: Final = 255
 _MOST_REFUSAL_CHARS: Final = 500
 
@@ -46,6 +50,8 @@ def headers(submission: Submission, *, attempts: int, returns: int) -> dict[str,
         RECEIVED_HEADER: timestamps.to_millis(submission.received_at),
         FIRST_SEEN_HEADER: timestamps.to_millis(submission.first_seen),
     }
+    if submission.entry_lane is not None:
+        carried[ENTRY_LANE_HEADER] = submission.entry_lane.label
     if submission.origin.caller:
         carried[CALLER_HEADER] = submission.origin.caller
     if submission.replay is not None:
@@ -67,6 +73,12 @@ def received_at(incoming: Incoming) -> datetime | None:
 def first_seen(incoming: Incoming, now: datetime) -> datetime:
     """When a worker first read this message: no time that a publisher wrote counts."""
     return min(timestamps.from_millis(count(incoming, FIRST_SEEN_HEADER)) or now, now)
+
+
+def entry_lane(incoming: Incoming) -> Lane | None:
+    """The lane in which its buyer came in, if a worker has moved it into another since."""
+    label = incoming.headers.get(ENTRY_LANE_HEADER) if incoming.internal else None
+    return _LANES.get(label) if isinstance(label, str) else None
 
 
 def replay(incoming: Incoming) -> datetime | None:

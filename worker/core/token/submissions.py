@@ -99,6 +99,7 @@ def _submission(
         returns=headers.count(incoming, headers.RETURNS_HEADER),
         redelivered=incoming.redelivered,
         replay=headers.replay(incoming),
+        entry_lane=headers.entry_lane(incoming),
     )
     return submission, ignored
 

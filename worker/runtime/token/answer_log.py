@@ -38,6 +38,7 @@ class AnswerLog:
 
     def refused(self, message: Outgoing, fault: PublishFailure) -> None:
         """The broker has refused an answer, for the first time or not."""
+        self._telemetry.refused(message.kind)
         self._note(message.exchange, message.routing_key, str(fault), f"{message.kind}_refusals", 1)
 
     def unheard(self, message: Outgoing) -> None:

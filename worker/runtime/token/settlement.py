@@ -138,13 +138,16 @@ class Settlement:
         self._acks.put(waiter.delivery, said + parked, done)
 
     def _answered(self, waiter: Waiter, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
-        waited = (self._clock.now() - waiter.submission.received_at).total_seconds()
+        submission = waiter.submission
+        waited = (self._clock.now() - submission.received_at).total_seconds()
         self._telemetry.submission(waiter.lane)
-        self._telemetry.outcome(outcome.status, waiter.lane, repeated=repeated, waited=waited)
+        self._telemetry.outcome(outcome.status, waiter.lane, repeated=repeated)
+        if submission.replay is None:
+            self._telemetry.waited(submission.entry_lane or waiter.lane, waited)
         log.debug(
             "token_settled",
-            message_id=waiter.submission.message_id,
-            fingerprint=waiter.submission.token.fingerprint,
+            message_id=submission.message_id,
+            fingerprint=submission.token.fingerprint,
             status=outcome.status.value,
             error_code=outcome.error_code,
             repeated=repeated,
@@ -184,7 +187,8 @@ class Settlement:
         def done() -> None:
             waited = (self._clock.now() - malformed.received_at).total_seconds()
             self._telemetry.submission(lane)
-            self._telemetry.outcome(Status.MALFORMED, lane, repeated=False, waited=waited)
+            self._telemetry.outcome(Status.MALFORMED, lane, repeated=False)
+            self._telemetry.waited(lane, waited)
 
         self._malformed_log.note(malformed)
         said = outgoing.malformed_answers(malformed, now)
@@ -194,7 +198,7 @@ class Settlement:
 
     def collected(self, delivery: Delivery) -> None:
         """A parked message is recorded; the broker may forget it."""
-        self._acks.put(delivery, ())
+        self._acks.put(delivery, (), self._telemetry.parked)
 
     # --- back to the broker ---
 
@@ -257,8 +261,10 @@ class Settlement:
         live = [waiter for waiter in token.waiters if waiter.lane is Lane.LIVE]
         for waiter in live:
             token.waiters.remove(waiter)
+            entered = waiter.submission.entry_lane or waiter.lane
+            moved_on = replace(waiter.submission, entry_lane=entered)
             message = outgoing.give_back(
-                waiter.submission, waiter.delivery.incoming, lane, attempts=token.attempts
+                moved_on, waiter.delivery.incoming, lane, attempts=token.attempts
             )
             done = partial(self._demoted, waiter, moved)
             self._acks.put(waiter.delivery, (message,), done, partial(refused, waiter))
