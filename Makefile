@@ -132,8 +132,9 @@ fuzz: setup rabbitmq ## sends fuzzed messages through the parser and a running w
 schemas: setup ## writes docs/schemas from the types of the messages
 	@$(BIN)/python -m harness.schemas
 
-pages: setup ## writes docs/metrics.md from the worker's registry
+pages: setup ## writes docs/metrics.md and docs/log-events.md from the code
 	@$(BIN)/python -m harness.metrics_page
+	@$(BIN)/python -m harness.log_events_page
 
 lock: setup node ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
 	@scripts/lock.sh

@@ -18,6 +18,7 @@ import pytest
 import structlog
 
 from worker.adapters import logs
+from worker.adapters.logs.repeats import Repeats
 
 log = structlog.get_logger()
 
@@ -338,3 +339,42 @@ def test_warnings_are_logged(stream: io.StringIO) -> None:
     line = only(stream)
     assert line["logger"] == "py.warnings"
     assert "UserWarning: old" in line["event"]
+
+
+def test_a_fact_that_repeats_is_bounded(stream: io.StringIO) -> None:
+    """Five lines at once and then one a minute; another link, another reason is another fact."""
+    for number in range(30):
+        log.warning("broker_link_down", link="consume", reason=f"port {number} is closed")
+        log.warning("broker_link_down", link="publish", reason=f"port {number} is closed")
+        log.info("settled", resolved=number)
+    log.warning("broker_link_down", link="publish", reason="access refused")
+    library = logging.getLogger("somebody")
+    for number in range(30):
+        library.error("connection %d lost", number)
+
+    found = lines(stream)
+    assert [line["event"] for line in found].count("broker_link_down") == 5 + 5 + 1
+    assert [line["event"] for line in found].count("settled") == 30
+    assert [line["event"] for line in found if line.get("logger")] == [
+        f"connection {number} lost" for number in range(5)
+    ]
+
+
+def test_what_was_left_out_is_counted() -> None:
+    """The line after a minute says how many like it were left out."""
+    now = 0.0
+    repeats = Repeats(lambda: now)
+    said = {"event": "ledger_unavailable", "reason": "it is down"}
+    assert [repeats.left_out_before(said) for _ in range(8)] == [0] * 5 + [None] * 3
+    now = 60.0
+    assert [repeats.left_out_before(said) for _ in range(2)] == [3, None]
+    now = 3_600.0
+    assert [repeats.left_out_before(said) for _ in range(6)] == [1, 0, 0, 0, 0, None]
+
+
+def test_facts_without_end_take_no_memory_without_end() -> None:
+    """Of many facts the oldest are forgotten."""
+    repeats = Repeats()
+    for number in range(5_000):
+        assert repeats.left_out_before({"event": "e", "code": chr(0x4E00 + number)}) == 0
+    assert len(repeats._facts) == 1_000

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import orjson
 import structlog
 
+from worker.adapters.logs.repeats import Repeats
 from worker.adapters.logs.secrets import Secrets
 from worker.adapters.logs.values import clean, clean_own, plain, trace_of
 from worker.core.credentials import KNOWN
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Format = Literal["auto", "json", "console"]
 Event = dict[str, Any]
 
+_BOUNDED = {"warning", "error", "critical"}
 _LEVELS = {"exception": "error", "warn": "warning", "fatal": "critical"}
 # All control characters except line ends and tabs: they could control a terminal.
 _CONTROLS = {
@@ -34,6 +36,7 @@ class Output:
 
     def __init__(self) -> None:
         self.secrets = Secrets(credentials=KNOWN)
+        self._repeats = Repeats()
         self._render: Callable[[Event], bytes] = _json
         self._stream: TextIO = sys.stderr
 
@@ -43,17 +46,27 @@ class Output:
         console = format_ == "console" or (format_ == "auto" and terminal)
         self._render = _Console(colors=terminal) if console else _json
         self._stream = stream
+        self._repeats.forget()
 
     def own(self, _logger: object, method: str, event: structlog.typing.EventDict) -> bytes:
-        """Renders one of our own events; structlog's last processor."""
+        """Renders one of our own events; structlog's last processor.
+
+        Raises:
+            DropEvent: It says once too often what was said before.
+        """
+        level = _LEVELS.get(method, method)
+        if self._is_one_too_many(level, event):
+            raise structlog.DropEvent
         trace = trace_of(event.pop("exc_info", None))
-        head = _head(_LEVELS.get(method, method), event.pop("event", ""))
+        head = _head(level, event.pop("event", ""))
         line = {**head, **event, **head}
         clean_own(line, self.secrets)
         return self._rendered(line, trace)
 
     def foreign(self, level: str, event: Event, exc_info: object = None) -> None:
-        """Writes a library's event."""
+        """Writes a library's event, unless it says once too often what was said before."""
+        if self._is_one_too_many(level, event):
+            return
         line = _head(level, event.pop("event")) | event
         clean(line, self.secrets)
         self.write(self._rendered(line, trace_of(exc_info)))
@@ -69,6 +82,14 @@ class Output:
             (buffer or self._stream).flush()
 
     debug = info = warning = warn = error = critical = fatal = exception = msg = write
+
+    def _is_one_too_many(self, level: str, event: structlog.typing.EventDict) -> bool:
+        if level not in _BOUNDED:
+            return False
+        left_out = self._repeats.left_out_before(event)
+        if left_out:
+            event["left_out"] = left_out
+        return left_out is None
 
     def _rendered(self, line: Event, trace: str | None) -> bytes:
         if trace is not None:

@@ -132,7 +132,7 @@ class LeaseKeeper:
         try:
             await self._fleet.leave()
         except LedgerUnavailable as error:
-            log.info("share_not_given_back", reason=str(error))
+            log.info("lease_not_returned", reason=str(error))
 
     async def _renew(self, beside: asyncio.TaskGroup) -> None:
         now = asyncio.get_running_loop().time()

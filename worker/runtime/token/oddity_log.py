@@ -36,12 +36,13 @@ _UNHEARD: Final = (
     "they publish, under this very key, and keep it for as long as they wait; whoever needs late "
     "answers too keeps a durable queue, bound under `resolution.reply.<caller>.#`"
 )
-_TOLD: Final[Mapping[str, tuple[str, str]]] = {
+TOLD: Final[Mapping[str, tuple[str, str]]] = {
     "reply_to": ("reply_to_ignored", _NO_REPLY),
     "reply_unroutable": ("reply_unroutable", _UNHEARD),
     "expiration": ("expired_in_lane", _EXPIRED),
     "overflow": ("dropped_from_lane", _DROPPED),
 }
+"""Of those that are logged, the event and what to do about it."""
 
 
 class OddityLog:
@@ -62,7 +63,7 @@ class OddityLog:
             caller: Whose message it is; empty if unknown.
         """
         self._telemetry.odd(what)
-        if what not in _TOLD:
+        if what not in TOLD:
             return
         if not self._counts[what]:
             loop = asyncio.get_running_loop()
@@ -73,5 +74,5 @@ class OddityLog:
 
     def _say(self, what: str) -> None:
         self._said_at[what] = asyncio.get_running_loop().time()
-        event, remedy = _TOLD[what]
+        event, remedy = TOLD[what]
         log.warning(event, messages=self._counts.pop(what), **self._last.pop(what), remedy=remedy)
