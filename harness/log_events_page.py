@@ -1,6 +1,7 @@
 """The page of all log events, which are found in the code and explained here.
 
-`python -m harness.log_events_page` writes it. Raises `KeyError` for an event without an explanation, and for an explanation without an event.
+`python -m harness.log_events_page` writes it, or raises `KeyError` for an event without an
+explanation and for an explanation without an event.
 """
 
 from __future__ import annotations
