@@ -23,6 +23,7 @@ from benchmarks.price.latency import capacity, waits
 from benchmarks.price.report import Report
 from benchmarks.price.saturated import costs, costs_of_replicas
 from benchmarks.price.start import cold_starts
+from benchmarks.price.telemetry import telling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,8 @@ async def _ours(report: Report, options: argparse.Namespace) -> None:
     report.show_replicas()
     report.budgets = await budgets(options.tokens)
     report.show_budgets()
+    report.telling = await telling(options.tokens)
+    report.show_telling()
     report.starts = await cold_starts(options.rounds)
     report.show_starts()
     async for found in with_waiting(options.waiting, options.rounds):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.price.backlog import Waiting
     from benchmarks.price.latency import Waits
     from benchmarks.price.saturated import Cost
+    from benchmarks.price.telemetry import Telling
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Report:
         capacity: Submissions that this worker answers a second at most, where waits are measured.
         waits: By name, at each rate.
         budgets: Microseconds a token by stage, by name.
+        telling: What this worker spends on metrics and logs.
         starts: Seconds from a start to the first settled token, in order.
         waiting: With few or many tokens waiting.
     """
@@ -37,6 +39,7 @@ class Report:
     capacity: float = 0.0
     waits: dict[str, list[Waits]] = field(default_factory=dict)
     budgets: dict[str, dict[str, float]] = field(default_factory=dict)
+    telling: Telling | None = None
     starts: list[float] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
 
@@ -88,6 +91,12 @@ class Report:
         print(f"\n{'CPU us/token by stage':24}" + "".join(f"{name:>24}" for name in self.budgets))
         for row in zip(*(budget.items() for budget in self.budgets.values()), strict=True):
             print(f"{row[0][0]:24}" + "".join(f"{cpu:24.0f}" for _, cpu in row), flush=True)
+
+    def show_telling(self) -> None:
+        """Print what metrics and logs take of a token's CPU."""
+        assert self.telling is not None
+        told, share = self.telling.telling, self.telling.share
+        print(f"\nmetrics and logs, timed: {told:.1f} us a token, {share:.1%} of all", flush=True)
 
     def add_waiting(self, found: Waiting) -> None:
         """Keep what was measured with so many waiting, and print it."""
