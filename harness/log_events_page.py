@@ -53,7 +53,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "stopped_at_once": "a second signal: the process ends without finishing what is in hand",
     "secrets_taken_up": "new values of these files are in use from now on",
     "secrets_kept": "these files can't be used; the last valid values stay in use",
-    "secrets_passed_over": "files in the secrets directory that are named like no setting",
+    "secrets_ignored": "files in the secrets directory that are named like no setting",
     # tokens
     "settled": "how many were answered in the last seconds, by status",
     "token_settled": "one answer; only at level `debug`",
@@ -89,7 +89,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "lease_not_returned": "the share of the rate could not be given up at the end; it lapses",
     "fleet_not_reached": "it could not be asked whose turn it is to probe AWS",
     "rate_state_replaced": "the stored state of the rate could not be read, and was begun anew",
-    "rate_state_begun_anew": "the stored state of the rate is of another version; begun anew",
+    "rate_state_restarted": "the stored state of the rate is of another version; begun anew",
     "retention": "rows that retention shredded, archived or deleted",
     "retention_failed": "a round of retention failed; the next tries again",
     # the broker

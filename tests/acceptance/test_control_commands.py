@@ -146,7 +146,7 @@ async def test_the_rate_is_shown(fleet: Crew, operator: Operator) -> None:
     nothing = operator.reads("rate", WORKER_RATE__CEILING="7")
     assert nothing["rate"]["shared"] is None
     assert (nothing["rate"]["ceiling"], nothing["rate"]["source"]) == (7.0, "settings")
-    assert nothing["shares"] == []
+    assert (nothing["replicas"], nothing["shares"]) == (0, [])
     await settled(fleet.replicas(2, ceiling=8))
     await fleet.stay()
     found = operator.reads("rate")
@@ -157,8 +157,8 @@ async def test_the_rate_is_shown(fleet: Crew, operator: Operator) -> None:
     assert (found["ceiling"], found["source"], found["configured"]) == (6.0, "command", 8.0)
     assert (found["actor"], found["reason"]) == ("carol", "quiet night")
     text = operator.runs("rate").stdout
-    assert text.startswith("rate    8/s shared  (ceiling 6/s, set by carol, 20")
-    assert "shares  2 live: 4/s, 4/s\n" in text
+    assert text.startswith("rate      8/s shared  (ceiling 6/s, set by carol, 20")
+    assert "replicas  2 live: 4/s, 4/s\n" in text
     assert text.count("\nreplica-") == 2
 
 

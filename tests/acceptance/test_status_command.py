@@ -126,8 +126,7 @@ def test_an_idle_fleet(sound: Setup) -> None:
         "resolution.parked",
     ]
     rest = "\n".join(lines[8:])
-    assert "replicas      0" in rest
-    assert "shares        0 live\n" in rest
+    assert "replicas      0 live  (0 consume resolution.tokens)\n" in rest
     assert "not yet known  (ceiling 40/s, by the settings here, as no replica is live)" in rest
     assert "paused        no\n" in rest
     assert "breaker       closed\n" in rest
@@ -165,6 +164,7 @@ async def test_a_running_worker(sound: Setup) -> None:
         port = str(await first.port())
         assert found(sound, WORKER_HTTP__PORT=port)["replicas"] == 2
         assert len(found(sound, WORKER_HTTP__PORT=port)["shares"]) == 2
+        assert "replicas  1 wanted, 2 live\n" in run(sound, "--capacity").stdout
         assert found(sound, WORKER_HTTP__PORT=port)["worker"]["breaker"] == "closed"
         await sound.simulator.order(
             "PUT", "fault", {"code": "AccessDeniedException", "message": "no"}

@@ -71,7 +71,7 @@ def _faults(files: Files, authority: bytes | None) -> Iterator[str]:
         try:
             _scratch().load_verify_locations(cadata=authority)
         except ssl.SSLError:
-            yield "has a value of cadata that is no certificate"
+            yield "has a value of cadata that is not a certificate"
     yield from _certificate_faults(files)
 
 
@@ -122,7 +122,7 @@ def _fault(
     except ssl.SSLError:
         return [f"names {_named(word, path)}, {otherwise}"]
     except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or "it is no path"
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is not a path"
         return [f"names {_named(word, path)}, which can't be read: {why}"]
     return []
 

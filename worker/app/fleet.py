@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from worker.core import aws_causes
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.adapters.postgres.rate.status import FleetStatus, Member
+    from worker.core.rate.capacity import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,46 @@ class Breaker:
     stopped: tuple[Stopped, ...]
 
 
+class Waiting(NamedTuple):
+    """Submissions that are not settled: a buyer's (live), and those of backlog and crowd (bulk)."""
+
+    live: int
+    bulk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many replicas there is work for. What no replica has told yet is None.
+
+    Attributes:
+        wanted: How many are wanted; what autoscalers are told.
+        live: How many there are.
+        now: How many there is work for at this moment; `wanted` follows it late.
+        binds: What keeps those that are live from making more calls.
+        rate: Calls a second that all together may make.
+        demand: Calls a second that would serve what arrives and what waits.
+        each: Calls a second that one replica can make.
+        called: Calls a second that were made of late.
+        waiting: What waits, in queues and in hand.
+        concurrency: Calls that one replica may have in flight.
+        call_seconds: How long a call takes; 0 if there was none of late.
+        concurrency_wanted: The concurrency with which the live replicas could make all calls.
+    """
+
+    wanted: int
+    live: int
+    now: int | None = None
+    binds: Limit | None = None
+    rate: float | None = None
+    demand: float | None = None
+    each: float | None = None
+    called: float | None = None
+    waiting: Waiting | None = None
+    concurrency: int | None = None
+    call_seconds: float | None = None
+    concurrency_wanted: int | None = None
+
+
 def rate(fleet_status: FleetStatus, ceiling: float | None) -> Rate:
     """The rate and where its ceiling comes from.
 
@@ -121,4 +162,26 @@ def _stopped(code: str, message: str, some: Sequence[Member]) -> Stopped:
         probes=sum(each.probes for each in some),
         replicas=len(some),
         names=tuple(each.replica for each in some),
+    )
+
+
+def capacity(fleet_status: FleetStatus) -> Capacity:
+    """How many replicas there is work for, and what keeps those that are live from calling more."""
+    live, rate = len(fleet_status.members), fleet_status.rate
+    plan = fleet_status.plan
+    if plan is None or rate is None:
+        return Capacity(wanted=1, live=live)
+    return Capacity(
+        wanted=plan.replicas,
+        live=live,
+        now=plan.worth(rate),
+        binds=plan.limit(rate, fleet_status.ceiling, max(1, live)),
+        rate=rate,
+        demand=plan.demand,
+        each=plan.each,
+        called=plan.called,
+        waiting=Waiting(plan.live, plan.bulk),
+        concurrency=plan.concurrency,
+        call_seconds=plan.call_seconds,
+        concurrency_wanted=plan.concurrency_for(rate, max(1, live)),
     )

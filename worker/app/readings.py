@@ -33,6 +33,7 @@ def readings(parts: Components) -> Mapping[str, Callable[[], Reading]]:
             "shared": replica.pacer.shared,
             "local": replica.pacer.local(),
         },
+        "resolution_wanted_replicas": lambda: replica.lease_keeper.wanted,
         "resolution_breaker_open": lambda: float(replica.breaker.fault is not None),
         "resolution_refused_alone": lambda: float(replica.breaker.state.alone),
         "resolution_clock_skew_seconds": lambda: replica.clock.skew_seconds,

@@ -73,7 +73,9 @@ class Status:
         pause: Who has paused all calls, since when and why; None if calls are not paused.
         breaker: Whether AWS refuses us, why, and what to do about it.
         shares: The live replicas, with their shares of the rate.
-        replicas: Consumers of the live queue.
+        replicas: How many are live: they renew their lease of the rate each second.
+        consumers: Consumers of the live queue. Of a frozen replica the broker keeps it for a while;
+            a replica that starts, or that AWS refuses, has none.
         oldest_seconds: By lane, the seconds since the oldest message that a replica has in hand was
             received; lanes without any are absent.
         lost_queues: Queues that went missing on the broker, and since when.
@@ -89,6 +91,7 @@ class Status:
     shares: tuple[Member, ...] | None = None
     queues: list[Depth] | None = None
     replicas: int | None = None
+    consumers: int | None = None
     oldest_seconds: Mapping[str, float] | None = None
     lost_queues: Mapping[str, datetime] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -113,10 +116,12 @@ async def gather(settings: Settings) -> Status:
 def _judge(status: Status) -> None:
     """Join what the replicas have in hand to what the broker says, and tell what contradicts."""
     if status.shares is not None:
+        status.replicas = len(status.shares)
         status.oldest_seconds = combined.oldest(status.shares)
         status.queues = status.queues and combined.with_unacked(status.queues, status.shares)
-    live = len(status.shares or ())
-    status.faults += combined.faults(live, status.queues or (), status.replicas, status.lost_queues)
+    status.faults += combined.faults(
+        status.replicas or 0, status.queues or (), status.consumers, status.lost_queues
+    )
 
 
 async def _ask_broker(settings: Settings, status: Status) -> None:
@@ -130,7 +135,7 @@ async def _ask_broker(settings: Settings, status: Status) -> None:
     except BrokerUnavailable as error:
         status.absent["broker"] = str(error)
         return
-    status.replicas = next(each.consumers for each in status.queues if each.queue == TOKENS)
+    status.consumers = next(each.consumers for each in status.queues if each.queue == TOKENS)
 
 
 async def _ask_database(settings: Settings, status: Status) -> None:

@@ -32,7 +32,6 @@ from worker.app.retention import retention
 from worker.app.secrets_watch import SecretsWatch
 from worker.app.state_reports import StateReports, calls_state
 from worker.core import aws_causes
-from worker.core.records import Lane
 from worker.core.token.outgoing import retry_exchange
 from worker.core.token.prefetch import MOST_PREFETCHED, PARKED_PREFETCH
 from worker.core.token.verdict import Policy
@@ -84,7 +83,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         report_lease=health.reporter("fleet"),
         aside_changed=lambda: prefetch.apply(),  # noqa: PLW0108 - it is created below
         suspected=lambda: consuming.suspected,
-        queued=lambda: consuming.ready.get(LANE_QUEUES[Lane.LIVE], 0),
+        queued=lambda lane: consuming.ready.get(LANE_QUEUES[lane], 0),
         unacked=lambda lane: consuming.unacked(lane),  # noqa: PLW0108 - it is created below
     )
     replica = Replica(_ports(settings, database, marketplace, publishing, metrics), plan)

@@ -67,8 +67,8 @@ def pause_given(pause: Pause) -> str:
     return f"{plain(pause.actor)}, {moment(pause.since)}{pause.ending}: {plain(pause.reason)}"
 
 
-def shares(members: Sequence[Member]) -> str:
-    """The shares of the live replicas."""
+def replicas(members: Sequence[Member]) -> str:
+    """How many replicas are live, and their shares of the rate."""
     some = ", ".join(f"{each.share:.3g}/s" for each in members[:_MOST_SHARES])
     more = f" and {len(members) - _MOST_SHARES} more" if len(members) > _MOST_SHARES else ""
     return f"{len(members)} live{': ' if members else ''}{some}{more}"

@@ -140,12 +140,19 @@ def _show(settings: Settings, *, json: bool) -> None:
     fleet_status = ask(settings, _fleet_status)
     found = fleet.rate(fleet_status, settings.rate.ceiling)
     if json:
-        print_json({"rate": found, "pause": fleet_status.pause, "shares": fleet_status.members})
+        print_json(
+            {
+                "rate": found,
+                "pause": fleet_status.pause,
+                "replicas": len(fleet_status.members),
+                "shares": fleet_status.members,
+            }
+        )
         return
     shared = fleet_lines.shared(found, live=bool(fleet_status.members))
-    typer.echo(f"rate    {shared}  ({fleet_lines.ceiling(found)})")
-    typer.echo(f"paused  {fleet_lines.paused(fleet_status.pause)}")
-    typer.echo(f"shares  {fleet_lines.shares(fleet_status.members)}")
+    typer.echo(f"rate      {shared}  ({fleet_lines.ceiling(found)})")
+    typer.echo(f"paused    {fleet_lines.paused(fleet_status.pause)}")
+    typer.echo(f"replicas  {fleet_lines.replicas(fleet_status.members)}")
     for line in fleet_lines.table(fleet_status.members):
         typer.echo(line)
 

@@ -38,7 +38,7 @@ def run(
     logs.configure(settings.log.level, settings.log.format)
     log = structlog.get_logger()
     if settings.passed_over:
-        log.warning("secrets_passed_over", reason=settings.passed_over)
+        log.warning("secrets_ignored", reason=settings.passed_over)
     limit, needed = _descriptors(), settings.pool.concurrency + _SPARE_DESCRIPTORS
     if limit < needed:
         log.warning("few_descriptors", limit=limit, wanted=needed, remedy=DESCRIPTORS.remedy)

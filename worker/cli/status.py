@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from worker.adapters.postgres.rate.status import fleet_status as status_of
+from worker.app import fleet
 from worker.app.status import gather
-from worker.cli import fleet_lines
+from worker.cli import capacity_lines, fleet_lines
+from worker.cli.database import ask
 from worker.cli.exits import PARTLY_FAILED, UNAVAILABLE
 from worker.cli.options import ConfigOption, JsonOption
 from worker.cli.printing import print_json
 from worker.cli.settings import settings_of
+from worker.core.records import DEFAULT_SELLER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +40,14 @@ _DECLARE: Final = (
 def status(
     config: ConfigOption = None,
     *,
+    capacity: Annotated[
+        bool,
+        typer.Option(
+            "--capacity",
+            help="Show instead for how many replicas there is work, and what binds: the quota, a "
+            "ceiling, WORKER_POOL__CONCURRENCY, or nothing. Asks the database alone.",
+        ),
+    ] = False,
     json: JsonOption = False,
     watch: Annotated[
         float | None,
@@ -55,15 +68,32 @@ def status(
     its majority; else 0.
     """
     settings = settings_of(config)
-    show = print_json if json else _print_text
+    once = partial(_capacity if capacity else _once, settings, json=json)
     if watch is None:
-        raise typer.Exit(_once(settings, show))
-    raise typer.Exit(_again_and_again(settings, show, watch, clear=not json))
+        raise typer.Exit(once())
+    raise typer.Exit(_again_and_again(once, watch, clear=not json))
 
 
-def _once(settings: Settings, show: Callable[[Status], None]) -> int:
+def _capacity(settings: Settings, *, json: bool) -> int:
+    fleet_status = ask(settings, lambda session: status_of(session.fetch, DEFAULT_SELLER))
+    found = fleet.capacity(fleet_status)
+    if json:
+        print_json(found)
+        return 0
+    rate = fleet.rate(fleet_status, settings.rate.ceiling)
+    shared = fleet_lines.shared(rate, live=bool(fleet_status.members))
+    words = f"{shared}  ({fleet_lines.ceiling(rate)})"
+    for line in capacity_lines.lines(found, words, fleet_lines.paused(fleet_status.pause)):
+        typer.echo(line)
+    return 0
+
+
+def _once(settings: Settings, *, json: bool) -> int:
     found = asyncio.run(gather(settings))
-    show(found)
+    if json:
+        print_json(found)
+    else:
+        _print_text(found)
     for part, why in found.absent.items():
         typer.echo(f"{part} is {'behind' if part == _SCHEMA else 'away'}: {why}", err=True)
     lost = [depth for depth in found.queues or () if depth.ready is None]
@@ -76,15 +106,13 @@ def _once(settings: Settings, show: Callable[[Status], None]) -> int:
     return PARTLY_FAILED if lost or found.faults else 0
 
 
-def _again_and_again(
-    settings: Settings, show: Callable[[Status], None], seconds: float, *, clear: bool
-) -> int:
+def _again_and_again(once: Callable[[], int], seconds: float, *, clear: bool) -> int:
     code = 0
     try:
         while True:
             if clear and sys.stdout.isatty():
                 typer.echo(_CLEAR, nl=False)
-            code = _once(settings, show)
+            code = once()
             time.sleep(seconds)
     except KeyboardInterrupt:
         return code
@@ -97,7 +125,7 @@ def _print_text(found: Status) -> None:
 
 def _lines(found: Status) -> Iterator[str]:
     yield from _queue_lines(found)
-    yield _line("replicas", found.replicas, "consumers of resolution.tokens")
+    yield _line("replicas", *_replicas(found))
     yield from _fleet_lines(found)
     yield _line("oldest", *_oldest(found))
     yield _line("dead letters", *_letters(found))
@@ -132,7 +160,6 @@ def _fleet_lines(found: Status) -> Iterator[str]:
         yield _line("paused", None)
         yield _line("breaker", *_own_breaker(found))
         return
-    yield _line("shares", fleet_lines.shares(members))
     rate = fleet_lines.shared(found.rate, live=bool(members))
     yield _line("rate", rate, fleet_lines.ceiling(found.rate))
     yield _line("paused", fleet_lines.paused(found.pause))
@@ -140,6 +167,12 @@ def _fleet_lines(found: Status) -> Iterator[str]:
     yield _line("breaker", state)
     reasons += fleet_lines.oddities(members)
     yield from (f"{'':<{_LABEL}}{each}" for each in reasons)
+
+
+def _replicas(found: Status) -> tuple[str | None, str]:
+    live = None if found.shares is None else fleet_lines.replicas(found.shares)
+    some = found.consumers
+    return live, "" if some is None else f"{some} consume resolution.tokens"
 
 
 def _own_breaker(found: Status) -> tuple[str | None, str]:

@@ -111,7 +111,7 @@ def read_answer(reply: object) -> Answer | Fault:
             or an identifier, and a product, are needed.
     """
     if not isinstance(reply, dict):
-        return unusable("the answer is no JSON object")
+        return unusable("the answer is not a JSON object")
     members = {name: _text(reply.get(member)) for name, member in _MEMBERS.items()}
     metadata = reply.get("Metadata")
     members["agreement_id"] = _text(

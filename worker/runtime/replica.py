@@ -74,7 +74,7 @@ class Plan:
         report_lease: Called with why there has been no lease for a while, or None.
         aside_changed: Called when the replica begins or ceases to stand aside.
         suspected: How many messages are handled apart from all others.
-        queued: How many messages wait in the live lane's queue.
+        queued: How many messages wait in a lane's queue.
         unacked: How many messages of a lane are in hand.
     """
 
@@ -85,7 +85,7 @@ class Plan:
     report_lease: Callable[[str | None], None] = lambda _: None
     aside_changed: Callable[[], None] = lambda: None
     suspected: Callable[[], int] = lambda: 0
-    queued: Callable[[], int] = lambda: 0
+    queued: Callable[[Lane], int] = lambda _: 0
     unacked: Callable[[Lane], int] = lambda _: 0
 
 
@@ -213,7 +213,7 @@ class Replica:
     def _behind_seconds(self) -> float:
         """How long the fleet will take to call for all that waits in the live queue by now."""
         rate = self.pacer.shared
-        return self._plan.queued() / rate if rate else 0.0
+        return self._plan.queued(Lane.LIVE) / rate if rate else 0.0
 
     # --- what replicas tell each other ---
 
@@ -234,7 +234,14 @@ class Replica:
                 lane.label: (self._plan.unacked(lane), round(self.pipeline.oldest_seconds(lane), 1))
                 for lane in Lane
             },
+            concurrency=self._plan.concurrency,
+            live=self._unsettled(Lane.LIVE) + self.in_hand_elsewhere.messages,
+            bulk=self._unsettled(Lane.BACKLOG) + self._unsettled(Lane.CROWD),
         )
+
+    def _unsettled(self, lane: Lane) -> int:
+        """Messages of a lane that wait in its queue or are in hand here."""
+        return self._plan.queued(lane) + self._plan.unacked(lane)
 
     def _follow(self, lease: Lease, asked_at: float) -> None:
         """Pass on what a lease says of the others, as it was after `asked_at` (loop time)."""

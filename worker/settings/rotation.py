@@ -120,4 +120,4 @@ class Rotation:
         if not found.unreadable and found.foreign != self._foreign:
             self._foreign = found.foreign
             if found.passed_over:
-                _log.warning("secrets_passed_over", reason=found.passed_over)
+                _log.warning("secrets_ignored", reason=found.passed_over)

@@ -168,7 +168,7 @@ def _metadata_fault(token: str, metadata: Mapping[str, Any] | None) -> str | Non
     try:
         size = len(_json(dict(metadata)).encode())
     except (TypeError, ValueError):
-        return "metadata is no object that JSON can carry"
+        return "metadata is not an object that JSON can carry"
     if size > MOST_METADATA_BYTES:
         return f"metadata has {size} bytes; at most {MOST_METADATA_BYTES}"
     if _json(token)[1:-1] in _json(dict(metadata)):

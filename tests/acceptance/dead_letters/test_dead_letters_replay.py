@@ -124,7 +124,7 @@ async def test_what_is_past_saving_is_refused_with_the_remedy(stage: Installatio
     done = dead_letters(stage, "replay", str(row["id"]), *WHY)
 
     assert done.returncode == 1
-    assert "left out 1: past saving" in done.stderr
+    assert "left out 1: too late to save" in done.stderr
     assert "the buyer must click through again" in done.stderr
     assert await states(stage) == {"open": 1}
     assert await waiting(stage) == 0

@@ -118,7 +118,7 @@ async def test_rotated_passwords_are_taken_up(
         kept = worker.logged("secrets_kept")[-1]
         assert [Path(fault.partition(":")[0]).name for fault in kept["faults"]] == list(BESIDE)[1:]
         assert "correct these files" in kept["remedy"]
-        assert "ca.crt" in worker.logged("secrets_passed_over")[0]["reason"]
+        assert "ca.crt" in worker.logged("secrets_ignored")[0]["reason"]
         _, metrics = await worker.get("/metrics")
         stage.clear()
     assert worker.process.poll() is not None

@@ -50,6 +50,7 @@ GAUGES = {
     "resolution_secrets_kept": {},
     "resolution_rate_per_second": {"scope": {"shared", "local"}},
     "resolution_breaker_open": {},
+    "resolution_wanted_replicas": {},
     "resolution_dead_letters": {
         "reason": {"rejected", "expired", "dead", "malformed", "parked"},
     },

@@ -1,4 +1,4 @@
-"""How much the broker lends: more or less while consuming, without anything being lost by it."""
+"""How many messages the broker delivers ahead: changed while consuming, without losing any."""
 
 from __future__ import annotations
 

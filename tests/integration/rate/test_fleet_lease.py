@@ -203,7 +203,7 @@ async def test_a_state_of_another_version_gives_its_rate(fleet: Crew) -> None:
             await one.lease(HUNGRY, SOUND)
             await fleet.schema.execute(f"UPDATE resolution.quota SET state = '{OLDER}'")
             assert (await one.lease(HUNGRY, SOUND)).rate == 7.0
-    assert [entry["event"] for entry in log] == ["rate_state_begun_anew"]
+    assert [entry["event"] for entry in log] == ["rate_state_restarted"]
     ((state,),) = await fleet.schema.rows("SELECT state::text FROM resolution.quota")
     written = orjson.loads(state)
     assert (written["searching"], written["law"]["peak"]) == (False, 0.0)
@@ -342,3 +342,17 @@ async def test_no_permit_without_a_rate(fleet: Crew) -> None:
     """A permit asked for before any lease is refused in words."""
     with pytest.raises(LedgerUnavailable, match="no rate yet"):
         await fleet.replica().permit()
+
+
+async def test_all_replicas_tell_one_number_of_wanted_ones(fleet: Crew) -> None:
+    """Half a minute of more buyers than one can serve; what each has seen counts for all."""
+    replicas = fleet.replicas(3)
+    busy = ReplicaState("id", accepted_seconds=0.0, concurrency=2, live=3000)
+    slow = Report(float("inf"), calls=2, successes=2, busy_seconds=4.0)
+    first = await leases(replicas, slow, busy)
+    assert {lease.wanted for lease in first} == {1}
+    since = "state::jsonb, '{capacity,since}', to_jsonb(extract(EPOCH FROM now()) - 31)"
+    await fleet.schema.execute(f"UPDATE resolution.quota SET state = jsonb_set({since})")
+    await leases(replicas, slow, busy)
+    found = await leases(replicas, slow, busy)
+    assert {lease.wanted for lease in found} == {8}  # 40 a second: five for each

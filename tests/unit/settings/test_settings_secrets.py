@@ -232,7 +232,7 @@ def test_a_file_of_others_at_a_rotation_changes_nothing(tmp_path: Path) -> None:
         for clock.now in range(0, 181, 15):
             assert settings.current_amqp_url() == SECOND
     (line,) = warnings
-    assert line["event"] == "secrets_passed_over"
+    assert line["event"] == "secrets_ignored"
     assert line["reason"].endswith(": ca.crt")
 
 

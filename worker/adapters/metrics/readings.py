@@ -73,6 +73,11 @@ READABLE: Final = (
         "Calls a second allowed for all replicas together (shared) and for this one (local)",
         "scope",
     ),
+    Readable(
+        "resolution_wanted_replicas",
+        "Replicas that the rate and the waiting tokens are worth, for autoscalers",
+        shared=True,
+    ),
     Readable("resolution_breaker_open", "1 while calls are stopped because of a systemic fault"),
     Readable(
         "resolution_refused_alone",

@@ -75,7 +75,7 @@ def _fault(message: Outgoing) -> str:
         try:
             long = text is not None and len(text.encode()) > _MOST_SHORT_BYTES
         except (UnicodeEncodeError, AttributeError):
-            return f"its {name} is no text that AMQP can carry"
+            return f"its {name} is not text that AMQP can carry"
         if long:
             return f"its {name} has more than {_MOST_SHORT_BYTES} bytes, the most AMQP can carry"
     return "one of its properties or headers has no AMQP type"

@@ -101,7 +101,7 @@ def _read(status: int, content: bytes) -> Any:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         raise ManagementRefused(
-            "what answers is no management interface; is this its port?"
+            "what answers is not the management interface; is this its port?"
         ) from None
 
 

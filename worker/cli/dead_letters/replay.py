@@ -121,7 +121,7 @@ def replay(
 
     For when the cause was corrected: begin with --dry-run, go on with --canary. A replayed token is
     always called for; what fails again comes back with its history, what resolves is closed. Tokens
-    past saving are left out: their buyers must click through again.
+    too late to save are left out: their buyers must click through again.
 
     Each dead letter is claimed before it is published. If it is killed, or loses the broker or the
     database, the same command goes on where it was; two at once share the work. Opens payloads with

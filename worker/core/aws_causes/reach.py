@@ -42,7 +42,7 @@ REACH: Final = (
     ),
     _cause(
         (NOT_CONNECTED,),
-        "No connection comes about: nothing of the request was sent.",
+        "No connection could be made: nothing of the request was sent.",
         "open outgoing connections to it (firewall, route, the security group of a VPC endpoint), "
         f"or {_ADDRESS}; {_PROXIES}",
     ),
@@ -88,7 +88,7 @@ REACH: Final = (
     ),
     _cause(
         (NO_HTTP_PROXY,),
-        "What answers there is no HTTP proxy.",
+        "What answers there is not an HTTP proxy.",
         "use the address of an HTTP proxy (SOCKS is not supported), or add the host to NO_PROXY "
         f"if it can be reached without; {_PROXIES}",
     ),

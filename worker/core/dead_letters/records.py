@@ -92,8 +92,8 @@ PARKED_CODES: Final = {
 UNEXPLAINED: Final = "ParkedUnexplained"
 _PARKED_MESSAGES: Final = {
     "delivery_limit": "the broker delivered it too often without an ack and parked it",
-    "expired": "it expired in a queue that is no lane of ours",
-    "maxlen": "a queue that is no lane of ours had no room for it",
+    "expired": "it expired in a queue that is not one of our lanes",
+    "maxlen": "a queue that is not one of our lanes had no room for it",
     "rejected": "somebody rejected it in its queue, which no worker does",
 }
 _UNEXPLAINED_MESSAGE: Final = "it was parked, and the broker's reason can't be read"

@@ -20,8 +20,8 @@ _STRANGERS: Final = (
     "wrong seller account first; else discard, and limit them at the landing page if they are many"
 )
 _TOO_LATE: Final = (
-    "past saving: the buyer must click through again from AWS Marketplace. Look why it took so "
-    "long (`status`: queues, rate, breaker), then discard"
+    "too late to save: the buyer must click through again from AWS Marketplace. Look why it took "
+    "so long (`status`: queues, rate, breaker), then discard"
 )
 _UNSTORABLE: Final = (
     "the database refused its row: correct what the message names (a constraint, a trigger, the "

@@ -48,8 +48,8 @@ class Eligibility(StrEnum):
 _CLICK_AGAIN: Final = "the buyer must click through again from AWS Marketplace"
 
 REMEDIES: Final[dict[Eligibility, str]] = {
-    Eligibility.EXPIRED: f"past saving, the token is too old: {_CLICK_AGAIN}",
-    Eligibility.SHREDDED: f"past saving, the payload is shredded: {_CLICK_AGAIN}",
+    Eligibility.EXPIRED: f"too late to save, the token is too old: {_CLICK_AGAIN}",
+    Eligibility.SHREDDED: f"too late to save, the payload is shredded: {_CLICK_AGAIN}",
     Eligibility.MALFORMED: "malformed, and would be again: correct the publisher and let it "
     "publish again",
     Eligibility.LOCKED: "sealed to a key that is not here: add its private key to "

@@ -25,6 +25,7 @@ class Report:
         throttled: Calls that AWS throttled.
         tokens: How many distinct tokens those were.
         seconds: How long that took; 0 where it is not known, which is about one second.
+        busy_seconds: How long the calls that ended took, all together.
     """
 
     need: float = 0.0
@@ -33,6 +34,7 @@ class Report:
     throttled: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    busy_seconds: float = 0.0
 
     def __add__(self, other: Report) -> Report:
         """Both together, with the need of the later: for a report that got lost on its way."""
@@ -43,6 +45,7 @@ class Report:
             self.throttled + other.throttled,
             self.tokens + other.tokens,
             self.seconds + other.seconds,
+            self.busy_seconds + other.busy_seconds,
         )
 
 
@@ -82,6 +85,9 @@ class ReplicaState:
         suspected: Messages that it handles apart, since one of them may end the process.
         skew_seconds: By how much its machine's clock is ahead of the database's.
         in_hand: By lane, its unacked messages and the seconds since the oldest was received.
+        concurrency: Calls that it may have in flight.
+        live: Live submissions that are not settled, of all replicas, as it knows.
+        bulk: The same of backlog and crowd.
     """
 
     identity: str = ""
@@ -92,6 +98,9 @@ class ReplicaState:
     suspected: int = 0
     skew_seconds: float = 0.0
     in_hand: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    concurrency: int = 1
+    live: int = 0
+    bulk: int = 0
 
 
 class InHand(NamedTuple):
@@ -124,6 +133,7 @@ class Lease:
         outbox_keys: Routing keys of the events that wait in the outbox: nobody publishes under
             these but the one who has the outbox's turn.
         live_elsewhere: Live messages that the other replicas have in hand.
+        wanted: How many replicas the rate and what waits are worth.
     """
 
     rate: float
@@ -139,6 +149,7 @@ class Lease:
     clock: Reading | None = None
     outbox_keys: frozenset[str] = frozenset()
     live_elsewhere: InHand = NOTHING_IN_HAND
+    wanted: int = 1
 
 
 _KEPT_SECONDS: Final = 3.0

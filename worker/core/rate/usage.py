@@ -22,6 +22,7 @@ class Usage:
 
     Attributes:
         starved_seconds: How long tokens waited for a permit.
+        busy_seconds: How long the calls that ended took, all together.
         since: When the last report was taken, in seconds of the caller's clock.
     """
 
@@ -31,6 +32,7 @@ class Usage:
     throttled: int = 0
     tokens: int = 0
     starved_seconds: float = 0.0
+    busy_seconds: float = 0.0
     _seen: dict[Hashable, float] = field(default_factory=dict)
 
     def not_throttled(self) -> None:
@@ -46,6 +48,10 @@ class Usage:
             self._seen[token] = now
             self.tokens += 1
 
+    def ended(self, seconds: float) -> None:
+        """A call has ended that took so long, whatever came of it."""
+        self.busy_seconds += seconds
+
     def starved(self, seconds: float) -> None:
         """A token has waited so long for a permit."""
         self.starved_seconds += seconds
@@ -58,8 +64,16 @@ class Usage:
         elapsed = max(now - self.since, 1e-3)
         starved = self.starved_seconds > _STARVED_SHARE * elapsed
         need = float("inf") if starved else _SPARE_SHARE * self.calls / elapsed
-        told = Report(need, self.calls, self.successes, self.throttled, self.tokens, elapsed)
-        self.since, self.starved_seconds = now, 0.0
+        told = Report(
+            need,
+            self.calls,
+            self.successes,
+            self.throttled,
+            self.tokens,
+            elapsed,
+            self.busy_seconds,
+        )
+        self.since, self.starved_seconds, self.busy_seconds = now, 0.0, 0.0
         self.calls = self.successes = self.throttled = self.tokens = 0
         self._seen = {token: at for token, at in self._seen.items() if now - at < DISTINCT_SECONDS}
         return told

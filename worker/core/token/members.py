@@ -55,7 +55,7 @@ def members_of(body: bytes) -> Members:
     except msgspec.ValidationError:
         raise Unfit("BodyNotObject", "the body is JSON, but no object") from None
     except (msgspec.DecodeError, RecursionError):
-        raise Unfit("BodyNotJson", "the body is no JSON that can be read") from None
+        raise Unfit("BodyNotJson", "the body is not JSON that can be read") from None
 
 
 def of_oversized(body: bytes) -> Members:
@@ -80,7 +80,7 @@ def value(members: Members, name: str) -> Any:
     try:
         return _ANY.decode(raw)
     except (msgspec.DecodeError, RecursionError):
-        raise Unfit("BodyNotJson", f"the member {name} is no JSON that can be read") from None
+        raise Unfit("BodyNotJson", f"the member {name} is not JSON that can be read") from None
 
 
 def is_given(members: Members, name: str) -> bool:

@@ -114,7 +114,7 @@ def _token(members: Members) -> str:
         raise Unfit("TokenMissing", "there is no registration_token")
     token = value(members, "registration_token")
     if not isinstance(token, str):
-        raise Unfit("TokenNotText", "the registration_token is no string")
+        raise Unfit("TokenNotText", "the registration_token is not a string")
     token = without_mark(token)
     if why := unfit(token):
         raise Unfit(*why)
@@ -127,7 +127,7 @@ def _metadata(members: Members, token: str) -> bytes | None:
         return None
     raw = bytes(members["metadata"])
     if not isinstance(metadata, dict):
-        raise Unfit("MetadataNotObject", "metadata is no object")
+        raise Unfit("MetadataNotObject", "metadata is not an object")
     if len(raw) > MAX_METADATA_BYTES:
         raise Unfit(
             "MetadataTooLarge", f"metadata has {len(raw)} bytes; at most {MAX_METADATA_BYTES}"
@@ -166,7 +166,7 @@ def _offer_type(offer_type: Any, token: str) -> str | None:
     ):
         raise Unfit(
             "OfferTypeUnfit",
-            f"offer_type is no string of at most {MAX_OFFER_TYPE_CHARS} printable characters",
+            f"offer_type is not a string of at most {MAX_OFFER_TYPE_CHARS} printable characters",
         )
     if contains(offer_type, token):
         raise Unfit("OfferTypeContainsToken", "offer_type contains the token, which is a secret")

@@ -110,7 +110,7 @@ class SubmissionBody(msgspec.Struct):
         _Source | None,
         Meta(
             description="Who brought the token to the web tier: opaque, such as a keyed hash of"
-            " the client's network. What is no such text is ignored."
+            " the client's network. Anything else is ignored."
         ),
     ] = None
     metadata: Annotated[

@@ -53,6 +53,7 @@ class LeaseKeeper:
         joined: Set once there was a lease.
         pause: Who has paused all calls, and why; None if nobody has.
         replicas: How many shared the rate when the lease was last renewed.
+        wanted: How many the rate and what waits were worth then; None before.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class LeaseKeeper:
         self.joined = asyncio.Event()
         self.pause: Pause | None = None
         self.replicas = 1
+        self.wanted: int | None = None
         gate.hold(holds.FLEET, "the fleet's rate is not known yet")
 
     @property
@@ -140,7 +142,7 @@ class LeaseKeeper:
         lease = await self._fleet.lease(self._unheard, self._state(now))
         self._unheard = Report()
         self._deaths = (asyncio.get_running_loop().time(), lease.deaths)
-        self.replicas = lease.replicas
+        self.replicas, self.wanted = lease.replicas, lease.wanted
         self._follow(lease, now)
         self._hold(lease.pause)
         if self._joining is None:

@@ -100,7 +100,9 @@ class Pool:
         finally:
             self.calling.add(-1)
             self._slots.release()
-        self._telemetry.call(label(result), loop.time() - began)
+        seconds = loop.time() - began
+        self._telemetry.call(label(result), seconds)
+        self._usage.ended(seconds)
         self._learn(token, result)
         self._act(token, result)
 

@@ -184,7 +184,7 @@ def test_it_stops_when_the_share_of_failures_exceeds_the_bound(
 
 
 def test_what_is_left_out_has_its_remedy() -> None:
-    """Whoever is left out is told why, and past saving means to click again."""
+    """Whoever is left out is told why, and too late to save means to click again."""
     assert REMEDIES.keys() == set(Eligibility) - {Eligibility.READY}
     for why in (Eligibility.EXPIRED, Eligibility.SHREDDED):
         assert "click through again" in REMEDIES[why]

@@ -127,8 +127,10 @@ class PostgresFleet:
             )
         if snapshot.state and snapshot.foreign and not self._foreign_told:
             self._foreign_told = True
-            log.info("rate_state_begun_anew", reason=_FOREIGN, rate=snapshot.state.rate)
-        rate_state, lease = grant(snapshot, report, initial=self._initial, ceiling=self.ceiling)
+            log.info("rate_state_restarted", reason=_FOREIGN, rate=snapshot.state.rate)
+        rate_state, lease = grant(
+            snapshot, report, state, initial=self._initial, ceiling=self.ceiling
+        )
         written = await session.fetch(
             _LEASE,
             self._seller,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from worker.core.clock import Reading
-from worker.core.rate import quota, shares
+from worker.core.rate import capacity, quota, shares
 from worker.core.rate.fleet import NOTHING_IN_HAND, InHand, Lease, Pause
 
 if TYPE_CHECKING:
-    from worker.core.rate.fleet import Report
+    from worker.core.rate.capacity import Plan
+    from worker.core.rate.fleet import ReplicaState, Report
     from worker.core.rate.state import SharedRate
 
 
 _MOST_IN_HAND: Final = 1_000_000
+_PLAN: Final = "capacity"
 
 
 class _Living(NamedTuple):
@@ -47,6 +50,7 @@ class FleetSnapshot:
         version: The version of the seller's row; 0 if there is none.
         state: The shared rate; None if none is known.
         nonsense: Whether the stored state can't have been written by this program.
+        plan: For how many replicas there is work; None if none is known.
         foreign: Whether another version has written it, of which only the rate is known.
         singly: Whether permits are taken one by one.
         override: The ceiling that an operator has set: infinite for no ceiling, None if not set.
@@ -59,6 +63,7 @@ class FleetSnapshot:
     clock: Reading
     version: int
     state: SharedRate | None
+    plan: Plan | None
     nonsense: bool
     foreign: bool
     singly: bool
@@ -81,12 +86,13 @@ class FleetSnapshot:
         """
         living = [_Living(*each) for each in orjson.loads(row["living"] or "[]")]
         instant = datetime.fromtimestamp(row["now"], UTC)
-        stored = _parsed(row["state"])
+        stored = parsed(row["state"])
         state = quota.restored(stored)
         return cls(
             clock=Reading(instant, (asked + heard) / 2, (heard - asked) / 2),
             version=row["version"],
             state=state,
+            plan=plan_of(stored),
             nonsense=state is None and row["state"] is not None,
             foreign=state is not None and not quota.own(stored),
             singly=row["singly"],
@@ -97,6 +103,21 @@ class FleetSnapshot:
             deaths=row["deaths"],
             outbox_keys=frozenset(row["outbox_keys"]),
         )
+
+    @property
+    def now(self) -> float:
+        """The database's time, in epoch seconds."""
+        return self.clock.instant.timestamp()
+
+    @property
+    def replicas(self) -> int:
+        """How many are live, with this one."""
+        return len(self.others) + 1
+
+    @property
+    def refused(self) -> int:
+        """Other live replicas that AWS refuses."""
+        return sum(each.refused for each in self.others)
 
     @property
     def claims(self) -> tuple[shares.Claim, ...]:
@@ -125,6 +146,11 @@ class FleetSnapshot:
         return min((each for each in ceilings if each is not None), default=None)
 
 
+def plan_of(state: object) -> Plan | None:
+    """The plan in a stored state; None if there is none."""
+    return capacity.restored(state.get(_PLAN)) if isinstance(state, Mapping) else None
+
+
 def pause_of(row: Any) -> Pause | None:
     """The pause in a row of `quota`, if calls are paused."""
     if row["paused_at"] is None:
@@ -133,52 +159,64 @@ def pause_of(row: Any) -> Pause | None:
 
 
 def grant(
-    snapshot: FleetSnapshot, report: Report, *, initial: float, ceiling: float | None
+    snapshot: FleetSnapshot,
+    report: Report,
+    replica: ReplicaState,
+    *,
+    initial: float,
+    ceiling: float | None,
 ) -> tuple[dict[str, Any], Lease]:
     """The next state of the shared rate, to be stored, and this replica's lease.
 
     Args:
         snapshot: The fleet's state.
         report: This replica's report.
-        initial: Calls a second at which the search starts if no quota is known yet.
+        replica: What this replica tells of itself.
+        initial: Calls a second at which the search starts if no quota is known.
         ceiling: The ceiling in this replica's settings.
     """
     most = snapshot.ceiling(ceiling)
-    replicas = len(snapshot.others) + 1
     # The ceiling limits the rate in use, not the known quota, so that raising it works at once.
-    now = snapshot.clock.instant.timestamp()
-    known = snapshot.state or quota.initial(initial, now)
-    state = quota.advance(known, report, now, replicas)
+    known = snapshot.state or quota.initial(initial, snapshot.now)
+    state = quota.advance(known, report, snapshot.now, snapshot.replicas)
     rate = state.rate if most is None else min(state.rate, most)
-    share = shares.share(rate, shares.Claim(report.need, snapshot.granted), snapshot.claims)
-    refused = sum(each.refused for each in snapshot.others)
+    plan = _plan(snapshot, report, replica, rate)
     lease = Lease(
         rate=rate,
-        share=share,
-        singly=shares.singly(rate, replicas, now_singly=snapshot.singly),
+        share=shares.share(rate, shares.Claim(report.need, snapshot.granted), snapshot.claims),
+        singly=shares.singly(rate, snapshot.replicas, now_singly=snapshot.singly),
         ceiling=most,
-        replicas=replicas,
+        replicas=snapshot.replicas,
         pause=snapshot.pause,
-        able=len(snapshot.others) - refused,
-        refused=refused,
+        able=len(snapshot.others) - snapshot.refused,
+        refused=snapshot.refused,
         accepted_elsewhere=snapshot.accepted_elsewhere,
         deaths=snapshot.deaths,
         clock=snapshot.clock,
         outbox_keys=snapshot.outbox_keys,
         live_elsewhere=snapshot.live_elsewhere,
+        wanted=plan.replicas,
     )
-    return quota.stored(state), lease
+    return quota.stored(state) | {_PLAN: capacity.stored(plan)}, lease
+
+
+def _plan(snapshot: FleetSnapshot, report: Report, replica: ReplicaState, rate: float) -> Plan:
+    """For how many replicas there is work after this report."""
+    plan = snapshot.plan or capacity.begun(snapshot.replicas, snapshot.now)
+    paused = snapshot.pause is not None
+    return capacity.advance(plan, report, replica, snapshot.now, rate=rate, paused=paused)
 
 
 def _in_hand(told: str | None) -> InHand:
     """What a replica says of a lane; nothing where it says none, or what can't be."""
-    match _parsed(told):
+    match parsed(told):
         case [int(messages), int() | float() as seconds] if 0 <= messages <= _MOST_IN_HAND:
             return InHand(messages, float(seconds))
     return NOTHING_IN_HAND
 
 
-def _parsed(text: str | None) -> object:
+def parsed(text: str | None) -> object:
+    """A JSON document of the database; None where there is none, or none that can be read."""
     try:
         return None if text is None else orjson.loads(text)
     except orjson.JSONDecodeError:  # a number too large for a float

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from worker.adapters.postgres.rate.rows import pause_of
+from worker.adapters.postgres.rate.rows import parsed, pause_of, plan_of
 from worker.adapters.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
+    from worker.core.rate.capacity import Plan
     from worker.core.rate.fleet import Pause
 
     Fetch: TypeAlias = Callable[..., Awaitable[list[Any]]]
@@ -83,6 +84,7 @@ class FleetStatus:
             none ever was.
         singly: Whether permits are taken one by one.
         configured: The lowest ceiling in the settings of the live replicas.
+        plan: For how many replicas there is work; None if none is known.
     """
 
     rate: float | None
@@ -91,6 +93,7 @@ class FleetStatus:
     override: Override | None
     pause: Pause | None
     members: tuple[Member, ...]
+    plan: Plan | None = None
 
     @property
     def ceiling(self) -> float | None:
@@ -121,6 +124,7 @@ async def fleet_status(fetch: Fetch, seller: str) -> FleetStatus:
         override=override_of(row) if row else None,
         pause=pause_of(row) if row else None,
         members=members,
+        plan=plan_of(parsed(row["state"])) if row else None,
     )
 
 
