@@ -1,35 +1,52 @@
 #!/bin/sh
-# Puts Prometheus's programs into .prometheus, unless the system has them. The package is unpacked
-# and not installed, so that no service is enabled or started, and nobody has to be root.
+# Puts the programs of Prometheus and Alertmanager into .prometheus, unless the system has them. The
+# packages are unpacked and not installed, so that no service is enabled or started, and nobody has
+# to be root.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/say.sh
 
-folder=.prometheus
+folder=.prometheus/usr/bin
+
+# has PROGRAM...: whether each is in PATH or in the folder.
+has() {
+    for program; do
+        command -v "$program" || [ -x "$folder/$program" ] || return 1
+    done >/dev/null
+}
 
 # Debian's package lists may be missing, and only root may fetch those.
 download() {
-    apt-get --quiet download prometheus && return
-    as_root apt-get --quiet update && apt-get --quiet download prometheus
+    apt-get --quiet download "$@" && return
+    as_root apt-get --quiet update && apt-get --quiet download "$@"
 }
 
 lock scripts/prometheus.sh
-if command -v prometheus && command -v promtool; then exit 0; fi >/dev/null
-[ ! -x "$folder/usr/bin/promtool" ] || exit 0
+missing=
+has prometheus promtool || missing=prometheus
+has alertmanager amtool || missing="$missing prometheus-alertmanager"
+[ "$missing" ] || exit 0
 
-instructions="Prometheus is missing. Unpack it so that its programs are in PATH, or, on Debian, as
-root run \`apt-get install --no-install-recommends prometheus\`, and \`systemctl disable --now
-prometheus\` if it should not run as a service."
+instructions="Programs of Prometheus or Alertmanager are missing (prometheus, promtool, alertmanager,
+amtool). Unpack both so that they are in PATH, or try again on Debian, from whose packages this script
+takes them:$missing"
 command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || refuse "$instructions"
-new=$(mktemp -d "$PWD/$folder.XXXXXX")
+new=$(mktemp -d "$PWD/.prometheus.XXXXXX")
 trap 'rm -rf "$new"' EXIT
-say "fetching prometheus through apt ..."
-(cd "$new" && download >apt.log 2>&1) || {
+say "fetching $missing through apt ..."
+# shellcheck disable=SC2086 # one argument a package
+(cd "$new" && download $missing >apt.log 2>&1) || {
     cat "$new/apt.log" >&2
     refuse "$instructions"
 }
-dpkg-deb --extract "$new"/prometheus_*.deb "$new/tree"
-"$new/tree/usr/bin/promtool" --version >/dev/null 2>&1 || refuse "$instructions"
-echo "*" >"$new/tree/.gitignore"
-rm -rf "$folder"
-mv "$new/tree" "$folder"
+for package in "$new"/*.deb; do dpkg-deb --extract "$package" "$new/tree"; done
+programs=$new/tree/usr/bin
+for program in "$programs"/*; do
+    "$program" --version >/dev/null 2>&1 || refuse "$instructions"
+done
+# Debian's name for it; everybody else's is alertmanager.
+[ ! -e "$programs/prometheus-alertmanager" ] ||
+    mv "$programs/prometheus-alertmanager" "$programs/alertmanager"
+mkdir -p "$folder"
+echo "*" >.prometheus/.gitignore
+mv -f "$programs"/* "$folder"
