@@ -21,6 +21,7 @@ from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("alerts.template.yml")
 RUNBOOKS = "https://example.com/resolution-worker/docs/runbooks"
+HEADER = "# Made by render.py of alerts.template.yml: edit that.\n#\n"
 UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 EACH = re.compile(r"^ *# for each (\w+): (.+)\n((?:.*\n)*?) *# end\n", re.MULTILINE)
 DURATION = re.compile(r"\$\{(\d+)(ms|s|m|h|d)(?::(seconds|le))?\}")
@@ -54,7 +55,7 @@ def render(template: str, *, faster: float = 1, runbooks: str = RUNBOOKS) -> str
     if "${" in rules:
         _, _, rest = rules.partition("${")
         raise ValueError("unknown in the template: ${" + rest.partition("\n")[0])
-    return rules
+    return HEADER + rules
 
 
 def main() -> None:
