@@ -47,6 +47,14 @@ done
 # Debian's name for it; everybody else's is alertmanager.
 [ ! -e "$programs/prometheus-alertmanager" ] ||
     mv "$programs/prometheus-alertmanager" "$programs/alertmanager"
+# Debian's Alertmanager looks for its templates in /usr/share, where only an installed package has them:
+# it is to look in the same folder below the one in which it is started, .prometheus.
+templates=usr/share/prometheus/alertmanager
+if [ -d "$new/tree/$templates" ]; then
+    LC_ALL=C sed -i "s#/$templates#usr//${templates#usr/}#g" "$programs/alertmanager"
+    mkdir -p ".prometheus/$templates"
+    cp "$new/tree/$templates"/*.tmpl ".prometheus/$templates"
+fi
 mkdir -p "$folder"
 echo "*" >.prometheus/.gitignore
 mv -f "$programs"/* "$folder"

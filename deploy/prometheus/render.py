@@ -51,7 +51,9 @@ def render(template: str, *, faster: float = 1, runbooks: str = RUNBOOKS) -> str
             return str(milliseconds / 1000)
         return duration(milliseconds)
 
-    rules = DURATION.sub(replaced, EACH.sub(repeated, template)).replace("${runbooks}", runbooks.rstrip("/"))
+    rules = DURATION.sub(replaced, EACH.sub(repeated, template)).replace(
+        "${runbooks}", runbooks.rstrip("/")
+    )
     if "${" in rules:
         _, _, rest = rules.partition("${")
         raise ValueError("unknown in the template: ${" + rest.partition("\n")[0])

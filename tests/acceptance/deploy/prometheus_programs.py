@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[3] / ".prometheus" / "usr" / "bin"
+UNPACKED = Path(__file__).parents[3] / ".prometheus"
 
 
 def program(name: str) -> str:
     """The path of one of them."""
-    found = shutil.which(name, path=os.pathsep.join((os.environ["PATH"], str(FOLDER))))
+    path = os.pathsep.join((os.environ["PATH"], str(UNPACKED / "usr" / "bin")))
+    found = shutil.which(name, path=path)
     assert found, f"there is no {name}: run `make prometheus` first"
     return found
 

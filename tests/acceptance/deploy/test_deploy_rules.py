@@ -73,7 +73,7 @@ def test_all_durations_are_sixty_times_shorter_for_who_cannot_wait(tmp_path: Pat
     assert re.findall(r"\[\d\w*\]|for: \d\w*|interval: \d\w*|_seconds\S* [<>] \d+", fixed) == [
         "_seconds) > 5"  # of skew, which is no time to wait
     ]
-    for rule in ("for: 1s", "interval: 1s", '[1m]', 'le="0.5"', "> 180", "keep_firing_for: 3s"):
+    for rule in ("for: 1s", "interval: 1s", "[1m]", 'le="0.5"', "> 180", "keep_firing_for: 3s"):
         assert rule in fast.read_text(), rule
 
 
