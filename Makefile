@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime systemd chromium demo services \
-	landing screenshots test test-all test-unit test-long test-crash test-faults test-neighbours lint bench bench-cli bench-client bench-memory \
+	landing screenshots test test-all test-unit test-long test-crash test-faults test-compose test-neighbours lint bench bench-cli bench-client bench-memory \
 	bench-quota bench-million bench-letters bench-replay judge-rate soak fuzz schemas pages lock clean
 
 BIN := .venv/bin
@@ -81,6 +81,10 @@ test-faults: setup rabbitmq rabbitmq-4 ## breaks all that is around a worker, wi
 	@report=$$(mktemp); FAULT_SEEDS=3 FAULT_REPORT=$$report \
 		$(BIN)/pytest -m faults --numprocesses=3 --dist=worksteal $(ARGS); \
 		code=$$?; sort $$report; rm $$report; exit $$code
+
+test-compose: setup ## runs deploy/compose.yaml on this machine's Docker engine, in about eight minutes
+	@report=$$(mktemp); COMPOSE_REPORT=$$report $(BIN)/pytest -m compose $(ARGS); \
+		code=$$?; cat $$report; rm $$report; exit $$code
 
 test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours beside honest buyers, in about 20 minutes
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
