@@ -31,9 +31,10 @@ awscli-v2: ## installs the AWS CLI v2 through apt where it is missing
 tools: ## makes .venv-tools, with the linter of the Dockerfile
 	@scripts/environment.sh .venv-tools requirements/tools.txt
 
-node: ## installs AsyncAPI's parser, axe and what the Node example needs, with npm
+node: ## installs AsyncAPI's parser, axe, Grafana's types and what the Node example needs, with npm
 	@scripts/node.sh requirements/asyncapi
 	@scripts/node.sh requirements/axe
+	@scripts/node.sh requirements/grafana
 	@scripts/node.sh docs/examples/node
 
 prometheus: ## fetches Prometheus's programs where they are missing; starts nothing
@@ -136,9 +137,10 @@ fuzz: setup rabbitmq ## sends fuzzed messages through the parser and a running w
 schemas: setup ## writes docs/schemas from the types of the messages
 	@$(BIN)/python -m harness.schemas
 
-pages: setup ## writes docs/metrics.md and docs/log-events.md from the code
+pages: setup ## writes docs/metrics.md, docs/log-events.md and the dashboards from the code
 	@$(BIN)/python -m harness.metrics_page
 	@$(BIN)/python -m harness.log_events_page
+	@$(BIN)/python -m harness.dashboards
 
 lock: setup node ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for newer versions
 	@scripts/lock.sh
@@ -146,5 +148,5 @@ lock: setup node ## makes requirements/*.txt anew; LOCK_OPTIONS=--upgrade for ne
 clean: ## removes the environments and caches
 	rm -rf .venv .venv-awscli .venv-bench .venv-tools .prometheus .rabbitmq-4 .mypy_cache .ruff_cache \
 		.pytest_cache .import_linter_cache .hypothesis dist build
-	rm -rf requirements/asyncapi/node_modules requirements/axe/node_modules docs/examples/node/node_modules
+	rm -rf requirements/asyncapi/node_modules requirements/axe/node_modules requirements/grafana/node_modules docs/examples/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,7 +20,7 @@ LOCK_OPTIONS=${LOCK_OPTIONS:-}
 compile run pyproject.toml
 compile dev pyproject.toml --extra services --group dev
 for source in requirements/*.in; do compile "$(basename "$source" .in)" "$source"; done
-for folder in requirements/asyncapi requirements/axe docs/examples/node; do
+for folder in requirements/asyncapi requirements/axe requirements/grafana docs/examples/node; do
     # Its .npmrc leaves the registry's addresses out.
     [ -z "$LOCK_OPTIONS" ] || rm -f "$folder/package-lock.json"
     (cd "$folder" && npm install --package-lock-only --silent &&

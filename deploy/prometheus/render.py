@@ -4,8 +4,8 @@
     deploy/prometheus/render.py >deploy/prometheus/alerts.yml
     deploy/prometheus/render.py --runbooks https://wiki.example.com/runbooks >alerts.yml
 
-In the template `${5m}` is a duration, `${2m:seconds}` its number of seconds, `${30s:le}` the value of
-the label `le` that a histogram has for it, and `${runbooks}` where the runbooks are. The lines
+In the template `${5m}` is a duration, `${2m:seconds}` its number of seconds, `${30s:le}` the value
+of the label `le` that a histogram has for it, and `${runbooks}` where the runbooks are. The lines
 between `# for each WINDOW: 5m 1h` and `# end` are repeated with each of these words in its place.
 `--faster 60` divides all durations by 60, for tests that can't wait; names stay as they are.
 

@@ -70,6 +70,7 @@ def promtool_file(case: Case, rules: str, alerts: Mapping[str, Any]) -> dict[str
     """What `promtool test rules` reads.
 
     Args:
+        case: What is played.
         rules: Path of the rules.
         alerts: The rules of the alerts by name.
     """

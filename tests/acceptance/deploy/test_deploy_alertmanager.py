@@ -203,7 +203,7 @@ def test_other_alerts_go_to_nobody() -> None:
 
 
 def test_alertmanager_accepts_the_configuration_which_tells_nobody() -> None:
-    """The shipped file is valid, and its receivers are placeholders: none of them sends anything."""
+    """The shipped file is valid, and its receivers are placeholders that send nothing."""
     checked = run("amtool", "check-config", str(SHIPPED))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     receivers = YAML(typ="safe").load(SHIPPED)["receivers"]

@@ -101,7 +101,7 @@ def test_an_alert_that_no_longer_fires_fails_its_case(tmp_path: Path) -> None:
 
 
 def test_each_alert_says_how_urgent_it_is_and_what_to_do() -> None:
-    """An alert has a severity, a summary, words on what to look at, and the page that tells more."""
+    """An alert has a severity, a summary, words on what to look at, and a page that says more."""
     for name, alert in alerts().items():
         assert alert["labels"]["severity"] in {"page", "ticket"}, name
         assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}, name

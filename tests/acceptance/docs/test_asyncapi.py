@@ -133,7 +133,13 @@ async def test_a_worker_speaks_as_the_document_says(
 
 
 @pytest.mark.parametrize(
-    "folder", ["requirements/asyncapi", "requirements/axe", "docs/examples/node"]
+    "folder",
+    [
+        "requirements/asyncapi",
+        "requirements/axe",
+        "requirements/grafana",
+        "docs/examples/node",
+    ],
 )
 def test_the_locks_name_no_registry(folder: str) -> None:
     """What is installed for Node is pinned by hash, wherever it comes from."""

@@ -1,0 +1,1 @@
+"""Grafana's dashboards as code; `python -m harness.dashboards` writes deploy/grafana/dashboards."""
