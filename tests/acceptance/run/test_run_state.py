@@ -63,7 +63,9 @@ class Caller:
         """What each replica has said last."""
         return list({report.replica: report.body for report in self.reports}.values())
 
-    async def hears(self, calls: str, *words: str, seconds: float = SOON_SECONDS) -> dict[str, Any]:
+    async def hears(
+        self, calls: str, *words: str, seconds: float = 4 * SOON_SECONDS
+    ) -> dict[str, Any]:
         """The next report that says so, with these words in its reason."""
         begin = len(self.reports)
 
