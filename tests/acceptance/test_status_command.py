@@ -115,8 +115,8 @@ def test_an_idle_fleet(sound: Setup) -> None:
     done = run(sound, WORKER_RATE__CEILING="40")
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert lines[0].split() == ["queue", "ready", "consumers"]
-    assert lines[1].split() == ["resolution.tokens", "0", "0"]
+    assert lines[0].split() == ["queue", "ready", "unacked", "consumers"]
+    assert lines[1].split() == ["resolution.tokens", "0", "0", "0"]
     assert [line.split()[0] for line in lines[2:8]] == [
         "resolution.backlog",
         "resolution.crowd",
@@ -130,7 +130,7 @@ def test_an_idle_fleet(sound: Setup) -> None:
     assert "not yet known  (ceiling 40/s, by the settings here, as no replica is live)" in rest
     assert "paused        no\n" in rest
     assert "breaker       closed\n" in rest
-    assert "oldest        unknown  (no worker answers" in rest
+    assert "oldest        none in hand  (since" in rest
     assert done.stderr == ""
 
 
@@ -192,12 +192,49 @@ async def test_a_running_worker(sound: Setup) -> None:
             worker.kill()
 
 
+def capacity(setup: Setup) -> dict[str, Any]:
+    """What `status --capacity` says."""
+    read: dict[str, Any] = json.loads(run(setup, "--capacity", "--json").stdout)
+    return read
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("settings", "token", "binds", "words"),
+    [
+        ({"WORKER_RATE__CEILING": "20"}, "ok", "ceiling", "more replicas do not"),
+        ({"WORKER_POOL__CONCURRENCY": "1"}, "slow-500", "concurrency", "set it to "),
+        ({}, "", "nothing", "1 replica can make more calls than are asked for"),
+    ],
+)
+async def test_what_keeps_replicas_from_more_calls(
+    sound: Setup, settings: dict[str, str], token: str, binds: str, words: str
+) -> None:
+    """It is named with what would help, and each replica wants the same number of them."""
+    settings = {"WORKER_RATE__INITIAL": "1000", **settings}
+    workers = [Worker(sound.environment(**settings)) for _ in range(2)]
+    try:
+        for worker in workers:
+            await worker.ready()
+        for number in range(3 if token else 0):
+            publish(sound, "\n".join(f"{token}-{binds}-{number}-{n}" for n in range(100)))
+        await eventually(lambda: capacity(sound)["binds"] == binds, f"{binds} binds")
+        told = capacity(sound)
+        assert (told["live"], told["wanted"] in {1, 2}) == (2, True)
+        assert words in run(sound, "--capacity").stdout
+        wanted = {await worker.metric("resolution_wanted_replicas") for worker in workers}
+        assert wanted == {float(told["wanted"])}
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
 @pytest.mark.long
 async def test_what_all_replicas_share(sound: Setup) -> None:
     """A pause, a ceiling by command, and why AWS refuses, are told with who said so and why."""
     for statement in (_PAUSED, _REFUSED):
         await execute(sound.database.dsn, statement)
-    told = found(sound)
+    told = found(sound, 1)  # none of them consumes
     assert (told["pause"]["actor"], told["pause"]["reason"]) == ("alice", "incident 12")
     assert (told["rate"]["shared"], told["rate"]["ceiling"]) == (12.5, 20)
     assert (told["rate"]["source"], told["rate"]["actor"]) == ("command", "bob")
@@ -218,7 +255,7 @@ async def test_what_all_replicas_share(sound: Setup) -> None:
 def test_an_older_schema(sound: Setup) -> None:
     """Where the tables of what replicas share are not there yet, that is told, and the rest too."""
     tables = "resolution.quota, resolution.replica, resolution.breaker"
-    older = sound.database_after(f"DROP TABLE {tables}")
+    older = sound.database_after(f"DROP TABLE {tables} CASCADE")
     done = run(sound, WORKER_POSTGRES__DSN=older)
     assert done.returncode == 69
     assert done.stderr.startswith("fleet is away: database at 127.0.0.1:")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from worker.core import aws_causes
 
@@ -78,7 +79,8 @@ class Breaker:
     stopped: tuple[Stopped, ...]
 
 
-class Waiting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Waiting:
     """Submissions that are not settled: a buyer's (live), and those of backlog and crowd (bulk)."""
 
     live: int
@@ -168,14 +170,14 @@ def _stopped(code: str, message: str, some: Sequence[Member]) -> Stopped:
 def capacity(fleet_status: FleetStatus) -> Capacity:
     """How many replicas there is work for, and what keeps those that are live from calling more."""
     live, rate = len(fleet_status.members), fleet_status.rate
-    plan = fleet_status.plan
+    plan, starved = fleet_status.plan, any(math.isinf(each.need) for each in fleet_status.members)
     if plan is None or rate is None:
         return Capacity(wanted=1, live=live)
     return Capacity(
         wanted=plan.replicas,
         live=live,
         now=plan.worth(rate),
-        binds=plan.limit(rate, fleet_status.ceiling, max(1, live)),
+        binds=plan.limit(rate, fleet_status.ceiling, max(1, live), starved=starved),
         rate=rate,
         demand=plan.demand,
         each=plan.each,

@@ -30,6 +30,8 @@ BULK_SECONDS: Final = 600.0  # the same for backlog and crowd
 MEMORY_SECONDS: Final = 30.0  # of the calls a second and of their duration
 RISE_SECONDS: Final = 30.0  # for which more replicas must have been worth it
 FALL_SECONDS: Final = 300.0  # for which fewer must have been enough
+_LEAST_SECONDS: Final = 5.0  # in less than that a few calls would look like many a second
+_ROUNDING: Final = 1e-9
 _NEARLY: Final = 0.9  # of the rate: calls that come so close are held by it
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
@@ -55,7 +57,9 @@ class Plan:
         nearest: The number closest to `replicas` that was worth it since `since`.
         since: Since when it was more, or fewer, than `replicas` all the time, in epoch seconds.
         updated: When the last report came, in epoch seconds of the database.
-        calls: Calls of late, whose weight decays over `MEMORY_SECONDS`.
+        seconds: How long calls have been counted; the weight of all counts decays over
+            `MEMORY_SECONDS`.
+        calls: Calls of late.
         busy_seconds: How long these took, all together.
         concurrency: Calls that one replica may have in flight.
         live: Live submissions that are not settled.
@@ -66,6 +70,7 @@ class Plan:
     nearest: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     since: _Amount
     updated: _Amount
+    seconds: _Amount = 0.0
     calls: _Amount = 0.0
     busy_seconds: _Amount = 0.0
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
@@ -75,7 +80,7 @@ class Plan:
     @property
     def called(self) -> float:
         """Calls a second, of late."""
-        return self.calls / MEMORY_SECONDS
+        return self.calls / max(self.seconds, _LEAST_SECONDS)
 
     @property
     def demand(self) -> float:
@@ -106,20 +111,28 @@ class Plan:
         most = max(1, int(rate / LEAST_RATE))
         return max(1, min(most, math.ceil(min(rate, self.demand) / self.each)))
 
-    def limit(self, rate: float, ceiling: float | None, replicas: int) -> Limit:
-        """What keeps so many replicas from making more calls."""
+    def limit(self, rate: float, ceiling: float | None, replicas: int, *, starved: bool) -> Limit:
+        """What keeps so many replicas from making more calls.
+
+        Args:
+            rate: Calls a second that all together may make.
+            ceiling: The most that the rate may be; None for no bound.
+            replicas: How many are live.
+            starved: Whether tokens wait for a permit at this moment.
+        """
         can = replicas * self.each
         if can < min(rate, self.demand):
             by_slots = self._by_concurrency < PROCESS_RATE
             return Limit.CONCURRENCY if by_slots else Limit.PROCESS
-        if self.demand < _NEARLY * rate:
+        if not starved and self.demand < _NEARLY * rate:
             return Limit.NOTHING
         return Limit.CEILING if ceiling is not None and rate >= ceiling else Limit.QUOTA
 
     def concurrency_for(self, rate: float, replicas: int) -> int:
         """The concurrency with which so many replicas could make all these calls."""
         useful = min(rate, self.demand) / max(1, replicas)
-        return math.ceil(min(PROCESS_RATE, useful) * self.call_seconds / FILLED)
+        needed = min(PROCESS_RATE, useful) * self.call_seconds / FILLED
+        return max(1, math.ceil(needed * (1 + _ROUNDING)))
 
 
 def begun(replicas: int, now: float) -> Plan:
@@ -141,11 +154,13 @@ def advance(
         paused: Whether an operator has stopped all calls: then the number stays, for calls say
             nothing of what arrives.
     """
-    kept = math.exp(-max(0.0, now - plan.updated) / MEMORY_SECONDS)
+    elapsed = max(0.0, now - plan.updated)
+    kept = math.exp(-elapsed / MEMORY_SECONDS)
     plan = replace(
         plan,
         since=min(plan.since, now),
         updated=now,
+        seconds=min(MEMORY_SECONDS, kept * plan.seconds + elapsed),
         calls=kept * plan.calls + report.calls,
         busy_seconds=kept * plan.busy_seconds + report.busy_seconds,
         concurrency=max(1, state.concurrency),
