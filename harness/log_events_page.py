@@ -43,7 +43,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "starting": "the process has begun",
     "http_listening": "`/metrics`, `/healthz` and `/readyz` are served here",
     "aws_endpoint": "where calls go, and which setting or variable says so",
-    "aws_region_unknown": "the region is none that AWS has listed so far: perhaps a typing error",
+    "aws_region_unknown": "AWS has listed no such region so far: perhaps a typing error",
     "few_descriptors": "the limit of open files is too low for the concurrency",
     "systemd_not_reached": "systemd named a socket for reports, and it takes none",
     "reloaded": "SIGHUP: these settings are in use from now on",
@@ -53,7 +53,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "stopped_at_once": "a second signal: the process ends without finishing what is in hand",
     "secrets_taken_up": "new values of these files are in use from now on",
     "secrets_kept": "these files can't be used; the last valid values stay in use",
-    "secrets_ignored": "files in the secrets directory that are named like no setting",
+    "secrets_ignored": "files in the secrets directory whose names are not settings",
     # tokens
     "settled": "how many were answered in the last seconds, by status",
     "token_settled": "one answer; only at level `debug`",

@@ -230,6 +230,37 @@ async def test_what_keeps_replicas_from_more_calls(
 
 
 @pytest.mark.long
+async def test_status_and_rate_count_the_same_replicas(sound: Setup) -> None:
+    """One that is frozen renews no share and is not live, though the broker keeps its consumer."""
+    workers = [Worker(sound.environment()) for _ in range(2)]
+
+    def counted() -> tuple[int, int, int]:
+        done = subprocess.run(
+            [COMMAND, "rate", "--json"],
+            env=sound.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        told = json.loads(run(sound, "--json").stdout)
+        return told["replicas"], json.loads(done.stdout)["replicas"], told["consumers"]
+
+    try:
+        for worker in workers:
+            await worker.ready()
+        await eventually(lambda: counted() == (2, 2, 2), "both are live, and consume")
+        workers[0].process.send_signal(signal.SIGSTOP)
+        await eventually(lambda: counted() == (1, 1, 2), "one is live, and two consume")
+        shown = run(sound).stdout
+        assert "replicas      1 live: " in shown
+        assert "(2 consume resolution.tokens)" in shown
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+@pytest.mark.long
 async def test_what_all_replicas_share(sound: Setup) -> None:
     """A pause, a ceiling by command, and why AWS refuses, are told with who said so and why."""
     for statement in (_PAUSED, _REFUSED):

@@ -262,5 +262,10 @@ async def test_every_query_returns_data_under_load_and_under_faults(
             assert 0 < len(await prometheus.faults(*queries())) == len(queries()) - len(known)
             await database.open()
             await prometheus.sound(*queries())
-        for worker in workers:
-            worker.kill()
+            pages = await prometheus.ask("query", query=annotation("Pages").text)
+            assert pages["result"] == []  # nothing has lasted long enough
+
+            for worker in workers:
+                worker.kill()
+            gone = Query("gone", "sum(up) == 0")
+            await prometheus.sound(gone, *variables())  # an outage can still be chosen
