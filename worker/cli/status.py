@@ -64,8 +64,8 @@ def status(
     second. Parts that can't be reached are named, and the rest is shown.
 
     Exits with 69 if a part can't be reached or the schema is too old, else 1 if a queue is or went
-    missing, replicas are live but none consumes, messages wait and no replica is live, or the broker
-    has lost its majority; else 0.
+    missing, replicas are live but none consumes, messages wait and no replica is live, or the
+    broker has lost its majority; else 0.
     """
     settings = settings_of(config)
     once = partial(_capacity if capacity else _once, settings, json=json)
