@@ -250,6 +250,10 @@ class Telemetry(Protocol):
         """A buyer who came in through a lane has waited so long for the final answer."""
         ...
 
+    def outlived(self) -> None:
+        """A submission was settled for its age, all of which it has spent with us."""
+        ...
+
     def parked(self) -> None:
         """A message that was parked became a dead letter."""
         ...

@@ -245,6 +245,7 @@ class FakeTelemetry:
         self.batches: list[int] = []
         self.waits: Counter[Lane] = Counter()
         self.parked_messages = 0
+        self.outlived_submissions = 0
         self.refusals: Counter[Kind] = Counter()
         self.drops: Counter[Kind] = Counter()
         self.rows_refused: Counter[KeptAs] = Counter()
@@ -261,6 +262,10 @@ class FakeTelemetry:
         """A buyer has waited."""
         assert seconds >= 0
         self.waits[lane] += 1
+
+    def outlived(self) -> None:
+        """A submission was settled for its age."""
+        self.outlived_submissions += 1
 
     def parked(self) -> None:
         """A parked message became a dead letter."""

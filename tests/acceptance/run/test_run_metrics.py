@@ -36,6 +36,7 @@ COUNTERS = {
     "resolution_answers_refused_total": {"kind": {"reply", "event"}},
     "resolution_answers_dropped_total": {"kind": {"reply", "event"}},
     "resolution_connections_total": {"link": {"consuming", "publishing", "ledger"}},
+    "resolution_lifetime_exceeded_total": {},
     "resolution_parked_total": {},
     "resolution_rows_refused_total": {"kept_as": {"reduced", "dead_letter", "parked"}},
 }

@@ -110,6 +110,11 @@ class Families:
             "member",
             _ODDITIES,
         )
+        self._outlived = Counter(
+            "resolution_lifetime_exceeded_total",
+            "Submissions settled without a call: they had waited with us past their lifetime.",
+            registry=self.registry,
+        )
         self._parked = Counter(
             "resolution_parked_total",
             "Messages that the broker, or a refused row, had parked, and that became dead letters.",

@@ -39,6 +39,10 @@ class Metrics(Families):
         """A buyer who came in through a lane has waited so long for the final answer."""
         self._waits[lane].observe(max(0.0, seconds))
 
+    def outlived(self) -> None:
+        """A submission was settled for its age, all of which it has spent with us."""
+        self._outlived.inc()
+
     def parked(self) -> None:
         """A message that was parked became a dead letter."""
         self._parked.inc()
