@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from worker.core import aws_causes
 from worker.core.records import ADVICE, Malformed, Outcome, Status, Submission
 from worker.core.timestamps import format_time
 from worker.core.token.incoming import is_derived
@@ -13,7 +14,7 @@ from worker.core.token.submissions import VERSION
 from worker.core.token.wire import ErrorBody, OutcomeBody
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -34,6 +35,15 @@ def is_repeat(submission: Submission, outcome: Outcome, *, called_for: bool) -> 
     message_id = submission.message_id
     is_own = message_id == outcome.message_id and not is_derived(message_id)
     return not (called_for or is_own)
+
+
+def outlived(submission: Submission, outcome: Outcome, lifetime: timedelta) -> bool:
+    """Whether a submission was settled for its age, all of which it has spent with us.
+
+    Not so one that came late to a token which we had seen long before.
+    """
+    by_age = outcome.error_code == aws_causes.LIFETIME_EXCEEDED
+    return by_age and outcome.settled_at - submission.first_seen >= lifetime
 
 
 def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) -> bytes:

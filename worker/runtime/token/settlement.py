@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from worker.core import aws_causes
 from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from worker.core.records import DeadLetter, Malformed, Submission
+    from worker.core.records import DeadLetter, Malformed
     from worker.core.token.incoming import Incoming
     from worker.core.token.verdict import Policy, RetryIn
     from worker.ports import Delivery, PublishFailure, Sealer, Telemetry
@@ -143,7 +142,9 @@ class Settlement:
         waited = (self._clock.now() - submission.received_at).total_seconds()
         self._telemetry.submission(waiter.lane)
         self._telemetry.outcome(outcome.status, waiter.lane, repeated=repeated)
-        if outcome.status is Status.EXPIRED and _outlived(submission, outcome, self._policy):
+        if outcome.status is Status.EXPIRED and replies.outlived(
+            submission, outcome, self._policy.lifetime
+        ):
             self._telemetry.outlived()
         if submission.replay is None:
             self._telemetry.waited(submission.entry_lane or waiter.lane, waited)
@@ -286,15 +287,6 @@ class Settlement:
     ) -> None:
         done = partial(self._telemetry.submission, waiter.lane)
         self._acks.put(waiter.delivery, (message,), done, otherwise=otherwise)
-
-
-def _outlived(submission: Submission, outcome: Outcome, policy: Policy) -> bool:
-    """Whether a submission was settled for its age, all of which it has spent with us.
-
-    Not so one that came late to a token which we had seen long before.
-    """
-    by_age = outcome.error_code == aws_causes.LIFETIME_EXCEEDED
-    return by_age and outcome.settled_at - submission.first_seen >= policy.lifetime
 
 
 def _askers(waiters: Iterable[Waiter], meant: Outcome) -> list[Waiter]:
