@@ -71,7 +71,11 @@ def addresses(database: Database) -> Schema:
 
 async def prepare(database: Database, *, stand_in: bool = True) -> Schema:
     """Do to an empty database what the operator's handbook says, for a simulator or for AWS."""
-    schema = addresses(database)
+    return await set_up(addresses(database), stand_in=stand_in)
+
+
+async def set_up(schema: Schema, *, stand_in: bool = True) -> Schema:
+    """As `prepare`, with addresses that may hold passwords."""
     await run_script(schema.superuser, "roles.sql")
     await migrate(lambda: schema.migrator, stand_in=stand_in)
     await run_script(schema.migrator, "grants.sql")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
@@ -112,9 +112,18 @@ class Broker:
         name = self._name()
         return self.user(shipped(line, name), name)
 
-    def user(self, permissions: Permissions, name: str | None = None) -> str:
-        """Add a user of this virtual host alone; returns the address to connect with."""
-        name = password = name or self._name()
+    def user(
+        self, permissions: Permissions, name: str | None = None, password: str | None = None
+    ) -> str:
+        """Add a user of this virtual host alone; returns the address to connect with.
+
+        Args:
+            permissions: What it may do here.
+            name: Its name; one of its own unless given.
+            password: Its password; its name unless given.
+        """
+        name = name or self._name()
+        password = password or name
         self.management.call("PUT", "users", name, body={"password": password, "tags": ""})
         body = {
             "configure": permissions.configure,
@@ -129,7 +138,7 @@ class Broker:
             topic = {"exchange": exchange, "write": publish, "read": bind}
             self.management.call("PUT", "topic-permissions", self.vhost, name, body=topic)
         where = urlsplit(self.url)
-        return f"amqp://{name}:{password}@{where.hostname}:{where.port}/{self.vhost}"
+        return f"amqp://{name}:{password}@{where.hostname}:{where.port}/{quote(self.vhost, safe='')}"
 
     def _name(self) -> str:
         return f"{self.vhost}-{uuid.uuid4().hex[:8]}"
