@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
     from worker.core.token.refused_rows import KeptAs
+    from worker.core.token.replies import Loss
 
 
 class Ledger(Protocol):
@@ -246,16 +247,18 @@ class Telemetry(Protocol):
         """A submission got its final answer."""
         ...
 
-    def waited(self, lane: Lane, seconds: float) -> None:
-        """A buyer who came in through a lane has waited so long for the final answer."""
+    def waited(self, lane: Lane, seconds: float, *, resolved: bool) -> None:
+        """A buyer who came in through a lane has waited so long for the final answer.
+
+        Args:
+            lane: Through which the buyer came in.
+            seconds: The wait.
+            resolved: Whether a call has resolved the token for this very submission.
+        """
         ...
 
-    def outlived(self) -> None:
-        """A submission was settled for its age, all of which it has spent with us."""
-        ...
-
-    def parked(self) -> None:
-        """A message that was parked became a dead letter."""
+    def lost(self, how: Loss) -> None:
+        """A token failed through no fault of its own; no replay, and no repeat of another."""
         ...
 
     def call(self, result: str, seconds: float) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.core.token.incoming import Incoming
     from worker.core.token.outgoing import Kind, Outgoing
     from worker.core.token.refused_rows import KeptAs
+    from worker.core.token.replies import Loss
     from worker.ports import ConfirmedPublisher, PublishFailure, PublishResult
 
 
@@ -244,8 +245,8 @@ class FakeTelemetry:
         self.oddities: Counter[str] = Counter()
         self.batches: list[int] = []
         self.waits: Counter[Lane] = Counter()
-        self.parked_messages = 0
-        self.outlived_submissions = 0
+        self.resolved_waits: Counter[Lane] = Counter()
+        self.losses: Counter[Loss] = Counter()
         self.refusals: Counter[Kind] = Counter()
         self.drops: Counter[Kind] = Counter()
         self.rows_refused: Counter[KeptAs] = Counter()
@@ -258,18 +259,15 @@ class FakeTelemetry:
         """A final answer."""
         self.outcomes[status, lane, repeated] += 1
 
-    def waited(self, lane: Lane, seconds: float) -> None:
+    def waited(self, lane: Lane, seconds: float, *, resolved: bool) -> None:
         """A buyer has waited."""
         assert seconds >= 0
         self.waits[lane] += 1
+        self.resolved_waits[lane] += resolved
 
-    def outlived(self) -> None:
-        """A submission was settled for its age."""
-        self.outlived_submissions += 1
-
-    def parked(self) -> None:
-        """A parked message became a dead letter."""
-        self.parked_messages += 1
+    def lost(self, how: Loss) -> None:
+        """A token was lost to us."""
+        self.losses[how] += 1
 
     def call(self, result: str, seconds: float) -> None:
         """A call ended."""

@@ -21,7 +21,7 @@ from worker.adapters.aws.opening import _client
 from worker.adapters.aws.plain import PlainCalls
 from worker.adapters.aws.signing import Identity, Scope
 from worker.adapters.aws.transport import Reply
-from worker.runtime.token import settlement
+from worker.runtime.token import answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ async def test_a_tokens_way_takes_so_many_function_calls(monkeypatch: pytest.Mon
     # Whatever other tests have set up: lines of this level are dropped in production.
     quiet: Any = structlog.make_filtering_bound_logger(logging.WARNING)
     quiet = quiet(None, [], {})
-    monkeypatch.setattr(settlement, "log", quiet)
+    monkeypatch.setattr(answered, "log", quiet)
     async with working(concurrency=64) as worker:
         for number in range(100):
             worker.deliver(f"warm-{number}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.adapters.logs.output import Output
 from worker.adapters.metrics import Metrics
-from worker.runtime.token import settlement
+from worker.runtime.token import answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def run(command: list[str]) -> None:
         if name != "__init__":
             setattr(Metrics, name, timed(name, getattr(Metrics, name)))
     Output.own = timed("log", Output.own)  # type: ignore[method-assign]
-    setattr(settlement, "log", _Log(settlement.log))  # noqa: B010 - it is final
+    setattr(answered, "log", _Log(answered.log))  # noqa: B010 - it is final
     try:
         sys.argv = command[1:]
         runpy.run_module(command[1], run_name="__main__")

@@ -36,8 +36,7 @@ COUNTERS = {
     "resolution_answers_refused_total": {"kind": {"reply", "event"}},
     "resolution_answers_dropped_total": {"kind": {"reply", "event"}},
     "resolution_connections_total": {"link": {"consuming", "publishing", "ledger"}},
-    "resolution_lifetime_exceeded_total": {},
-    "resolution_parked_total": {},
+    "resolution_tokens_lost_total": {"how": {"dead", "parked", "outlived"}},
     "resolution_rows_refused_total": {"kept_as": {"reduced", "dead_letter", "parked"}},
 }
 GAUGES = {
@@ -70,6 +69,7 @@ HISTOGRAMS = {
     "resolution_aws_call_duration_seconds": (),
     "resolution_loop_lag_seconds": (),
     "resolution_wait_seconds": (("lane", "live"),),
+    "resolution_resolved_wait_seconds": (("lane", "live"),),
     "resolution_write_batch_rows": (),
     "resolution_write_duration_seconds": (),
 }

@@ -21,6 +21,7 @@ from worker.core.dead_letters.retention import Chore
 from worker.core.records import FaultKind, Lane, Status
 from worker.core.token.outgoing import Kind
 from worker.core.token.refused_rows import KeptAs
+from worker.core.token.replies import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,7 +102,15 @@ class Families:
             for lane in Lane
             for repeated in (False, True)
         }
+        resolved = Histogram(
+            "resolution_resolved_wait_seconds",
+            "The same of those alone whose token a call resolved: strangers' tokens never do.",
+            ["lane"],
+            buckets=_WAIT_SECONDS,
+            registry=self.registry,
+        )
         self._waits = {lane: waits.labels(lane.label) for lane in Lane}
+        self._resolved_waits = {lane: resolved.labels(lane.label) for lane in Lane}
 
     def _odd_messages(self) -> None:
         self._odd = self._counters(
@@ -110,15 +119,12 @@ class Families:
             "member",
             _ODDITIES,
         )
-        self._outlived = Counter(
-            "resolution_lifetime_exceeded_total",
-            "Submissions settled without a call: they had waited with us past their lifetime.",
-            registry=self.registry,
-        )
-        self._parked = Counter(
-            "resolution_parked_total",
-            "Messages that the broker, or a refused row, had parked, and that became dead letters.",
-            registry=self.registry,
+        self._lost = self._counters(
+            "resolution_tokens_lost_total",
+            "Tokens that failed through no fault of their own, without replays and repeats: dead, "
+            "parked by the broker or for a refused row, or outlived while they waited with us.",
+            "how",
+            Loss,
         )
 
     def _calls(self) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from worker.core.records import Lane
     from worker.core.token.outgoing import Kind
     from worker.core.token.refused_rows import KeptAs
+    from worker.core.token.replies import Loss
 
 
 class Metrics(Families):
@@ -35,17 +36,16 @@ class Metrics(Families):
         self._outcomes[status, lane, repeated].inc()
         self.settled[status] += 1
 
-    def waited(self, lane: Lane, seconds: float) -> None:
+    def waited(self, lane: Lane, seconds: float, *, resolved: bool) -> None:
         """A buyer who came in through a lane has waited so long for the final answer."""
-        self._waits[lane].observe(max(0.0, seconds))
+        seconds = max(0.0, seconds)
+        self._waits[lane].observe(seconds)
+        if resolved:
+            self._resolved_waits[lane].observe(seconds)
 
-    def outlived(self) -> None:
-        """A submission was settled for its age, all of which it has spent with us."""
-        self._outlived.inc()
-
-    def parked(self) -> None:
-        """A message that was parked became a dead letter."""
-        self._parked.inc()
+    def lost(self, how: Loss) -> None:
+        """A token failed through no fault of its own."""
+        self._lost[how].inc()
 
     def call(self, result: str, seconds: float) -> None:
         """A call to AWS ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -37,13 +38,35 @@ def is_repeat(submission: Submission, outcome: Outcome, *, called_for: bool) -> 
     return not (called_for or is_own)
 
 
-def outlived(submission: Submission, outcome: Outcome, lifetime: timedelta) -> bool:
-    """Whether a submission was settled for its age, all of which it has spent with us.
+class Loss(StrEnum):
+    """How a token was lost to us; the `how` label of `resolution_tokens_lost_total`."""
 
-    Not so one that came late to a token which we had seen long before.
+    DEAD = "dead"
+    PARKED = "parked"
+    OUTLIVED = "outlived"
+
+
+def loss(
+    submission: Submission, outcome: Outcome, lifetime: timedelta, *, repeated: bool
+) -> Loss | None:
+    """Whether a token failed through no fault of its own, and nobody was told so before.
+
+    One that was settled for its age was lost to us if it has waited that long with us, and not if
+    somebody came late to a token that we had seen before.
+
+    Args:
+        submission: Who is answered; no replay counts, for what it replays has counted.
+        outcome: What it is told.
+        lifetime: Of a token, from our own first sight.
+        repeated: As `is_repeat` says.
     """
+    if repeated or submission.replay is not None:
+        return None
+    if outcome.status is Status.DEAD:
+        return Loss.DEAD
+    waited = outcome.settled_at - submission.first_seen >= lifetime
     by_age = outcome.error_code == aws_causes.LIFETIME_EXCEEDED
-    return by_age and outcome.settled_at - submission.first_seen >= lifetime
+    return Loss.OUTLIVED if by_age and waited else None
 
 
 def outcome_body(outcome: Outcome, submission: Submission, *, repeated: bool) -> bytes:

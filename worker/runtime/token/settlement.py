@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
-
-import structlog
+from typing import TYPE_CHECKING
 
 from worker.core.dead_letters import records
 from worker.core.dead_letters.records import Sealed
 from worker.core.records import Lane, Outcome, Status
 from worker.core.token import outgoing, refused_rows, replies, verdict
 from worker.core.token.incoming import envelope, is_derived
+from worker.runtime.token.answered import Answered
 from worker.runtime.token.in_flight import InFlight, InFlightToken, Stage, Waiter
 from worker.runtime.token.malformed_log import MalformedLog
 from worker.runtime.token.writer import PendingWrite
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from worker.runtime.clock import Clock
     from worker.runtime.token.acks import AckAfterConfirm
     from worker.runtime.token.writer import Writer
-
-log: Final = structlog.get_logger()
 
 
 class Settlement:
@@ -57,6 +54,7 @@ class Settlement:
         self._sealer = sealer
         self._policy = policy
         self._telemetry = telemetry
+        self._told = Answered(telemetry, policy, clock)
         self._malformed_log = MalformedLog()
 
     def seal(self, incoming: Incoming) -> Sealed:
@@ -134,29 +132,8 @@ class Settlement:
     ) -> None:
         repeated = replies.is_repeat(waiter.submission, outcome, called_for=called_for)
         said = outgoing.answers(outcome, waiter.submission, repeated=repeated)
-        done = partial(self._answered, waiter, outcome, repeated)
+        done = partial(self._told.token, waiter, outcome, repeated=repeated)
         self._acks.put(waiter.delivery, said + parked, done)
-
-    def _answered(self, waiter: Waiter, outcome: Outcome, repeated: bool) -> None:  # noqa: FBT001
-        submission = waiter.submission
-        waited = (self._clock.now() - submission.received_at).total_seconds()
-        self._telemetry.submission(waiter.lane)
-        self._telemetry.outcome(outcome.status, waiter.lane, repeated=repeated)
-        if outcome.status is Status.EXPIRED and replies.outlived(
-            submission, outcome, self._policy.lifetime
-        ):
-            self._telemetry.outlived()
-        if submission.replay is None:
-            self._telemetry.waited(submission.entry_lane or waiter.lane, waited)
-        log.debug(
-            "token_settled",
-            message_id=submission.message_id,
-            fingerprint=submission.token.fingerprint,
-            status=outcome.status.value,
-            error_code=outcome.error_code,
-            repeated=repeated,
-            waited_seconds=round(waited, 3),
-        )
 
     def _letter_of(self, waiter: Waiter, outcome: Outcome) -> DeadLetter:
         submission, incoming, lane = waiter.submission, waiter.delivery.incoming, waiter.lane.label
@@ -187,22 +164,15 @@ class Settlement:
             now: When it was found to be malformed.
             refusal: With which words the database refused its dead letter, if it did.
         """
-
-        def done() -> None:
-            waited = (self._clock.now() - malformed.received_at).total_seconds()
-            self._telemetry.submission(lane)
-            self._telemetry.outcome(Status.MALFORMED, lane, repeated=False)
-            self._telemetry.waited(lane, waited)
-
         self._malformed_log.note(malformed)
         said = outgoing.malformed_answers(malformed, now)
         if refusal:
             said += (outgoing.park(delivery.incoming, malformed.message_id, refusal),)
-        self._acks.put(delivery, said, done)
+        self._acks.put(delivery, said, partial(self._told.malformed, malformed, lane))
 
     def collected(self, delivery: Delivery) -> None:
         """A parked message is recorded; the broker may forget it."""
-        self._acks.put(delivery, (), self._telemetry.parked)
+        self._acks.put(delivery, (), partial(self._telemetry.lost, replies.Loss.PARKED))
 
     # --- back to the broker ---
 

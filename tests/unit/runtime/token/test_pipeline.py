@@ -29,6 +29,7 @@ from worker.core.records import (
     Outcome,
     Status,
     Submission,
+    Token,
 )
 from worker.core.timestamps import format_time
 from worker.core.token.headers import headers
@@ -40,6 +41,7 @@ from worker.core.token.incoming import (
     derived_id,
 )
 from worker.core.token.refused_rows import KeptAs
+from worker.core.token.replies import Loss
 from worker.core.token.submissions import parse
 from worker.core.token.systemic_answers import SystemicAnswers
 from worker.core.token.verdict import FAILURE_MEMORY, Policy
@@ -150,7 +152,7 @@ async def test_a_token_past_its_lifetime_costs_no_call() -> None:
         event = worker.event(delivery)
         assert (event["status"], event["error"]["code"]) == ("expired", "LifetimeExceeded")
         assert worker.aws.calls == []
-        assert worker.telemetry.outlived_submissions == 1
+        assert worker.telemetry.losses == {Loss.OUTLIVED: 1}
 
 
 @leaping
@@ -165,7 +167,7 @@ async def test_a_token_that_grows_too_old_in_line_costs_no_call() -> None:
         await worker.all_acked()
         assert worker.event(delivery)["error"]["code"] == "LifetimeExceeded"
         assert worker.aws.calls == []
-        assert worker.telemetry.outlived_submissions == 1
+        assert worker.telemetry.losses == {Loss.OUTLIVED: 1}
 
 
 @leaping
@@ -178,15 +180,17 @@ async def test_who_comes_late_to_an_old_token_has_not_outlived_it_with_us() -> N
         delivery = worker.deliver("t")
         await worker.all_acked()
         assert worker.event(delivery)["error"]["code"] == "LifetimeExceeded"
-        assert worker.telemetry.outlived_submissions == 0
+        assert not worker.telemetry.losses
 
 
 @leaping
 async def test_a_buyers_wait_is_told_of_the_lane_it_came_in_by() -> None:
     """One that was moved aside counts where it came in, and a replay counts nowhere."""
     async with working() as worker:
-        moved = replace(submission("a"), entry_lane=Lane.LIVE)
-        replayed = replace(submission("b"), replay=datetime.now(UTC))
+        now = worker.fleet.clock()
+        fresh = submission(received_at=now, first_seen=now)
+        moved = replace(fresh, token=Token.of("a"), entry_lane=Lane.LIVE)
+        replayed = replace(fresh, token=Token.of("b"), replay=now)
         for sent in (moved, replayed):
             ours = headers(sent, attempts=0, returns=0)
             worker.deliver(sent.token.value, lane=Lane.BACKLOG, headers=ours, internal=True)
@@ -194,6 +198,12 @@ async def test_a_buyers_wait_is_told_of_the_lane_it_came_in_by() -> None:
         worker.deliver("d")
         await worker.all_acked()
         assert worker.telemetry.waits == {Lane.LIVE: 2, Lane.BACKLOG: 1}
+        worker.aws.script("e", REJECTED)
+        worker.deliver("e")
+        worker.deliver("d")
+        await worker.all_acked()
+        assert worker.telemetry.waits == {Lane.LIVE: 4, Lane.BACKLOG: 1}
+        assert +worker.telemetry.resolved_waits == {Lane.LIVE: 2, Lane.BACKLOG: 1}
 
 
 @leaping
