@@ -28,11 +28,11 @@ _HEAD: Final = """\
 
 What `resolution-worker run` logs, one line an event: `timestamp`, `level`, `event`, and these keys.
 `reason` says what happened in words, `remedy` what to do about it. Secrets are hidden in every
-line. Libraries' own lines have `logger`.
+line. Libraries' own lines have `logger`. `…` stands for keys that differ from line to line.
 
 A warning or error that says one fact again and again (each try of an outage, say) is written five
-times at once and then once a minute; `left_out` counts those before it that were not written.
-Metrics count all.
+times at once and then once a minute; of one event, twenty lines at once and then four a minute.
+`lines_left_out` counts those like it that were not written before it. Metrics count all.
 
 | event | level | keys | meaning |
 | --- | --- | --- | --- |
@@ -101,6 +101,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "state_not_sent": "the broker takes no reports of state; callers hear silence",
     "queue_not_kept": "a retry queue could not be kept from expiring",
     "messages_may_be_lost": "a queue went missing on the broker, perhaps with messages",
+    "metric_not_read": "a metric could not be read at a scrape; a fault of ours",
     # what Python would print itself
     "uncaught_exception": "a fault of ours ended a thread or the process",
     "unraisable_exception": "a fault of ours in a finalizer",
@@ -123,7 +124,7 @@ def events() -> Mapping[str, Event]:
         level = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         for name in _names(call):
             found[name].levels.add("error" if level == "exception" else level)
-            found[name].keys |= {key.arg: None for key in call.keywords if key.arg}
+            found[name].keys |= {key.arg or "…": None for key in call.keywords}
     for name in ("uncaught_exception", "unraisable_exception", "loop_fault"):  # see logs/hooks.py
         found[name].levels.add("critical" if name == "uncaught_exception" else "error")
         found[name].keys["exception"] = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from worker.core import holds
 from worker.core.records import Lane
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from worker.adapters.metrics.readings import Reading
     from worker.app.components import Components
     from worker.app.fleet_counts import Counted
+    from worker.core.rate.fleet import Pause
 
 PARTS: Final = ("ledger", "publishing", "consuming", "topology", "fleet", "aws", "clock")
 
@@ -26,14 +26,15 @@ def readings(parts: Components) -> Mapping[str, Callable[[], Reading]]:
         "resolution_fault": lambda: dict.fromkeys(PARTS, 0.0) | dict.fromkeys(parts.faults(), 1.0),
         "resolution_in_flight": lambda: pipeline.pool.calling.count,
         "resolution_oldest_unsettled_seconds": lambda: _by_lane(pipeline.oldest_seconds),
-        "resolution_longest_in_hand_seconds": lambda: _by_lane(pipeline.longest_in_hand_seconds),
+        "resolution_longest_in_hand_seconds": lambda: _by_lane(
+            parts.consuming.longest_in_hand_seconds
+        ),
         "resolution_unacked": lambda: _by_lane(parts.consuming.unacked),
         "resolution_suspected_messages": lambda: parts.consuming.suspected,
-        "resolution_rate_per_second": lambda: {
-            "shared": replica.pacer.shared,
-            "local": replica.pacer.local(),
-        },
-        "resolution_wanted_replicas": lambda: replica.lease_keeper.wanted,
+        "resolution_rate_per_second": lambda: (
+            {"local": replica.pacer.local()}
+            | ({"shared": replica.pacer.shared} if replica.lease_keeper.is_current else {})
+        ),
         "resolution_breaker_open": lambda: float(replica.breaker.fault is not None),
         "resolution_refused_alone": lambda: float(replica.breaker.state.alone),
         "resolution_clock_skew_seconds": lambda: replica.clock.skew_seconds,
@@ -45,26 +46,29 @@ def readings(parts: Components) -> Mapping[str, Callable[[], Reading]]:
             "ledger": parts.connect.connections,
         },
         "resolution_tasks": _tasks,
-        **_pause(parts),
+        **_of_lease(parts),
         **_of_fleet(parts),
     }
 
 
-def _pause(parts: Components) -> Mapping[str, Callable[[], Reading]]:
+def _of_lease(parts: Components) -> Mapping[str, Callable[[], Reading]]:
+    """What comes with a lease; absent while it is not renewed, and before the first one."""
     keeper, clock = parts.replica.lease_keeper, parts.replica.clock
 
-    def lasted() -> float:
-        pause = keeper.pause
+    def of(read: Callable[[Pause | None], float]) -> Callable[[], Reading]:
+        return lambda: read(keeper.pause) if keeper.is_current else None
+
+    def lasted(pause: Pause | None) -> float:
         return 0.0 if pause is None else max(0.0, (clock.now() - pause.since).total_seconds())
 
-    def until() -> float:
-        pause = keeper.pause
+    def until(pause: Pause | None) -> float:
         return 0.0 if pause is None or pause.until is None else pause.until.timestamp()
 
     return {
-        "resolution_paused": lambda: float(holds.PAUSE in parts.replica.gate.reasons),
-        "resolution_pause_seconds": lasted,
-        "resolution_pause_until_timestamp_seconds": until,
+        "resolution_paused": of(lambda pause: float(pause is not None)),
+        "resolution_pause_seconds": of(lasted),
+        "resolution_pause_until_timestamp_seconds": of(until),
+        "resolution_wanted_replicas": lambda: keeper.wanted if keeper.is_current else None,
     }
 
 

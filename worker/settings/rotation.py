@@ -58,9 +58,9 @@ class Rotation:
         """Read the directory again. Never raises for what is found there."""
         if self._directory is not None:
             found = sources.secrets(self._directory)
-            kept = self._take_up(found)
-            self._kept = len(kept)
-            self._log_faults([*found.strays, *kept])
+            faults = [*found.strays, *self._take_up(found)]
+            self._kept = sum(found.values.get(path) != each for path, each in self._good.items())
+            self._log_faults(faults)
             self._log_foreign(found)
         return self._settings
 

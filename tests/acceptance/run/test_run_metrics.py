@@ -80,6 +80,10 @@ OF_THE_DATABASE = {
     "resolution_dead_letters_redeemable",
     "resolution_outbox_events",
     "resolution_queues_lost",
+    "resolution_paused",
+    "resolution_pause_seconds",
+    "resolution_pause_until_timestamp_seconds",
+    "resolution_wanted_replicas",
 }
 
 

@@ -17,6 +17,7 @@ import orjson
 import pytest
 import structlog
 
+from harness.log_events_page import events
 from worker.adapters import logs
 from worker.adapters.logs.repeats import Repeats
 
@@ -344,20 +345,46 @@ def test_warnings_are_logged(stream: io.StringIO) -> None:
 def test_a_fact_that_repeats_is_bounded(stream: io.StringIO) -> None:
     """Five lines at once and then one a minute; another link, another reason is another fact."""
     for number in range(30):
-        log.warning("broker_link_down", link="consume", reason=f"port {number} is closed")
-        log.warning("broker_link_down", link="publish", reason=f"port {number} is closed")
+        log.warning("broker_link_down", link="consume", reason="refused", again_in_seconds=number)
+        log.warning("broker_link_down", link="publish", reason="refused", again_in_seconds=number)
         log.info("settled", resolved=number)
     log.warning("broker_link_down", link="publish", reason="access refused")
     library = logging.getLogger("somebody")
-    for number in range(30):
-        library.error("connection %d lost", number)
+    for _ in range(30):
+        library.error("a connection is lost")
 
-    found = lines(stream)
-    assert [line["event"] for line in found].count("broker_link_down") == 5 + 5 + 1
-    assert [line["event"] for line in found].count("settled") == 30
-    assert [line["event"] for line in found if line.get("logger")] == [
-        f"connection {number} lost" for number in range(5)
-    ]
+    found = [line.get("logger", line["event"]) for line in lines(stream)]
+    assert found.count("broker_link_down") == 5 + 5 + 1
+    assert found.count("settled") == 30
+    assert found.count("somebody") == 5
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"event": "messages_may_be_lost", "queue": f"resolution.retry.{n}s"} for n in range(6)],
+        [{"event": "row_refused", "reason": f"SQLSTATE 2350{n}"} for n in range(6)],
+        [{"event": "row_refused", "left_out": ["offer_type"] * n} for n in range(6)],
+        [{"event": "calls_stopped", "code": f"E{n}"} for n in range(6)],
+        [{"event": "reload_refused", "faults": ["the same"]} for _ in range(40)],
+        [{"event": "call_failed", "exc_info": each("x")} for each in (KeyError, ValueError)] * 5,
+    ],
+    ids=lambda told: str(told[0]["event"]),
+)
+def test_other_facts_are_told(told: list[dict[str, Any]]) -> None:
+    """Whatever tells two lines apart but a number or a message is another fact."""
+    repeats = Repeats(lambda: 0.0)
+    assert [repeats.left_out_before(each) for each in told] == [0] * len(told)
+
+
+def test_an_event_of_ever_new_facts_is_bounded_too() -> None:
+    """Twenty lines at once, and then four a minute."""
+    now = 0.0
+    repeats = Repeats(lambda: now)
+    told = [{"event": "e", "reason": f"{n} messages wait"} for n in range(100)]
+    assert [repeats.left_out_before(each) for each in told].count(0) == 20
+    now = 60.0
+    assert [repeats.left_out_before(each) for each in told[50:]].count(None) == 50 - 4
 
 
 def test_what_was_left_out_is_counted() -> None:
@@ -376,5 +403,13 @@ def test_facts_without_end_take_no_memory_without_end() -> None:
     """Of many facts the oldest are forgotten."""
     repeats = Repeats()
     for number in range(5_000):
-        assert repeats.left_out_before({"event": "e", "code": chr(0x4E00 + number)}) == 0
-    assert len(repeats._facts) == 1_000
+        assert repeats.left_out_before({"event": f"e{number}"}) == 0
+    assert len(repeats._kept) == 1_000
+
+
+def test_what_is_counted_has_a_name_of_its_own(stream: io.StringIO) -> None:
+    """An event's own keys are not overwritten."""
+    for _ in range(30):
+        log.error("row_refused", left_out=["license_arn"])
+    assert {tuple(line["left_out"]) for line in lines(stream)} == {("license_arn",)}
+    assert "lines_left_out" not in {key for each in events().values() for key in each.keys}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from worker.adapters.metrics.readings import READABLE, Readings
@@ -34,6 +35,20 @@ def test_what_is_unknown_is_absent() -> None:
         'resolution_unacked{lane="live"} 2.0',
         'resolution_unacked{lane="backlog"} 0.0',
         'resolution_connections_total{link="ledger"} 3.0',
+    ]
+
+
+def test_a_reading_that_fails_takes_no_other_away() -> None:
+    """What can't be read is absent, and the log says so."""
+    readings = Readings()
+    read = dict.fromkeys((each.name for each in READABLE), lambda: 1.0)
+    readings.watch(read | {"resolution_ready": lambda: 1 / 0})
+    with structlog.testing.capture_logs() as logs:
+        found = scraped(readings)
+    assert [line for line in found if "resolution_ready" in line] == []
+    assert len(found) > 10
+    assert [(line["event"], line["metric"]) for line in logs] == [
+        ("metric_not_read", "resolution_ready")
     ]
 
 

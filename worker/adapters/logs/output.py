@@ -88,7 +88,7 @@ class Output:
             return False
         left_out = self._repeats.left_out_before(event)
         if left_out:
-            event["left_out"] = left_out
+            event["lines_left_out"] = left_out
         return left_out is None
 
     def _rendered(self, line: Event, trace: str | None) -> bytes:

@@ -1,34 +1,41 @@
 """Bounds warnings and errors that say one fact again and again, as each try of an outage does.
 
-A fact is said five times at once and then once a minute; the next line says how many were left out.
+A fact is said five times at once and then once a minute, whatever the event; of one event at most
+twenty lines at once and then four a minute are written, however many facts they tell. The next line
+says how many were left out.
 """
 
-import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-_BURST = 5
-_AGAIN_SECONDS = 60.0
-_MOST_FACTS = 1_000
-_TOLD_APART_BY = ("logger", "link", "queue", "code", "kept_as", "reason")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_FACT_LINES, _FACT_SECONDS = 5, 60.0
+_EVENT_LINES, _EVENT_SECONDS = 20, 15.0
+_MOST_KEPT = 1_000
+_MOST_CHARS = 500
+# Which one of many it was makes no other fact; nor does a number.
+_PASSED_BY = {"message_id", "fingerprint", "missing_since", "timestamp"}
+# Each answers somebody's act, who waits for the line.
+_ALWAYS = {"calls_paused", "reload_refused", "stopped_at_once"}
 
 
-class _Fact:
-    """How many lines of it may still be written, and how many were not."""
+@dataclass(slots=True)
+class _Allowance:
+    """Lines that may still be written, and how many were not."""
 
-    __slots__ = ("at", "left", "left_out")
+    at: float
+    left: float
+    left_out: int = 0
 
-    def __init__(self, at: float) -> None:
-        self.at = at
-        self.left = float(_BURST)
-        self.left_out = 0
+    def refill(self, now: float, most: int, seconds: float) -> None:
+        self.left = min(most, self.left + (now - self.at) / seconds)
+        self.at = now
 
 
 class Repeats:
-    """Knows which facts were said lately.
+    """Knows what was said lately.
 
     Args:
         clock: A monotonic clock, in seconds.
@@ -36,31 +43,46 @@ class Repeats:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._facts: OrderedDict[tuple[str, ...], _Fact] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, ...], _Allowance] = OrderedDict()
 
     def left_out_before(self, event: Mapping[str, Any]) -> int | None:
         """Whether a line is to be written.
 
         Returns:
             None if it is to be left out, else how many like it were left out since the last one.
-            Lines are alike if they differ in numbers only, and in nothing that tells facts apart.
         """
-        told = (event.get(name) for name in ("event", *_TOLD_APART_BY))
-        key = tuple(_NUMBER.sub("#", each) for each in told if isinstance(each, str))
-        now = self._clock()
-        fact = self._facts.pop(key, None) or _Fact(now)
-        self._facts[key] = fact
-        if len(self._facts) > _MOST_FACTS:
-            self._facts.popitem(last=False)
-        fact.left = min(_BURST, fact.left + (now - fact.at) / _AGAIN_SECONDS)
-        fact.at = now
-        if fact.left < 1:
+        name = str(event.get("logger") or event.get("event"))
+        if name in _ALWAYS:
+            return 0
+        fact = self._allowance((name, *_told(event)), _FACT_LINES, _FACT_SECONDS)
+        any_fact = self._allowance((name,), _EVENT_LINES, _EVENT_SECONDS)
+        if fact.left < 1 or any_fact.left < 1:
             fact.left_out += 1
             return None
         fact.left -= 1
+        any_fact.left -= 1
         left_out, fact.left_out = fact.left_out, 0
         return left_out
 
     def forget(self) -> None:
         """Begin anew."""
-        self._facts.clear()
+        self._kept.clear()
+
+    def _allowance(self, key: tuple[str, ...], most: int, seconds: float) -> _Allowance:
+        now = self._clock()
+        found = self._kept.pop(key, None) or _Allowance(now, most)
+        found.refill(now, most, seconds)
+        self._kept[key] = found
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+
+def _told(event: Mapping[str, Any]) -> Iterator[str]:
+    """What tells one fact from another."""
+    for name, value in event.items():
+        if isinstance(value, str | list | tuple) and name not in _PASSED_BY:
+            yield name
+            yield str(value)[:_MOST_CHARS]
+        elif name == "exc_info":
+            yield type(value[1] if isinstance(value, tuple) else value).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
+
+log: Final = structlog.get_logger()
 
 Reading: TypeAlias = "float | Mapping[str, float] | None"
 """One value, or one for each value of the label; None while it is unknown."""
@@ -70,7 +73,8 @@ READABLE: Final = (
     ),
     Readable(
         "resolution_rate_per_second",
-        "Calls a second allowed for all replicas together (shared) and for this one (local)",
+        "Calls a second allowed for all replicas together (shared; absent while the database is "
+        "away) and for this one (local)",
         "scope",
     ),
     Readable(
@@ -168,5 +172,13 @@ class Readings(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
         for each in READABLE:
-            read = self._read.get(each.name)
-            yield each.family(None if read is None else read())
+            yield each.family(self._reading(each.name))
+
+    def _reading(self, name: str) -> Reading:
+        """What is read; None if that fails: one bad reading must not take all metrics away."""
+        read = self._read.get(name)
+        try:
+            return None if read is None else read()
+        except Exception:
+            log.exception("metric_not_read", metric=name)
+            return None

@@ -16,7 +16,7 @@ from worker.core.token.poison import Guard, Mode
 from worker.core.token.prefetch import MOST_IN_HAND, is_worth_changing, prefetch_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from aio_pika.abc import AbstractConnection
     from aiormq.abc import AbstractChannel as Wire
@@ -125,6 +125,11 @@ class Consumer:
     def unacked(self) -> int:
         """How many messages are delivered to us and not acked."""
         return len(self._guard)
+
+    @property
+    def in_hand(self) -> Iterable[BrokerDelivery]:
+        """These messages."""
+        return self._guard.held
 
     @property
     def suspected(self) -> int:

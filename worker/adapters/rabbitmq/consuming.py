@@ -114,6 +114,19 @@ class ConsumingLink:
         """How many messages of a lane are in hand."""
         return sum(each.unacked for each in self._consumers if each.source.lane is lane)
 
+    def longest_in_hand_seconds(self, lane: Lane) -> float:
+        """How long the oldest of these has been in hand, wherever it is; 0 without any.
+
+        Other than a message's own time, nobody else can have written it.
+        """
+        arrived = [
+            delivery.arrived
+            for each in self._consumers
+            if each.source.lane is lane
+            for delivery in each.in_hand
+        ]
+        return asyncio.get_running_loop().time() - min(arrived) if arrived else 0.0
+
     def set_prefetch(self, lane: Lane, prefetch: int) -> None:
         """Take about so many messages of a lane from now on.
 

@@ -93,6 +93,11 @@ class LeaseKeeper:
         fresh = asyncio.get_running_loop().time() - at <= _FRESH_SECONDS
         return deaths if fresh else 0
 
+    @property
+    def is_current(self) -> bool:
+        """Whether what came with the last lease still holds: it could be renewed since."""
+        return self._joining is not None and self._lost_at is None
+
     def hurry(self) -> None:
         """Renew the lease at once: there is something that the others should know."""
         self._news.set()

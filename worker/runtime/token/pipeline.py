@@ -73,19 +73,6 @@ class Pipeline:
         ]
         return (self.clock.now() - min(received)).total_seconds() if received else 0.0
 
-    def longest_in_hand_seconds(self, lane: Lane) -> float:
-        """How long this process has had the oldest message of a lane in hand; 0 without any.
-
-        Other than the message's own time nobody else can have written it.
-        """
-        arrived = [
-            waiter.delivery.arrived
-            for token in self.in_flight
-            for waiter in token.waiters
-            if waiter.lane is lane
-        ]
-        return asyncio.get_running_loop().time() - min(arrived) if arrived else 0.0
-
     async def run(self) -> None:
         """Work until drained or cancelled."""
         async with asyncio.TaskGroup() as group:
