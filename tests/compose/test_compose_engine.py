@@ -80,8 +80,14 @@ async def all_resolved(compose: Compose, tokens: int) -> None:
     outcomes = compose.sql("SELECT status, count(*) FROM resolution.outcomes GROUP BY status")
     assert outcomes == f"resolved|{tokens}"
     assert compose.sql("SELECT count(*) FROM resolution.agreements") == str(tokens)
-    listed = compose("exec", "-T", "rabbitmq", "rabbitmqctl", "-q", "list_queues", "messages")
-    assert set(listed.split()) == {"messages", "0"}
+    await eventually(lambda: sum(queues(compose, "messages").values()) == 0, "no message is left")
+
+
+def queues(compose: Compose, what: str) -> dict[str, int]:
+    """Of each queue how many `messages` or `consumers` it has."""
+    listing = ("rabbitmqctl", "-q", "list_queues", "--no-table-headers", "name", what)
+    listed = compose("exec", "-T", "rabbitmq", *listing)
+    return {name: int(number) for name, number in map(str.split, listed.splitlines())}
 
 
 async def all_scraped(compose: Compose, workers: int) -> None:
@@ -183,7 +189,7 @@ async def test_workers_are_replaced_one_after_the_other(compose: Compose) -> Non
     while not updating.done():
         await asyncio.to_thread(publish, compose, 20)
         sent += 20
-        fewest = min(fewest, consumers(compose))
+        fewest = min(fewest, queues(compose, "consumers")["resolution.tokens"])
     await updating
     seconds = time.monotonic() - began
     assert fewest == WORKERS
@@ -202,13 +208,6 @@ def update(compose: Compose) -> str:
     found = re.search(r"^### Update[^\n]*\n.*?^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert found
     return found[1].replace("--file deploy/compose.yaml", " ".join(compose.options))
-
-
-def consumers(compose: Compose) -> int:
-    """How many workers take tokens."""
-    listing = ("rabbitmqctl", "-q", "list_queues", "--no-table-headers", "name", "consumers")
-    listed = compose("exec", "-T", "rabbitmq", *listing)
-    return int(dict(line.split() for line in listed.splitlines())["resolution.tokens"])
 
 
 def resolved_calls(compose: Compose) -> int:
