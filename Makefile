@@ -94,7 +94,7 @@ test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours besid
 judge-rate: setup ## judges the law of the rate on a hundred fresh seeds a scenario, in about eight minutes; ARGS=--edges for its constants
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
-test-all: ## runs test, test-long, test-crash, test-faults, test-neighbours and judge-rate; says how long each took
+test-all: ## runs test, test-long, test-crash, test-faults, test-compose, test-neighbours and judge-rate; says how long each took
 	@MAKE="$(MAKE)" scripts/test-all.sh
 
 lint: setup ## checks style, types and the floors' imports

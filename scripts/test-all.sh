@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 report=
 code=0
-for suite in test test-long test-crash test-faults test-neighbours judge-rate; do
+for suite in test test-long test-crash test-faults test-compose test-neighbours judge-rate; do
     began=$(date +%s)
     ended=passed
     "${MAKE:-make}" "$suite" || { ended=FAILED && code=1; }

@@ -8,12 +8,14 @@ import re
 import time
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from harness.compose import DEPLOYED, IMAGE, WORKERS, Compose, run
 from harness.system import tell
 from harness.waiting import eventually
+from tests.acceptance.deploy.test_deploy_dashboards import queries
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
@@ -53,9 +55,9 @@ async def healthy(compose: Compose, workers: int = WORKERS) -> None:
     assert len(compose.containers("worker")) == workers
 
 
-def publish(compose: Compose, tokens: int, lane: str = "live") -> None:
-    """Publish tokens that the simulator resolves, none of them twice."""
-    lines = "".join(f"ok-{next(_tokens)}\n" for _ in range(tokens))
+def publish(compose: Compose, tokens: int, lane: str = "live", kind: str = "ok") -> None:
+    """Publish tokens of a kind that the simulator knows, none of them twice."""
+    lines = "".join(f"{kind}-{next(_tokens)}\n" for _ in range(tokens))
     compose("run", "--rm", "-T", "publish", "publish", f"--lane={lane}", given=lines)
 
 
@@ -105,20 +107,30 @@ async def all_scraped(compose: Compose, workers: int) -> None:
 
 def series(compose: Compose, query: str) -> list[dict[str, Any]]:
     """The labels of what a query returns."""
-    found = compose.prometheus(f"query?query={query}")["result"]
+    found = compose.prometheus(f"query?query={quote(query)}")["result"]
     return [result["metric"] for result in found]
 
 
 async def nothing_alarms(compose: Compose) -> None:
-    """No alert has fired; each can be evaluated; none is even pending once all is quiet."""
-    groups = compose.prometheus("rules")["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert {rule["health"] for rule in rules} == {"ok"}
+    """Every rule can be evaluated; no alert has fired, and once all is quiet none is pending."""
     ends = time.monotonic() + 180
-    while raised := series(compose, "ALERTS"):
-        assert time.monotonic() < ends, raised
+    while (found := (rules(compose), series(compose, "ALERTS"))) != ({"ok"}, []):
+        assert time.monotonic() < ends, found
         await asyncio.sleep(0.5)
     assert series(compose, "count_over_time(ALERTS{alertstate='firing'}[1h])") == []
+
+
+def rules(compose: Compose) -> set[str]:
+    """How Prometheus's rules are: `ok`, `unknown` until they are evaluated, or `err`."""
+    groups = compose.prometheus("rules")["groups"]
+    return {rule["health"] for group in groups for rule in group["rules"]}
+
+
+async def every_panel_has_data(compose: Compose) -> None:
+    """Wait until every query of the dashboards returns something."""
+    ends = time.monotonic() + 120
+    while empty := [query.where for query in queries() if not series(compose, query.text)]:
+        assert time.monotonic() < ends, empty
 
 
 @pytest.mark.parametrize("number", range(1, 6))
@@ -158,6 +170,8 @@ async def test_tokens_settle_through_a_kill_and_a_restart_of_everything(compose:
     await healthy(compose)
     await all_scraped(compose, WORKERS)
     await nothing_alarms(compose)
+    publish(compose, 1, kind="invalid")  # a dead letter, for the panels about these
+    await every_panel_has_data(compose)
 
 
 async def test_publishing_runs_no_job_again(compose: Compose) -> None:
