@@ -138,8 +138,13 @@ class Breaker:
         fault = await self._marketplace.check_identity()
         if fault is None and others_are_refused:
             fault = await self._marketplace.probe()
-        if fault is not None and fault.kind is FaultKind.SYSTEMIC:
+        if fault is None:
+            return
+        if fault.kind is FaultKind.SYSTEMIC:
             self.open(fault)
+        elif fault.kind is FaultKind.TRANSIENT and others_are_refused:
+            # The outage that has stopped the others: no buyer's attempt need show it once more.
+            self.open(aws_errors.outage(fault))
 
     def follow(self, lease: Lease) -> None:
         """Hear of the other replicas."""
