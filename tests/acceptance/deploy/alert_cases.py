@@ -6,17 +6,17 @@ from tests.acceptance.deploy.alert_rules import Case, Fires, Silent, both
 
 B = {"instance": "b"}
 OUTCOMES = "resolution_outcomes_total"
-WAITS = "resolution_wait_seconds"
+WAITS = "resolution_resolved_wait_seconds"
 TURNED_AWAY = f'{OUTCOMES}{{status="rejected", lane="live", repeated="false"}}'
 RESOLVED = f'{OUTCOMES}{{status="resolved", lane="live", repeated="false"}}'
-DEAD = f'{OUTCOMES}{{status="dead", lane="live", repeated="false"}}'
+DEAD = 'resolution_tokens_lost_total{how="dead"}'
+PARKED = 'resolution_tokens_lost_total{how="parked"}'
 IN_TIME = f'{WAITS}_bucket{{lane="live", le="30.0"}}'
 ANSWERED = f'{WAITS}_count{{lane="live"}}'
 CROWD = f'{OUTCOMES}{{status="rejected", lane="crowd", repeated="false"}}'
-NO_CROWD = {CROWD: "0x999"}
 BY_WAITS = {"objective": "buyers answered within 30 s"}
 BY_LOSS = {"objective": "tokens not lost"}
-NO_LOSS = {DEAD: "0x9999", "resolution_parked_total": "0x9999"}
+NO_LOSS = {DEAD: "0x9999"}
 EXPIRY = "resolution_dead_letters_first_expiry_seconds"
 IN_HAND = 'resolution_longest_in_hand_seconds{lane="live"}'
 QUEUE = "resolution_queue_messages"
@@ -51,7 +51,7 @@ WELL = Case(
         RESOLVED: "0+750x240",
         TURNED_AWAY: "0+249x240",
         DEAD: "0+0.1x240",
-        "resolution_parked_total": "0x240",
+        PARKED: "0x240",
         'resolution_oddities_total{member="reply_unroutable"}': "0+20x240",
         'resolution_oddities_total{member="expiration"}': "3x240",
         'resolution_oddities_total{member="overflow"}': "0x240",
@@ -168,10 +168,14 @@ OUTAGES = (
     Case(
         "calls are stopped on staging, and in production on one of two replicas",
         {
+            **both("resolution_ready", "1x40"),
             "resolution_breaker_open": "0x40",
             'resolution_breaker_open{instance="b"}': "1x40",
-            'resolution_breaker_open{environment="staging"}': "0x3 1x24 0x12",
-            'resolution_breaker_open{environment="staging", instance="b"}': "0x3 1x20 0x16",
+            'resolution_ready{environment="staging"}': "1x40",
+            'resolution_ready{environment="staging", instance="b"}': "0x40",
+            'resolution_breaker_open{environment="staging"}': "0x3 1x20 0x16",
+            # This one has no database, and never had a call to stop.
+            'resolution_breaker_open{environment="staging", instance="b"}': "0x40",
         },
         (
             Silent("ResolutionCallsStopped", "1m30s 7m"),
@@ -254,7 +258,7 @@ WAITING = (
     ),
     Case(
         "a few buyers an hour, all of them late",
-        {ANSWERED: "0x5 0+0.1x120 12x60", IN_TIME: "0x186", **NO_CROWD},
+        {ANSWERED: "0x5 0+0.1x120 12x60", IN_TIME: "0x186"},
         (
             Silent("ResolutionBuyersWait", "40m"),  # four of four, but only four
             Fires("ResolutionBuyersWait", "1h30m", "6"),
@@ -266,7 +270,7 @@ WAITING = (
     ),
     Case(
         "one buyer in ten is late, of many: in an hour too few to page, in six enough",
-        {ANSWERED: "0+50x100", IN_TIME: "0+45x100", **NO_CROWD},
+        {ANSWERED: "0+50x100", IN_TIME: "0+45x100"},
         (
             Silent("ResolutionBuyersWait", "5m"),
             Fires("ResolutionBuyersWait", "5h", "300"),
@@ -275,7 +279,7 @@ WAITING = (
     ),
     Case(
         "one buyer in fifty is late: nobody is woken, but the objective will be missed",
-        {ANSWERED: "0+500x100", IN_TIME: "0+490x100", **NO_CROWD},
+        {ANSWERED: "0+500x100", IN_TIME: "0+490x100"},
         (
             Silent("ResolutionBuyersWait", "2h 8h"),
             Silent("ResolutionObjectiveSlow", "10m"),
@@ -284,13 +288,33 @@ WAITING = (
         every="5m",
     ),
     Case(
-        "a flood of one source waits in the crowd and is turned away; buyers do not wait",
+        "strangers' tokens are answered late or soon, and none is resolved; and buyers wait",
         {
-            ANSWERED: "0+110x100",
-            IN_TIME: "0+10x100",
-            CROWD: "0+100x100",
+            'resolution_wait_seconds_count{lane="live"}': "0+1000x100",
+            'resolution_wait_seconds_bucket{lane="live", le="30.0"}': "0+900x100",
+            TURNED_AWAY: "0+1000x100",
+            ANSWERED: "0x100",
+            IN_TIME: "0x100",
+            f'{WAITS}_count{{lane="live", cluster="us"}}': "0+1x100",
+            f'{WAITS}_bucket{{lane="live", le="30.0", cluster="us"}}': "0x100",
+            TURNED_AWAY.replace("}", ', cluster="us"}'): "0+1000x100",
         },
-        (Silent("ResolutionBuyersWait", "10m 1h"), Silent("ResolutionObjectiveSlow", "1h")),
+        (
+            Silent("ResolutionBuyersWait", "4m"),
+            Fires("ResolutionBuyersWait", "1h10m", "60", {"cluster": "us"}),
+        ),
+        every="1m",
+    ),
+    Case(
+        "a queue was deleted and declared again, and those who waited for it are answered late",
+        {
+            ANSWERED: "0x30 0+20x5 100x60",
+            IN_TIME: "0x95",
+            **both("resolution_paused", "0x95"),
+            **both("resolution_queues_lost", "0x5 1x90"),
+            **both('resolution_fault{part="topology"}', "0x5 1x24 0x66"),
+        },
+        (Silent("ResolutionBuyersWait", "31m 35m 40m 60m 80m"),),
         every="1m",
     ),
     Case(
@@ -299,11 +323,9 @@ WAITING = (
             ANSWERED: "0x30 0+20x5 100x60",
             IN_TIME: "0x95",
             "resolution_paused": "0x5 1x24 0x70",
-            **NO_CROWD,
             f'{WAITS}_count{{lane="live", cluster="us"}}': "0x30 0+20x5 100x60",
             f'{WAITS}_bucket{{lane="live", le="30.0", cluster="us"}}': "0x95",
             'resolution_breaker_open{cluster="us"}': "0x5 1x24 0x70",
-            CROWD.replace("}", ', cluster="us"}'): "0x95",
         },
         (Silent("ResolutionBuyersWait", "31m 35m 40m 60m 80m"),),
         every="1m",
@@ -327,7 +349,7 @@ WAITING = (
 TOKENS = (
     Case(
         "a few buyers an hour, and all of their tokens die",
-        {DEAD: "0x5 0+0.1x70 7x400", RESOLVED: "0x475", "resolution_parked_total": "0x475"},
+        {DEAD: "0x5 0+0.1x70 7x400", RESOLVED: "0x475", PARKED: "0x475"},
         (
             Silent("ResolutionTokensLost", "40m"),
             Fires("ResolutionTokensLost", "1h10m", "6"),
@@ -338,7 +360,7 @@ TOKENS = (
     ),
     Case(
         "the broker parks one message in a hundred",
-        {DEAD: "0x120", RESOLVED: "0+10x120", "resolution_parked_total": "0+0.1x120"},
+        {DEAD: "0x120", RESOLVED: "0+10x120", PARKED: "0+0.1x120"},
         (
             Silent("ResolutionTokensLost", "20m"),
             Fires("ResolutionTokensLost", "1h30m", "9"),
@@ -347,7 +369,7 @@ TOKENS = (
     ),
     Case(
         "fifty tokens die in an hour, of very many",
-        {DEAD: "0+1x120", RESOLVED: "0+5000x120", "resolution_parked_total": "0x120"},
+        {DEAD: "0+1x120", RESOLVED: "0+5000x120", PARKED: "0x120"},
         (
             Silent("ResolutionTokensLost", "40m"),
             Fires("ResolutionTokensLost", "1h30m", "60"),
@@ -365,7 +387,7 @@ TOKENS = (
         (
             Silent("ResolutionDeadLettersRedeemable", "6m"),
             Fires("ResolutionDeadLettersRedeemable", "10m", "3h 56m 0s"),
-            Silent("ResolutionDeadLettersExpire", "3h30m"),
+            Silent("ResolutionDeadLettersExpire", "3h"),
             Fires("ResolutionDeadLettersExpire", "3h45m", "21m 0s"),
         ),
         every="1m",

@@ -33,6 +33,7 @@ OUTAGES = {
     "ReplicaUnready@b QueueGrows EventsWait AnswersDropped RepliesUnroutable ObjectiveSlow",
     "AWS refuses all": "CallsStopped Unready BuyerStuck BuyersWait ReplicaUnready@a "
     "ReplicaRefused@b QueueGrows ObjectiveSlow",
+    "a queue was deleted": "QueueLost BuyersWait ObjectiveSlow",
     "all clocks are off": "Unready BuyerStuck BuyersWait ReplicaUnready@a ReplicaUnready@b "
     "QueueGrows ObjectiveSlow",
     "a pause is forgotten": "PauseForgotten BuyerStuck BuyersWait QueueGrows ObjectiveSlow",
@@ -208,3 +209,11 @@ def test_alertmanager_accepts_the_configuration_which_tells_nobody() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     receivers = YAML(typ="safe").load(SHIPPED)["receivers"]
     assert receivers == [{"name": name} for name in ("page", "ticket", "nobody")]
+
+
+def test_a_second_cause_is_a_notification_of_its_own() -> None:
+    """Pagers that take a group for one incident are told anew of each cause, and soon again."""
+    pages, tickets = YAML(typ="safe").load(SHIPPED)["route"]["routes"]
+    for route in (pages, tickets):
+        assert route["group_by"] == ["environment", "cluster", "alertname"]
+    assert pages["repeat_interval"] == "1h"
