@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 
 class FakeWorker:
-    """A pipeline and its stand-ins."""
+    """A pipeline and its stand-ins.
+
+    Attributes:
+        queued: How many messages wait in the lanes whose queues are known.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class FakeWorker:
             secrets=self.secrets,
             telemetry=self.telemetry,
         )
+        self.queued: dict[Lane, int] = dict.fromkeys(Lane, 0)
         self.lease_reports: list[str | None] = []
         self.replica = Replica(
             ports,
@@ -72,6 +77,7 @@ class FakeWorker:
                 patience_seconds=30.0,
                 remedy=lambda code, _: f"mend {code}",
                 report_lease=self.lease_reports.append,
+                queued=self.queued.get,
             ),
         )
         self.pipeline = self.replica.pipeline

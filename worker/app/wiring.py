@@ -83,7 +83,7 @@ def assemble(settings: Settings, marketplace: AwsMarketplace, metrics: Metrics) 
         report_lease=health.reporter("fleet"),
         aside_changed=lambda: prefetch.apply(),  # noqa: PLW0108 - it is created below
         suspected=lambda: consuming.suspected,
-        queued=lambda lane: consuming.ready.get(LANE_QUEUES[lane], 0),
+        queued=lambda lane: consuming.ready.get(LANE_QUEUES[lane]),
         unacked=lambda lane: consuming.unacked(lane),  # noqa: PLW0108 - it is created below
     )
     replica = Replica(_ports(settings, database, marketplace, publishing, metrics), plan)

@@ -74,7 +74,7 @@ class Plan:
         report_lease: Called with why there has been no lease for a while, or None.
         aside_changed: Called when the replica begins or ceases to stand aside.
         suspected: How many messages are handled apart from all others.
-        queued: How many messages wait in a lane's queue.
+        queued: How many messages wait in a lane's queue; None while that is unknown.
         unacked: How many messages of a lane are in hand.
     """
 
@@ -85,7 +85,7 @@ class Plan:
     report_lease: Callable[[str | None], None] = lambda _: None
     aside_changed: Callable[[], None] = lambda: None
     suspected: Callable[[], int] = lambda: 0
-    queued: Callable[[Lane], int] = lambda _: 0
+    queued: Callable[[Lane], int | None] = lambda _: 0
     unacked: Callable[[Lane], int] = lambda _: 0
 
 
@@ -213,7 +213,7 @@ class Replica:
     def _behind_seconds(self) -> float:
         """How long the fleet will take to call for all that waits in the live queue by now."""
         rate = self.pacer.shared
-        return self._plan.queued(Lane.LIVE) / rate if rate else 0.0
+        return (self._plan.queued(Lane.LIVE) or 0) / rate if rate else 0.0
 
     # --- what replicas tell each other ---
 
@@ -222,6 +222,7 @@ class Replica:
         breaker = self.breaker.state
         since = now - breaker.since if breaker.refusal_confirmed else 0.0
         accepted = None if breaker.accepted_at is None else now - breaker.accepted_at
+        live = self._unsettled(Lane.LIVE)
         return ReplicaState(
             identity=self._ports.marketplace.identity(),
             refusal=breaker.fault if breaker.refusal_confirmed else None,
@@ -235,13 +236,16 @@ class Replica:
                 for lane in Lane
             },
             concurrency=self._plan.concurrency,
-            live=self._unsettled(Lane.LIVE) + self.in_hand_elsewhere.messages,
-            bulk=self._unsettled(Lane.BACKLOG) + self._unsettled(Lane.CROWD),
+            live=None if live is None else live + self.in_hand_elsewhere.messages,
+            bulk=self._unsettled(Lane.BACKLOG, Lane.CROWD),
         )
 
-    def _unsettled(self, lane: Lane) -> int:
-        """Messages of a lane that wait in its queue or are in hand here."""
-        return self._plan.queued(lane) + self._plan.unacked(lane)
+    def _unsettled(self, *lanes: Lane) -> int | None:
+        """Messages of lanes that wait in a queue or are in hand here; None while unknown."""
+        queued = [each for each in map(self._plan.queued, lanes) if each is not None]
+        if len(queued) < len(lanes):
+            return None
+        return sum(queued) + sum(map(self._plan.unacked, lanes))
 
     def _follow(self, lease: Lease, asked_at: float) -> None:
         """Pass on what a lease says of the others, as it was after `asked_at` (loop time)."""

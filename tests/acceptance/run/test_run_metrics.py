@@ -95,9 +95,10 @@ async def test_every_promised_metric_is_there(shop: WebTier, shared_worker: Work
     async def is_measured() -> bool:
         found = await shared_worker.metrics()
         queues = found.get("resolution_queue_messages", {})
-        return len(queues) >= len(DELAYS.split(",")) + 4 and "resolution_dead_letters" in found
+        others = {"resolution_dead_letters", "resolution_wanted_replicas"}
+        return len(queues) >= len(DELAYS.split(",")) + 4 and others <= found.keys()
 
-    await eventually(is_measured, "queues and dead letters are measured")
+    await eventually(is_measured, "queues, dead letters and what is wanted are measured")
     found = await shared_worker.metrics()
 
     for name, labelled in (COUNTERS | GAUGES).items():

@@ -347,12 +347,29 @@ async def test_no_permit_without_a_rate(fleet: Crew) -> None:
 async def test_all_replicas_tell_one_number_of_wanted_ones(fleet: Crew) -> None:
     """Half a minute of more buyers than one can serve; what each has seen counts for all."""
     replicas = fleet.replicas(3)
-    busy = ReplicaState("id", accepted_seconds=0.0, concurrency=2, live=3000)
+    busy = ReplicaState("id", accepted_seconds=0.0, concurrency=2, live=3000, bulk=0)
     slow = Report(float("inf"), calls=2, successes=2, busy_seconds=4.0)
     first = await leases(replicas, slow, busy)
-    assert {lease.wanted for lease in first} == {1}
+    assert {lease.wanted for lease in first} == {None}
+    await leases(replicas, slow, busy)
     since = "state::jsonb, '{capacity,since}', to_jsonb(extract(EPOCH FROM now()) - 31)"
     await fleet.schema.execute(f"UPDATE resolution.quota SET state = jsonb_set({since})")
     await leases(replicas, slow, busy)
     found = await leases(replicas, slow, busy)
     assert {lease.wanted for lease in found} == {8}  # 40 a second: five for each
+
+
+async def test_a_roll_out_tells_no_number_of_wanted_replicas(fleet: Crew) -> None:
+    """While a version before drops the plan there is none; then it is what is worth it."""
+    replicas = fleet.replicas(4)
+    idle = ReplicaState("id", accepted_seconds=0.0, live=0, bulk=0)
+    for _ in range(3):
+        assert {lease.wanted for lease in await leases(replicas, IDLE, idle)} == {None}
+        await fleet.schema.execute(
+            "UPDATE resolution.quota SET state = (state::jsonb - 'capacity')::json"
+        )
+    for _ in range(2):
+        await leases(replicas, IDLE, idle)
+    since = "state::jsonb, '{capacity,since}', to_jsonb(extract(EPOCH FROM now()) - 11)"
+    await fleet.schema.execute(f"UPDATE resolution.quota SET state = jsonb_set({since})")
+    assert {lease.wanted for lease in await leases(replicas, IDLE, idle)} == {1}

@@ -79,7 +79,8 @@ READABLE: Final = (
     ),
     Readable(
         "resolution_wanted_replicas",
-        "Replicas that the rate and the waiting tokens are worth, for autoscalers",
+        "Replicas that the rate and the waiting tokens are worth, for autoscalers; absent for the "
+        "first ten seconds",
         shared=True,
     ),
     Readable("resolution_breaker_open", "1 while calls are stopped because of a systemic fault"),

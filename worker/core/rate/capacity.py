@@ -6,6 +6,9 @@ what one replica can do that gives a number of replicas. The number that is told
 that an autoscaler does not start and stop processes for nothing.
 
 All replicas keep one `Plan`, which is stored beside the shared rate, so they all tell one number.
+It begins at 0, which is told to nobody. Where replicas of a version before this drop the plan with
+each report, it begins again and again, and no number is told until the last of them has ended; to
+begin with as many as are live would make autoscalers keep what a roll-out starts for a moment.
 """
 
 from __future__ import annotations
@@ -28,8 +31,10 @@ LEAST_RATE: Final = 5.0  # calls a second for each replica, below which another 
 LIVE_SECONDS: Final = 30.0  # in which the waiting buyers are to be called for
 BULK_SECONDS: Final = 600.0  # the same for backlog and crowd
 MEMORY_SECONDS: Final = 30.0  # of the calls a second and of their duration
+FIRST_SECONDS: Final = 10.0  # until there is a number at all, so that calls have been counted
 RISE_SECONDS: Final = 30.0  # for which more replicas must have been worth it
 FALL_SECONDS: Final = 300.0  # for which fewer must have been enough
+UNSEEN_SECONDS: Final = 10.0  # for which the counts of queues stand in for those that are unknown
 _LEAST_SECONDS: Final = 5.0  # in less than that a few calls would look like many a second
 _ROUNDING: Final = 1e-9
 _NEARLY: Final = 0.9  # of the rate: calls that come so close are held by it
@@ -53,29 +58,31 @@ class Plan:
     """What the fleet has to do, and for how many replicas that is work.
 
     Attributes:
-        replicas: How many are wanted.
+        replicas: How many are wanted; 0 while that is not known yet.
         nearest: The number closest to `replicas` that was worth it since `since`.
         since: Since when it was more, or fewer, than `replicas` all the time, in epoch seconds.
         updated: When the last report came, in epoch seconds of the database.
+        seen: When a replica last knew how much waits in the queues; 0 for never.
         seconds: How long calls have been counted; the weight of all counts decays over
             `MEMORY_SECONDS`.
         calls: Calls of late.
         busy_seconds: How long these took, all together.
-        concurrency: Calls that one replica may have in flight.
-        live: Live submissions that are not settled.
+        concurrency: Calls that one replica may have in flight: the mean of those that report.
+        live: Live submissions that are not settled, as last known.
         bulk: The same of backlog and crowd.
     """
 
-    replicas: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    nearest: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    nearest: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
     since: _Amount
     updated: _Amount
     seconds: _Amount = 0.0
     calls: _Amount = 0.0
     busy_seconds: _Amount = 0.0
-    concurrency: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    concurrency: Annotated[float, msgspec.Meta(ge=1, le=1_000_000)] = 1.0
     live: _Count = 0
     bulk: _Count = 0
+    seen: _Amount = 0.0
 
     @property
     def called(self) -> float:
@@ -135,9 +142,9 @@ class Plan:
         return max(1, math.ceil(needed * (1 + _ROUNDING)))
 
 
-def begun(replicas: int, now: float) -> Plan:
-    """The plan where none is known: to stay as many as there are."""
-    return Plan(replicas, replicas, since=now, updated=now)
+def begun(concurrency: int, now: float) -> Plan:
+    """The plan where none is known, not even a number of replicas."""
+    return Plan(0, 0, since=now, updated=now, concurrency=max(1, concurrency))
 
 
 def advance(
@@ -153,9 +160,13 @@ def advance(
         rate: Calls a second that all together may make.
         paused: Whether an operator has stopped all calls: then the number stays, for calls say
             nothing of what arrives.
+
+    The number stays, too, where no replica has known the queues for `UNSEEN_SECONDS`: little is
+    called then, and much may wait.
     """
     elapsed = max(0.0, now - plan.updated)
     kept = math.exp(-elapsed / MEMORY_SECONDS)
+    stays = paused or now - plan.seen > UNSEEN_SECONDS
     plan = replace(
         plan,
         since=min(plan.since, now),
@@ -163,11 +174,12 @@ def advance(
         seconds=min(MEMORY_SECONDS, kept * plan.seconds + elapsed),
         calls=kept * plan.calls + report.calls,
         busy_seconds=kept * plan.busy_seconds + report.busy_seconds,
-        concurrency=max(1, state.concurrency),
-        live=state.live,
-        bulk=state.bulk,
+        concurrency=plan.concurrency + (1 - kept) * (max(1, state.concurrency) - plan.concurrency),
+        seen=min(plan.seen, now),
     )
-    return _followed(plan, plan.replicas if paused else plan.worth(rate), now)
+    if state.live is not None and state.bulk is not None:
+        plan = replace(plan, live=state.live, bulk=state.bulk, seen=now)
+    return _followed(plan, plan.replicas if stays else plan.worth(rate), now)
 
 
 def _followed(plan: Plan, worth: int, now: float) -> Plan:
@@ -175,8 +187,12 @@ def _followed(plan: Plan, worth: int, now: float) -> Plan:
     rises, was = worth > plan.replicas, plan.nearest - plan.replicas
     if worth == plan.replicas or was == 0 or rises != (was > 0):
         return replace(plan, nearest=worth, since=now)
-    nearest = min(worth, plan.nearest) if rises else max(worth, plan.nearest)
-    if now - plan.since < (RISE_SECONDS if rises else FALL_SECONDS):
+    if plan.replicas == 0:
+        nearest, seconds = worth, FIRST_SECONDS
+    else:
+        seconds = RISE_SECONDS if rises else FALL_SECONDS
+        nearest = min(worth, plan.nearest) if rises else max(worth, plan.nearest)
+    if now - plan.since < seconds:
         return replace(plan, nearest=nearest)
     return replace(plan, replicas=nearest, nearest=nearest, since=now)
 

@@ -86,7 +86,8 @@ class ReplicaState:
         skew_seconds: By how much its machine's clock is ahead of the database's.
         in_hand: By lane, its unacked messages and the seconds since the oldest was received.
         concurrency: Calls that it may have in flight.
-        live: Live submissions that are not settled, of all replicas, as it knows.
+        live: Live submissions that are not settled, of all replicas; None while it does not know
+            how many wait in the queue.
         bulk: The same of backlog and crowd.
     """
 
@@ -99,8 +100,8 @@ class ReplicaState:
     skew_seconds: float = 0.0
     in_hand: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     concurrency: int = 1
-    live: int = 0
-    bulk: int = 0
+    live: int | None = None
+    bulk: int | None = None
 
 
 class InHand(NamedTuple):
@@ -133,7 +134,7 @@ class Lease:
         outbox_keys: Routing keys of the events that wait in the outbox: nobody publishes under
             these but the one who has the outbox's turn.
         live_elsewhere: Live messages that the other replicas have in hand.
-        wanted: How many replicas the rate and what waits are worth.
+        wanted: How many replicas the rate and what waits are worth; None while that is unknown.
     """
 
     rate: float
@@ -149,7 +150,7 @@ class Lease:
     clock: Reading | None = None
     outbox_keys: frozenset[str] = frozenset()
     live_elsewhere: InHand = NOTHING_IN_HAND
-    wanted: int = 1
+    wanted: int | None = None
 
 
 _KEPT_SECONDS: Final = 3.0

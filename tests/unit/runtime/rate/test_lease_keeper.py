@@ -16,7 +16,7 @@ from tests.fakes.records import POLICY
 from tests.fakes.worker import FakeWorker, working
 from worker.core import aws_errors
 from worker.core.rate.fleet import Pause, ReplicaState, decayed
-from worker.core.records import Answer, Fault, FaultKind
+from worker.core.records import Answer, Fault, FaultKind, Lane
 from worker.core.shortage import DESCRIPTORS
 
 REFUSED = Fault(FaultKind.SYSTEMIC, "AccessDeniedException", "not you")
@@ -45,6 +45,24 @@ async def test_a_pause_holds_calls_within_two_seconds_until_it_ends() -> None:
         worker.fleet.pause = None
         await worker.all_acked(2.0)
         assert worker.aws.tokens == ["t"]
+
+
+@leaping
+async def test_queues_that_are_unknown_are_not_reported_as_empty() -> None:
+    """Without a broker a replica knows what is in its hand, and not what waits."""
+    async with working() as worker:
+
+        async def told() -> tuple[int | None, int | None]:
+            await asyncio.sleep(2)
+            _, state = worker.fleet.states["first"]
+            return state.live, state.bulk
+
+        worker.queued |= {Lane.LIVE: 5, Lane.BACKLOG: 7, Lane.CROWD: 9}
+        assert await told() == (5, 16)
+        del worker.queued[Lane.CROWD]
+        assert await told() == (5, None)
+        worker.queued.clear()
+        assert await told() == (None, None)
 
 
 @leaping

@@ -195,14 +195,14 @@ def grant(
         clock=snapshot.clock,
         outbox_keys=snapshot.outbox_keys,
         live_elsewhere=snapshot.live_elsewhere,
-        wanted=plan.replicas,
+        wanted=plan.replicas or None,
     )
     return quota.stored(state) | {_PLAN: capacity.stored(plan)}, lease
 
 
 def _plan(snapshot: FleetSnapshot, report: Report, replica: ReplicaState, rate: float) -> Plan:
     """For how many replicas there is work after this report."""
-    plan = snapshot.plan or capacity.begun(snapshot.replicas, snapshot.now)
+    plan = snapshot.plan or capacity.begun(replica.concurrency, snapshot.now)
     paused = snapshot.pause is not None
     return capacity.advance(plan, report, replica, snapshot.now, rate=rate, paused=paused)
 
