@@ -49,6 +49,12 @@ INSERT INTO resolution.quota (
     '2026-11-22 08:00Z'
 )
 """
+_PLANNED = """
+UPDATE resolution.quota SET state = json_build_object('capacity', json_build_object(
+    'replicas', 6, 'nearest', 6, 'since', at, 'updated', at, 'seen', at,
+    'seconds', 30, 'calls', 1143, 'busy_seconds', 114, 'live', 640
+)) FROM (SELECT extract(EPOCH FROM clock_timestamp() - interval '121 min') AS at) AS told
+"""
 _REFUSED = """
 INSERT INTO resolution.replica (
     seller, id, need, granted, identity, version, seen_at, expires_at, refused_code,
@@ -164,7 +170,7 @@ async def test_a_running_worker(sound: Setup) -> None:
         port = str(await first.port())
         assert found(sound, WORKER_HTTP__PORT=port)["replicas"] == 2
         assert len(found(sound, WORKER_HTTP__PORT=port)["shares"]) == 2
-        assert "replicas  1 wanted, 2 live\n" in run(sound, "--capacity").stdout
+        assert capacity(sound)["live"] == 2
         assert found(sound, WORKER_HTTP__PORT=port)["worker"]["breaker"] == "closed"
         await sound.simulator.order(
             "PUT", "fault", {"code": "AccessDeniedException", "message": "no"}
@@ -219,11 +225,15 @@ async def test_what_keeps_replicas_from_more_calls(
         for number in range(3 if token else 0):
             publish(sound, "\n".join(f"{token}-{binds}-{number}-{n}" for n in range(100)))
         await eventually(lambda: capacity(sound)["binds"] == binds, f"{binds} binds")
-        told = capacity(sound)
-        assert (told["live"], told["wanted"] in {1, 2}) == (2, True)
         assert words in run(sound, "--capacity").stdout
-        wanted = {await worker.metric("resolution_wanted_replicas") for worker in workers}
-        assert wanted == {float(told["wanted"])}
+        await eventually(lambda: capacity(sound)["wanted"], "a number is wanted")
+        assert capacity(sound)["live"] == 2
+
+        async def is_told_by_all() -> bool:
+            wanted = {await worker.metric("resolution_wanted_replicas") for worker in workers}
+            return wanted == {float(capacity(sound)["wanted"])}
+
+        await eventually(is_told_by_all, "all replicas tell this number")
     finally:
         for worker in workers:
             worker.kill()
@@ -373,3 +383,16 @@ def test_watching(sound: Setup) -> None:
         assert process.wait(20) == 0
         assert "Traceback" not in process.stderr.read()
     assert looks[0]["at"] < looks[1]["at"]
+
+
+@pytest.mark.long
+async def test_a_fleet_that_has_ended_wants_no_number(sound: Setup) -> None:
+    """What its replicas told hours ago is not shown as if it were so now."""
+    for statement in (_PAUSED, _PLANNED):
+        await execute(sound.database.dsn, statement)
+    told = capacity(sound)
+    assert (told["wanted"], told["demand"], told["waiting"]) == (None, None, None)
+    assert told["reported_seconds"] == pytest.approx(7260, abs=30)
+    shown = run(sound, "--capacity").stdout
+    assert "replicas  0 live; how many are wanted is not known\n" in shown
+    assert "binds     unknown: no replica has reported for 2 h 1 min\n" in shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.core import aws_causes
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from worker.adapters.postgres.rate.status import FleetStatus, Member
     from worker.core.rate.capacity import Limit
+
+OUTDATED_SECONDS: Final = 10.0
+"""What was reported longer ago is no longer so; each replica reports about once a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +92,30 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many replicas there is work for. What no replica has told yet is None.
+    """How many replicas there is work for. What no replica has told, or none of late, is None.
 
     Attributes:
         wanted: How many are wanted; what autoscalers are told.
         live: How many there are.
+        reported_seconds: How long ago a replica last reported; None for never.
+        queues_seconds: How long ago a replica last knew how much waits in the queues; None for
+            never.
         now: How many there is work for at this moment; `wanted` follows it late.
         binds: What keeps those that are live from making more calls.
         rate: Calls a second that all together may make.
         demand: Calls a second that would serve what arrives and what waits.
         each: Calls a second that one replica can make.
         called: Calls a second that were made of late.
-        waiting: What waits, in queues and in hand.
-        concurrency: Calls that one replica may have in flight.
+        waiting: What waits, in queues and in hand, as it was `queues_seconds` ago.
+        concurrency: Calls that one replica may have in flight, on the mean.
         call_seconds: How long a call takes; 0 if there was none of late.
         concurrency_wanted: The concurrency with which the live replicas could make all calls.
     """
 
-    wanted: int
+    wanted: int | None
     live: int
+    reported_seconds: float | None = None
+    queues_seconds: float | None = None
     now: int | None = None
     binds: Limit | None = None
     rate: float | None = None
@@ -172,10 +180,16 @@ def capacity(fleet_status: FleetStatus) -> Capacity:
     live, rate = len(fleet_status.members), fleet_status.rate
     plan, starved = fleet_status.plan, any(math.isinf(each.need) for each in fleet_status.members)
     if plan is None or rate is None:
-        return Capacity(wanted=1, live=live)
+        return Capacity(wanted=None, live=live)
+    reported = max(0.0, fleet_status.now - plan.updated)
+    seen = max(0.0, fleet_status.now - plan.seen) if plan.seen else None
+    if seen is None or reported > OUTDATED_SECONDS:
+        return Capacity(None, live, reported_seconds=reported, queues_seconds=seen)
     return Capacity(
-        wanted=plan.replicas,
+        wanted=plan.replicas or None,
         live=live,
+        reported_seconds=reported,
+        queues_seconds=seen,
         now=plan.worth(rate),
         binds=plan.limit(rate, fleet_status.ceiling, max(1, live), starved=starved),
         rate=rate,
@@ -183,7 +197,7 @@ def capacity(fleet_status: FleetStatus) -> Capacity:
         each=plan.each,
         called=plan.called,
         waiting=Waiting(plan.live, plan.bulk),
-        concurrency=plan.concurrency,
+        concurrency=round(plan.concurrency),
         call_seconds=plan.call_seconds,
         concurrency_wanted=plan.concurrency_for(rate, max(1, live)),
     )

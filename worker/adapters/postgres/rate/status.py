@@ -85,6 +85,7 @@ class FleetStatus:
         singly: Whether permits are taken one by one.
         configured: The lowest ceiling in the settings of the live replicas.
         plan: For how many replicas there is work; None if none is known.
+        now: The database's time, in epoch seconds; 0 if no replica has ever worked.
     """
 
     rate: float | None
@@ -94,6 +95,7 @@ class FleetStatus:
     pause: Pause | None
     members: tuple[Member, ...]
     plan: Plan | None = None
+    now: float = 0.0
 
     @property
     def ceiling(self) -> float | None:
@@ -125,6 +127,7 @@ async def fleet_status(fetch: Fetch, seller: str) -> FleetStatus:
         pause=pause_of(row) if row else None,
         members=members,
         plan=plan_of(parsed(row["state"])) if row else None,
+        now=row["now"] if row else 0.0,
     )
 
 
