@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.dashboards.model import (
+    BLUE,
     GREEN,
     RED,
     YELLOW,
@@ -26,32 +27,40 @@ They need `WORKER_POSTGRES__DSN` of `resolution_operator`; a replay also broker 
 """
 
 
-_FIRST: Final = "min(resolution_dead_letters_first_expiry_seconds{FLEET})"
+# Most of what AWS has rejected were made-up tokens: they hurry nobody, and colour nothing.
+_OURS: Final = 'FLEET, reason=~"dead|parked"'
 _NOW: Final = Row(
     "Now",
     [
         stat(
-            "Can still be saved",
-            "Open dead letters whose token may still be redeemed.",
-            "max(resolution_dead_letters_redeemable{FLEET})",
+            "Dead or parked, open",
+            "Dead letters of buyers: their tokens failed through no fault of their own.",
+            f"sum(max by (reason) (resolution_dead_letters{{{_OURS}}}))",
             steps={0: GREEN, 1: YELLOW},
             none="database away",
             runbooks=["ResolutionDeadLettersRedeemable"],
         ),
         stat(
-            "The first expires in",
-            "Then its buyer must begin again at AWS Marketplace.",
-            f"{_FIRST} < Inf",
+            "The first of them expires in",
+            "Of the dead or parked. Then its buyer must begin again at AWS Marketplace.",
+            f"min(resolution_dead_letters_first_expiry_seconds{{{_OURS}}}) < Inf",
             unit="s",
             steps={0: RED, 3600: YELLOW, 10800: GREEN},
             none="none",
             runbooks=["ResolutionDeadLettersExpire"],
+            width=8,
+        ),
+        stat(
+            "Can still be redeemed",
+            "Open dead letters of any reason: many rejected ones are junk. By reason: below.",
+            "max(resolution_dead_letters_redeemable{FLEET})",
+            steps={0: BLUE},
+            none="database away",
         ),
         stat(
             "Lost in the time shown",
-            "Tokens whose attempts were used up, or that the broker parked.",
-            'sum(increase(resolution_outcomes_total{FLEET, status="dead", repeated="false"}'
-            "[$__range])) + sum(increase(resolution_parked_total{FLEET}[$__range]))",
+            "Tokens that are dead, were parked by the broker, or outlived while they waited.",
+            "sum(increase(resolution_tokens_lost_total{FLEET}[$__range]))",
             steps={0: GREEN, 1: RED},
             none="no worker",
             runbooks=["ResolutionTokensLost"],
@@ -64,7 +73,7 @@ _NOW: Final = Row(
             none="database away",
             runbooks=["ResolutionQueueLost"],
         ),
-        text("What to do", _WHAT_TO_DO, width=8, height=6),
+        text("What to do", _WHAT_TO_DO, width=24, height=6),
     ],
 )
 
@@ -76,8 +85,9 @@ _LETTERS: Final = Row(
             "Open, by reason",
             "A gap: the database can't be reached.",
             Query("max by (reason) (resolution_dead_letters{FLEET})", "{{reason}}"),
-            Query("max(resolution_dead_letters_redeemable{FLEET})", "can still be saved"),
+            Query("max(resolution_dead_letters_redeemable{FLEET})", "can still be redeemed"),
             runbooks=["ResolutionDeadLettersRedeemable"],
+            width=6,
         ),
         lines(
             "Time left to save the first, by reason",
@@ -90,18 +100,26 @@ _LETTERS: Final = Row(
             unit="s",
             steps={0: RED, 3600: GREEN},
             runbooks=["ResolutionDeadLettersExpire"],
+            width=6,
         ),
         lines(
-            "Made, by status",
-            "All but resolved, of all lanes; repeats left out.",
+            "Not resolved, by status",
+            "Of all lanes; repeats left out.",
             Query(
                 'sum by (status) (rate(resolution_outcomes_total{FLEET, status!="resolved", '
                 'repeated="false"}[RATE]))',
                 "{{status}}",
             ),
-            Query("sum(rate(resolution_parked_total{FLEET}[RATE]))", "parked"),
+            unit="cps",
+            width=6,
+        ),
+        lines(
+            "Lost to us, by how",
+            "Outlived: they waited with us until they were too old, in a long outage say.",
+            Query("sum by (how) (rate(resolution_tokens_lost_total{FLEET}[RATE]))", "{{how}}"),
             unit="cps",
             runbooks=["ResolutionTokensLost"],
+            width=6,
         ),
     ],
 )
