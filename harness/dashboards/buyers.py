@@ -20,6 +20,15 @@ from harness.dashboards.model import (
 _LIVE: Final = 'FLEET, lane="live"'
 _WAIT: Final = "resolution_resolved_wait_seconds"
 
+_OPEN: Final = "max(resolution_breaker_open{FLEET})"
+# While the database is away nobody knows of a pause.
+_PAUSED: Final = f"max(resolution_paused{{FLEET}}) or 0 * {_OPEN}"
+# A replica that can't work anyway has no calls to stop: it does not speak for the others.
+_STOPPED: Final = (
+    f"{_OPEN} unless max(resolution_ready{{FLEET}} == 1 and resolution_breaker_open{{FLEET}} == 0) "
+    f"or 0 * {_OPEN}"
+)
+
 
 def _within(span: str) -> str:
     """The share of buyers who were answered within 30 s, in a span of time, as the alerts have it.
@@ -63,7 +72,7 @@ _AT_A_GLANCE: Final = Row(
         stat(
             "Calls to AWS",
             "Stopped: AWS refuses all replicas, or is down; `status` says why.",
-            "clamp_max(max(resolution_paused{FLEET}) + 2 * min(resolution_breaker_open{FLEET}), 2)",
+            f"clamp_max(({_PAUSED}) + 2 * ({_STOPPED}), 2)",
             steps={0: GREEN, 1: YELLOW, 2: RED},
             names={0: ("made", GREEN), 1: ("paused", YELLOW), 2: ("stopped", RED)},
             none="no worker",

@@ -27,7 +27,7 @@ _NOW: Final = Row(
             "A second, all replicas together: AWS's quota as far as found, or the ceiling.",
             'max(resolution_rate_per_second{FLEET, scope="shared"})',
             unit="cps",
-            none="no worker",
+            none="database away",
         ),
         stat("Calls made", "A second, of all replicas together.", _MADE, unit="cps"),
         stat(
@@ -42,7 +42,7 @@ _NOW: Final = Row(
             "Replicas wanted",
             "For which there is work; `status --capacity` says what binds.",
             "max(resolution_wanted_replicas{FLEET})",
-            none="not known yet",
+            none="not known",
         ),
         stat(
             "Replicas that AWS refuses",
@@ -58,7 +58,7 @@ _NOW: Final = Row(
             "max(resolution_pause_seconds{FLEET})",
             unit="s",
             steps={0: GREEN, 1: YELLOW, 3600: RED},
-            none="no worker",
+            none="database away",
             runbooks=["ResolutionPauseForgotten"],
         ),
     ],

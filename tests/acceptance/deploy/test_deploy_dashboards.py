@@ -41,7 +41,10 @@ VARIABLES = {
     **{f"${name}": value for name, value in PLACE.items()},
 }
 BY_BROKER = "resolution_queue_messages"
-BY_DATABASE = re.compile("resolution_(dead_letters|queues_lost|outbox_events)")
+BY_DATABASE = re.compile(
+    "resolution_(dead_letters|queues_lost|outbox_events|pause_seconds|wanted_replicas)"
+    '|scope="shared"'
+)
 PAUSED, STOPPED = 1, 2
 
 

@@ -79,8 +79,8 @@ READABLE: Final = (
     ),
     Readable(
         "resolution_wanted_replicas",
-        "Replicas that the rate and the waiting tokens are worth, for autoscalers; absent for the "
-        "first ten seconds",
+        "Replicas that the rate and the waiting tokens are worth, for autoscalers; absent at the "
+        "start, and while the database is away",
         shared=True,
     ),
     Readable("resolution_breaker_open", "1 while calls are stopped because of a systemic fault"),
