@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from harness.nights import nights as _nights  # noqa: F401 - they add themselves to the list
+from harness.nights import tickets as _tickets  # noqa: F401
 from harness.nights.hosts import hosts
 from harness.nights.night import NIGHTS, Night, Played, play
 from harness.nights.report import table

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
+from harness.clocks import clock
 from harness.marketplace import Marketplace, refusing
 from harness.tcp_proxy import proxy_to
 from harness.waiting import eventually
 from tests.acceptance.aws_cli import self_signed
 from tests.fakes.aws import raw_aws, reply
-from tests.neighbours.clocks import clock
 from tests.neighbours.scenario import scenario
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds

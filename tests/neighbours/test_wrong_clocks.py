@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from benchmarks.quota.figures import Figure
+from harness.clocks import clock
 from harness.ground import migrated
 from harness.servers import PostgresServer
 from tests.acceptance.outcomes import sha256
-from tests.neighbours.clocks import clock
 from tests.neighbours.scenario import dying, scenario
 from tests.neighbours.watching import becomes, readiness
 from tests.seeds import seeds

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.nights import nights  # noqa: F401 - they add themselves to the list
+from harness.nights import nights, tickets  # noqa: F401 - they add themselves to the list
 from harness.nights.faster import shorter, yaml
 from harness.nights.night import NIGHTS
 from harness.nights.runbook import FOLDER, SECTIONS, ByHand, Command, matches, runbook, steps

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.nights import nights  # noqa: F401 - they add themselves to the list
+from harness.nights import nights, tickets  # noqa: F401 - they add themselves to the list
 from harness.nights.night import NIGHTS, Night, play
 
 if TYPE_CHECKING:

@@ -499,8 +499,8 @@ REST = (
             'resolution_retention_last_round_timestamp_seconds{instance="b"}': "0+60x60 3600x180",
         },
         (
-            Silent("ResolutionRetentionStalled", "119m"),
-            Fires("ResolutionRetentionStalled", "132m", "1h 12m 0s"),
+            Silent("ResolutionRetentionStalled", "179m"),
+            Fires("ResolutionRetentionStalled", "192m", "2h 12m 0s"),
         ),
         every="1m",
     ),
