@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.programs import COMMAND, Worker
+from harness.tcp_proxy import proxy_to
 from harness.waiting import eventually
 from tests.acceptance.check_setups import SECRETS, execute, sound_setup
 
@@ -236,6 +237,32 @@ async def test_what_keeps_replicas_from_more_calls(
         await eventually(is_told_by_all, "all replicas tell this number")
     finally:
         for worker in workers:
+            worker.kill()
+
+
+@pytest.mark.long
+async def test_a_replica_without_the_broker_says_nothing_of_queues(sound: Setup) -> None:
+    """What waited is told as of when it was last known; it is not taken for nothing."""
+    publish(sound, "\n".join(f"slow-9000-blind-{number}" for number in range(200)))
+    async with proxy_to(sound.broker.url) as broker:
+        worker = Worker(
+            sound.environment(WORKER_AMQP__URL=broker.url, WORKER_POOL__CONCURRENCY="1")
+        )
+        try:
+            await worker.ready()
+
+            def waiting() -> int:
+                return int((capacity(sound)["waiting"] or {"live": 0})["live"])
+
+            await eventually(lambda: waiting() > 100, "buyers wait")
+            await broker.shut()
+            await eventually(lambda: capacity(sound)["queues_seconds"] > 10, "nobody sees them")
+            told = capacity(sound)
+            assert told["reported_seconds"] < 10
+            assert told["waiting"]["live"] > 100
+            shown = run(sound, "--capacity").stdout
+            assert " ago, when a replica last reached the broker\n" in shown
+        finally:
             worker.kill()
 
 
