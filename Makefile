@@ -83,7 +83,7 @@ test-faults: setup rabbitmq rabbitmq-4 ## breaks all that is around a worker, wi
 		$(BIN)/pytest -m faults --numprocesses=3 --dist=worksteal $(ARGS); \
 		code=$$?; sort $$report; rm $$report; exit $$code
 
-test-compose: setup ## runs deploy/compose.yaml on this machine's Docker engine, in about eight minutes
+test-compose: setup ## runs deploy/compose.yaml on this machine's Docker engine, in about ten minutes
 	@report=$$(mktemp); COMPOSE_REPORT=$$report $(BIN)/pytest -m compose $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
 

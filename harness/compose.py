@@ -53,7 +53,7 @@ def engine_missing() -> str:
     except FileNotFoundError:
         return "there is no `docker` here"
     except CommandError as error:
-        return f"no Docker engine with Compose answers here: {str(error).strip()[-300:]}"
+        return f"no Docker engine with Compose answers here ({str(error).splitlines()[0]})"
     return ""
 
 
