@@ -46,6 +46,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "aws_region_unknown": "AWS has listed no such region so far: perhaps a typing error",
     "few_descriptors": "the limit of open files is too low for the concurrency",
     "systemd_not_reached": "systemd named a socket for reports, and it takes none",
+    "became_ready": "this replica is able to work, and was not for so many seconds",
+    "became_unready": "it is not, for faults of these parts; `/readyz` gives the reasons",
     "reloaded": "SIGHUP: these settings are in use from now on",
     "reload_refused": "SIGHUP: the new settings are wrong; the previous ones stay",
     "draining": "a signal asked it to stop; what is in hand is finished within these seconds",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from worker.core import aws_causes
+from worker.core.rate.capacity import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from worker.adapters.postgres.rate.status import FleetStatus, Member
-    from worker.core.rate.capacity import Limit
 
 OUTDATED_SECONDS: Final = 10.0
 """What was reported longer ago is no longer so; each replica reports about once a second."""
@@ -185,13 +185,14 @@ def capacity(fleet_status: FleetStatus) -> Capacity:
     seen = max(0.0, fleet_status.now - plan.seen) if plan.seen else None
     if seen is None or reported > OUTDATED_SECONDS:
         return Capacity(None, live, reported_seconds=reported, queues_seconds=seen)
+    binds = plan.limit(rate, fleet_status.ceiling, max(1, live), starved=starved)
     return Capacity(
         wanted=plan.replicas or None,
         live=live,
         reported_seconds=reported,
         queues_seconds=seen,
         now=plan.worth(rate),
-        binds=plan.limit(rate, fleet_status.ceiling, max(1, live), starved=starved),
+        binds=Limit.PAUSE if fleet_status.pause else binds,
         rate=rate,
         demand=plan.demand,
         each=plan.each,

@@ -24,6 +24,7 @@ from worker.adapters.systemd import ServiceManager
 from worker.app import loop_lag
 from worker.app import wiring as building
 from worker.app.collector import tune_collector
+from worker.app.readiness_log import ReadinessLog
 from worker.app.service_reports import ServiceReports
 from worker.core import backoff
 from worker.core.exceptions import LedgerUnavailable
@@ -106,6 +107,7 @@ class _Life:
             faults=parts.faults,
             state=parts.state_reports.look,
         )
+        self._readiness = ReadinessLog(parts.faults)
         self._stop = asyncio.Event()
         self._refusal: NotAStandIn | None = None
 
@@ -176,6 +178,7 @@ class _Life:
                 self._ledger_report(str(error))
             else:
                 self._ledger_report(None)
+            self._readiness.look()
 
     async def _summarise(self) -> None:
         """Log a line at info about what was settled since the last one, if anything was."""

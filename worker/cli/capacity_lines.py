@@ -68,10 +68,12 @@ def sentence(found: Capacity) -> str:
     wanted = found.wanted or found.now or 1
     some = "1 replica" if wanted == 1 else f"{wanted} replicas"
     match found.binds:
+        case Limit.PAUSE:
+            return "the pause: no call is made before it ends"
         case Limit.QUOTA:
             return (
-                f"AWS's quota: {some} can make all {found.rate:.4g} calls a second that it "
-                "allows, and more replicas make no buyer wait less"
+                f"AWS's quota, as far as it is known: {some} can make all {found.rate:.4g} calls a "
+                "second that it allows, and more replicas make no buyer wait less"
             )
         case Limit.CEILING:
             return (

@@ -55,8 +55,8 @@ def note_created(settings: Settings, queues: Sequence[str]) -> None:
         before = asyncio.run(asking())
     except DatabaseFault as fault:
         typer.echo(
-            "If one of these queues had been there before, messages in it are lost; the database, "
-            f"which knows, could not be asked: {fault.line}",
+            "On a new broker this is all. If one of these queues had been there before, messages "
+            f"in it are lost; only the database knows, and it could not be asked: {fault.line}",
             err=True,
         )
         return

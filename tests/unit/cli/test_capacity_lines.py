@@ -9,7 +9,7 @@ import pytest
 from worker.adapters.postgres.rate.status import FleetStatus
 from worker.app import fleet
 from worker.cli import capacity_lines
-from worker.core.rate.capacity import Plan, begun
+from worker.core.rate.capacity import Limit, Plan, begun
 
 NOW = 1_000_000.0
 PLAN = Plan(
@@ -79,7 +79,9 @@ def test_all_that_is_known_is_said() -> None:
     assert first == "replicas  2 wanted, 0 live"
     assert demand == ("demand    61.43/s: 38.1/s are called, 640 buyers and 1200 other tokens wait")
     assert each.endswith("36 calls at once (WORKER_POOL__CONCURRENCY), 0.1 s each")
-    assert binds.startswith("binds     AWS's quota: 2 replicas can make all 38.2 calls")
+    assert binds.startswith("binds     AWS's quota, as far as it is known: 2 replicas")
+        "binds     AWS's quota, as far as it is known: 2 replicas can make all 38.2 calls"
+    )
 
 
 def test_before_there_is_a_number_the_rest_is_said() -> None:
@@ -88,3 +90,9 @@ def test_before_there_is_a_number_the_rest_is_said() -> None:
     assert first == UNKNOWN
     assert len(others) == 3
     assert "1 replica can make all" in others[-1]
+
+
+def test_a_pause_binds_more_than_any_quota() -> None:
+    """While an operator holds all calls that is what is said."""
+    found = fleet.Capacity(2, 1, now=2, binds=Limit.PAUSE, rate=38.2)
+    assert capacity_lines.sentence(found) == "the pause: no call is made before it ends"

@@ -88,7 +88,11 @@ READABLE: Final = (
         "resolution_refused_alone",
         "1 while AWS refuses this replica and accepts others: it takes no messages",
     ),
-    Readable("resolution_paused", "1 while an operator has paused all calls", shared=True),
+    Readable(
+        "resolution_paused",
+        "1 while an operator has paused all calls; absent while the database is away",
+        shared=True,
+    ),
     Readable(
         "resolution_pause_seconds", "How long the pause has lasted; 0 without one", shared=True
     ),

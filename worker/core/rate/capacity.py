@@ -51,6 +51,7 @@ class Limit(StrEnum):
     CEILING = "ceiling"
     CONCURRENCY = "concurrency"
     PROCESS = "process"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,8 @@ lines it prints into this one, and then:
   resolution-worker migrate --stand-in && resolution-worker topology declare
   resolution-worker simulator --port 8085 &
   export AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator
-  export WORKER_AWS__ENDPOINT_URL=http://127.0.0.1:8085 $(resolution-worker keygen)
+  export WORKER_AWS__ENDPOINT_URL=http://127.0.0.1:8085
+  export $(resolution-worker keygen | grep SEAL_KEY)
   resolution-worker run &
   echo ok-$RANDOM | resolution-worker publish"""
 
