@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rabbitmq rabbitmq-4 awscli awscli-v2 tools node prometheus pgbouncer faketime systemd chromium demo services \
-	landing screenshots test test-all test-unit test-long test-crash test-faults test-compose test-neighbours lint bench bench-cli bench-client bench-memory \
+	landing screenshots test test-all test-unit test-long test-crash test-faults test-compose test-neighbours nights lint bench bench-cli bench-client bench-memory \
 	bench-quota bench-million bench-letters bench-replay judge-rate soak fuzz schemas pages lock clean
 
 BIN := .venv/bin
@@ -90,6 +90,9 @@ test-compose: setup ## runs deploy/compose.yaml on this machine's Docker engine,
 test-neighbours: setup rabbitmq rabbitmq-4 faketime ## puts bad neighbours beside honest buyers, in about 20 minutes
 	@report=$$(mktemp); NEIGHBOUR_REPORT=$$report $(BIN)/pytest -m neighbours $(ARGS); \
 		code=$$?; cat $$report; rm $$report; exit $$code
+
+nights: setup rabbitmq prometheus ## breaks one thing after the other, and prints whom the alerts wake and what mends it, in about twenty minutes; ARGS=words of some
+	@$(BIN)/python -m harness.nights $(ARGS)
 
 judge-rate: setup ## judges the law of the rate on a hundred fresh seeds a scenario, in about eight minutes; ARGS=--edges for its constants
 	@$(BIN)/python -m tests.simulation $(ARGS)

@@ -117,10 +117,7 @@ class Broker:
     ) -> str:
         """Add a user of this virtual host alone; returns the address to connect with.
 
-        Args:
-            permissions: What it may do here.
-            name: Its name; one of its own unless given.
-            password: Its password; its name unless given.
+        Its name is one of its own unless given, and its password is its name unless given.
         """
         name = name or self._name()
         password = password or name
@@ -138,7 +135,8 @@ class Broker:
             topic = {"exchange": exchange, "write": publish, "read": bind}
             self.management.call("PUT", "topic-permissions", self.vhost, name, body=topic)
         where = urlsplit(self.url)
-        return f"amqp://{name}:{password}@{where.hostname}:{where.port}/{quote(self.vhost, safe='')}"
+        vhost = quote(self.vhost, safe="")
+        return f"amqp://{name}:{password}@{where.hostname}:{where.port}/{vhost}"
 
     def _name(self) -> str:
         return f"{self.vhost}-{uuid.uuid4().hex[:8]}"

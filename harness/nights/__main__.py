@@ -23,7 +23,10 @@ async def _play(chosen: list[Night]) -> list[Played]:
         async with hosts() as both:
             for number, night in enumerate(chosen):
                 print(f"{night.name} …", file=sys.stderr, flush=True)  # noqa: T201 - progress
-                played.append(await play(night, both, Path(folder) / str(number)))
+                try:
+                    played.append(await play(night, both, Path(folder) / str(number)))
+                except Exception as error:  # noqa: BLE001 - the others are played all the same
+                    played.append(Played(night, faults=[f"it broke off: {error!r}"]))
     return played
 
 

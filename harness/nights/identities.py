@@ -1,4 +1,4 @@
-"""Who runs a runbook's commands: an identity has an environment, secrets and programs of its own."""
+"""Who runs a runbook's commands: an identity has settings, secrets and programs of its own."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def identity(site: Site, name: str) -> Identity:
         if target.exists() and not (home / link).exists():
             (home / link).symlink_to(target)
     environment = bare_environment(home) | _ENVIRONMENTS[name](site)
-    environment["PATH"] = ":".join((environment.get("PATH", ""), str(Path(COMMAND).parent), _SYSTEM))
+    environment["PATH"] = ":".join(
+        (environment.get("PATH", ""), str(Path(COMMAND).parent), _SYSTEM)
+    )
     return Identity(environment, home)
 
 

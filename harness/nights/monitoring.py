@@ -1,7 +1,8 @@
-"""Prometheus and Alertmanager as they are deployed, but faster, and who receives the notifications."""
+"""Prometheus and Alertmanager as they are deployed, but faster, and what they send."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,6 @@ import subprocess
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -21,11 +21,13 @@ from worker.lab.servers.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
 
     from harness.nights.site import Site
 
 JOB: Final = "resolution-worker"
 _LEAST_INTERVAL: Final = 0.5  # seconds between scrapes: as often as deployed would cost a core
+_SEVERITIES: Final = ("page", "ticket")  # what else fires shows that alerts get through
 _FETCHED: Final = DEPLOYED.parent / ".prometheus"
 
 
@@ -75,7 +77,8 @@ class Monitoring:
     async def alerts(self, state: str = "firing") -> list[dict[str, str]]:
         """The labels of all alerts in this state, as Prometheus sees them now."""
         found = (await self.ask("alerts") or {"alerts": []})["alerts"]
-        return [alert["labels"] for alert in found if alert["state"] == state]
+        labels = [alert["labels"] for alert in found if alert["state"] == state]
+        return [each for each in labels if each["severity"] in _SEVERITIES]
 
     async def value(self, query: str) -> float:
         """The one value that a query returns now; NaN if it returns none."""
@@ -95,7 +98,11 @@ class Monitoring:
 
     async def hear(self, receiver: str, said: Any) -> dict[str, str]:
         """Note what Alertmanager sends to a receiver."""
-        alerts = [alert for alert in said["alerts"] if alert["status"] == "firing"]
+        alerts = [
+            alert
+            for alert in said["alerts"]
+            if alert["status"] == "firing" and alert["labels"]["severity"] in _SEVERITIES
+        ]
         firing = frozenset(alert["labels"]["alertname"] for alert in alerts)
         before = [each for each in self.notifications if each.group == said["groupKey"]]
         new = firing - before[-1].firing if before else firing
@@ -106,11 +113,9 @@ class Monitoring:
 
 
 @asynccontextmanager
-async def monitoring(
-    sites: Sequence[Site], folder: Path, factor: int
-) -> AsyncIterator[Monitoring]:
+async def monitoring(sites: Sequence[Site], folder: Path, factor: int) -> AsyncIterator[Monitoring]:
     """Watch over sites until the block ends, so many times faster than deployed."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     prometheus, alertmanager = free_ports(2)
     found = Monitoring(f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}")
     async with desk(found.hear) as url:
@@ -130,7 +135,9 @@ def _scraping(sites: Sequence[Site], alertmanager: int, factor: int) -> dict[str
     deployed = yaml("prometheus/prometheus.yml")
     (job,) = (each for each in deployed["scrape_configs"] if each["job_name"] == JOB)
     # Those say where the workers are, and which installation this is.
-    found = {name: job[name] for name in job if not name.endswith(("_sd_configs", "relabel_configs"))}
+    found = {
+        name: job[name] for name in job if not name.endswith(("_sd_configs", "relabel_configs"))
+    }
     found["static_configs"] = [
         {
             "targets": [f"127.0.0.1:{port}" for port in site.ports.values()],

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from harness.nights.runbook import Step
     from harness.nights.site import Site
 
-_LATE: Final = 3  # how many times its bound an alert is waited for, so that the report says how late
+_LATE: Final = (
+    3  # how many times its bound an alert is waited for, so that the report says how late
+)
 _CLEAR_SECONDS: Final = 9000  # of real time
 _AFTER_SECONDS: Final = 330  # of real time; Alertmanager sends what is new in a group after 300
 
@@ -185,9 +187,7 @@ async def _told(watch: Monitoring, night: Night, played: Played) -> Notification
         return None
 
 
-async def _mend(
-    steps: list[Step], site: Site, broken: AsyncExitStack, played: Played
-) -> None:
+async def _mend(steps: list[Step], site: Site, broken: AsyncExitStack, played: Played) -> None:
     """Do what a page says."""
     for step in steps:
         if isinstance(step, Command):

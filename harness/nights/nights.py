@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from harness.connections import drop_connections
 from harness.nights.night import night
 from harness.nights.site import OTHER_KEY, OUR_KEY
+from harness.schema import connected
+from harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,7 +76,8 @@ async def database_password(scene: Scene) -> AsyncIterator[None]:
     site = scene.site
     await site.hosts.execute(
         "ALTER ROLE resolution_worker PASSWORD 'another'",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'resolution_worker'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE usename = 'resolution_worker'",
     )
     yield
 
@@ -95,9 +98,7 @@ async def broker_password(scene: Scene) -> AsyncIterator[None]:
     yield
 
 
-@night(
-    "broker stopped", "ResolutionBrokerUnavailable", 300, case="It is not there", faster=10
-)
+@night("broker stopped", "ResolutionBrokerUnavailable", 300, case="It is not there", faster=10)
 async def broker_stopped(scene: Scene) -> AsyncIterator[None]:
     """The broker's machine is away, and comes back."""
     await scene.site.hosts.rabbitmq.server.stop()
@@ -114,7 +115,13 @@ async def queue_deleted(scene: Scene) -> AsyncIterator[None]:
     yield
 
 
-@night("junk: made-up tokens, ten a second", "ResolutionJunk", 1500, pages=0)
+@night(
+    "junk: made-up tokens, ten a second",
+    "ResolutionJunk",
+    1500,
+    pages=0,
+    settings={"WORKER_RATE__INITIAL": "1000"},
+)
 async def junk(scene: Scene) -> AsyncIterator[None]:
     """Strangers post made-up tokens, for a time."""
     site = scene.site
@@ -206,18 +213,16 @@ async def aws_slow(scene: Scene) -> AsyncIterator[None]:
     buyers.word = before
 
 
-@night("a right revoked", "ResolutionUnready", 420, faster=10)
-async def right_revoked(scene: Scene) -> AsyncIterator[None]:
-    """Somebody takes the right to lease a share of the rate from the workers."""
+@night("a lock left open", "ResolutionUnready", 420, faster=10)
+async def lock_left(scene: Scene) -> AsyncIterator[None]:
+    """Somebody's open transaction in the database locks the table of the shared rate."""
     site = scene.site
-    await site.hosts.execute(
-        "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA resolution FROM resolution_worker",
-        database=site.database,
-    )
-    yield
+    async with connected(site.schema.superuser) as somebody:
+        await somebody.execute("BEGIN; LOCK TABLE resolution.quota IN ACCESS EXCLUSIVE MODE")
+        yield
 
 
-@night("a pause forgotten", "ResolutionPauseForgotten", 4200, quick=True)
+@night("a pause forgotten", "ResolutionPauseForgotten", 4200)
 async def pause_forgotten(scene: Scene) -> AsyncIterator[None]:
     """Somebody has paused calls, and forgotten it."""
     on_call = scene.site.identity("on-call")
@@ -242,8 +247,17 @@ async def tokens_lost(scene: Scene) -> AsyncIterator[None]:
     "ResolutionDeadLettersExpire",
     600,
     settings={"WORKER_RETRY__ATTEMPTS": "1"},
+    faster=10,
 )
 async def letter_expires(scene: Scene) -> AsyncIterator[None]:
-    """AWS fails a token, and nobody looks until half a minute (of four hours) is left."""
+    """AWS fails a token, and nobody looks until 25 minutes of its four hours are left."""
+    schema = scene.site.schema
     await scene.site.buyers.publish("fail-1-old")
+
+    async def is_kept() -> bool:
+        return bool(await schema.rows("SELECT FROM resolution.dead_letter"))
+
+    await eventually(is_kept, "it is a dead letter")
+    soon = "UPDATE resolution.dead_letter SET redeemable_until = now() + interval '150 seconds'"
+    await schema.execute(soon)
     yield

@@ -1,11 +1,9 @@
 """A page of `docs/runbooks`, read and carried out as it stands there.
 
 Its commands are its blocks of `sh`; the block of `text` after each is the output to expect, and the
-last line before them that begins with "As `…`" names who runs them. In an output `…` stands for
-whatever differs from time to time, on a line of its own for any number of lines, and `(nothing)` for
-none. A paragraph that
-begins with "By hand:" is what no command does. Below a heading of the third rank stands what to do in
-one case only.
+last "As `…`" before them names who runs them. In an output `…` stands for whatever differs, on a
+line of its own for any number of lines, and `(nothing)` for no output. A paragraph that begins with
+"By hand:" is what no command does. Below a heading of the third rank stands what to do in one case.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ SECTIONS: Final = ("What it means", "What buyers notice", "What to do", "Mended"
 _SECTION: Final = re.compile(r"^## (.+)$", re.MULTILINE)
 _CASE: Final = re.compile(r"^### (.+)$", re.MULTILINE)
 _PIECE: Final = re.compile(
-    r"\bAs `(?P<who>[a-z-]+)`|^(?P<hand>By hand:)|^```(?P<kind>sh|text)\n(?P<block>.*?)^```$",
+    r"\bAs\s+`(?P<who>[a-z-]+)`|^(?P<hand>By hand:)|^```(?P<kind>sh|text)\n(?P<block>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 _GAP: Final = "…"

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -24,6 +23,7 @@ from worker.lab.servers.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from harness.nights.hosts import Hosts
     from harness.programs import Simulator
@@ -113,13 +113,18 @@ async def site(
         workers: How many.
         settings: Theirs, besides those that every site needs.
     """
-    folder.mkdir(parents=True)
+    await asyncio.to_thread(folder.mkdir, parents=True)
     keys = {key: secrets.token_hex(16) for key in (OUR_KEY, OTHER_KEY)}
-    pairs = [word for pair in keys.items() for word in ("--access-key", pair[0], "--secret-key", pair[1])]
+    pairs = [
+        word for pair in keys.items() for word in ("--access-key", pair[0], "--secret-key", pair[1])
+    ]
     async with AsyncExitStack() as stack:
         simulator = stack.enter_context(simulating(folder, "--latency", "20ms", *pairs))
-        found = await _prepared(hosts, folder, environment, simulator, workers, settings)
+        found = await _prepared(hosts, folder, environment, simulator, workers)
         found._key_secrets.update(keys)
+        texts = settings.get("WORKER_RETRY__DELAYS", _DELAYS).split(",")
+        delays = {text: parse(text).seconds for text in texts}
+        await declare(found.urls["admin"], topology(delays))
         _write_files(found, settings)
         found.units = Units(found.environment_of)
         await stack.enter_async_context(found.units.kept(folder / "programs"))
@@ -130,12 +135,7 @@ async def site(
 
 
 async def _prepared(
-    hosts: Hosts,
-    folder: Path,
-    environment: str,
-    simulator: Simulator,
-    workers: int,
-    settings: Mapping[str, str],
+    hosts: Hosts, folder: Path, environment: str, simulator: Simulator, workers: int
 ) -> Site:
     """Database and virtual host, as an operator prepares them."""
     production = environment == "production"
@@ -149,9 +149,6 @@ async def _prepared(
     pair = await asyncio.to_thread(sealing_pair, folder)
     found = Site(environment, hosts, database, broker, schema, simulator, folder, pair, ports)
     await asyncio.to_thread(_virtual_host, found)
-    texts = settings.get("WORKER_RETRY__DELAYS", _DELAYS).split(",")
-    delays = {text: parse(text).seconds for text in texts}
-    await declare(found.urls["admin"], topology(delays))
     found.buyers = Buyers(found.urls["web"], f"seller-{OUR_KEY}")
     return found
 
@@ -194,5 +191,6 @@ def _write_files(site: Site, more: Mapping[str, str]) -> None:
         "WORKER_AWS__ENDPOINT_URL": site.simulator.url,
         "AWS_SHARED_CREDENTIALS_FILE": str(site.folder / "aws-credentials"),
     }
-    site.write("worker.env", "\n".join(f"{name}={value}" for name, value in {**settings, **more}.items()))
-
+    site.write(
+        "worker.env", "\n".join(f"{name}={value}" for name, value in {**settings, **more}.items())
+    )

@@ -98,11 +98,7 @@ class Units:
     async def kept(self, programs: Path) -> AsyncIterator[None]:
         """Start again what dies, and answer the programs in this folder, until the block ends."""
         async with desk(self._answer) as url:
-            programs.mkdir(exist_ok=True)
-            for name in ("systemctl", "journalctl"):
-                program = programs / name
-                program.write_text(_PROGRAM.format(python=sys.executable, url=url, name=name))
-                program.chmod(0o755)
+            _write_programs(programs, url)
             task = asyncio.create_task(self._keep())
             try:
                 yield
@@ -176,6 +172,14 @@ class Units:
         if not found:
             raise ValueError(f"no unit is named {' '.join(units)}")
         return found
+
+
+def _write_programs(folder: Path, url: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in ("systemctl", "journalctl"):
+        program = folder / name
+        program.write_text(_PROGRAM.format(python=sys.executable, url=url, name=name))
+        program.chmod(0o755)
 
 
 def _signal(options: Sequence[str]) -> signal.Signals:

@@ -20,6 +20,9 @@ CASES = [
 ]
 
 
+# aio-pika's own, of the buyers' connection to a broker that was stopped
+@pytest.mark.filterwarnings("ignore:coroutine 'Connection.close' was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(300)
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("night", CASES)
