@@ -104,18 +104,18 @@ async def unready_alone(scene: Scene) -> AsyncIterator[None]:
     site.write("worker/postgres__dsn", site.schema.worker)
 
 
-@night("a bulk load that is too fast", "ResolutionQueueGrows", 2400, pages=0)
+@night("a bulk load that is too fast", "ResolutionQueueGrows", 2400, pages=0, faster=30)
 async def queue_grows(scene: Scene) -> AsyncIterator[None]:
     """Somebody publishes more into the backlog than the rate allows, which somebody has limited."""
     site = scene.site
     limit = "resolution-worker rate 20 --actor bob --reason 'room for the other job'"
     await site.identity("on-call").run(limit)
-    await _publish(site, [f"ok-bulk-{number}" for number in range(1500)], "backlog")
+    await _publish(site, [f"ok-bulk-{number}" for number in range(1100)], "backlog")
 
     async def more(number: int) -> None:
-        await _publish(site, [f"ok-more-{number}-{each}" for each in range(20)], "backlog")
+        await _publish(site, [f"ok-more-{number}-{each}" for each in range(15)], "backlog")
 
-    async with _repeating(more, 0.3):
+    async with _repeating(more, 0.5):
         yield
 
 
