@@ -95,6 +95,7 @@ class Monitoring:
             return bool(up == targets and evaluated and not await self.alerts())
 
         await eventually(is_calm, "Prometheus scrapes all, and no alert fires")
+        self.notifications.clear()  # such as that there was no worker, before the first scrape
 
     async def hear(self, receiver: str, said: Any) -> dict[str, str]:
         """Note what Alertmanager sends to a receiver."""
