@@ -385,6 +385,18 @@ def test_a_missing_queue(sound: Setup) -> None:
 
 
 @pytest.mark.long
+async def test_who_has_not_the_workers_settings_is_shown_their_queues(sound: Setup) -> None:
+    """On-call, who has set no delays, sees the retry queues that workers have noted alone."""
+    noted = "INSERT INTO resolution.broker_queue (name) VALUES ('resolution.retry.7s')"
+    forgotten = "DELETE FROM resolution.broker_queue"
+    await execute(sound.database.dsn, f"{forgotten}; {noted}")
+    done = run(sound, "--json")
+    await execute(sound.database.dsn, forgotten)
+    queues = [each["queue"] for each in json.loads(done.stdout)["queues"]]
+    assert [name for name in queues if ".retry." in name] == ["resolution.retry.7s"]
+
+
+@pytest.mark.long
 def test_bad_settings(sound: Setup) -> None:
     """Settings that can't be accepted end the command with 78."""
     done = run(sound, WORKER_RETRY__DELAYS="soon")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RECENT_SECONDS: Final = 300.0
 _STEP_SECONDS: Final = 4.0
+_KNOWN_SECONDS: Final = 2.0
 _NAME: Final = "resolution-worker status"
 
 
@@ -105,9 +106,10 @@ class Status:
 async def gather(settings: Settings) -> Status:
     """Query all parts concurrently, each within a few seconds."""
     status = Status(datetime.now(UTC), fleet.Rate(settings.rate.ceiling))
+    known: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_ask_broker(settings, status))
-        group.create_task(_ask_database(settings, status))
+        group.create_task(_ask_broker(settings, status, known))
+        group.create_task(_ask_database(settings, status, known))
         group.create_task(_ask_worker(settings, status))
     _judge(status)
     return status
@@ -124,8 +126,22 @@ def _judge(status: Status) -> None:
     )
 
 
-async def _ask_broker(settings: Settings, status: Status) -> None:
-    retries = [retry_exchange(delay.text) for delay in settings.retry.delays]
+async def _retry_queues(settings: Settings, known: asyncio.Future[list[str]]) -> list[str]:
+    """The retry queues that workers have seen, and those that the settings name.
+
+    Whoever has set no delays does not know the workers': the default's are taken only where the
+    database can't tell.
+    """
+    await asyncio.wait({known}, timeout=_KNOWN_SECONDS)
+    seen = known.result() if known.done() else []
+    theirs = [name for name in seen if name.startswith(retry_exchange(""))]
+    are_set = "delays" in settings.retry.model_fields_set
+    ours = settings.retry.delays if are_set or not theirs else ()
+    return list(dict.fromkeys([*(retry_exchange(delay.text) for delay in ours), *theirs]))
+
+
+async def _ask_broker(settings: Settings, status: Status, known: asyncio.Future[list[str]]) -> None:
+    retries = await _retry_queues(settings, known)
     url = settings.current_amqp_url()
     try:
         async with probing.looking(url, name=_NAME, seconds=_STEP_SECONDS) as opened:
@@ -138,9 +154,12 @@ async def _ask_broker(settings: Settings, status: Status) -> None:
     status.consumers = next(each.consumers for each in status.queues if each.queue == TOKENS)
 
 
-async def _ask_database(settings: Settings, status: Status) -> None:
+async def _ask_database(
+    settings: Settings, status: Status, known: asyncio.Future[list[str]]
+) -> None:
     try:
         async with inspecting(settings.current_postgres_dsn(), _STEP_SECONDS) as inspector:
+            known.set_result(await _known_queues(inspector))
             await _ask_fleet(settings, inspector, status)
             status.dead_letters = await _letters(inspector)
             status.outcomes = await inspector.recent_outcomes(RECENT_SECONDS)
@@ -166,6 +185,13 @@ async def _ask_fleet(settings: Settings, inspector: Inspector, status: Status) -
     status.pause = fleet_status.pause
     status.breaker = fleet.breaker(fleet_status)
     status.shares = fleet_status.members
+
+
+async def _known_queues(inspector: Inspector) -> list[str]:
+    try:
+        return await inspector.known_queues()
+    except DatabaseFault:  # an older schema, which is told
+        return []
 
 
 async def _lost_queues(inspector: Inspector) -> Mapping[str, datetime]:

@@ -30,6 +30,7 @@ _CLOSE_SECONDS: Final = 1.0
 
 _NOW: Final = "SELECT clock_timestamp() AS now"
 _REDEEMABLE_LETTERS: Final = load_sql("operator/redeemable_letters")
+_KNOWN_QUEUES: Final = load_sql("operator/known_queues")
 _LOST_QUEUES: Final = load_sql("operator/lost_queues")
 _RECENT_OUTCOMES: Final = load_sql("operator/recent_outcomes")
 
@@ -144,6 +145,14 @@ class Inspector:
         """
         rows = await self._fetch(_RECENT_OUTCOMES, seconds)
         return {row["status"]: row["outcomes"] for row in rows}
+
+    async def known_queues(self) -> list[str]:
+        """Queues that replicas have seen on the broker, those that went missing included.
+
+        Raises:
+            DatabaseFault: It could not be read.
+        """
+        return [row["name"] for row in await self._fetch(_KNOWN_QUEUES)]
 
     async def lost_queues(self) -> Mapping[str, datetime]:
         """Queues that went missing on the broker and were not acknowledged, and since when.
