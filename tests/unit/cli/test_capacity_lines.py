@@ -83,7 +83,7 @@ def test_all_that_is_known_is_said() -> None:
 
 
 def test_before_there_is_a_number_the_rest_is_said() -> None:
-    """What is wanted is not known for ten seconds, what there is work for is."""
+    """What is wanted is not known at first, what there is work for is."""
     first, *others = said(replace(PLAN, replicas=0, nearest=1))
     assert first == UNKNOWN
     assert len(others) == 3
