@@ -167,7 +167,7 @@ def advance(
     """
     elapsed = max(0.0, now - plan.updated)
     kept = math.exp(-elapsed / MEMORY_SECONDS)
-    stays = paused or now - plan.seen > UNSEEN_SECONDS
+    stays = paused or not plan.seen or now - plan.seen > UNSEEN_SECONDS
     plan = replace(
         plan,
         since=min(plan.since, now),
