@@ -78,8 +78,9 @@ class LostQueues:
         Raises:
             LedgerUnavailable: It has to be told again.
         """
-        # What is back is told no more: else it would be lost again after it was acknowledged.
-        unnoted = self._unnoted | self._absent
+        # Each loss is told once: else a replica that has not yet seen that the queue is back would
+        # have it lost again after it was acknowledged.
+        unnoted = self._unnoted
         before, self.lost = self.lost, await self._book.note_queues(self._present, unnoted)
         self._unnoted -= unnoted
         self._report(self._fault())

@@ -103,3 +103,19 @@ async def test_one_that_is_back_and_acknowledged_is_not_lost_again() -> None:
     queues.seen({"a"}, ())
     await queues.note()
     assert queues.lost == {"a": NOW}
+
+
+async def test_who_sees_last_that_it_is_back_does_not_lose_it_again() -> None:
+    """One replica sees it again and it is acknowledged, while another has not looked since."""
+    book = Book()
+    first, second = (LostQueues(book, lambda _: None) for _ in range(2))
+    for queues in (first, second):
+        queues.seen({"a"}, ())
+        await queues.note()
+        queues.seen((), {"a"})
+        await queues.note()
+    first.seen({"a"}, ())
+    del book.known["a"]  # acknowledged
+    for queues in (first, second, first):
+        await queues.note()
+    assert (first.lost, second.lost) == ({}, {})
