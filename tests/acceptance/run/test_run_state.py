@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aio_pika
@@ -63,9 +62,7 @@ class Caller:
         """What each replica has said last."""
         return list({report.replica: report.body for report in self.reports}.values())
 
-    async def hears(
-        self, calls: str, *words: str, seconds: float = 4 * SOON_SECONDS
-    ) -> dict[str, Any]:
+    async def hears(self, calls: str, *words: str, seconds: float = SOON_SECONDS) -> dict[str, Any]:
         """The next report that says so, with these words in its reason."""
         begin = len(self.reports)
 
@@ -104,9 +101,25 @@ async def begun(stage: Installation, **settings: str) -> Worker:
     return worker
 
 
+class Lateness:
+    """How late this very machine is, at most: 0 while it has time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def watch(self) -> None:
+        """Wake up ten times a second until cancelled."""
+        while True:
+            due = time.monotonic() + 0.1
+            await asyncio.sleep(0.1)
+            self.seconds = max(self.seconds, time.monotonic() - due)
+
+
 async def test_callers_hear_how_calls_stand(stage: Installation, web: WebTier) -> None:
     """That calls run, are paused, are stopped, and that nobody works is heard within seconds."""
-    async with listening(stage) as caller:
+    machine = Lateness()
+    async with listening(stage) as caller, asyncio.TaskGroup() as group:
+        watching = group.create_task(machine.watch())
         worker = await begun(stage)
         await eventually(lambda: caller.reports, "the first report", SOON_SECONDS)
         running = await caller.hears("running", seconds=30)
@@ -137,9 +150,10 @@ async def test_callers_hear_how_calls_stand(stage: Installation, web: WebTier) -
         await caller.hears("running")
 
         gaps = [later.at - one.at for one, later in pairwise(caller.reports)]
-        # The middle one: on a busy machine a single report may be late, here or there.
-        assert median(gaps) < 2.0
-        assert sum(gap >= SOON_SECONDS for gap in gaps) <= 0.1 * len(gaps)
+        watching.cancel()
+        assert max(gaps) < SOON_SECONDS + machine.seconds, (
+            "a report was so late that nobody seemed to work"
+        )
         worker.kill()
         heard = len(caller.reports)
         await asyncio.sleep(SOON_SECONDS)

@@ -1171,12 +1171,13 @@ async def test_the_oldest_in_hand_is_told_by_lane() -> None:
     async with working() as worker:
         worker.aws.hanging = True
         now = datetime.now(UTC)
-        said = format_time(now - timedelta(minutes=3))
-        worker.deliver("a", content=body("a", received_at=said))
+        received = now.replace(microsecond=0) - timedelta(minutes=3)
+        worker.deliver("a", content=body("a", received_at=format_time(received)))
         worker.deliver("b")
         await settle()
         oldest = worker.pipeline.oldest_seconds(Lane.LIVE)
-        assert oldest == pytest.approx(180, abs=30)
+        waited = (worker.replica.clock.now() - received).total_seconds()
+        assert oldest == pytest.approx(waited, abs=0.01)
         assert worker.pipeline.oldest_seconds(Lane.BACKLOG) == 0.0
 
 
