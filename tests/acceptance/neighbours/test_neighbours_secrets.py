@@ -115,9 +115,14 @@ async def test_rotated_passwords_are_taken_up(
 
         assert (await web.event(waiting)).status == "resolved"
         await worker.ready()
-        kept = worker.logged("secrets_kept")[-1]
-        assert [Path(fault.partition(":")[0]).name for fault in kept["faults"]] == list(BESIDE)[1:]
-        assert "correct these files" in kept["remedy"]
+        named = [
+            [Path(fault.partition(":")[0]).name for fault in line["faults"]]
+            for line in worker.logged("secrets_kept")
+        ]
+        wrong = list(BESIDE)[1:]
+        assert named[-1] == wrong
+        assert all(set(names) <= set(wrong) for names in named)  # some may be written yet
+        assert all("correct these" in line["remedy"] for line in worker.logged("secrets_kept"))
         assert "ca.crt" in worker.logged("secrets_ignored")[0]["reason"]
         _, metrics = await worker.get("/metrics")
         stage.clear()
