@@ -407,6 +407,23 @@ def test_facts_without_end_take_no_memory_without_end() -> None:
     assert len(repeats._kept) == 1_000
 
 
+def test_another_exception_is_another_fact(stream: io.StringIO) -> None:
+    """Of our own lines, of libraries' and of what Python would print itself."""
+    library = logging.getLogger("somebody")
+    for error in [KeyError("k")] * 9 + [OSError("o")]:
+        try:
+            raise error
+        except (KeyError, OSError):
+            log.exception("call_failed_unforeseen")
+            library.exception("it failed")
+
+    found = [line for line in lines(stream) if "exception" in line]
+    told = [(line["event"], line["exception"].splitlines()[-1]) for line in found]
+    for event in ("call_failed_unforeseen", "it failed"):
+        kinds = [words.partition(":")[0] for name, words in told if name == event]
+        assert kinds == ["KeyError"] * 5 + ["OSError"]
+
+
 def test_what_is_counted_has_a_name_of_its_own(stream: io.StringIO) -> None:
     """An event's own keys are not overwritten."""
     for _ in range(30):

@@ -65,7 +65,7 @@ class Output:
 
     def foreign(self, level: str, event: Event, exc_info: object = None) -> None:
         """Writes a library's event, unless it says once too often what was said before."""
-        if self._is_one_too_many(level, event):
+        if self._is_one_too_many(level, event, exc_info):
             return
         line = _head(level, event.pop("event")) | event
         clean(line, self.secrets)
@@ -83,10 +83,13 @@ class Output:
 
     debug = info = warning = warn = error = critical = fatal = exception = msg = write
 
-    def _is_one_too_many(self, level: str, event: structlog.typing.EventDict) -> bool:
+    def _is_one_too_many(
+        self, level: str, event: structlog.typing.EventDict, exc_info: object = None
+    ) -> bool:
         if level not in _BOUNDED:
             return False
-        left_out = self._repeats.left_out_before(event)
+        told = {**event, "exc_info": exc_info} if exc_info else event
+        left_out = self._repeats.left_out_before(told)
         if left_out:
             event["lines_left_out"] = left_out
         return left_out is None

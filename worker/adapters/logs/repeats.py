@@ -5,6 +5,7 @@ twenty lines at once and then four a minute are written, however many facts they
 says how many were left out.
 """
 
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -81,8 +82,16 @@ class Repeats:
 def _told(event: Mapping[str, Any]) -> Iterator[str]:
     """What tells one fact from another."""
     for name, value in event.items():
-        if isinstance(value, str | list | tuple) and name not in _PASSED_BY:
+        if name == "exc_info":
+            yield _kind(value)
+        elif isinstance(value, str | list | tuple) and name not in _PASSED_BY:
             yield name
             yield str(value)[:_MOST_CHARS]
-        elif name == "exc_info":
-            yield type(value[1] if isinstance(value, tuple) else value).__name__
+
+
+def _kind(exc_info: object) -> str:
+    """The kind of the exception that a line is about, in any form that logging takes."""
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    return type(error).__name__
