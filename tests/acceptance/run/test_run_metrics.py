@@ -108,6 +108,8 @@ async def test_every_promised_metric_is_there(shop: WebTier, shared_worker: Work
         for label, values in labelled.items():
             assert {dict(series)[label] for series in found[name]} == values, name
     for name, labels in HISTOGRAMS.items():
+        given = {label for series in found[f"{name}_bucket"] for label, _ in series}
+        assert given == {"le", *dict(labels)}, name
         assert found[f"{name}_count"][labels] > 0, name
     ((build, one),) = found["resolution_build_info"].items()
     assert (one, "version" in dict(build)) == (1.0, True)
